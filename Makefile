@@ -1,0 +1,41 @@
+# Everything that a newcomer types. Each target makes .venv from the lock by itself.
+
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/python -m uv
+
+.PHONY: run test check lock mariadb clean
+
+## run: verify a sample of 50,000 contacts on embedded defaults, or on what the environment names
+run: .venv/installed
+	$(BIN)/bouncer-flows demo
+
+## test: everything that CI runs
+test: .venv/installed mariadb check
+	$(BIN)/pytest
+
+## check: style, types
+check: .venv/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+## lock: bring requirements.lock up to date with pyproject.toml
+lock: .venv/installed
+	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--no-header --group dev --quiet --output-file requirements.lock pyproject.toml
+
+# Hashes are checked for every package; the project itself is put on the path as it stands.
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.11") if not (3, 11) <= sys.version_info < (3, 14) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The tests start a private MariaDB server of their own; they only need its programs.
+mariadb:
+	@command -v mariadbd >/dev/null 2>&1 || test -x /usr/sbin/mariadbd || ./.ci/install-mariadb
+
+clean:
+	rm -rf .venv .demo build *.egg-info

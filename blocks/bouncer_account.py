@@ -1,0 +1,106 @@
+"""The block that holds a Bouncer account: its key, and how fast and how much may be sent with it."""
+
+from typing import Literal, cast
+
+import httpx
+from prefect.blocks.core import Block
+from prefect.exceptions import PrefectException
+from pydantic import Field, HttpUrl, SecretStr, model_validator
+from sqlalchemy import Engine
+
+from blocks.limiter import PrefectLimiter
+from blocks.limits import limit_name
+from bouncer.client import BouncerClient
+from bouncer.gate import SharedGate
+from bouncer.reusing import FreshFor
+
+__all__ = ["BouncerAccount"]
+
+
+class BouncerAccount(Block):
+    """An account at Bouncer: the API key, and how fast and how much may be sent with it."""
+
+    _block_type_name = "Bouncer Account"
+    _block_type_slug = "bouncer-account"
+    _description = "An account at Bouncer (usebouncer.com): the API key, and how fast and how much may be sent with it."
+    _documentation_url = HttpUrl("https://docs.usebouncer.com")
+    _logo_url = HttpUrl("https://www.usebouncer.com/favicon.ico")
+
+    api_key: SecretStr = Field(title="API key", description="From app.usebouncer.com; sent as x-api-key.")
+    base_url: str = Field(
+        default="https://api.usebouncer.com/v1.1",
+        title="Base URL",
+        pattern=r"^https?://\S+$",
+        description="Where the batch API answers; the sandbox's address for tests.",
+    )
+    max_concurrent_batches: int = Field(
+        default=15, ge=1, le=1000, title="Batches in flight", description="The most batches at Bouncer at one time."
+    )
+    batch_size: int = Field(
+        default=10_000, ge=1, le=100_000, title="Batch size", description="The most addresses in one batch."
+    )
+    rate_limit_per_minute: int = Field(
+        default=200,
+        ge=2,
+        le=100_000,
+        title="Requests a minute",
+        description="The ceiling that no 60 seconds may pass; the token bucket is set so that they cannot.",
+    )
+    poll_seconds_min: float = Field(
+        default=10, gt=0, title="Shortest poll interval", description="Seconds between two status requests, at least."
+    )
+    poll_seconds_max: float = Field(
+        default=30, gt=0, title="Longest poll interval", description="Seconds between two status requests, at most."
+    )
+    batch_deadline_seconds: float = Field(
+        default=7200,
+        gt=0,
+        title="Deadline",
+        description="Seconds without any progress after which a batch is finished early and its rest queued again.",
+    )
+    result_max_age_days: float = Field(
+        default=90,
+        ge=0,
+        title="Verdicts stay good for",
+        description="Days for which a known verdict is used again at no cost; 30 at most for risky ones. 0: never.",
+    )
+    ambiguous_upload: Literal["resubmit", "hold"] = Field(
+        default="resubmit",
+        title="When the answer to an upload is lost",
+        description="resubmit: send the batch again, which may be paid twice. hold: wait for a person.",
+    )
+
+    @model_validator(mode="after")
+    def _polls_in_order(self) -> "BouncerAccount":
+        if self.poll_seconds_max < self.poll_seconds_min:
+            raise ValueError("POLL_SECONDS_MAX must not be less than POLL_SECONDS_MIN")
+        return self
+
+    @property
+    def fresh_for(self) -> FreshFor:
+        """For how long known verdicts are used again."""
+        return FreshFor(days=self.result_max_age_days)
+
+    def get_client(self, engine: Engine, *, name: str = "default", caller: str) -> BouncerClient:
+        """Makes a client whose every request passes the shared limits.
+
+        Args:
+            engine: Of the contacts database, where requests are counted and the circuit breaker lives.
+            name: The name that this block was saved under.
+            caller: A name for this caller, unique over all workers.
+
+        Returns:
+            A client to be used as an asynchronous context manager. It reads the key from the saved block for each
+            request, so that a rotated key is used at once.
+        """
+        gate = SharedGate(engine, name, PrefectLimiter(limit_name("api", name), limit_name("uploads", name)), caller)
+
+        async def present_key() -> str:
+            try:
+                saved = cast("BouncerAccount", await BouncerAccount.aload(name))
+            except (PrefectException, httpx.HTTPError, ValueError):
+                # The Prefect server is away: the last key that was seen is the best there is.
+                saved = self
+            return saved.api_key.get_secret_value()
+
+        return BouncerClient(self.base_url, present_key, gate)

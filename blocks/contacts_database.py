@@ -1,0 +1,39 @@
+"""The block that holds the contacts database."""
+
+import functools
+
+from prefect.blocks.core import Block
+from pydantic import Field, HttpUrl, SecretStr
+from sqlalchemy import Engine
+
+from bouncer.database import engine_for
+
+__all__ = ["ContactsDatabase", "engine_of"]
+
+
+class ContactsDatabase(Block):
+    """The MySQL, MariaDB or SQLite database that holds the contacts, their queue and their verdicts."""
+
+    _block_type_name = "Contacts Database"
+    _block_type_slug = "contacts-database"
+    _description = "The MySQL, MariaDB or SQLite database that holds the contacts, their queue and their verdicts."
+    _documentation_url = HttpUrl("https://docs.sqlalchemy.org/en/20/core/engines.html#database-urls")
+    _logo_url = HttpUrl("https://mariadb.org/wp-content/themes/twentynineteen-child/icons/mariadb_org_rgb_v.svg")
+
+    url: SecretStr = Field(
+        title="Database URL", description="mysql://USER:PASSWORD@HOST/NAME, mariadb://… or sqlite:////PATH."
+    )
+
+    def get_engine(self) -> Engine:
+        """The engine of this database; one a process, however many runs ask for it.
+
+        Raises:
+            SettingRefused: The URL cannot be used.
+        """
+        return engine_of(self.url.get_secret_value())
+
+
+@functools.lru_cache(maxsize=8)
+def engine_of(url: str) -> Engine:
+    """The one engine of this process for a database URL."""
+    return engine_for(url)

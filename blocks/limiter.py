@@ -1,0 +1,57 @@
+"""Bouncer's rate limits, held over all processes by global concurrency limits of the Prefect server."""
+
+import logging
+
+import httpx
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError, rate_limit
+from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from bouncer.errors import LimitsMissing, OrchestratorUnavailable
+from bouncer.policy import Call
+
+__all__ = ["PrefectLimiter"]
+
+_log = logging.getLogger(__name__)
+
+OUTAGE_SECONDS = 120.0
+"""How long a request waits for a Prefect server that is restarting."""
+
+
+class PrefectLimiter:
+    """Takes one token of the requests' bucket for each call, and one of the uploads' bucket for each upload.
+
+    Args:
+        api: The name of the limit on all requests.
+        uploads: The name of the limit on uploads.
+    """
+
+    def __init__(self, api: str, uploads: str) -> None:
+        self._api = api
+        self._uploads = uploads
+
+    async def acquire(self, call: Call) -> None:
+        """Waits for the tokens that the call needs.
+
+        Raises:
+            LimitsMissing: A limit does not exist, so nothing holds the rate.
+            OrchestratorUnavailable: The Prefect server did not come back within OUTAGE_SECONDS.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(OrchestratorUnavailable),
+            wait=wait_random_exponential(multiplier=0.5, max=5),
+            stop=stop_after_delay(OUTAGE_SECONDS),
+            before_sleep=before_sleep_log(_log, logging.WARNING),
+            reraise=True,
+        )
+        # One after the other: asked for both at once, Prefect passes silently when only one of them exists.
+        for name in (self._uploads, self._api) if call is Call.CREATE else (self._api,):
+            await retrying(_take, name)
+
+
+async def _take(name: str) -> None:
+    try:
+        await rate_limit(name, strict=True)
+    except ConcurrencySlotAcquisitionError as error:
+        if isinstance(error.__cause__, httpx.HTTPError | OSError):
+            raise OrchestratorUnavailable("the Prefect server cannot be reached; is it running?") from None
+        raise LimitsMissing(f"limit {name} is missing or wrong; run bouncer-flows setup") from None

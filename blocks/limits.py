@@ -1,0 +1,67 @@
+"""The global concurrency limits that hold Bouncer's limits, and the arithmetic of their token buckets.
+
+A limit with decay is a token bucket, not a window: the most that passes in any 60 s is ``limit + 60 * decay``.
+The obvious setting for 200 a minute, a limit of 200 with a decay of 200/60, lets almost 400 pass.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["UPLOADS_PER_MINUTE", "Limit", "limit_name", "limits_of", "token_bucket"]
+
+UPLOADS_PER_MINUTE = 60
+"""Bouncer's limit on batch creation: https://docs.usebouncer.com."""
+
+_BURST_SHARE = 10
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A global concurrency limit as it must stand on the Prefect server.
+
+    Attributes:
+        name: Its name.
+        slots: How many may be held, or passed at once, at most.
+        decay_per_second: How many come free each second; 0 for slots that are held and given back.
+    """
+
+    name: str
+    slots: int
+    decay_per_second: float = 0.0
+
+
+def limit_name(what: Literal["api", "uploads", "batches"], account: str) -> str:
+    """The limit's name; the default account's are ``bouncer-api``, ``bouncer-uploads`` and ``bouncer-batches``."""
+    return f"bouncer-{what}" if account == "default" else f"bouncer-{what}-{account}"
+
+
+def token_bucket(per_minute: int) -> tuple[int, float]:
+    """The largest token bucket that cannot let more than ``per_minute`` pass in any 60 seconds.
+
+    Args:
+        per_minute: The ceiling, at least 2.
+
+    Returns:
+        Slots and decay per second, with ``slots + 60 * decay == per_minute``. A tenth of the ceiling may pass at
+        once; the rest flows.
+    """
+    slots = max(1, per_minute // _BURST_SHARE)
+    return slots, (per_minute - slots) / 60
+
+
+def limits_of(account: str, *, batches: int, requests_per_minute: int) -> tuple[Limit, ...]:
+    """The limits that an account needs.
+
+    Args:
+        account: The name of the account block.
+        batches: The most batches in flight.
+        requests_per_minute: The ceiling of all requests.
+
+    Returns:
+        One for slots, one for all requests, one for uploads.
+    """
+    return (
+        Limit(limit_name("batches", account), batches),
+        Limit(limit_name("api", account), *token_bucket(requests_per_minute)),
+        Limit(limit_name("uploads", account), *token_bucket(min(UPLOADS_PER_MINUTE, requests_per_minute))),
+    )

@@ -1,0 +1,99 @@
+"""What all workers share about an account besides the breaker: pause and credits."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select, update
+
+from bouncer import breaker
+from bouncer.dialects import insert_ignoring
+from bouncer.tables import Account
+
+__all__ = ["OUT_OF_CREDITS", "AccountState", "pause", "read_state", "record_credits", "resume"]
+
+OUT_OF_CREDITS = "out of credits"
+"""The reason that lets ingest resume by itself once there are credits again."""
+
+
+@dataclass(frozen=True)
+class AccountState:
+    """The shared state of one account.
+
+    Attributes:
+        paused_ts: Since when no uploads begin, or None.
+        breaker_state: ``closed``, ``open`` or ``half-open``.
+        credits: As Bouncer last told, or None.
+    """
+
+    account: str
+    paused_ts: datetime | None = None
+    paused_by: str | None = None
+    paused_reason: str | None = None
+    breaker_state: str = breaker.State.CLOSED
+    breaker_failures: int = 0
+    credits: int | None = None
+    credits_ts: datetime | None = None
+
+    @property
+    def waits_for_credits(self) -> bool:
+        """Whether the pause ends by itself once there are credits again."""
+        return self.paused_ts is not None and self.paused_reason == OUT_OF_CREDITS
+
+
+def read_state(connection: Connection, account: str) -> AccountState:
+    """Reads the shared state of an account; an account that was never used is not paused."""
+    row = connection.execute(
+        select(
+            Account.paused_ts,
+            Account.paused_by,
+            Account.paused_reason,
+            Account.breaker_state,
+            Account.breaker_failures,
+            Account.credits,
+            Account.credits_ts,
+        ).where(Account.account == account)
+    ).one_or_none()
+    return AccountState(account) if row is None else AccountState(account, *row)
+
+
+def pause(connection: Connection, account: str, *, by: str, reason: str) -> bool:
+    """Lets no uploads begin; batches in flight go on to their end.
+
+    Returns:
+        Whether it was not paused before.
+    """
+    connection.execute(insert_ignoring(connection, Account), {"account": account})
+    changed = connection.execute(
+        update(Account)
+        .where(Account.account == account, Account.paused_ts.is_(None))
+        .values(paused_ts=func.current_timestamp(), paused_by=by[:100], paused_reason=reason[:255])
+    )
+    return changed.rowcount == 1
+
+
+def resume(connection: Connection, account: str, *, only_reason: str | None = None) -> bool:
+    """Lets uploads begin again.
+
+    Args:
+        connection: In a transaction that writes.
+        account: The account.
+        only_reason: Only where it was paused for this reason.
+
+    Returns:
+        Whether it was paused.
+    """
+    statement = update(Account).where(Account.account == account, Account.paused_ts.is_not(None))
+    if only_reason is not None:
+        statement = statement.where(Account.paused_reason == only_reason)
+    changed = connection.execute(statement.values(paused_ts=None, paused_by=None, paused_reason=None))
+    return changed.rowcount == 1
+
+
+def record_credits(connection: Connection, account: str, credits_left: int) -> None:
+    """Writes down what Bouncer told of the account's credits."""
+    connection.execute(insert_ignoring(connection, Account), {"account": account})
+    connection.execute(
+        update(Account)
+        .where(Account.account == account)
+        .values(credits=credits_left, credits_ts=func.current_timestamp())
+    )

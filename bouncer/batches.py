@@ -1,0 +1,386 @@
+"""How far each batch has come, and who works on it; every step is a compare-and-set on the batch's owner.
+
+The row is the truth: a run that dies leaves it at the step that was reached, and the next owner goes on from there.
+"""
+
+import enum
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, or_, select, update
+from sqlalchemy.sql.dml import Update
+
+from bouncer.addresses import domain_of, normalise_all
+from bouncer.dialects import age_seconds, insert_ignoring
+from bouncer.errors import OwnershipLost
+from bouncer.interleaving import interleave
+from bouncer.tables import Account, Batch, BatchStatus, Contact, QueuedContact, QueueStatus
+
+__all__ = [
+    "HEARTBEAT_SECONDS",
+    "STALE_SECONDS",
+    "UNSETTLED",
+    "Admission",
+    "BatchTitle",
+    "BatchWork",
+    "Step",
+    "account_of",
+    "addresses_to_send",
+    "admit_upload",
+    "beat",
+    "count_owned",
+    "forget_dead_leases",
+    "ownerless",
+    "record_ambiguous_upload",
+    "record_finish_requested",
+    "record_lease",
+    "record_progress",
+    "record_refused_upload",
+    "record_upload",
+    "record_verified",
+    "release",
+    "take",
+]
+
+HEARTBEAT_SECONDS = 5.0
+STALE_SECONDS = 20.0
+"""An owner that has been silent for four heartbeats is gone. A false alarm costs nothing: every step is fenced."""
+
+HELD_IN_FLIGHT_SECONDS = 7200
+"""How long a held batch counts as in flight: by then Bouncer has finished it, if it ever had it."""
+
+UNSETTLED = (BatchStatus.QUEUED, BatchStatus.PROCESSING, BatchStatus.DOWNLOADING)
+
+
+class Step(enum.StrEnum):
+    """What a batch needs next."""
+
+    UPLOAD = "upload"
+    DECIDE = "decide"
+    POLL = "poll"
+    LOAD = "load"
+    NOTHING = "nothing"
+
+
+class Admission(enum.Enum):
+    """Whether an upload may begin."""
+
+    ADMITTED = "admitted"
+    PAUSED = "paused"
+    FULL = "as many batches in flight as the account may have"
+
+
+@dataclass(frozen=True)
+class BatchTitle:
+    """A batch by its row, its addresses, and whose they are; its text is what people see of it."""
+
+    id: int
+    quantity: int
+    request_id: int
+
+    def __str__(self) -> str:
+        return f"batch {self.id}: {self.quantity:,} contacts of request {self.request_id}"
+
+
+@dataclass(frozen=True)
+class BatchWork:
+    """A batch as its owner sees it.
+
+    Attributes:
+        id: The row in ``Bouncer_Batches``.
+        owner: The token of the present owner.
+        batch_id: Bouncer's id, once the upload was answered.
+        quantity: Addresses in it, each once.
+        step: What it needs next. DECIDE: an upload was begun and its answer never recorded.
+        in_flight_seconds: Since the upload was answered; 0 before.
+        idle_seconds: Since Bouncer last made progress with it.
+        stale_lease: The slot lease of an earlier owner, to be given back.
+        finishing: Whether Bouncer was asked to finish it early.
+        split_from: The batch that this one is a part of, where Bouncer refused that one.
+    """
+
+    id: int
+    owner: str
+    batch_id: str | None
+    account: str
+    user_id: int
+    request_id: int
+    priority: int
+    quantity: int
+    processed: int
+    step: Step
+    in_flight_seconds: float
+    idle_seconds: float
+    ambiguous_uploads: int
+    stale_lease: str | None
+    finishing: bool
+    split_from: int | None
+
+
+def take(connection: Connection, id: int, owner: str) -> BatchWork | None:  # noqa: A002  # the column's name
+    """Makes ``owner`` the one owner of a batch, if it has none or its owner has gone silent.
+
+    Returns:
+        The batch, or None where another owner is alive, or there is no such batch.
+    """
+    taken = connection.execute(
+        update(Batch)
+        .where(Batch.id == id, or_(Batch.owner == owner, _has_no_owner()))
+        .values(owner=owner, heartbeat_ts=func.current_timestamp())
+    )
+    if taken.rowcount == 0:
+        return None
+    row = connection.execute(
+        select(
+            Batch,
+            func.coalesce(age_seconds(Batch.uploaded_ts), 0).label("in_flight_seconds"),
+            func.coalesce(age_seconds(func.coalesce(Batch.progress_ts, Batch.uploaded_ts)), 0).label("idle_seconds"),
+        ).where(Batch.id == id)
+    ).one()
+    return BatchWork(
+        id=row.id,
+        owner=owner,
+        batch_id=row.batch_id,
+        account=row.account,
+        user_id=row.user_id,
+        request_id=row.request_id,
+        priority=row.priority,
+        quantity=row.quantity,
+        processed=row.processed,
+        step=_step(row.status, has_id=row.batch_id is not None, begun=row.upload_begun_ts is not None),
+        in_flight_seconds=float(row.in_flight_seconds),
+        idle_seconds=float(row.idle_seconds),
+        ambiguous_uploads=row.ambiguous_uploads,
+        stale_lease=row.slot_lease,
+        finishing=row.finish_requested_ts is not None,
+        split_from=row.split_from,
+    )
+
+
+def account_of(connection: Connection, id: int) -> str | None:  # noqa: A002  # the column's name
+    """The account block that a batch is sent with, or None where there is no such batch."""
+    return connection.scalar(select(Batch.account).where(Batch.id == id))
+
+
+def beat(connection: Connection, owners: Sequence[str], ids: Sequence[int]) -> None:
+    """Says that the owners of these batches are alive; a batch that was taken over is not among theirs any more."""
+    connection.execute(
+        update(Batch).where(Batch.id.in_(ids), Batch.owner.in_(owners)).values(heartbeat_ts=func.current_timestamp())
+    )
+
+
+def release(connection: Connection, batch: BatchWork) -> None:
+    """Gives the batch up, so that the next owner need not wait for silence."""
+    connection.execute(
+        update(Batch).where(Batch.id == batch.id, Batch.owner == batch.owner).values(owner=None, heartbeat_ts=None)
+    )
+
+
+def ownerless(
+    connection: Connection, account: str, request_id: int | None = None, *, only_uploaded: bool = False
+) -> list[BatchTitle]:
+    """The batches that are not settled and that no living owner works on, most urgent and oldest first.
+
+    Held ones (an upload of unknown outcome that waits for a person) are left out.
+
+    Args:
+        connection: In a transaction.
+        account: The account that they are sent with.
+        request_id: Only this request, or None for all.
+        only_uploaded: Only those that Bouncer has, as while uploads are paused.
+    """
+    query = select(Batch.id, Batch.quantity, Batch.request_id).where(
+        Batch.account == account, Batch.status.in_(UNSETTLED), _has_no_owner(), Batch.held_ts.is_(None)
+    )
+    if request_id is not None:
+        query = query.where(Batch.request_id == request_id)
+    if only_uploaded:
+        query = query.where(Batch.batch_id.is_not(None))
+    return [BatchTitle(*row) for row in connection.execute(query.order_by(Batch.priority.desc(), Batch.id))]
+
+
+def count_owned(connection: Connection, account: str, besides: Collection[int] = ()) -> int:
+    """How many batches a living owner works on, but for some."""
+    query = select(func.count()).where(
+        Batch.account == account, Batch.status.in_(UNSETTLED), not_(_has_no_owner()), Batch.id.not_in(besides)
+    )
+    return connection.scalar(query) or 0
+
+
+def forget_dead_leases(connection: Connection, account: str) -> list[str]:
+    """Takes the slot leases of dead owners out of their batches' rows, and returns them to be given back."""
+    dead = (Batch.account == account, Batch.slot_lease.is_not(None), _has_no_owner())
+    leases = connection.execute(select(Batch.id, Batch.slot_lease).where(*dead).with_for_update()).all()
+    if leases:
+        connection.execute(update(Batch).where(Batch.id.in_([row.id for row in leases])).values(slot_lease=None))
+    return [str(row.slot_lease) for row in leases]
+
+
+def addresses_to_send(connection: Connection, id: int) -> list[str]:  # noqa: A002  # the column's name
+    """The addresses of a batch, normalised, each once, with each domain spread evenly."""
+    rows = connection.execute(
+        select(Contact.email, Contact.bouncer_address_key)
+        .join(QueuedContact, QueuedContact.global_id == Contact.global_id)
+        .where(QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED)
+        .order_by(QueuedContact.queue_id)
+    ).all()
+    contacts = pd.DataFrame(rows, columns=["email", "key"]).drop_duplicates("key")
+    addresses = normalise_all(contacts["email"])["address"]
+    order = interleave(addresses.map(domain_of))
+    return list(addresses.iloc[order])
+
+
+def admit_upload(connection: Connection, batch: BatchWork, max_batches: int) -> Admission:
+    """Lets an upload begin, and records that it has, if the account has room for one more batch in flight.
+
+    The account's row is locked, so no two workers count at once; the batches of dead workers count too, since
+    Bouncer still works on them. A lost upload counts beside the one that repeats it until that one is verified:
+    Bouncer may have both.
+    """
+    connection.execute(insert_ignoring(connection, Account), {"account": batch.account})
+    paused = connection.scalar(select(Account.paused_ts).where(Account.account == batch.account).with_for_update())
+    if paused is not None:
+        return Admission.PAUSED
+    others = _in_flight(connection, batch.account, besides=batch.id)
+    if others and others + 1 + batch.ambiguous_uploads > max_batches:
+        return Admission.FULL
+    _step_of(
+        connection,
+        batch,
+        update(Batch).where(Batch.status == BatchStatus.QUEUED, Batch.batch_id.is_(None)),
+        upload_begun_ts=func.current_timestamp(),
+        held_ts=None,
+    )
+    return Admission.ADMITTED
+
+
+def record_lease(connection: Connection, batch: BatchWork, lease: str | None) -> None:
+    """Writes down which slot lease the owner holds, so that its successor can give it back."""
+    _step_of(connection, batch, update(Batch), slot_lease=lease)
+
+
+def record_refused_upload(connection: Connection, batch: BatchWork) -> None:
+    """Bouncer certainly does not have the batch: the upload may be repeated at no risk."""
+    _step_of(connection, batch, update(Batch), upload_begun_ts=None)
+
+
+def record_ambiguous_upload(connection: Connection, batch: BatchWork, *, hold: bool) -> None:
+    """Counts an upload whose answer was lost, and holds the batch for a person or frees it to be uploaded again."""
+    held = func.current_timestamp() if hold else None
+    begun = Batch.upload_begun_ts if hold else None
+    _step_of(
+        connection,
+        batch,
+        update(Batch).where(Batch.batch_id.is_(None)),
+        ambiguous_uploads=Batch.ambiguous_uploads + 1,
+        upload_begun_ts=begun,
+        held_ts=held,
+    )
+
+
+def record_upload(connection: Connection, batch: BatchWork, batch_id: str, duplicates: int) -> None:
+    """Writes down Bouncer's id; from here on the batch is polled, never uploaded again.
+
+    A run that lost its batch while it uploaded still records the id, unless its successor has one already: an id
+    that is thrown away is a batch that is paid for and never loaded.
+    """
+    recorded = connection.execute(
+        update(Batch)
+        .where(Batch.id == batch.id, Batch.batch_id.is_(None), Batch.status == BatchStatus.QUEUED)
+        .values(
+            batch_id=batch_id,
+            duplicates=duplicates,
+            status=BatchStatus.PROCESSING,
+            uploaded_ts=func.current_timestamp(),
+            progress_ts=func.current_timestamp(),
+            processed=0,
+            held_ts=None,
+        )
+    )
+    if recorded.rowcount == 0 and connection.scalar(select(Batch.batch_id).where(Batch.id == batch.id)) != batch_id:
+        raise OwnershipLost(f"batch {batch.id} was uploaded by another run; this upload may have been paid twice")
+
+
+def record_progress(connection: Connection, batch: BatchWork, processed: int) -> None:
+    """Writes down how many addresses are verified; only a rise counts as progress."""
+    _step_of(
+        connection,
+        batch,
+        update(Batch).where(Batch.processed < processed),
+        must_match=False,
+        processed=processed,
+        progress_ts=func.current_timestamp(),
+    )
+
+
+def record_finish_requested(connection: Connection, batch: BatchWork) -> None:
+    """Writes down that Bouncer was asked to finish the batch early."""
+    _step_of(
+        connection,
+        batch,
+        update(Batch),
+        finish_requested_ts=func.current_timestamp(),
+        progress_ts=func.current_timestamp(),
+    )
+
+
+def record_verified(connection: Connection, batch: BatchWork, credits_charged: int | None) -> None:
+    """Bouncer has completed the batch: it is in flight no more, and its results can be loaded."""
+    _step_of(
+        connection,
+        batch,
+        update(Batch).where(Batch.status.in_([BatchStatus.PROCESSING, BatchStatus.DOWNLOADING])),
+        status=BatchStatus.DOWNLOADING,
+        verified_ts=func.coalesce(Batch.verified_ts, func.current_timestamp()),
+        credits=credits_charged,
+        slot_lease=None,
+    )
+
+
+def _step_of(
+    connection: Connection, batch: BatchWork, statement: Update, *, must_match: bool = True, **values: object
+) -> None:
+    changed = connection.execute(
+        statement.where(Batch.id == batch.id, Batch.owner == batch.owner).values(
+            **values, heartbeat_ts=func.current_timestamp()
+        )
+    )
+    if must_match and changed.rowcount == 0:
+        raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
+
+
+def _step(status: str, *, has_id: bool, begun: bool) -> Step:
+    match status:
+        case BatchStatus.QUEUED if begun and not has_id:
+            return Step.DECIDE
+        case BatchStatus.QUEUED:
+            return Step.UPLOAD
+        case BatchStatus.PROCESSING:
+            return Step.POLL
+        case BatchStatus.DOWNLOADING:
+            return Step.LOAD
+        case _:
+            return Step.NOTHING
+
+
+def _has_no_owner() -> ColumnElement[bool]:
+    return or_(Batch.owner.is_(None), Batch.heartbeat_ts.is_(None), age_seconds(Batch.heartbeat_ts) > STALE_SECONDS)
+
+
+def _in_flight(connection: Connection, account: str, besides: int) -> int:
+    at_bouncer = or_(
+        Batch.status == BatchStatus.PROCESSING,
+        and_(
+            Batch.upload_begun_ts.is_not(None),
+            or_(Batch.held_ts.is_(None), age_seconds(Batch.held_ts) < HELD_IN_FLIGHT_SECONDS),
+        ),
+    )
+    count = connection.scalar(
+        select(func.coalesce(func.sum(case((at_bouncer, 1), else_=0) + Batch.ambiguous_uploads), 0)).where(
+            Batch.account == account,
+            Batch.id != besides,
+            Batch.status.in_([BatchStatus.QUEUED, BatchStatus.PROCESSING]),
+        )
+    )
+    return int(count or 0)

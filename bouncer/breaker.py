@@ -1,0 +1,115 @@
+"""The circuit breaker of an account, kept in its row of ``Bouncer_Accounts`` so that all workers share it.
+
+Closed: calls pass. Five failures in a row, from whichever workers, open it: no calls for 60 s. Then exactly one
+caller wins the compare-and-set to half-open and is the probe; its answer closes the breaker, its failure opens it
+again. A probe that died is replaced after as long.
+"""
+
+import enum
+
+from sqlalchemy import Connection, func, select, update
+
+from bouncer.dialects import age_seconds, insert_ignoring
+from bouncer.tables import Account
+
+__all__ = [
+    "FAILURES_TO_OPEN",
+    "OPEN_SECONDS",
+    "Entry",
+    "State",
+    "enter",
+    "record_answer",
+    "record_failure",
+    "seconds_closed_to",
+]
+
+FAILURES_TO_OPEN = 5
+OPEN_SECONDS = 60
+
+
+class State(enum.StrEnum):
+    """The three states of a circuit breaker."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
+class Entry(enum.Enum):
+    """Whether a call may pass."""
+
+    PASSED = "passed"
+    SUSPECT = "passed, and its answer clears earlier failures"
+    REFUSED = "refused"
+
+
+def seconds_closed_to(connection: Connection, account: str, caller: str) -> float:
+    """How long a caller should wait before it asks to enter; 0 where it may ask now."""
+    row = connection.execute(
+        select(
+            Account.breaker_state, Account.breaker_probe, age_seconds(Account.breaker_changed_ts).label("age")
+        ).where(Account.account == account)
+    ).one_or_none()
+    if row is None or row.breaker_state == State.CLOSED or _is_probe(row.breaker_state, row.breaker_probe, caller):
+        return 0
+    return max(0.0, OPEN_SECONDS - float(row.age or 0))
+
+
+def enter(connection: Connection, account: str, caller: str) -> Entry:
+    """Lets a call pass, or makes it the one probe by compare-and-set, or refuses it."""
+    row = connection.execute(
+        select(Account.breaker_state, Account.breaker_failures, Account.breaker_probe).where(Account.account == account)
+    ).one_or_none()
+    if row is None:
+        connection.execute(insert_ignoring(connection, Account), {"account": account})
+        return Entry.PASSED
+    if row.breaker_state == State.CLOSED:
+        return Entry.SUSPECT if row.breaker_failures else Entry.PASSED
+    if _is_probe(row.breaker_state, row.breaker_probe, caller):
+        return Entry.SUSPECT
+    # Whoever changes the row first makes its age 0, so that nobody else's condition holds any more.
+    won = connection.execute(
+        update(Account)
+        .where(
+            Account.account == account,
+            Account.breaker_state != State.CLOSED,
+            age_seconds(Account.breaker_changed_ts) >= OPEN_SECONDS,
+        )
+        .values(breaker_state=State.HALF_OPEN, breaker_probe=caller, breaker_changed_ts=func.current_timestamp())
+    )
+    return Entry.SUSPECT if won.rowcount == 1 else Entry.REFUSED
+
+
+def record_answer(connection: Connection, account: str) -> None:
+    """Closes the breaker and forgets earlier failures: Bouncer is there."""
+    connection.execute(
+        update(Account)
+        .where(Account.account == account)
+        .values(
+            breaker_state=State.CLOSED,
+            breaker_failures=0,
+            breaker_probe=None,
+            breaker_changed_ts=func.current_timestamp(),
+        )
+    )
+
+
+def record_failure(connection: Connection, account: str) -> None:
+    """Counts a failure in a row, and opens the breaker at the fifth, or at once where it was half-open."""
+    row = connection.execute(
+        select(Account.breaker_state, Account.breaker_failures).where(Account.account == account).with_for_update()
+    ).one()
+    failures = row.breaker_failures + 1
+    opens = row.breaker_state == State.HALF_OPEN or (row.breaker_state == State.CLOSED and failures >= FAILURES_TO_OPEN)
+    values: dict[str, object] = {"breaker_failures": failures}
+    if opens:
+        values |= {
+            "breaker_state": State.OPEN,
+            "breaker_probe": None,
+            "breaker_changed_ts": func.current_timestamp(),
+        }
+    connection.execute(update(Account).where(Account.account == account).values(values))
+
+
+def _is_probe(state: str, probe: str | None, caller: str) -> bool:
+    return state == State.HALF_OPEN and probe == caller

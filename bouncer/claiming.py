@@ -1,0 +1,263 @@
+"""Claiming: the next contacts leave the queue, settled at no cost where possible, else laid out into batches.
+
+One transaction that no other claim can interleave with: on MariaDB and MySQL the accounts' rows are locked, and
+queue rows that an application holds are skipped (SKIP LOCKED); SQLite has one writer.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, Integer, LargeBinary, String, func, select, true, update
+from sqlalchemy.types import TypeEngine
+
+from bouncer.addresses import domain_hash, normalise_all
+from bouncer.batches import UNSETTLED, BatchTitle
+from bouncer.dialects import insert_ignoring
+from bouncer.interleaving import lay_out
+from bouncer.reusing import FreshFor, join_batches_in_flight, reuse_verdicts
+from bouncer.settling import new_batch
+from bouncer.staging import stage
+from bouncer.tables import Account, Batch, Contact, QueuedContact, QueueStatus
+
+__all__ = ["Claimed", "claim"]
+
+_STRETCHES = 40
+"""Into how many stretches of a request's waiting contacts a claim reaches, so that a file sorted by domain still
+gives batches with the domain mix of the whole."""
+
+_CONTACT_COLUMNS = ["queue_id", "global_id", "email", "stored_key"]
+
+_MOST_REQUESTS = 200
+"""How many waiting requests of one priority are compared for fairness."""
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What a claim did.
+
+    Attributes:
+        batches: The new batches.
+        contacts: Contacts taken from the queue.
+        reused: Contacts settled from an earlier verdict, at no cost.
+        joined: Contacts whose address is in another batch in flight; they wait for its verdict.
+        invalid: Contacts failed because their address cannot be mailed to at all.
+    """
+
+    batches: tuple[BatchTitle, ...] = ()
+    contacts: int = 0
+    reused: int = 0
+    joined: int = 0
+    invalid: int = 0
+
+
+@dataclass(frozen=True)
+class _Source:
+    priority: int
+    request_id: int
+    user_id: int
+    waiting_requests: int
+
+
+def claim(
+    connection: Connection,
+    account: str,
+    *,
+    batches: int,
+    batch_size: int,
+    fresh_for: FreshFor,
+    request_id: int | None = None,
+) -> Claimed:
+    """Takes the next contacts of one request out of the queue.
+
+    The most urgent priority goes first; within it, the user, then the request, with the fewest batches under way.
+    Where several requests wait, each gets its share of the free places.
+
+    Args:
+        connection: In a transaction that writes.
+        account: The account that will pay.
+        batches: The most batches to make.
+        batch_size: The most addresses in one.
+        fresh_for: How long earlier verdicts stay good.
+        request_id: Only this request, or None for all.
+
+    Returns:
+        What was claimed; all zeros where nothing waits.
+    """
+    connection.execute(insert_ignoring(connection, Account), {"account": account})
+    # One claim at a time: two at once could each take a contact with the same address, and pay for it twice.
+    connection.execute(select(Account.account).order_by(Account.account).with_for_update()).all()
+    source = _next_source(connection, account, request_id)
+    if source is None or batches < 1:
+        return Claimed()
+    share = max(1, math.ceil(batches / source.waiting_requests))
+    contacts = _lock_contacts(connection, source, share * batch_size)
+    if contacts.empty:
+        return Claimed()
+    checked = contacts.join(normalise_all(contacts["email"]))
+    invalid = _fail_invalid(connection, checked[checked["reason"].notna()])
+    valid = checked[checked["reason"].isna()]
+    _store_keys(connection, valid)
+    # In this order: a batch that is loaded between the two looks is not in flight any more, but its verdicts are there.
+    joined = join_batches_in_flight(connection, valid)
+    valid = valid[~valid["queue_id"].isin(joined)]
+    reused = reuse_verdicts(connection, valid, fresh_for)
+    valid = valid[~valid["queue_id"].isin(reused)]
+    made = _make_batches(connection, account, source, valid, batch_size)
+    return Claimed(batches=made, contacts=len(contacts), reused=len(reused), joined=len(joined), invalid=invalid)
+
+
+def _next_source(connection: Connection, account: str, request_id: int | None) -> _Source | None:
+    waiting = QueuedContact.status == QueueStatus.QUEUED
+    of_request = QueuedContact.request_id == request_id if request_id is not None else true()
+    priority = connection.scalar(
+        select(QueuedContact.priority).where(waiting, of_request).order_by(QueuedContact.priority.desc()).limit(1)
+    )
+    if priority is None:
+        return None
+    requests: list[int] = []
+    while len(requests) < _MOST_REQUESTS:
+        # One seek in idx_claim a request, however many contacts each has.
+        found = connection.scalar(
+            select(func.min(QueuedContact.request_id)).where(
+                waiting,
+                of_request,
+                QueuedContact.priority == priority,
+                QueuedContact.request_id > (requests[-1] if requests else -1),
+            )
+        )
+        if found is None:
+            break
+        requests.append(found)
+    users = {id_: _user_of(connection, priority, id_) for id_ in requests}
+    under_way = connection.execute(
+        select(Batch.user_id, Batch.request_id, func.count())
+        .where(Batch.account == account, Batch.status.in_(UNSETTLED))
+        .group_by(Batch.user_id, Batch.request_id)
+    ).all()
+    by_user: dict[int, int] = {}
+    by_request: dict[int, int] = {}
+    for user, request, count in under_way:
+        by_user[user] = by_user.get(user, 0) + count
+        by_request[request] = by_request.get(request, 0) + count
+    chosen = min(requests, key=lambda id_: (by_user.get(users[id_], 0), by_request.get(id_, 0), id_))
+    return _Source(priority, chosen, users[chosen], len(requests))
+
+
+def _user_of(connection: Connection, priority: int, request_id: int) -> int:
+    user = connection.scalar(
+        select(QueuedContact.user_id)
+        .where(
+            QueuedContact.status == QueueStatus.QUEUED,
+            QueuedContact.priority == priority,
+            QueuedContact.request_id == request_id,
+        )
+        .limit(1)
+    )
+    return -1 if user is None else user
+
+
+def _lock_contacts(connection: Connection, source: _Source, most: int) -> pd.DataFrame:
+    mine = (
+        QueuedContact.status == QueueStatus.QUEUED,
+        QueuedContact.priority == source.priority,
+        QueuedContact.request_id == source.request_id,
+    )
+    lowest, highest = connection.execute(
+        select(func.min(QueuedContact.queue_id), func.max(QueuedContact.queue_id)).where(*mine)
+    ).one()
+    if lowest is None:
+        return pd.DataFrame(columns=_CONTACT_COLUMNS)
+    length = highest - lowest + 1
+    count = 1 if length <= most else _STRETCHES
+    bounds = [lowest + length * i // count for i in range(count + 1)]
+    stretches = list(itertools.pairwise(bounds))
+    rows: list[Any] = []
+    for turn in ("its share of each", "what is left"):
+        rest = []
+        for number, (start, end) in enumerate(stretches):
+            room = most - len(rows)
+            wanted = math.ceil(room / (count - number)) if turn == "its share of each" else room
+            if wanted == 0:
+                break
+            found = connection.execute(
+                select(QueuedContact.queue_id, QueuedContact.global_id, Contact.email, Contact.bouncer_address_key)
+                .join(Contact, Contact.global_id == QueuedContact.global_id)
+                .where(*mine, QueuedContact.queue_id >= start, QueuedContact.queue_id < end)
+                .order_by(QueuedContact.queue_id)
+                .limit(wanted)
+                .with_for_update(skip_locked=True)
+            ).all()
+            rows += found
+            if len(found) == wanted:
+                rest.append((found[-1].queue_id + 1, end))
+        stretches = rest
+    frame = pd.DataFrame(rows, columns=_CONTACT_COLUMNS)
+    return frame.sort_values("queue_id", ignore_index=True)
+
+
+def _fail_invalid(connection: Connection, invalid: pd.DataFrame) -> int:
+    for reason, contacts in invalid.groupby("reason"):
+        staged = stage(connection, "claim_invalid", {"queue_id": Integer()}, contacts[["queue_id"]])
+        connection.execute(
+            update(QueuedContact)
+            .where(QueuedContact.queue_id == staged.c.queue_id)
+            .values(
+                status=QueueStatus.FAILED,
+                error_message=f"not an address that can be mailed to: {reason}",
+                completed_ts=func.current_timestamp(),
+            )
+        )
+    return len(invalid)
+
+
+def _store_keys(connection: Connection, contacts: pd.DataFrame) -> None:
+    changed = contacts[contacts["stored_key"] != contacts["key"]].drop_duplicates("global_id")
+    if changed.empty:
+        return
+    columns: dict[str, TypeEngine[Any]] = {"global_id": Integer(), "address_key": LargeBinary(16)}
+    frame = changed[["global_id", "key"]].rename(columns={"key": "address_key"})
+    staged = stage(connection, "claim_keys", columns, frame)
+    connection.execute(
+        update(Contact).where(Contact.global_id == staged.c.global_id).values(bouncer_address_key=staged.c.address_key)
+    )
+
+
+def _make_batches(
+    connection: Connection, account: str, source: _Source, contacts: pd.DataFrame, batch_size: int
+) -> tuple[BatchTitle, ...]:
+    if contacts.empty:
+        return ()
+    addresses = contacts.drop_duplicates("key")
+    numbers = pd.Series(lay_out(addresses["domain"], batch_size)["batch"].to_numpy(), index=addresses["key"])
+    made = [
+        BatchTitle(
+            new_batch(connection, account, source.user_id, source.request_id, source.priority, int(quantity)),
+            int(quantity),
+            source.request_id,
+        )
+        for quantity in numbers.value_counts().sort_index()
+    ]
+    ids = numbers.map(dict(enumerate(batch.id for batch in made)))
+    assigned = pd.DataFrame(
+        {
+            "queue_id": contacts["queue_id"],
+            "batch_id": contacts["key"].map(ids),
+            "domain_hash": contacts["domain"].map({d: domain_hash(d) for d in contacts["domain"].unique()}),
+        }
+    )
+    columns: dict[str, TypeEngine[Any]] = {"queue_id": Integer(), "batch_id": Integer(), "domain_hash": String(64)}
+    staged = stage(connection, "claim_assigned", columns, assigned)
+    connection.execute(
+        update(QueuedContact)
+        .where(QueuedContact.queue_id == staged.c.queue_id)
+        .values(
+            status=QueueStatus.ASSIGNED,
+            batch_id=staged.c.batch_id,
+            domain_hash=staged.c.domain_hash,
+            assigned_ts=func.current_timestamp(),
+        )
+    )
+    return tuple(made)

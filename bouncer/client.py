@@ -1,0 +1,276 @@
+"""The client of Bouncer's batch API: one method a call, typed answers, errors named for outcomes.
+
+Source: https://docs.usebouncer.com (batch-create, batch-status, batch-results, batch-finish, credits).
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+import orjson
+from pydantic import BaseModel, ValidationError
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, stop_after_delay
+
+from bouncer.errors import (
+    BouncerFlowsError,
+    DownloadTruncated,
+    RateLimited,
+    UnexpectedAnswer,
+    UploadOutcomeUnknown,
+)
+from bouncer.gate import Gate
+from bouncer.models import BatchCreated, BatchProgress, Credits, Verdict, VerdictList
+from bouncer.policy import (
+    ATTEMPTS,
+    RATE_LIMITED_SECONDS,
+    WORTH_ANOTHER_ATTEMPT,
+    Call,
+    between_attempts,
+    error_of_answer,
+    error_of_transport,
+    until_told,
+    wait_as_told,
+)
+
+__all__ = ["BouncerClient", "KeySource"]
+
+_log = logging.getLogger(__name__)
+_Return = TypeVar("_Return")
+_Model = TypeVar("_Model", bound=BaseModel)
+
+KeySource = Callable[[], Awaitable[str]]
+"""Gives the API key for the next request, so that a rotated key is used without a restart."""
+
+# An upload of 10,000 addresses is 400 kB; Bouncer checks it for duplicates before it answers.
+_TIMEOUT = httpx.Timeout(connect=10, read=90, write=60, pool=30)
+_WHOLE_CALL_SECONDS = 600
+# Bouncer's answers are some 400 bytes an address; a body far beyond that is not an answer.
+_BYTES_AN_ADDRESS = 8_192
+_BYTES_OF_AN_ANSWER = 1_000_000
+
+
+class BouncerClient:
+    """Calls Bouncer; every request, retries included, passes the gate.
+
+    Failures that may pass by themselves are tried again as ``bouncer.policy`` has it; the rest is raised at once.
+    Connections are kept and reused. Use it as an asynchronous context manager.
+
+    Args:
+        base_url: Such as ``https://api.usebouncer.com/v1.1``.
+        key: Gives the API key.
+        gate: Circuit breaker, rate limit and count.
+    """
+
+    def __init__(self, base_url: str, key: KeySource, gate: Gate) -> None:
+        self._gate = gate
+        self._key = key
+        self._http = httpx.AsyncClient(
+            base_url=base_url.rstrip("/") + "/",
+            timeout=_TIMEOUT,
+            # A connection that idled longer may be closed at Bouncer's side, and an upload over it would be lost.
+            limits=httpx.Limits(keepalive_expiry=30),
+            headers={"User-Agent": "bouncer-flows"},
+        )
+
+    async def __aenter__(self) -> Self:
+        """Returns the client itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    async def create_batch(self, addresses: Sequence[str], sending: Callable[[], Awaitable[None]]) -> BatchCreated:
+        """Uploads a batch. This is the call that costs money.
+
+        Args:
+            addresses: Up to 100,000 addresses, each once.
+            sending: Called when the gate has let the request pass, before its first byte is sent; what it raises
+                keeps the request from being sent.
+
+        Raises:
+            AddressesRefused: Bouncer will never take them.
+            OutOfCredits: The account has too few credits.
+            UploadOutcomeUnknown: Bouncer may have the batch or not. It was not sent again.
+            BouncerUnavailable: Bouncer certainly does not have it.
+        """
+        body = orjson.dumps([{"email": address} for address in addresses])
+
+        async def upload() -> BatchCreated:
+            answer = await self._answer(Call.CREATE, "POST", "email/verify/batch", sending=sending, content=body)
+            return _parsed(BatchCreated, answer, UploadOutcomeUnknown("an upload was answered with no batch id"))
+
+        return await self._attempts(Call.CREATE, upload)
+
+    async def batch_progress(self, batch_id: str) -> BatchProgress:
+        """Asks how far a batch has come.
+
+        Raises:
+            BatchLost: Bouncer does not know the batch.
+            BouncerUnavailable: It did not answer; that says nothing about the batch.
+        """
+
+        async def ask() -> BatchProgress:
+            path = f"email/verify/batch/{batch_id}"
+            answer = await self._answer(Call.STATUS, "GET", path, params={"with-stats": "true"})
+            return _parsed(BatchProgress, answer, UnexpectedAnswer("Bouncer told no status"))
+
+        return await self._attempts(Call.STATUS, ask)
+
+    async def download(self, batch_id: str, quantity: int) -> list[Verdict]:
+        """Downloads the verdicts of a batch that reads completed.
+
+        Args:
+            batch_id: Bouncer's id.
+            quantity: How many addresses were sent; bounds what is read.
+
+        Returns:
+            One verdict an address, in no order to rely on.
+
+        Raises:
+            BatchNotCompleted: Bouncer will not hand them out yet.
+            BatchLost: It has none, or none any more.
+            DownloadTruncated: All attempts ended early or could not be parsed.
+        """
+
+        async def fetch() -> list[Verdict]:
+            path = f"email/verify/batch/{batch_id}/download"
+            most = _BYTES_OF_AN_ANSWER + quantity * _BYTES_AN_ADDRESS
+            body = await self._answer(Call.DOWNLOAD, "GET", path, most_bytes=most, params={"download": "all"})
+            try:
+                return await asyncio.to_thread(VerdictList.validate_json, body)
+            except ValidationError as error:
+                # Without `from`: the error's text quotes the body, which holds addresses.
+                count = error.error_count()
+                raise DownloadTruncated(f"a download cannot be parsed ({count} errors)") from None
+
+        return await self._attempts(Call.DOWNLOAD, fetch)
+
+    async def finish(self, batch_id: str) -> None:
+        """Stops a batch; the credits of what is not verified come back.
+
+        Raises:
+            BatchLost: Bouncer does not know the batch.
+            BouncerUnavailable: It did not answer.
+        """
+        await self._attempts(
+            Call.FINISH, lambda: self._answer(Call.FINISH, "POST", f"email/verify/batch/{batch_id}/finish")
+        )
+
+    async def credits(self) -> int:
+        """Asks what the account can still pay for; at most 10 times a minute.
+
+        Raises:
+            KeyRefused: The key is wrong.
+            BouncerUnavailable: It did not answer.
+        """
+
+        async def ask() -> int:
+            answer = await self._answer(Call.CREDITS, "GET", "credits")
+            return _parsed(Credits, answer, UnexpectedAnswer("Bouncer told no credits")).credits
+
+        return await self._attempts(Call.CREDITS, ask)
+
+    async def _attempts(self, call: Call, once: Callable[[], Awaitable[_Return]]) -> _Return:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(WORTH_ANOTHER_ATTEMPT),
+            wait=between_attempts,
+            stop=stop_after_attempt(ATTEMPTS),
+            before_sleep=_tell(call),
+            reraise=True,
+        )
+        try:
+            return await retrying(self._sitting_out_429, call, once)
+        except (*WORTH_ANOTHER_ATTEMPT, UploadOutcomeUnknown):
+            await self._gate.failed()
+            raise
+
+    async def _sitting_out_429(self, call: Call, once: Callable[[], Awaitable[_Return]]) -> _Return:
+        sitting_out = AsyncRetrying(
+            retry=retry_if_exception_type(RateLimited),
+            wait=wait_as_told,
+            stop=stop_after_delay(RATE_LIMITED_SECONDS),
+            before_sleep=_tell(call),
+            reraise=True,
+        )
+        return await sitting_out(once)
+
+    async def _answer(
+        self,
+        call: Call,
+        method: str,
+        path: str,
+        *,
+        most_bytes: int = _BYTES_OF_AN_ANSWER,
+        sending: Callable[[], Awaitable[None]] | None = None,
+        **request: Any,
+    ) -> bytes:
+        await self._gate.admit(call)
+        sent = {"x-api-key": await self._key(), "Content-Type": "application/json"}
+        if sending is not None:
+            await sending()
+        status, headers, body = await self._exchange(call, method, path, most_bytes, {"headers": sent, **request})
+        if status < 500 and status != 429:
+            await self._gate.answered()
+        if 200 <= status < 300:
+            return body
+        retry_after = until_told(headers.get("retry-after"), datetime.now(UTC))
+        raise error_of_answer(call, status, _message(body), retry_after)
+
+    async def _exchange(
+        self, call: Call, method: str, path: str, most_bytes: int, request: dict[str, Any]
+    ) -> tuple[int, httpx.Headers, bytes]:
+        body = bytearray()
+        try:
+            async with (
+                asyncio.timeout(_WHOLE_CALL_SECONDS),
+                self._http.stream(method, path, **request) as response,
+            ):
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > most_bytes:
+                        break
+        except (httpx.HTTPError, TimeoutError) as error:
+            # Without `from`: an httpx error carries the request, and with it the key and the addresses.
+            raise error_of_transport(call, error) from None
+        if len(body) > most_bytes:
+            raise _too_long(call)
+        return response.status_code, response.headers, bytes(body)
+
+
+def _too_long(call: Call) -> BouncerFlowsError:
+    said = "Bouncer's answer is far longer than any answer can be"
+    return UploadOutcomeUnknown(said) if call is Call.CREATE else UnexpectedAnswer(said)
+
+
+def _parsed(model: type[_Model], body: bytes, otherwise: BouncerFlowsError) -> _Model:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError:
+        # Without `from`: the error's text quotes the body.
+        raise otherwise from None
+
+
+def _message(body: bytes) -> str:
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return "not JSON, a gateway's page perhaps"
+    if not isinstance(answer, dict):
+        return ""
+    return str(answer.get("message") or answer.get("error") or "")
+
+
+def _tell(call: Call) -> Callable[[RetryCallState], None]:
+    def tell(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        wait = state.next_action.sleep if state.next_action else 0
+        _log.warning("%s: %s; next attempt in %.0f s", call, error, wait)
+
+    return tell

@@ -1,0 +1,108 @@
+"""How far everything has come, counted from the rows themselves, so that no crash can make it wrong."""
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, func, select
+
+from bouncer.batches import UNSETTLED
+from bouncer.tables import Batch, DeadLetter, QueuedContact, QueueStatus, Result
+
+__all__ = ["BatchCounts", "Progress", "count_batches", "count_contacts", "count_dead_letters", "count_verdicts"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Contacts by where they stand."""
+
+    queued: int = 0
+    assigned: int = 0
+    completed: int = 0
+    failed: int = 0
+
+    @property
+    def total(self) -> int:
+        """All contacts that were ever queued."""
+        return self.queued + self.assigned + self.completed + self.failed
+
+    @property
+    def settled(self) -> int:
+        """Contacts that are finished, with a verdict or with a reason."""
+        return self.completed + self.failed
+
+    @property
+    def open(self) -> int:
+        """Contacts that are not finished."""
+        return self.queued + self.assigned
+
+
+@dataclass(frozen=True)
+class BatchCounts:
+    """Batches by step, and what went oddly with them.
+
+    Attributes:
+        by_status: Batches by status.
+        held: Batches whose upload was lost and that wait for a person.
+        possible_double_payments: Addresses in uploads whose answer was lost and that were sent again.
+    """
+
+    by_status: dict[str, int] = field(default_factory=dict)
+    held: int = 0
+    possible_double_payments: int = 0
+    missing: int = 0
+    unmatched: int = 0
+
+    @property
+    def under_way(self) -> int:
+        """Batches that are not settled."""
+        return sum(self.by_status.get(status, 0) for status in UNSETTLED)
+
+
+def count_contacts(connection: Connection, request_id: int | None = None) -> Progress:
+    """Counts the contacts of a request, or all, by where they stand."""
+    query = select(QueuedContact.status, func.count()).group_by(QueuedContact.status)
+    if request_id is not None:
+        query = query.where(QueuedContact.request_id == request_id)
+    return Progress(**{str(status): count for status, count in connection.execute(query)})
+
+
+def count_batches(connection: Connection, request_id: int | None = None) -> BatchCounts:
+    """Counts the batches of a request, or all."""
+    of_request = [] if request_id is None else [Batch.request_id == request_id]
+    by_status = select(Batch.status, func.count()).where(*of_request).group_by(Batch.status)
+    held, lost, missing, unmatched = connection.execute(
+        select(
+            func.count(Batch.held_ts),
+            func.coalesce(func.sum(Batch.ambiguous_uploads * Batch.quantity), 0),
+            func.coalesce(func.sum(Batch.missing), 0),
+            func.coalesce(func.sum(Batch.unmatched), 0),
+        ).where(*of_request)
+    ).one()
+    return BatchCounts(
+        by_status={str(status): count for status, count in connection.execute(by_status)},
+        held=held,
+        possible_double_payments=int(lost),
+        missing=int(missing),
+        unmatched=int(unmatched),
+    )
+
+
+def count_verdicts(connection: Connection, request_id: int | None = None) -> dict[str, int]:
+    """Counts the settled contacts of a request, or all, by Bouncer's verdict."""
+    query = (
+        select(Result.bouncer_status, func.count())
+        .join(
+            QueuedContact,
+            (QueuedContact.batch_id == Result.batch_id) & (QueuedContact.global_id == Result.global_id),
+        )
+        .where(QueuedContact.status == QueueStatus.COMPLETED)
+        .group_by(Result.bouncer_status)
+        .order_by(func.count().desc())
+    )
+    if request_id is not None:
+        query = query.where(QueuedContact.request_id == request_id)
+    return {str(status): count for status, count in connection.execute(query)}
+
+
+def count_dead_letters(connection: Connection) -> int:
+    """Dead letters that nobody has reviewed yet."""
+    return connection.scalar(select(func.count()).where(DeadLetter.reviewed.is_not(True))) or 0

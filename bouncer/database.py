@@ -1,0 +1,176 @@
+"""Engines for MariaDB, MySQL and SQLite, and transactions that are run again where the database asks for it."""
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from bouncer.errors import DatabaseUnavailable, SettingRefused
+
+__all__ = ["engine_for", "probe", "read", "write"]
+
+_log = logging.getLogger(__name__)
+_Params = ParamSpec("_Params")
+_Return = TypeVar("_Return")
+
+OUTAGE_SECONDS = 120.0
+"""How long a transaction waits for a database that is restarting before it gives up."""
+
+_SQLITE_BUSY_SECONDS = 60
+_CONNECT_TIMEOUT_SECONDS = 10
+# Deadlock, lock wait timeout, and the ways in which a MySQL or MariaDB server says that it is gone or going:
+# https://mariadb.com/kb/en/mariadb-error-code-reference/
+_TRANSIENT_MYSQL = frozenset({1205, 1213, 1053, 1927, 2002, 2003, 2006, 2013, 2055})
+
+
+def engine_for(url: str, *, pool_size: int = 20) -> Engine:
+    """Makes an engine from a database URL.
+
+    Args:
+        url: ``sqlite:///FILE``, ``mysql+pymysql://…``, or the plain ``mysql://…`` and ``mariadb://…``, which
+            mean PyMySQL here.
+        pool_size: The most connections that are kept open.
+
+    Returns:
+        An engine whose sessions run in UTC and in READ COMMITTED (MariaDB, MySQL), or in WAL mode with foreign
+        keys on (SQLite).
+
+    Raises:
+        SettingRefused: The URL cannot be read or names another database.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise SettingRefused("DATABASE_URL is not a database URL; write mysql://USER:PASSWORD@HOST/NAME") from None
+    backend = parsed.get_backend_name()
+    if backend in {"mysql", "mariadb"}:
+        parsed = parsed.set(drivername=f"{backend}+pymysql")
+        if "charset" not in parsed.query:
+            parsed = parsed.update_query_dict({"charset": "utf8mb4"})
+        return create_engine(
+            parsed,
+            pool_size=pool_size,
+            max_overflow=10,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            hide_parameters=True,
+            # READ COMMITTED takes no gap locks, over which claims and loads of other workers would wait.
+            isolation_level="READ COMMITTED",
+            connect_args={
+                "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
+                "init_command": "SET time_zone = '+00:00'",
+            },
+        )
+    if backend == "sqlite":
+        engine = create_engine(parsed, hide_parameters=True, connect_args={"timeout": _SQLITE_BUSY_SECONDS})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    raise SettingRefused(f"DATABASE_URL names {backend}; bouncer-flows works with mysql, mariadb and sqlite")
+
+
+def probe(engine: Engine) -> None:
+    """Connects once, so that a wrong URL or password is told at once and not after minutes of patience.
+
+    Raises:
+        DatabaseUnavailable: There is no connection to be had.
+    """
+    try:
+        with engine.connect():
+            pass
+    except DBAPIError as error:
+        raise DatabaseUnavailable(f"the database cannot be used; check DATABASE_URL: {_reason(error)}") from None
+
+
+def read(
+    engine: Engine,
+    work: Callable[Concatenate[Connection, _Params], _Return],
+    *args: _Params.args,
+    **kwargs: _Params.kwargs,
+) -> _Return:
+    """Runs ``work(connection, …)`` in a transaction that only reads, again where the database was away.
+
+    Raises:
+        DatabaseUnavailable: The database did not come back within ``OUTAGE_SECONDS``.
+    """
+    return _transact(engine.execution_options(writes=False), work, *args, **kwargs)
+
+
+def write(
+    engine: Engine,
+    work: Callable[Concatenate[Connection, _Params], _Return],
+    *args: _Params.args,
+    **kwargs: _Params.kwargs,
+) -> _Return:
+    """Runs ``work(connection, …)`` in one transaction, again after a deadlock or where the database was away.
+
+    A connection that dies during the commit leaves it unknown whether the transaction took place, so ``work``
+    must be safe to run twice.
+
+    Raises:
+        DatabaseUnavailable: The database did not come back within ``OUTAGE_SECONDS``.
+    """
+    return _transact(engine.execution_options(writes=True), work, *args, **kwargs)
+
+
+def _transact(engine: Engine, work: Callable[..., _Return], *args: Any, **kwargs: Any) -> _Return:
+    retrying = Retrying(
+        retry=retry_if_exception(_is_transient),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        stop=stop_after_delay(OUTAGE_SECONDS),
+        before_sleep=lambda state: _log.warning(
+            "The database asked for another try (attempt %d): %s",
+            state.attempt_number,
+            _reason(state.outcome.exception() if state.outcome else None),
+        ),
+        reraise=True,
+    )
+    try:
+        for attempt in retrying:
+            with attempt, engine.connect() as connection, connection.begin():
+                return work(connection, *args, **kwargs)
+    except DBAPIError as error:
+        if _is_transient(error) or error.connection_invalidated:
+            raise DatabaseUnavailable(_reason(error)) from None
+        raise
+    raise AssertionError("unreachable: tenacity returns or raises")
+
+
+def _is_transient(error: BaseException) -> bool:
+    if not isinstance(error, OperationalError | InterfaceError | DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return True
+    if isinstance(error.orig, sqlite3.OperationalError):
+        return "locked" in str(error.orig) or "busy" in str(error.orig)
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return code in _TRANSIENT_MYSQL
+
+
+def _reason(error: BaseException | None) -> str:
+    # Only the driver's own words: SQLAlchemy's text holds the statement.
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return str(error.orig.args[-1] if error.orig.args else error.orig)
+    return type(error).__name__
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    # Transactions are begun by _begin_sqlite; the driver must not begin any of its own.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that will write takes the write lock at once: upgrading later fails instead of waiting.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,107 @@
+"""What can go wrong, as classes named for outcomes; each message says what happened and what to do next."""
+
+__all__ = [
+    "AddressesRefused",
+    "BatchLost",
+    "BatchNotCompleted",
+    "BouncerFlowsError",
+    "BouncerUnavailable",
+    "DatabaseUnavailable",
+    "DownloadTruncated",
+    "InputRefused",
+    "KeyRefused",
+    "LimitsMissing",
+    "OrchestratorUnavailable",
+    "OutOfCredits",
+    "OwnershipLost",
+    "Paused",
+    "RateLimited",
+    "SettingRefused",
+    "UnexpectedAnswer",
+    "UploadHeld",
+    "UploadOutcomeUnknown",
+]
+
+
+class BouncerFlowsError(Exception):
+    """The base of every error that this project raises on purpose; its text is for people."""
+
+
+class SettingRefused(BouncerFlowsError):
+    """A setting cannot be used as it stands."""
+
+
+class InputRefused(BouncerFlowsError):
+    """A file cannot be imported or written as it stands; nothing was changed."""
+
+
+class DatabaseUnavailable(BouncerFlowsError):
+    """The contacts database cannot be reached."""
+
+
+class OrchestratorUnavailable(BouncerFlowsError):
+    """The Prefect server cannot be reached, so no limit can be held and nothing may be sent."""
+
+
+class LimitsMissing(BouncerFlowsError):
+    """A global concurrency limit does not exist; without it a call would pass unlimited."""
+
+
+class OwnershipLost(BouncerFlowsError):
+    """Another run has taken the batch over; this one must not touch it any more."""
+
+
+class Paused(BouncerFlowsError):
+    """No uploads for now: somebody, or the lack of credits, has paused the account."""
+
+
+class BouncerUnavailable(BouncerFlowsError):
+    """Bouncer did not answer, or answered that it cannot now; certainly nothing happened there."""
+
+
+class UnexpectedAnswer(BouncerUnavailable):
+    """Bouncer answered something that is not in its documentation."""
+
+
+class RateLimited(BouncerFlowsError):
+    """Bouncer answered 429.
+
+    Attributes:
+        retry_after: Seconds to wait as Bouncer told, or None where it did not tell.
+    """
+
+    def __init__(self, retry_after: float | None) -> None:
+        super().__init__("Bouncer answered 429, too many requests")
+        self.retry_after = retry_after
+
+
+class OutOfCredits(BouncerFlowsError):
+    """Bouncer answered 402: the account has fewer credits than the batch needs."""
+
+
+class KeyRefused(BouncerFlowsError):
+    """Bouncer answered 401 or 403: the API key is wrong, or may not do this."""
+
+
+class AddressesRefused(BouncerFlowsError):
+    """Bouncer answered 400 to an upload: it will never take these addresses as they are."""
+
+
+class UploadOutcomeUnknown(BouncerFlowsError):
+    """The answer to an upload was lost: Bouncer may have the batch, and be paid for it, or not."""
+
+
+class UploadHeld(BouncerFlowsError):
+    """An upload of unknown outcome waits for a person, as AMBIGUOUS_UPLOAD=hold asks."""
+
+
+class BatchNotCompleted(BouncerFlowsError):
+    """Bouncer will not hand out results yet, although the batch read completed."""
+
+
+class BatchLost(BouncerFlowsError):
+    """Bouncer does not know the batch, or has removed its results."""
+
+
+class DownloadTruncated(BouncerFlowsError):
+    """A download ended early or cannot be parsed; nothing of it was loaded."""

@@ -1,0 +1,195 @@
+"""Export: one CSV line for each queued contact, with its verdict, read in chunks and written whole or not at all."""
+
+import csv
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import orjson
+from sqlalchemy import Connection, Engine, Row, String, Text, and_, case, cast, func, select, type_coerce
+
+from bouncer.atomic_file import atomic_file
+from bouncer.database import read
+from bouncer.errors import InputRefused
+from bouncer.tables import Contact, QueuedContact, Request, Result
+
+__all__ = ["COLUMNS", "ExportReport", "export_results"]
+
+COLUMNS = (
+    "email",
+    "status",
+    "reason",
+    "score",
+    "provider",
+    "domain",
+    "accept_all",
+    "disposable",
+    "free",
+    "role",
+    "disabled",
+    "full_mailbox",
+    "toxic",
+    "toxicity",
+    "did_you_mean",
+    "verified_at",
+    "outcome",
+    "error",
+    "request_id",
+)
+"""The header of an export."""
+
+_CHUNK_ROWS = 20_000
+_FORMULA = tuple("=+-@\t\r\n")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export wrote.
+
+    Attributes:
+        rows: Contacts, the header not counted.
+        path: The file; None for standard output.
+    """
+
+    rows: int
+    path: Path | None
+
+
+def export_results(
+    engine: Engine,
+    path: Path | str,
+    *,
+    request_id: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> ExportReport:
+    """Writes the queued contacts with their verdicts, in the order of the queue.
+
+    A contact that has no verdict of its own batch gets the latest that its address has; ``outcome`` tells where it
+    stands in the queue. What Bouncer did not tell stays empty. A text that a spreadsheet would run as a formula
+    (it begins with ``= + - @``, a tab or a line end, and is no number) gets a ' in front.
+
+    Args:
+        engine: The contacts database.
+        path: The file, replaced if there is one; ``-`` for standard output.
+        request_id: Only this request's contacts; None for all.
+        progress: Called after each chunk with the rows written so far.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputRefused: There is no such request, or the file cannot be written; nothing was changed.
+        DatabaseUnavailable: The database was away for too long; nothing was written but to standard output.
+    """
+    first, last = read(engine, _bounds, request_id)
+    chunks = _chunks(engine, request_id, first, last)
+    if str(path) == "-":
+        return ExportReport(_write(sys.stdout, chunks, progress), None)
+    path = Path(path)
+    if path.is_dir():
+        raise InputRefused(f"{path} is a directory; give the name of a file in it")
+    try:
+        with atomic_file(path) as file:
+            rows = _write(file, chunks, progress)
+    except OSError as error:
+        raise InputRefused(f"{path} cannot be written ({error.strerror}); choose another place") from None
+    return ExportReport(rows, path)
+
+
+def _bounds(connection: Connection, request_id: int | None) -> tuple[int, int]:
+    """Gives the first and the last row of the queue to write; where there are none, the last comes before the first."""
+    ends = select(func.min(QueuedContact.queue_id), func.max(QueuedContact.queue_id))
+    if request_id is not None:
+        if connection.scalar(select(Request.request_id).where(Request.request_id == request_id)) is None:
+            raise InputRefused(f"There is no request {request_id}; leave the number out to export all of them")
+        ends = ends.where(QueuedContact.request_id == request_id)
+    first, last = connection.execute(ends).one()
+    return (0, -1) if first is None else (first, last)
+
+
+def _chunks(engine: Engine, request_id: int | None, first: int, last: int) -> Iterator[Sequence[Row[Any]]]:
+    while first <= last and (rows := read(engine, _rows, request_id, first, last)):
+        yield rows
+        first = rows[-1].queue_id + 1
+
+
+def _rows(connection: Connection, request_id: int | None, first: int, last: int) -> Sequence[Row[Any]]:
+    has_result = Result.batch_id.is_not(None)
+    query = (
+        select(
+            QueuedContact.queue_id,
+            Contact.email,
+            case((has_result, Result.bouncer_status), else_=Contact.bouncer_status),
+            case((has_result, Result.bouncer_reason), else_=Contact.bouncer_reason),
+            case((has_result, Result.score), else_=Contact.bouncer_score),
+            Result.provider,
+            type_coerce(Result.domain_info, Text).label("domain_info"),
+            type_coerce(Result.account_info, Text).label("account_info"),
+            Result.toxic,
+            Result.toxicity,
+            Result.did_you_mean,
+            # As text: a million datetime objects would only be made to be printed.
+            cast(case((has_result, Result.processed_ts), else_=Contact.bouncer_verified_ts), String(19)),
+            QueuedContact.status,
+            QueuedContact.error_message,
+            QueuedContact.request_id,
+        )
+        .join(Contact, Contact.global_id == QueuedContact.global_id)
+        .outerjoin(Result, and_(Result.batch_id == QueuedContact.batch_id, Result.global_id == QueuedContact.global_id))
+        .where(QueuedContact.queue_id.between(first, last))
+        .order_by(QueuedContact.queue_id)
+        .limit(_CHUNK_ROWS)
+    )
+    if request_id is not None:
+        # A sum is in no index, so the rows are read along the primary key, not all of the request sorted every time.
+        query = query.where(QueuedContact.request_id + 0 == request_id)
+    return connection.execute(query).all()
+
+
+def _write(file: TextIO, chunks: Iterator[Sequence[Row[Any]]], progress: Callable[[int], None] | None) -> int:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    written = 0
+    for chunk in chunks:
+        writer.writerows(map(_line, chunk))
+        written += len(chunk)
+        if progress is not None:
+            progress(written)
+    return written
+
+
+def _line(row: Sequence[Any]) -> list[Any]:
+    _, email, status, reason, score, provider, domain_info, account_info, *rest = row
+    toxic, toxicity, did_you_mean, verified, outcome, error, request_id = rest
+    domain = orjson.loads(domain_info) if domain_info else {}
+    account = orjson.loads(account_info) if account_info else {}
+    cells = [
+        email,
+        status,
+        reason,
+        score,
+        provider,
+        domain.get("name"),
+        domain.get("acceptAll"),
+        domain.get("disposable"),
+        domain.get("free"),
+        account.get("role"),
+        account.get("disabled"),
+        account.get("fullMailbox"),
+        toxic,
+        toxicity,
+        did_you_mean,
+        f"{verified[:10]}T{verified[11:19]}Z" if verified else None,
+        outcome,
+        error,
+        request_id,
+    ]
+    return [_harmless(cell) if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in cells]
+
+
+def _harmless(cell: str) -> str:
+    return cell if _NUMBER.fullmatch(cell) else f"'{cell}"

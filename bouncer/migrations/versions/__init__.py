@@ -1,0 +1,1 @@
+"""One revision a module, in order; a revision that has been released is never changed."""

@@ -1,0 +1,130 @@
+"""What Bouncer sends, typed; tolerant of missing, null and unknown fields, as its documentation warns.
+
+Source: https://docs.usebouncer.com (batch-create, batch-status, batch-results, credits).
+"""
+
+import math
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+
+__all__ = ["COMPLETED", "BatchCreated", "BatchProgress", "Credits", "Verdict", "VerdictList"]
+
+COMPLETED = "completed"
+"""The one status that says that results can be downloaded; any other, known or not, means wait."""
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, dict | list):
+        return None
+    return str(value)
+
+
+def _integer(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return int(number) if math.isfinite(number) and abs(number) < 2**31 else None
+
+
+def _count(value: object) -> int:
+    return max(_integer(value) or 0, 0)
+
+
+def _object(value: object) -> dict[str, Any] | None:
+    return value if isinstance(value, dict) else None
+
+
+def _moment(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+Text = Annotated[str | None, BeforeValidator(_text)]
+Integer = Annotated[int | None, BeforeValidator(_integer)]
+Count = Annotated[int, BeforeValidator(_count)]
+Details = Annotated[dict[str, Any] | None, BeforeValidator(_object)]
+Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class BatchCreated(_Answer):
+    """The answer to an upload.
+
+    Attributes:
+        batch_id: Bouncer's id of the batch.
+        duplicates: Addresses that Bouncer counted twice and does not charge.
+    """
+
+    batch_id: str = Field(alias="batchId", min_length=1, max_length=50)
+    duplicates: Count = 0
+
+
+class BatchProgress(_Answer):
+    """How far Bouncer has come with a batch.
+
+    Attributes:
+        status: ``queued``, ``processing`` or ``completed``; others may come and mean "not yet".
+        processed: Addresses that are verified, or None where Bouncer did not tell.
+        credits: What the batch cost, once it is complete.
+    """
+
+    status: Annotated[str, BeforeValidator(lambda value: str(value).strip().lower())]
+    processed: Integer = None
+    credits: Integer = None
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether the results can be downloaded."""
+        return self.status == COMPLETED
+
+
+class Credits(_Answer):
+    """What the account can still pay for."""
+
+    credits: Count
+
+
+class Verdict(_Answer):
+    """Bouncer's verdict on one address; everything but the address and the status may be missing.
+
+    Attributes:
+        email: The address as Bouncer gives it back; its case may differ from what was sent.
+        status: ``deliverable``, ``risky``, ``undeliverable``, ``unknown``, or what else came.
+        domain: ``name``, ``acceptAll``, ``disposable``, ``free``.
+        account: ``role``, ``disabled``, ``fullMailbox``.
+        dns: ``type``, ``record``.
+        score: 0 to 100.
+        toxicity: 0 to 5.
+        retry_after: When a grey-listed address may be tried again.
+        did_you_mean: A likely correction of the address.
+    """
+
+    email: Annotated[str, BeforeValidator(lambda value: _text(value) or "")]
+    status: Annotated[str, BeforeValidator(lambda value: _text(value) or "unknown")] = "unknown"
+    reason: Text = None
+    domain: Details = None
+    account: Details = None
+    dns: Details = None
+    provider: Text = None
+    score: Integer = None
+    toxic: Text = None
+    toxicity: Integer = None
+    retry_after: Moment = Field(default=None, alias="retryAfter")
+    did_you_mean: Text = Field(default=None, alias="didYouMean")
+
+
+VerdictList = TypeAdapter(list[Verdict])
+"""Parses a whole download at once."""

@@ -1,0 +1,236 @@
+"""The command ``bouncer-flows``: data on standard output, everything else on standard error, one line an error.
+
+What needs Prefect is imported inside the commands: it takes two seconds, and it reads its settings once, when it is
+first imported, which must be after the local server is up.
+"""
+
+import asyncio
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import orjson
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from bouncer.database import engine_for, probe
+from bouncer.errors import BouncerFlowsError
+from deployments.orchestration import orchestrator
+from deployments.settings import Settings, read_settings
+
+__all__ = ["main"]
+
+app = App(
+    name="bouncer-flows",
+    help="Verifies contacts through Bouncer's batch API: nothing lost, nothing paid twice.",
+    version_flags=["--version"],
+)
+
+_COULD_NOT_RUN = 2
+_SOME_FAILED = 1
+_INTERRUPTED = 130
+
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
+Verbose = Annotated[bool, Parameter(name="--verbose", negative="", help="Show the runs' logs, not just warnings.")]
+OneRequest = Annotated[int | None, Parameter(name="--request", help="The id of one request; all if left out.")]
+File = Annotated[Path, Parameter(help="A CSV file.")]
+
+
+def main() -> None:
+    """Runs the command line and ends the process with its exit code."""
+    try:
+        code = app(exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _complain(f"{error}; bouncer-flows --help lists the commands")
+        code = _COULD_NOT_RUN
+    except BouncerFlowsError as error:
+        _complain(str(error))
+        code = _COULD_NOT_RUN
+    except DBAPIError as error:
+        # Only the driver's words: SQLAlchemy's text holds the statement.
+        words = error.orig.args[-1] if error.orig is not None and error.orig.args else "it gave no reason"
+        _complain(f"the database refused: {words}")
+        code = _COULD_NOT_RUN
+    except BrokenPipeError:
+        # Whoever read our output has had enough; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _COULD_NOT_RUN
+    except KeyboardInterrupt:
+        _complain("interrupted; run the same command again to go on")
+        code = _INTERRUPTED
+    sys.exit(code or 0)
+
+
+@app.command
+def setup(*, check: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """Makes or mends tables, blocks and limits, from the environment variables. Safe to run again.
+
+    Args:
+        check: Only say what is off, and exit with 1 if anything is.
+    """
+    settings = read_settings()
+    with orchestrator(settings):
+        from deployments.setup import check_setup, set_up
+
+        changes = asyncio.run(check_setup(settings) if check else set_up(settings))
+    for line in changes:
+        print(line)
+    if not changes:
+        print("everything is as it should be")
+    return _SOME_FAILED if check and changes else 0
+
+
+@app.command(name="import")
+def import_(
+    file: File,
+    *,
+    request: Annotated[str | None, Parameter(help="The request's name; the file's name if left out.")] = None,
+    user: Annotated[str | None, Parameter(help="The e-mail address of the user who asks.")] = None,
+    priority: Literal["low", "normal", "high", "critical"] = "normal",
+    column: Annotated[str | None, Parameter(help="The column with the addresses, if its name is odd.")] = None,
+    json: AsJson = False,
+) -> int:
+    """Puts the contacts of a CSV file into the queue. Importing the same file again adds nothing.
+
+    Args:
+        priority: How urgent they are; higher goes first.
+    """
+    from bouncer.importing import import_contacts
+    from bouncer.tables import Priority
+    from deployments.display import byte_progress
+
+    engine = _database(read_settings())
+    with byte_progress("importing", file, quiet=json) as advance:
+        report = import_contacts(
+            engine,
+            file,
+            request_name=request,
+            user_email=user,
+            priority=Priority[priority.upper()],
+            column=column,
+            progress=advance,
+        )
+    if json:
+        _print_json(report)
+        return 0
+    print(
+        f"request {report.request_id} ({report.request_name}): {report.queued:,} contacts queued, "
+        f"{report.duplicates:,} duplicates, {report.rejected:,} lines rejected"
+    )
+    if report.rejected_file is not None:
+        _say(f"the rejected lines and their reasons are in {report.rejected_file}")
+    return 0
+
+
+@app.command
+def ingest(*, request: OneRequest = None, json: AsJson = False, verbose: Verbose = False) -> int:
+    """Verifies what waits in the queue, in this process, until nothing waits any more.
+
+    Exit code 0: every contact has a verdict. 1: some failed, with a reason. 2: it could not run to the end.
+    """
+    settings = read_settings()
+    with orchestrator(settings, verbose=verbose) as ui:
+        from deployments.running import run_ingest
+
+        summary = run_ingest(settings, request_id=request, ui=ui, quiet=json)
+    if json:
+        _print_json(summary)
+    else:
+        from deployments.reporting import print_summary
+
+        print_summary(summary)
+    if summary.outcome not in {"drained", "nothing to do"}:
+        return _COULD_NOT_RUN
+    return _SOME_FAILED if summary.failed else 0
+
+
+@app.command
+def status(*, json: AsJson = False) -> int:
+    """Shows how far everything has come."""
+    from bouncer.database import read
+    from deployments.reporting import print_status, take_stock
+
+    report = read(_database(read_settings()), take_stock)
+    if json:
+        _print_json(report)
+    else:
+        print_status(report)
+    return 0
+
+
+@app.command
+def export(file: File, *, request: OneRequest = None) -> int:
+    """Writes a CSV file with one line for each contact and its verdict; - for standard output."""
+    from bouncer.exporting import export_results
+
+    from deployments.display import row_progress
+
+    engine = _database(read_settings())
+    with row_progress("exporting") as advance:
+        report = export_results(engine, file, request_id=request, progress=advance)
+    _say(f"{report.rows:,} contacts written to {report.path}")
+    return 0
+
+
+@app.command
+def sandbox(*, port: int = 8025) -> int:
+    """Runs a stand-in for the Bouncer service, until it is stopped; for trying things out at no cost."""
+    from sandbox import SandboxSettings, serve_sandbox
+
+    serve_sandbox(SandboxSettings(), "127.0.0.1", port)
+    return 0
+
+
+@app.command
+def serve(*, verbose: Verbose = False) -> int:
+    """Keeps a local Prefect server with its UI running, until it is stopped."""
+    settings = read_settings()
+    with orchestrator(settings, verbose=verbose) as ui:
+        from deployments.serving import serve_until_stopped
+
+        serve_until_stopped(settings, ui)
+    return 0
+
+
+@app.command
+def demo(*, contacts: int = 50_000, folder: Path = Path(".demo")) -> int:
+    """Verifies a realistic sample from beginning to end, on embedded defaults or on what the environment names.
+
+    Args:
+        contacts: How many contacts the sample has.
+        folder: Where the sample, the results and the embedded servers' files go.
+    """
+    from deployments.demo import run_demo
+
+    return run_demo(contacts, folder)
+
+
+def _database(settings: Settings) -> Engine:
+    from bouncer.migrate import upgrade
+
+    settings.bouncer_flows_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = engine_for(settings.url)
+    probe(engine)
+    upgrade(engine)
+    return engine
+
+
+def _print_json(report: object) -> None:
+    sys.stdout.buffer.write(orjson.dumps(asdict(report), default=str, option=orjson.OPT_APPEND_NEWLINE))  # type: ignore[call-overload]  # every report is a dataclass
+    sys.stdout.flush()
+
+
+def _complain(message: str) -> None:
+    _say(f"bouncer-flows: {message}")
+
+
+def _say(message: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+
+
+if __name__ == "__main__":
+    main()

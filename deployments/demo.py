@@ -1,0 +1,100 @@
+"""``bouncer-flows demo``: a realistic sample from CSV to verdicts, on embedded defaults or on real services."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bouncer.exporting import export_results
+from pydantic import SecretStr
+
+from bouncer.database import engine_for, probe
+from bouncer.errors import BouncerUnavailable
+from bouncer.importing import import_contacts
+from bouncer.migrate import upgrade
+from deployments.display import byte_progress, row_progress, say
+from deployments.orchestration import orchestrator
+from deployments.settings import Settings, read_settings
+from sandbox.sample import write_sample
+
+__all__ = ["run_demo"]
+
+_REAL = "usebouncer.com"
+_SECONDS_A_BATCH = 12
+
+
+def run_demo(contacts: int, folder: Path) -> int:
+    """Imports a sample, verifies it and exports the verdicts.
+
+    What DATABASE_URL, BOUNCER_API_KEY and BOUNCER_API_BASE_URL name is used; the rest is embedded: SQLite, the
+    sandbox, a local Prefect server. At the real Bouncer the sample is made of its sandbox addresses, which are free.
+
+    Args:
+        contacts: How many contacts the sample has.
+        folder: Where the sample, the results and the embedded servers' files go.
+
+    Returns:
+        The exit code, as of ``ingest``.
+    """
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings = read_settings().model_copy(update={"bouncer_flows_home": folder})
+    sample, results = folder / "contacts.csv", folder / "results.csv"
+    write_sample(sample, contacts, free=_REAL in settings.bouncer_api_base_url and settings.bouncer_api_key is not None)
+    say(f"a sample of {contacts:,} contacts is in {sample}")
+    if settings.database_url is None:
+        for left in folder.glob("contacts.db*"):
+            left.unlink()
+    own_bouncer = nullcontext(settings) if settings.bouncer_api_key is not None else _with_sandbox(settings)
+    with own_bouncer as settings, orchestrator(settings) as ui:
+        from deployments.reporting import print_summary
+        from deployments.running import run_ingest
+
+        engine = engine_for(settings.url)
+        probe(engine)
+        upgrade(engine)
+        with byte_progress("importing", sample, quiet=False) as advance:
+            name = f"demo {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+            report = import_contacts(engine, sample, request_name=name, progress=advance)
+        say(f"{report.queued:,} contacts queued, {report.duplicates:,} duplicates, {report.rejected:,} rejected")
+        summary = run_ingest(settings, request_id=report.request_id, ui=ui, quiet=False)
+        with row_progress("exporting") as rows:
+            export_results(engine, results, request_id=report.request_id, progress=rows)
+        print_summary(summary)
+        print(f"results: {results}")
+        print(f"Prefect UI: {ui or os.environ['PREFECT_API_URL'].removesuffix('/api')}")
+        if ui is not None and sys.stdin.isatty():
+            say("Look around; Enter ends it.")
+            input()
+        elif ui is not None:
+            say("The UI stops with this command. It can be looked at again with:")
+            say(f"BOUNCER_FLOWS_HOME={folder} bouncer-flows serve")
+    if summary.outcome != "drained":
+        return 2
+    return 1 if summary.failed else 0
+
+
+@contextmanager
+def _with_sandbox(settings: Settings) -> Iterator[Settings]:
+    command = [sys.executable, "-m", "sandbox", "--port", "0", "--seconds-per-batch", str(_SECONDS_A_BATCH)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:  # noqa: S603  # ours
+        try:
+            line = process.stdout.readline() if process.stdout is not None else b""
+            if not line:
+                raise BouncerUnavailable("the sandbox does not start")
+            say("the sandbox stands in for Bouncer")
+            # The sandbox is faster than Bouncer, so it is asked more often.
+            quick = {"poll_seconds_min": 2, "poll_seconds_max": 5}
+            yield settings.model_copy(
+                update={
+                    "bouncer_api_key": SecretStr("sandbox-key"),
+                    "bouncer_api_base_url": json.loads(line)["url"],
+                    **{name: value for name, value in quick.items() if name not in settings.model_fields_set},
+                }
+            )
+        finally:
+            process.terminate()

@@ -1,0 +1,81 @@
+"""Which Prefect server a command works with: the one that is configured, or a local one of its own."""
+
+import os
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deployments.local_server import local_server
+from deployments.settings import Settings
+
+__all__ = ["orchestrator"]
+
+_DEFAULTS = {
+    # Retries and waits are told by these packages; with this their lines reach the run's log in the UI.
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "bouncer,blocks,tasks",
+    # A run that dies is noticed by the silence of its heartbeat.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
+}
+
+
+_DRAIN_SECONDS = 10
+
+
+@contextmanager
+def orchestrator(settings: Settings, *, verbose: bool = False, keep: bool = False) -> Iterator[str | None]:
+    """Works with a Prefect server while the block runs. Must come before the first import of Prefect.
+
+    Args:
+        settings: Where a local server keeps its files.
+        verbose: Show the runs' logs on standard error, not just their warnings.
+        keep: Leave a local server running at the end.
+
+    Yields:
+        The address of a local server's UI, or None where PREFECT_API_URL names another.
+
+    Raises:
+        OrchestratorUnavailable: The local server does not come up.
+    """
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    if not verbose:
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+    if _is_configured():
+        yield None
+        return
+    home = settings.bouncer_flows_home
+    with local_server(home, keep=keep) as server:
+        os.environ["PREFECT_API_URL"] = server.api_url
+        os.environ["PREFECT_HOME"] = str(home / "prefect")
+        try:
+            yield server.ui_url
+        finally:
+            _send_what_waits()
+            del os.environ["PREFECT_API_URL"]
+
+
+def _send_what_waits() -> None:
+    # Prefect sends logs and events in the background. Once the server is gone it would try for minutes.
+    if "prefect" in sys.modules:
+        from prefect.events.worker import EventsWorker
+        from prefect.logging.handlers import APILogWorker
+
+        EventsWorker.drain_all(timeout=_DRAIN_SECONDS)
+        APILogWorker.drain_all(timeout=_DRAIN_SECONDS)
+
+
+def _is_configured() -> bool:
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    # A profile can name a server too (`prefect config set`); asking Prefect itself would fix its settings too early.
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    try:
+        profiles = tomllib.loads((home / "profiles.toml").read_text())
+    except (OSError, tomllib.TOMLDecodeError):
+        return False
+    active = os.environ.get("PREFECT_PROFILE", profiles.get("active", ""))
+    return bool(profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL"))

@@ -1,0 +1,79 @@
+"""Runs flow ``ingest`` in this process, with live progress on the terminal."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+
+from blocks.access import open_database
+from bouncer.counting import Progress, count_contacts
+from bouncer.database import read
+from bouncer.errors import BouncerFlowsError
+from deployments.display import contact_progress, say
+from deployments.settings import Settings
+from deployments.setup import set_up
+from flows.ingest import ingest
+from tasks.stopping import graceful_signals
+from tasks.summarise import IngestSummary
+
+__all__ = ["run_ingest"]
+
+_LOOK_SECONDS = 1.0
+
+
+def run_ingest(settings: Settings, *, request_id: int | None, ui: str | None, quiet: bool) -> IngestSummary:
+    """Sets up what is missing, then verifies what waits in the queue.
+
+    Args:
+        settings: The environment.
+        request_id: Only this request, or None for all.
+        ui: The address of the local server's UI, to be shown.
+        quiet: Show no progress.
+
+    Returns:
+        What was done.
+
+    Raises:
+        BouncerFlowsError: It could not run.
+    """
+    for change in asyncio.run(set_up(settings)):
+        say(change)
+    if ui is not None:
+        say(f"the runs are to be watched at {ui}")
+    engine = asyncio.run(open_database())
+    with graceful_signals(), _shown(engine, request_id, quiet=quiet):
+        return asyncio.run(ingest(request_id))
+
+
+@contextmanager
+def _shown(engine: Engine, request_id: int | None, *, quiet: bool) -> Iterator[None]:
+    # Progress is read from the rows, so it is true whichever process does the work.
+    if quiet:
+        yield
+        return
+    began = read(engine, count_contacts, request_id)
+    done = threading.Event()
+    with contact_progress(began.open) as show:
+
+        def follow() -> None:
+            while not done.wait(_LOOK_SECONDS):
+                _tell(engine, request_id, began, show)
+
+        follower = threading.Thread(target=follow, name="progress", daemon=True)
+        follower.start()
+        try:
+            yield
+        finally:
+            done.set()
+            follower.join()
+            _tell(engine, request_id, began, show)
+
+
+def _tell(engine: Engine, request_id: int | None, began: Progress, show) -> None:  # type: ignore[no-untyped-def]
+    try:
+        now = read(engine, count_contacts, request_id)
+    except BouncerFlowsError:
+        return
+    show(now.settled - began.settled, now.total - began.settled, now.assigned)

@@ -1,0 +1,101 @@
+"""The environment variables, under the plan's names; read once, by the command line, and saved into blocks."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bouncer.errors import SettingRefused
+
+__all__ = ["DEFAULT_BASE_URL", "Settings", "read_settings"]
+
+DEFAULT_BASE_URL = "https://api.usebouncer.com/v1.1"
+
+
+class Settings(BaseSettings):
+    """What can be set from outside; every field is an environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="The contacts database: mysql://USER:PASSWORD@HOST/NAME, mariadb://… or sqlite:////PATH.",
+    )
+    bouncer_api_key: SecretStr | None = Field(default=None, description="The API key of your Bouncer account.")
+    bouncer_api_base_url: str = Field(
+        default=DEFAULT_BASE_URL, pattern=r"^https?://\S+$", description="Where the batch API answers."
+    )
+    max_concurrent_batches: int = Field(default=15, ge=1, le=1000, description="The most batches in flight.")
+    batch_size: int = Field(default=10_000, ge=1, le=100_000, description="The most addresses in one batch.")
+    rate_limit_per_minute: int = Field(
+        default=200,
+        ge=2,
+        le=100_000,
+        description="The most requests in any 60 seconds; never passed.",
+    )
+    poll_seconds_min: float = Field(default=10, gt=0, description="The shortest time between two status requests.")
+    poll_seconds_max: float = Field(default=30, gt=0, description="The longest time between two status requests.")
+    batch_deadline_seconds: float = Field(
+        default=7200, gt=0, description="How long a batch may make no progress before it is finished early."
+    )
+    result_max_age_days: float = Field(
+        default=90, ge=0, description="For how many days a known verdict is used again at no cost; 0 for never."
+    )
+    ambiguous_upload: Literal["resubmit", "hold"] = Field(
+        default="resubmit", description="What to do when the answer to an upload was lost."
+    )
+    deep_bouncer_api_key: SecretStr | None = Field(
+        default=None, description="The key of a second account with deep catch-all verification."
+    )
+    bouncer_flows_home: Path = Field(
+        default=Path("~/.bouncer-flows"), description="Where the embedded database and Prefect server keep their files."
+    )
+
+    @field_validator("bouncer_flows_home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @property
+    def url(self) -> str:
+        """The URL of the contacts database; an SQLite file of our own where none was set."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.bouncer_flows_home / 'contacts.db'}"
+
+    def account_values(self) -> dict[str, Any]:
+        """The fields of the account block that were set from outside."""
+        set_here = self.model_dump(include=set(_ACCOUNT_FIELDS) & self.model_fields_set)
+        values = {_ACCOUNT_FIELDS[name]: value for name, value in set_here.items()}
+        if self.bouncer_api_key is not None:
+            values["api_key"] = self.bouncer_api_key
+        return values
+
+
+_ACCOUNT_FIELDS = {
+    "bouncer_api_base_url": "base_url",
+    "max_concurrent_batches": "max_concurrent_batches",
+    "batch_size": "batch_size",
+    "rate_limit_per_minute": "rate_limit_per_minute",
+    "poll_seconds_min": "poll_seconds_min",
+    "poll_seconds_max": "poll_seconds_max",
+    "batch_deadline_seconds": "batch_deadline_seconds",
+    "result_max_age_days": "result_max_age_days",
+    "ambiguous_upload": "ambiguous_upload",
+}
+
+
+def read_settings() -> Settings:
+    """Reads the environment.
+
+    Raises:
+        SettingRefused: A variable cannot be used; the message names it and never shows its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        # Without `from`: pydantic's text quotes the value, which may be a key.
+        first = error.errors()[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else "a setting"
+        raise SettingRefused(f"{name}: {first['msg']}") from None

@@ -1,0 +1,159 @@
+"""Setup: tables, blocks and limits, brought to what the settings ask for; says what it changed."""
+
+import asyncio
+from typing import cast
+
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
+from prefect.exceptions import ObjectNotFound
+from pydantic import ValidationError
+
+from blocks.bouncer_account import BouncerAccount
+from blocks.contacts_database import ContactsDatabase, engine_of
+from blocks.limits import Limit, limits_of
+from bouncer.database import probe
+from bouncer.errors import SettingRefused
+from bouncer.migrate import pending, upgrade
+from deployments.settings import Settings
+from tasks.check import keeps_leases_in_memory
+
+__all__ = ["check_setup", "set_up"]
+
+
+async def set_up(settings: Settings) -> list[str]:
+    """Makes or mends everything that runs need. Running it again changes nothing.
+
+    What was not set from outside keeps the value that the block has.
+
+    Args:
+        settings: The environment.
+
+    Returns:
+        A line for each thing that was changed.
+
+    Raises:
+        SettingRefused: A setting cannot be used, or one that has no default is missing.
+        DatabaseUnavailable: The database cannot be reached.
+    """
+    url = await _database_url(settings)
+    changes = await asyncio.to_thread(_migrate, url)
+    changes += await _save_database(url)
+    account = await _save_account("default", settings, changes)
+    wanted = limits_of(
+        "default", batches=account.max_concurrent_batches, requests_per_minute=account.rate_limit_per_minute
+    )
+    async with get_client() as client:
+        for limit in wanted:
+            changes += await _set_limit(client, limit)
+    return changes
+
+
+async def check_setup(settings: Settings) -> list[str]:
+    """Says what is off, and changes nothing.
+
+    Args:
+        settings: The environment.
+
+    Returns:
+        A line for each thing that is not as runs need it; empty where all is well.
+    """
+    wrong: list[str] = []
+    database = await _saved_database()
+    account = await _saved_account("default")
+    if database is None:
+        wrong.append("block contacts-database/default is missing")
+    else:
+        engine = database.get_engine()
+        await asyncio.to_thread(probe, engine)
+        wrong += await asyncio.to_thread(pending, engine)
+        if settings.database_url is not None and database.url != settings.database_url:
+            wrong.append("block contacts-database/default is not what DATABASE_URL says")
+    if account is None:
+        return [*wrong, "block bouncer-account/default is missing"]
+    if any(getattr(account, name) != value for name, value in settings.account_values().items()):
+        wrong.append("block bouncer-account/default is not what the environment says")
+    async with get_client() as client:
+        for limit in limits_of(
+            "default", batches=account.max_concurrent_batches, requests_per_minute=account.rate_limit_per_minute
+        ):
+            if not await _stands(client, limit):
+                wrong.append(f"limit {limit.name} is missing or set otherwise")
+        if await keeps_leases_in_memory(client):
+            wrong.append("the Prefect server keeps slot leases in memory, so slots leak when it is killed")
+    return wrong
+
+
+def _migrate(url: str) -> list[str]:
+    engine = engine_of(url)
+    probe(engine)
+    return upgrade(engine)
+
+
+async def _database_url(settings: Settings) -> str:
+    if settings.database_url is None and (saved := await _saved_database()) is not None:
+        return saved.url.get_secret_value()
+    return settings.url
+
+
+async def _saved_database() -> ContactsDatabase | None:
+    try:
+        return cast("ContactsDatabase", await ContactsDatabase.aload("default"))
+    except (ObjectNotFound, ValueError):
+        return None
+
+
+async def _saved_account(name: str) -> BouncerAccount | None:
+    try:
+        return cast("BouncerAccount", await BouncerAccount.aload(name))
+    except (ObjectNotFound, ValueError):
+        return None
+
+
+async def _save_database(url: str) -> list[str]:
+    saved = await _saved_database()
+    if saved is not None and saved.url.get_secret_value() == url:
+        return []
+    await ContactsDatabase(url=url).asave("default", overwrite=True)
+    return ["block contacts-database/default saved"]
+
+
+async def _save_account(name: str, settings: Settings, changes: list[str]) -> BouncerAccount:
+    saved = await _saved_account(name)
+    values = settings.account_values()
+    if saved is not None:
+        changed = [field for field, value in values.items() if getattr(saved, field) != value]
+        if not changed:
+            return saved
+        kept = {field: getattr(saved, field) for field in BouncerAccount.model_fields if field not in values}
+        values = {**kept, **values}
+    elif "api_key" not in values:
+        raise SettingRefused("BOUNCER_API_KEY is not set; take the key from app.usebouncer.com")
+    try:
+        account = BouncerAccount(**values)
+    except ValidationError as error:
+        # Without `from`: pydantic's text quotes the values, and with them the key.
+        raise SettingRefused(str(error.errors()[0]["msg"])) from None
+    await account.asave(name, overwrite=True)
+    changes.append(f"block bouncer-account/{name} saved")
+    return account
+
+
+async def _stands(client: PrefectClient, limit: Limit) -> bool:
+    try:
+        found = await client.read_global_concurrency_limit_by_name(limit.name)
+    except ObjectNotFound:
+        return False
+    decay = round(found.slot_decay_per_second, 3)
+    return bool(found.active) and (found.limit, decay) == (limit.slots, round(limit.decay_per_second, 3))
+
+
+async def _set_limit(client: PrefectClient, limit: Limit) -> list[str]:
+    if await _stands(client, limit):
+        return []
+    values = {"limit": limit.slots, "slot_decay_per_second": limit.decay_per_second, "active": True}
+    try:
+        await client.update_global_concurrency_limit(limit.name, GlobalConcurrencyLimitUpdate(**values))
+    except ObjectNotFound:
+        await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=limit.name, **values))
+    return [f"limit {limit.name} set to {limit.slots} slots, {limit.decay_per_second:.3g} a second"]

@@ -1,0 +1,67 @@
+"""Flow ``ingest``: contacts leave the queue in batches and come back with verdicts, until none waits."""
+
+from typing import cast
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from blocks.access import Access, open_access
+from bouncer.batches import BatchTitle
+from flows.verify_batch import verify_batch
+from tasks.check import check_account, check_limits
+from tasks.claim import claim
+from tasks.crew import Crew
+from tasks.look import look
+from tasks.ownership import new_owner
+from tasks.recover import recover
+from tasks.stopping import is_stopping
+from tasks.summarise import IngestSummary, Tally, summarise
+
+__all__ = ["ingest"]
+
+LOOK_SECONDS = 5.0
+"""How often ingest looks for batches that died elsewhere, and for contacts that were queued meanwhile."""
+
+
+@flow(name="ingest", flow_run_name="ingest", persist_result=False)
+async def ingest(request_id: int | None = None, account: str = "default") -> IngestSummary:
+    """Verifies the contacts that wait in the queue, and ends when none waits any more.
+
+    First takes up what earlier runs left behind. Needs the blocks bouncer-account and contacts-database, and the
+    limits that bouncer-flows setup makes.
+
+    Args:
+        request_id: Only the contacts of this request; all requests if left empty.
+        account: The Bouncer account block that pays.
+    """
+    async with open_access(account, new_owner()) as access:
+        await check_limits(access)
+        tally = await Tally.begin(access, request_id)
+        if tally.before.open:
+            await check_account(access)
+            await recover(access)
+            await _drain(access, request_id, tally)
+        return await summarise(access, request_id, tally)
+
+
+async def _drain(access: Access, request_id: int | None, tally: Tally) -> None:
+    crew = Crew(_start, access.account.max_concurrent_batches)
+    try:
+        while not is_stopping() and crew.fatal is None:
+            outlook = await look(access, request_id, crew)
+            crew.begin(outlook.left_behind)
+            if outlook.may_claim:
+                claimed = await claim(access, crew.room, request_id)
+                crew.begin(claimed.batches)
+                tally.note(claimed)
+            if crew.is_idle and outlook.is_over:
+                break
+            await crew.next_ended(LOOK_SECONDS)
+    finally:
+        await crew.all_ended()
+    tally.end(outlook, crew)
+
+
+async def _start(batch: BatchTitle) -> State[None]:
+    named = verify_batch.with_options(flow_run_name=str(batch))
+    return cast("State[None]", await named(batch.id, return_state=True))

@@ -1,0 +1,69 @@
+"""Flow ``verify-batch``: one batch from its row to its verdicts, from whatever step it has reached."""
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from blocks.access import Access
+from bouncer.batches import BatchWork, Step
+from bouncer.errors import (
+    AddressesRefused,
+    BatchLost,
+    OutOfCredits,
+    OwnershipLost,
+    Paused,
+    UploadHeld,
+    UploadOutcomeUnknown,
+)
+from tasks.give_up import fail_batch, lose_batch, return_unpaid, split_batch
+from tasks.load import load
+from tasks.ownership import owned_batch
+from tasks.poll import poll
+from tasks.slots import batch_slot
+from tasks.stopping import Stopped
+from tasks.upload import upload
+
+__all__ = ["verify_batch"]
+
+
+@flow(name="verify-batch", flow_run_name="batch {batch_id}", persist_result=False)
+async def verify_batch(batch_id: int) -> State[None]:  # noqa: PLR0911  # one return an outcome
+    """Uploads a batch, polls it until Bouncer has verified it, and loads its verdicts.
+
+    Goes on from the step that the batch has reached, so it can be rerun at any time. Needs the blocks
+    bouncer-account and contacts-database.
+
+    Args:
+        batch_id: The row in Bouncer_Batches.
+    """
+    async with owned_batch(batch_id) as (access, batch):
+        if batch is None:
+            return Completed(message="Nothing to do: another run works on this batch, or there is no such batch")
+        try:
+            return await _verify(access, batch)
+        except (OwnershipLost, Paused, Stopped) as error:
+            get_run_logger().warning("%s", error)
+            return Completed(name="LeftAsItIs", message=str(error))
+        except UploadHeld as error:
+            return Failed(name="Held", message=str(error))
+        except OutOfCredits as error:
+            return await return_unpaid(access, batch, error)
+        except AddressesRefused as error:
+            return await split_batch(access, batch, error)
+        except UploadOutcomeUnknown as error:
+            return await fail_batch(access, batch, error)
+        except BatchLost as error:
+            return await lose_batch(access, batch, error)
+
+
+async def _verify(access: Access, batch: BatchWork) -> State[None]:
+    bouncer_id = batch.batch_id
+    if batch.step in {Step.UPLOAD, Step.DECIDE, Step.POLL}:
+        async with batch_slot(access, batch):
+            if bouncer_id is None:
+                bouncer_id = await upload(access, batch)
+            await poll(access, batch, bouncer_id)
+    elif batch.step is Step.NOTHING:
+        return Completed(message="Nothing to do: this batch is settled")
+    report = await load(access, batch, str(bouncer_id))
+    return Completed(message=f"{report.settled:,} contacts settled, {report.missing:,} queued again")

@@ -1,0 +1,31 @@
+"""Starts the sandbox: ``python -m sandbox --port 8025``."""
+
+from typing import Annotated
+
+import cyclopts
+
+from sandbox.server import serve_sandbox
+from sandbox.settings import SandboxSettings
+
+app = cyclopts.App(name="sandbox", version_flags=())
+
+
+@app.default
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8025,
+    settings: Annotated[SandboxSettings, cyclopts.Parameter(name="*")] = SandboxSettings(),  # noqa: B008  # frozen
+) -> None:
+    """Serves a stand-in for the Bouncer API until it is stopped.
+
+    Args:
+        host: The address to listen on.
+        port: The port to listen on; 0 takes a free one.
+        settings: How the sandbox behaves.
+    """
+    serve_sandbox(settings, host, port)
+
+
+if __name__ == "__main__":
+    app()

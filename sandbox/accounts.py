@@ -1,0 +1,30 @@
+"""An account with the service: its credits, and what it has asked in the last minute."""
+
+from dataclasses import dataclass, field
+
+from sandbox.windows import SlidingWindow
+
+__all__ = ["Account"]
+
+
+@dataclass(eq=False, slots=True)
+class Account:
+    """An account; several keys can open one.
+
+    Attributes:
+        credits: Credits that are not charged, held ones included.
+        held: Credits set aside for batches in flight.
+        charged: Credits charged so far.
+    """
+
+    credits: int
+    held: int = 0
+    charged: int = 0
+    requests: SlidingWindow = field(default_factory=SlidingWindow)
+    uploads: SlidingWindow = field(default_factory=SlidingWindow)
+    credit_calls: SlidingWindow = field(default_factory=SlidingWindow)
+
+    @property
+    def left(self) -> int:
+        """Credits that a new batch can use."""
+        return self.credits - self.held

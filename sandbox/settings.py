@@ -1,0 +1,66 @@
+"""How the sandbox behaves: its keys, its speed, its limits and how untidy its answers are."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+__all__ = ["SandboxSettings"]
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class SandboxSettings(BaseModel):
+    """How the sandbox behaves; the limits that Bouncer documents are the defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    keys: dict[str, NonNegativeInt] = {"sandbox-key": 1_000_000_000}
+    """API keys and the credits of each."""
+
+    seed: NonNegativeInt = 0
+    """Decides verdicts, the order of results and which faults fire."""
+
+    seconds_per_batch: NonNegativeFloat = 2.0
+    """What every batch takes, however small, in seconds."""
+
+    addresses_per_second: PositiveFloat = 2000.0
+    """How fast the addresses of one batch of mixed domains are verified."""
+
+    homogeneous_slowdown: Annotated[float, Field(ge=1)] = 4.0
+    """How many times longer the addresses of a batch of a single domain take."""
+
+    fixed_seconds: NonNegativeFloat | None = None
+    """Every batch takes this long, whatever is in it."""
+
+    finish_seconds: NonNegativeFloat = 0.5
+    """How long a finished batch still reads processing."""
+
+    requests_per_minute: PositiveInt = 200
+    """Calls of a key in any 60 seconds, GET /credits left out."""
+
+    uploads_per_minute: PositiveInt = 60
+    """Uploads of a key in any 60 seconds."""
+
+    credit_calls_per_minute: PositiveInt = 10
+    """Calls of GET /credits of a key in any 60 seconds."""
+
+    max_batches: PositiveInt = 15
+    """Batches of a key in flight; the ledger counts those beyond it."""
+
+    reject_over_limit: bool = False
+    """Answer 429 to a batch beyond max_batches."""
+
+    max_batch_size: PositiveInt = 100_000
+    """Addresses in one upload."""
+
+    send_retry_after: bool = True
+    """Say in a 429 when to come again."""
+
+    missing_results: _Share = 0.0
+    """Share of addresses that a download leaves out; they are not charged."""
+
+    unmatched_results: _Share = 0.0
+    """Results for addresses that were never sent, as a share of the batch."""
+
+    odd_statuses: _Share = 0.0
+    """Share of results whose status and reason are in no documentation."""

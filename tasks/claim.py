@@ -1,0 +1,45 @@
+"""Claiming contacts out of the queue and laying them out into batches."""
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.access import Access
+from bouncer import claiming
+from bouncer.claiming import Claimed
+
+__all__ = ["claim"]
+
+
+@task(name="claim", task_run_name="claim", cache_policy=NO_CACHE, persist_result=False)
+async def claim(access: Access, batches: int, request_id: int | None = None) -> Claimed:
+    """Takes the next contacts out of the queue, settles the known ones, and makes batches of the others.
+
+    Safe to run twice: what one run claimed, no other sees; batches that a crash leaves behind are taken up by the
+    next ingest.
+
+    Args:
+        access: The account and the database.
+        batches: The most batches to make.
+        request_id: Only this request, or None for all.
+
+    Returns:
+        The new batches, and how many contacts were settled, joined to batches in flight, or invalid.
+    """
+    claimed = await access.write(
+        claiming.claim,
+        access.name,
+        batches=batches,
+        batch_size=access.account.batch_size,
+        fresh_for=access.account.fresh_for,
+        request_id=request_id,
+    )
+    if claimed.contacts:
+        get_run_logger().info(
+            "claimed %d contacts: %d batches; %d reused a known verdict, %d wait for a batch in flight, %d are invalid",
+            claimed.contacts,
+            len(claimed.batches),
+            claimed.reused,
+            claimed.joined,
+            claimed.invalid,
+        )
+    return claimed

@@ -1,0 +1,100 @@
+"""The batches under way in this process: each a subflow of its own, started when a slot is free."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from prefect import get_run_logger
+from prefect.client.schemas.objects import State
+
+from bouncer.batches import BatchTitle
+from bouncer.errors import BouncerFlowsError, DatabaseUnavailable, KeyRefused, LimitsMissing, OrchestratorUnavailable
+
+__all__ = ["Crew"]
+
+MOST_FAILED_RUNS = 3
+"""After so many failed runs of one batch in a row it is left for the next ingest."""
+
+_FATAL = (KeyRefused, LimitsMissing, OrchestratorUnavailable, DatabaseUnavailable)
+
+
+class Crew:
+    """Runs ``verify-batch`` for each batch, and remembers how it ended.
+
+    What a subflow returns is for people. Whether a batch is settled is always asked of its row, since a subflow that
+    is replayed by a retried parent can be another batch's (PrefectHQ/prefect#22259).
+
+    Args:
+        start: Starts the subflow of a batch under a name, and returns its final state.
+        slots: How many batches can be in flight.
+
+    Attributes:
+        started: How many runs were started.
+        fatal: The error that makes it senseless to start any more batches, or None.
+    """
+
+    def __init__(self, start: Callable[[BatchTitle], Awaitable[State[None]]], slots: int) -> None:
+        self._start = start
+        # Some more than there are slots: a batch that is being loaded holds none, and the next is at hand at once.
+        self._size = slots + max(1, slots // 5)
+        self._running: dict[int, asyncio.Task[State[None]]] = {}
+        self._failures: dict[int, int] = {}
+        self.started = 0
+        self.fatal: BouncerFlowsError | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no batch is under way."""
+        return not self._running
+
+    @property
+    def room(self) -> int:
+        """How many more batches can be started."""
+        return self._size - len(self._running)
+
+    @property
+    def gave_up_on(self) -> list[int]:
+        """Batches whose runs failed too often."""
+        return [batch for batch, failures in self._failures.items() if failures >= MOST_FAILED_RUNS]
+
+    @property
+    def known(self) -> list[int]:
+        """Batches that are under way here, or that were given up on."""
+        return [*self._running, *self.gave_up_on]
+
+    def begin(self, batches: Iterable[BatchTitle]) -> None:
+        """Starts as many of the batches as there is room for, none twice."""
+        known = set(self.known)
+        for batch in batches:
+            if self.room > 0 and batch.id not in known:
+                self._running[batch.id] = asyncio.create_task(self._run(batch), name=str(batch))
+                self.started += 1
+
+    async def next_ended(self, seconds: float) -> None:
+        """Waits until a batch has ended, at most so long."""
+        if not self._running:
+            await asyncio.sleep(seconds)
+            return
+        await asyncio.wait(self._running.values(), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for batch, run in list(self._running.items()):
+            if run.done():
+                del self._running[batch]
+                await self._note(batch, run)
+
+    async def all_ended(self) -> None:
+        """Waits until every batch has ended."""
+        while self._running:
+            await self.next_ended(60)
+
+    async def _run(self, batch: BatchTitle) -> State[None]:
+        return await self._start(batch)
+
+    async def _note(self, batch: int, run: asyncio.Task[State[None]]) -> None:
+        state = run.result()
+        if not (state.is_failed() or state.is_crashed()):
+            self._failures.pop(batch, None)
+            return
+        self._failures[batch] = self._failures.get(batch, 0) + 1
+        error = await state.aresult(raise_on_failure=False)
+        if isinstance(error, _FATAL):
+            self.fatal = error
+        get_run_logger().warning("the run of batch %d ended %s: %s", batch, state.name, state.message)

@@ -1,0 +1,54 @@
+"""Loading a verified batch: download its verdicts, and store them in one transaction."""
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.access import Access
+from bouncer import loading
+from bouncer.batches import BatchWork
+from bouncer.loading import LoadReport
+from bouncer.models import Verdict
+from tasks.announcing import announce
+from tasks.patience import through_outages, until_known
+
+__all__ = ["load"]
+
+
+@task(name="load", task_run_name="load", cache_policy=NO_CACHE, persist_result=False)
+async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
+    """Downloads the verdicts of a batch and stores them.
+
+    Safe to run twice: all is stored in one transaction that takes the batch to its end, and a batch at its end is
+    not loaded again.
+
+    Args:
+        access: The account and the database.
+        batch: The batch, verified.
+        batch_id: Bouncer's id of it.
+
+    Returns:
+        How many contacts were settled, missing and unmatched.
+
+    Raises:
+        BatchLost: Bouncer has no results for the batch, or none any more.
+        DownloadTruncated: No download was whole before the deadline; the batch stays where it is.
+    """
+    log = get_run_logger()
+    pause = access.account.poll_seconds_min
+    persistent = through_outages(pause_seconds=pause, limit_seconds=access.account.batch_deadline_seconds)
+    verdicts: list[Verdict] = await persistent(until_known(pause_seconds=pause), _download, access, batch, batch_id)
+    report = await access.write(loading.load, batch, verdicts)
+    if report.missing or report.unmatched:
+        log.warning(
+            "batch %d: %d contacts without a verdict, queued again; %d verdicts for addresses that were not sent",
+            batch.id,
+            report.missing,
+            report.unmatched,
+        )
+        announce("batch.odd", account=access.name, batch=batch.id, missing=report.missing, unmatched=report.unmatched)
+    log.info("batch %d: %d contacts settled", batch.id, report.settled)
+    return report
+
+
+async def _download(access: Access, batch: BatchWork, batch_id: str) -> list[Verdict]:
+    return await access.client.download(batch_id, batch.quantity)

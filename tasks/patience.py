@@ -1,0 +1,50 @@
+"""How long a step puts up with Bouncer: outages, and a service that has not caught up with itself yet."""
+
+import logging
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from bouncer.errors import BatchLost, BatchNotCompleted, BouncerUnavailable, DownloadTruncated, RateLimited
+from bouncer.policy import PATIENCE_SECONDS
+from tasks.stopping import sleep_unless_stopping
+
+__all__ = ["AWAY", "through_outages", "until_known"]
+
+_log = logging.getLogger("prefect.flow_runs")
+
+AWAY = (BouncerUnavailable, RateLimited, DownloadTruncated)
+"""Failures that say nothing about the batch: it stays as it is, and the step is tried again later."""
+
+
+def through_outages(*, pause_seconds: float, limit_seconds: float) -> AsyncRetrying:
+    """Tries again while Bouncer is away, at a pace that the circuit breaker sets.
+
+    Args:
+        pause_seconds: Between two tries.
+        limit_seconds: After which the last failure is raised.
+    """
+    return AsyncRetrying(
+        retry=retry_if_exception_type(AWAY),
+        wait=wait_fixed(pause_seconds),
+        stop=stop_after_delay(limit_seconds),
+        sleep=sleep_unless_stopping,
+        before_sleep=_tell,
+        reraise=True,
+    )
+
+
+def until_known(*, pause_seconds: float) -> AsyncRetrying:
+    """Tries again for a moment while Bouncer does not know the batch, or does not hand out its results yet."""
+    return AsyncRetrying(
+        retry=retry_if_exception_type((BatchLost, BatchNotCompleted)),
+        wait=wait_fixed(min(pause_seconds, PATIENCE_SECONDS / 4)),
+        stop=stop_after_delay(PATIENCE_SECONDS),
+        sleep=sleep_unless_stopping,
+        before_sleep=_tell,
+        reraise=True,
+    )
+
+
+def _tell(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    _log.warning("%s; asking again", error)

@@ -1,0 +1,44 @@
+"""Taking back what a crash left behind: batches without a living owner, and the slots that dead runs held."""
+
+from prefect import get_client, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+
+from blocks.access import Access
+from blocks.limits import limit_name
+from bouncer import batches
+from bouncer.batches import BatchTitle
+from tasks.slots import give_back
+
+__all__ = ["recover"]
+
+
+@task(name="recover", task_run_name="recover", cache_policy=NO_CACHE, persist_result=False)
+async def recover(access: Access, request_id: int | None = None) -> list[BatchTitle]:
+    """Finds the batches that nobody works on any more, and frees the slots that their dead owners held.
+
+    Safe to run twice: it gives batches to nobody; whoever runs them takes them by compare-and-set.
+
+    Args:
+        access: The account and the database.
+        request_id: Only this request, or None for all.
+
+    Returns:
+        The batches to go on with, most urgent first.
+    """
+    waiting = await access.read(batches.ownerless, access.name, request_id)
+    leases = await access.write(batches.forget_dead_leases, access.name)
+    living = await access.read(batches.count_owned, access.name)
+    async with get_client() as client:
+        for lease in leases:
+            await give_back(client, lease)
+        name = limit_name("batches", access.name)
+        limit = await client.read_global_concurrency_limit_by_name(name)
+        if living == 0 and limit.active_slots > 0:
+            get_run_logger().warning(
+                "%d slots of %s were held by runs that are dead; they are free again", limit.active_slots, name
+            )
+            await client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
+    if waiting:
+        get_run_logger().info("%d batches were left by earlier runs; they go on where they were", len(waiting))
+    return waiting

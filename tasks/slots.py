@@ -1,0 +1,103 @@
+"""The slots of ``bouncer-batches``: held from upload to completion, under a lease that the batch's row remembers.
+
+Prefect's own ``concurrency()`` keeps the lease to itself. Here the next owner of a batch must be able to give the
+lease of a dead one back at once, instead of waiting a minute and a half for it to run out.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.objects import ConcurrencyLeaseHolder
+from prefect.client.schemas.responses import ConcurrencyLimitWithLeaseResponse
+from prefect.runtime import flow_run
+
+from blocks.access import Access
+from blocks.limits import limit_name
+from bouncer import batches
+from bouncer.batches import BatchWork
+from bouncer.errors import LimitsMissing
+from tasks.stopping import sleep_unless_stopping
+
+__all__ = ["LEASE_SECONDS", "batch_slot", "give_back"]
+
+_log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 60.0
+"""The shortest lease that the Prefect server grants."""
+
+_RENEW_SECONDS = 20.0
+_LOCKED = 423
+_places: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, int], asyncio.Semaphore]] = WeakKeyDictionary()
+_NEXT_TRY_SECONDS = 1.0
+
+
+@asynccontextmanager
+async def batch_slot(access: Access, batch: BatchWork) -> AsyncIterator[None]:
+    """Holds one slot of the account while the batch is in flight.
+
+    A lease that cannot be renewed does not end healthy work: the hard limit is counted in the database, where
+    uploads are admitted.
+
+    Raises:
+        LimitsMissing: The limit does not exist.
+    """
+    name = limit_name("batches", access.name)
+    async with _places_here(name, access.account.max_concurrent_batches), get_client() as client:
+        if batch.stale_lease is not None:
+            await give_back(client, batch.stale_lease)
+        lease = await _acquire(client, name)
+        await access.write(batches.record_lease, batch, str(lease))
+        renewing = asyncio.create_task(_keep(client, lease))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+            await give_back(client, str(lease))
+
+
+def _places_here(name: str, places: int) -> asyncio.Semaphore:
+    # Batches of one process wait for each other here, without asking the server every second.
+    of_loop = _places.setdefault(asyncio.get_running_loop(), {})
+    return of_loop.setdefault((name, places), asyncio.Semaphore(places))
+
+
+async def give_back(client: PrefectClient, lease: str) -> None:
+    """Gives a slot back; a lease that the server does not know is no error, and one that stays runs out by itself."""
+    with suppress(httpx.HTTPError):
+        await client.release_concurrency_slots_with_lease(lease_id=UUID(lease))
+
+
+async def _acquire(client: PrefectClient, name: str) -> UUID:
+    run = flow_run.get_id()
+    holder = ConcurrencyLeaseHolder(type="flow_run", id=UUID(run)) if run else None
+    while True:
+        try:
+            response = await client.increment_concurrency_slots_with_lease(
+                names=[name], slots=1, mode="concurrency", lease_duration=LEASE_SECONDS, holder=holder
+            )
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != _LOCKED:
+                raise
+            # Not the Retry-After of the answer: it grows to half a minute, in which a freed slot would idle.
+            await sleep_unless_stopping(_NEXT_TRY_SECONDS)
+            continue
+        granted = ConcurrencyLimitWithLeaseResponse.model_validate(response.json())
+        if not granted.limits:
+            raise LimitsMissing(f"limit {name} does not exist; run bouncer-flows setup")
+        return granted.lease_id
+
+
+async def _keep(client: PrefectClient, lease: UUID) -> None:
+    while True:
+        await asyncio.sleep(_RENEW_SECONDS)
+        try:
+            await client.renew_concurrency_lease(lease_id=lease, lease_duration=LEASE_SECONDS)
+        except httpx.HTTPError as error:
+            _log.warning("A slot's lease could not be renewed (%s); the batch goes on", type(error).__name__)

@@ -1,0 +1,59 @@
+"""A graceful stop: nothing new is begun, what is being written ends, the rest is left for the next run."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from bouncer.errors import BouncerFlowsError
+
+__all__ = ["Stopped", "graceful_signals", "is_stopping", "sleep_unless_stopping"]
+
+_stopping = threading.Event()
+_SLICE_SECONDS = 0.25
+
+
+class Stopped(BouncerFlowsError):
+    """The process was asked to stop; the batch is left where it is and goes on with the next run."""
+
+
+def is_stopping() -> bool:
+    """Whether this process was asked to stop."""
+    return _stopping.is_set()
+
+
+async def sleep_unless_stopping(seconds: float) -> None:
+    """Sleeps, and wakes early when the process is asked to stop.
+
+    Raises:
+        Stopped: The process was asked to stop.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while not _stopping.is_set():
+        rest = end - loop.time()
+        if rest <= 0:
+            return
+        await asyncio.sleep(min(rest, _SLICE_SECONDS))
+    raise Stopped("stopped on request; the batch goes on with the next run")
+
+
+@contextmanager
+def graceful_signals() -> Iterator[None]:
+    """Turns SIGINT and SIGTERM into a graceful stop; a second one of either ends the process as usual."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        _stopping.set()
+        signal.signal(number, previous[signal.Signals(number)])
+
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in previous:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        _stopping.clear()

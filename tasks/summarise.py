@@ -1,0 +1,156 @@
+"""What an ingest run has done, for people (an artifact), for programs, and for the exit code."""
+
+import time
+from dataclasses import dataclass, field
+
+from prefect.artifacts import acreate_markdown_artifact
+
+from blocks.access import Access
+from bouncer.claiming import Claimed
+from bouncer.counting import Progress, count_batches, count_contacts, count_verdicts
+from tasks.crew import Crew
+from tasks.look import Outlook
+from tasks.stopping import is_stopping
+
+__all__ = ["IngestSummary", "Tally", "summarise"]
+
+_BAR = 30
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What one ingest run did.
+
+    Attributes:
+        outcome: ``nothing to do``, ``drained``, ``paused``, ``stopped`` or ``unfinished``.
+        contacts: Contacts that were not finished when it began, or were queued while it ran.
+        verified: Contacts of them that got a verdict.
+        failed: Contacts of them that failed with a reason.
+        left: Contacts that still wait.
+        reused: Contacts settled from a known verdict at no cost.
+        batches: Batches that were worked on.
+        seconds: How long it took.
+        verdicts: Contacts by verdict, of the request or of all.
+        possible_double_payments: Addresses in uploads whose answer was lost and that were sent again, ever.
+        message: One line for people.
+    """
+
+    outcome: str
+    contacts: int
+    verified: int
+    failed: int
+    left: int
+    reused: int
+    batches: int
+    seconds: float
+    verdicts: dict[str, int]
+    possible_double_payments: int
+    message: str
+
+
+@dataclass
+class Tally:
+    """What is counted while ingest runs.
+
+    Attributes:
+        before: The contacts as they stood at the beginning.
+        reused: Contacts settled from a known verdict.
+        batches: Batches that were worked on.
+        outcome: How it ended.
+        why: What else there is to say of that.
+    """
+
+    before: Progress
+    reused: int = 0
+    batches: int = 0
+    outcome: str = "nothing to do"
+    why: str = ""
+    began: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    async def begin(cls, access: Access, request_id: int | None) -> "Tally":
+        """Counts the contacts at the beginning."""
+        return cls(await access.read(count_contacts, request_id))
+
+    def note(self, claimed: Claimed) -> None:
+        """Counts what a claim settled by itself."""
+        self.reused += claimed.reused
+
+    def end(self, outlook: Outlook, crew: Crew) -> None:
+        """Notes how it ended.
+
+        Raises:
+            BouncerFlowsError: The error that made going on senseless.
+        """
+        self.batches = crew.started
+        if crew.fatal is not None:
+            raise crew.fatal
+        if is_stopping():
+            self.outcome, self.why = "stopped", "stopped on request; run ingest again to go on"
+        elif outlook.paused is not None:
+            self.outcome, self.why = "paused", outlook.paused
+        elif crew.gave_up_on:
+            self.outcome, self.why = "unfinished", f"batches {crew.gave_up_on} failed again and again; run ingest again"
+        else:
+            self.outcome = "drained"
+
+
+async def summarise(access: Access, request_id: int | None, tally: Tally) -> IngestSummary:
+    """Counts what was done and publishes it as an artifact of the run.
+
+    Args:
+        access: The account and the database.
+        request_id: The request, or None for all.
+        tally: What was counted on the way.
+    """
+    after = await access.read(count_contacts, request_id)
+    batches = await access.read(count_batches, request_id)
+    verified = after.completed - tally.before.completed
+    failed = after.failed - tally.before.failed
+    outcome = "unfinished" if tally.outcome == "drained" and after.open else tally.outcome
+    if tally.outcome == "nothing to do":
+        message = "nothing to do: no contacts wait in the queue"
+    else:
+        message = f"{outcome}: {verified:,} contacts verified, {failed:,} failed, {after.open:,} still wait"
+    summary = IngestSummary(
+        outcome=outcome,
+        contacts=verified + failed + after.open,
+        verified=verified,
+        failed=failed,
+        left=after.open,
+        reused=tally.reused,
+        batches=tally.batches,
+        seconds=round(time.monotonic() - tally.began, 1),
+        verdicts=await access.read(count_verdicts, request_id) if tally.before.open else {},
+        possible_double_payments=batches.possible_double_payments,
+        message=f"{message}; {tally.why}" if tally.why else message,
+    )
+    await acreate_markdown_artifact(_markdown(summary), key="ingest-summary", description=f"Ingest: {summary.message}")
+    return summary
+
+
+def _markdown(summary: IngestSummary) -> str:
+    most = max(summary.verdicts.values(), default=0)
+    total = sum(summary.verdicts.values())
+    minute = summary.verified / summary.seconds * 60 if summary.seconds else 0
+    bars = [
+        f"| {verdict} | {count:,} | {count / total:.1%} | {'█' * max(1, round(_BAR * count / most))} |"
+        for verdict, count in summary.verdicts.items()
+    ]
+    counts = [
+        f"{count:,}"
+        for count in (summary.contacts, summary.verified, summary.failed, summary.left, summary.reused, summary.batches)
+    ]
+    return "\n".join(
+        [
+            f"## {summary.message}",
+            "",
+            "| contacts | verified | failed | waiting | known already | batches | seconds | contacts a minute |",
+            "|---:|---:|---:|---:|---:|---:|---:|---:|",
+            f"| {' | '.join(counts)} | {summary.seconds:,.1f} | {minute:,.0f} |",
+            "",
+            "| verdict | contacts | share | |",
+            "|---|---:|---:|---|",
+            *bars,
+        ]
+    )

@@ -1,0 +1,110 @@
+"""Uploading a batch: the call that costs money, made safe against answers that never come."""
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.access import Access
+from bouncer import batches
+from bouncer.batches import Admission, BatchWork, Step
+from bouncer.errors import BouncerFlowsError, Paused, UploadHeld, UploadOutcomeUnknown
+from tasks.announcing import announce
+from tasks.patience import through_outages
+from tasks.stopping import sleep_unless_stopping
+
+__all__ = ["upload"]
+
+MOST_LOST_UPLOADS = 5
+"""After so many uploads of one batch without an answer a person should look: each may have been paid."""
+
+_ROOM_SECONDS = 1.0
+_AFTER_LOST_SECONDS = 2.0
+
+
+class _NoRoom(BouncerFlowsError):
+    """As many batches are in flight as the account may have."""
+
+
+@task(name="upload", task_run_name="upload", cache_policy=NO_CACHE, persist_result=False)
+async def upload(access: Access, batch: BatchWork) -> str:
+    """Uploads a batch and writes down Bouncer's id.
+
+    That the upload begins is committed before its first byte is sent, and Bouncer's id as soon as it is there. Safe
+    to run twice: a batch that has an id is never uploaded, and one whose answer was lost goes by AMBIGUOUS_UPLOAD.
+
+    Args:
+        access: The account and the database.
+        batch: The batch, at step UPLOAD or DECIDE.
+
+    Returns:
+        Bouncer's id of the batch.
+
+    Raises:
+        Paused: No uploads may begin; the batch waits.
+        OutOfCredits: The account cannot pay for the batch.
+        KeyRefused: The key is wrong.
+        AddressesRefused: Bouncer will never take the batch as it is.
+        UploadHeld: The answer to an upload was lost, and a person is to decide.
+        UploadOutcomeUnknown: So many answers were lost that sending the batch again is no use.
+        BouncerUnavailable: Bouncer was away for longer than the deadline.
+    """
+    lost = batch.ambiguous_uploads
+    if batch.step is Step.DECIDE:
+        lost += 1
+        await _count_lost(access, batch, lost)
+    persistent = through_outages(
+        pause_seconds=access.account.poll_seconds_min, limit_seconds=access.account.batch_deadline_seconds
+    )
+    while True:
+        try:
+            return await persistent(_upload_once, access, batch)
+        except UploadOutcomeUnknown as error:
+            lost += 1
+            get_run_logger().warning("%s", error)
+            await _count_lost(access, batch, lost)
+            await sleep_unless_stopping(_AFTER_LOST_SECONDS**lost)
+
+
+async def _upload_once(access: Access, batch: BatchWork) -> str:
+    addresses = await access.read(batches.addresses_to_send, batch.id)
+    while True:
+        try:
+            created = await access.client.create_batch(addresses, sending=lambda: _begin(access, batch))
+        except UploadOutcomeUnknown:
+            raise
+        except _NoRoom:
+            await sleep_unless_stopping(_ROOM_SECONDS)
+        except BouncerFlowsError:
+            # Every other failure is certain: Bouncer does not have the batch.
+            await access.write(batches.record_refused_upload, batch)
+            raise
+        else:
+            await access.write(batches.record_upload, batch, created.batch_id, created.duplicates)
+            return created.batch_id
+
+
+async def _begin(access: Access, batch: BatchWork) -> None:
+    match await access.write(batches.admit_upload, batch, access.account.max_concurrent_batches):
+        case Admission.PAUSED:
+            raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
+        case Admission.FULL:
+            raise _NoRoom("as many batches are in flight as the account may have")
+        case Admission.ADMITTED:
+            return
+
+
+async def _count_lost(access: Access, batch: BatchWork, lost: int) -> None:
+    hold = access.account.ambiguous_upload == "hold"
+    await access.write(batches.record_ambiguous_upload, batch, hold=hold)
+    announce("upload.lost", account=access.name, batch=batch.id, contacts=batch.quantity, held=hold)
+    if hold:
+        raise UploadHeld(
+            f"the answer to the upload of batch {batch.id} was lost; it is held. To send it again, which may be paid"
+            " twice: bouncer-flows requeue --held"
+        )
+    if lost >= MOST_LOST_UPLOADS:
+        raise UploadOutcomeUnknown(f"{lost} uploads were never answered; each may have been paid")
+    get_run_logger().warning(
+        "the answer to an upload of batch %d was lost; it is sent again, so %d addresses may be paid twice",
+        batch.id,
+        batch.quantity,
+    )
