@@ -48,7 +48,7 @@ def find_encoding(path: Path) -> tuple[str, tuple[str, ...]]:
             return encoding, ()
         decoder = codecs.getincrementaldecoder("utf-8")()
         binary = InputRefused(f"{path.name} is not a text file; save the contacts as CSV first")
-        if _control_characters(head) > len(head) / 100:
+        if _control_characters(head) > len(head) / 10:
             raise binary
         piece = head
         try:

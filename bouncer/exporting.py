@@ -151,7 +151,7 @@ def _rows(connection: Connection, request_id: int | None, first: int, last: int)
 
 
 def _write(file: TextIO, chunks: Iterator[Sequence[Row[Any]]], progress: Callable[[int], None] | None) -> int:
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file)
     writer.writerow(COLUMNS)
     written = 0
     for chunk in chunks:

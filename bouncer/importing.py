@@ -14,24 +14,25 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
-    exists,
+    and_,
     func,
     insert,
     literal,
     select,
-    update,
 )
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.types import TypeEngine
 
+from bouncer.address_keys import fill_address_keys
 from bouncer.addresses import InvalidAddress, domain_hash, normalise, normalise_all
-from bouncer.csv_reading import Chunk, RejectedLine, inspect, read_chunks
+from bouncer.csv_reading import Chunk, Layout, RejectedLine, inspect, read_chunks
 from bouncer.database import write
 from bouncer.errors import InputRefused
-from bouncer.rejected_file import rejected_file
+from bouncer.rejected_file import RejectedFile
 from bouncer.staging import stage
 from bouncer.tables import Contact, Priority, QueuedContact, QueueStatus, Request, User
 
-__all__ = ["LOCAL_USER", "ImportReport", "fill_address_keys", "import_contacts"]
+__all__ = ["LOCAL_USER", "ImportReport", "import_contacts"]
 
 LOCAL_USER = "local user"
 """Whose the requests are for which nobody is named; no address, so that it cannot be anybody's."""
@@ -107,62 +108,56 @@ def import_contacts(
         DatabaseUnavailable: The database was away for too long; the same import again does the rest.
     """
     layout = inspect(path, column)
-    request = write(engine, _find_or_make_request, *_names(path, request_name, user_email))
+    names = _names(path, request_name, user_email)
+    try:
+        return _import(engine, layout, names, priority, progress)
+    except (DataError, IntegrityError, OperationalError) as error:
+        raise InputRefused(
+            f"The database refused to store the contacts ({_reason(error)}); mend that and import again: "
+            "it goes on where it stopped"
+        ) from None
+
+
+def _import(
+    engine: Engine,
+    layout: Layout,
+    names: tuple[str, str],
+    priority: Priority,
+    progress: Callable[[int, int], None] | None,
+) -> ImportReport:
+    request = write(engine, _find_or_make_request, *names)
     fill_address_keys(engine)
-    counts = _Counts()
-    with rejected_file(path) as listing:
+    lines = queued = rejected = created = 0
+    with RejectedFile(layout.path) as listing:
         for chunk in _one_ahead(map(_check, read_chunks(layout, _CHUNK_ROWS))):
             listing.add(chunk.rejected)
             tries: list[tuple[int, int]] = []
             write(engine, _queue, request, priority, chunk.contacts, tries)
-            counts.lines += chunk.lines
-            counts.rejected += len(chunk.rejected)
             # After a commit of unknown outcome, the second try finds done what the first did.
-            created, queued = (max(figures) for figures in zip(*tries, strict=True))
-            counts.created += created
-            counts.queued += queued
+            created += max(contacts for contacts, _ in tries)
+            queued += max(rows for _, rows in tries)
+            lines += chunk.lines
+            rejected += len(chunk.rejected)
             if progress is not None:
-                progress(counts.lines, chunk.bytes_done)
+                progress(lines, chunk.bytes_done)
     return ImportReport(
         request_id=request.request_id,
         request_name=request.name,
         column=layout.column_name,
-        lines=counts.lines,
-        queued=counts.queued,
-        duplicates=counts.lines - counts.queued - counts.rejected,
-        rejected=counts.rejected,
+        lines=lines,
+        queued=queued,
+        duplicates=lines - queued - rejected,
+        rejected=rejected,
         rejected_file=listing.path,
-        created=counts.created,
+        created=created,
         notes=layout.notes + listing.notes,
     )
 
 
-def fill_address_keys(engine: Engine) -> None:
-    """Computes the address keys that the application's contacts lack, in steps; costs one query where none does.
-
-    Contacts whose address cannot be mailed to stay without.
-    """
-    done: int | None = -1
-    while done is not None:
-        done = write(engine, _fill_some_keys, done)
-
-
-def _fill_some_keys(connection: Connection, after: int) -> int | None:
-    rows = connection.execute(
-        select(Contact.global_id, Contact.email)
-        .where(Contact.bouncer_address_key.is_(None), Contact.global_id > after)
-        .order_by(Contact.global_id)
-        .limit(_CHUNK_ROWS)
-    ).all()
-    if not rows:
-        return None
-    contacts = pd.DataFrame(rows, columns=["global_id", "email"])
-    contacts = contacts.join(normalise_all(contacts["email"])[["key"]]).dropna()
-    keys = stage(connection, "import_keys", {"global_id": Integer(), "key": LargeBinary(16)}, contacts)
-    connection.execute(
-        update(Contact).where(Contact.global_id == keys.c.global_id).values(bouncer_address_key=keys.c.key)
-    )
-    return int(rows[-1].global_id)
+def _reason(error: DBAPIError) -> str:
+    # The words of MySQL's 1062 and 1366 quote the address.
+    code, *words = error.orig.args if error.orig is not None else ("unknown",)
+    return str(words[-1]) if words and code not in {1062, 1366} else f"error {code}"
 
 
 @dataclass(frozen=True)
@@ -178,14 +173,6 @@ class _Checked:
     contacts: pd.DataFrame
     rejected: list[RejectedLine]
     bytes_done: int
-
-
-@dataclass
-class _Counts:
-    lines: int = 0
-    queued: int = 0
-    rejected: int = 0
-    created: int = 0
 
 
 def _names(path: Path, request_name: str | None, user_email: str | None) -> tuple[str, str]:
@@ -206,6 +193,8 @@ def _find_or_make_request(connection: Connection, name: str, user_email: str) ->
     user_id = connection.scalar(select(func.min(User.id)).where(func.lower(User.email) == user_email.lower()))
     if user_id is None:
         user_id = _new_id(connection, insert(User).values(email=user_email))
+    # Two imports at once must not both make the request.
+    connection.execute(select(User.id).where(User.id == user_id).with_for_update())
     # Compared here too: to MariaDB and MySQL, Leads and leads are one name.
     namesakes = connection.execute(
         select(Request.request_id, Request.name)
@@ -268,24 +257,29 @@ def _queue(
             .order_by(staged.line),
         )
     )
-    oldest = select(func.min(Contact.global_id)).where(Contact.bouncer_address_key == staged.key).scalar_subquery()
-    in_request = (
-        exists()
-        .where(QueuedContact.request_id == request.request_id)
-        .where(QueuedContact.global_id == Contact.global_id, Contact.bouncer_address_key == staged.key)
-    )
     queued = connection.execute(
         insert(QueuedContact).from_select(
             ["global_id", "user_id", "request_id", "status", "priority", "domain_hash"],
             select(
-                oldest,
+                func.min(Contact.global_id),
                 literal(request.user_id),
                 literal(request.request_id),
                 literal(QueueStatus.QUEUED.value),
                 literal(int(priority)),
                 staged.domain_hash,
             )
-            .where(~in_request)
+            .join(Contact, Contact.bouncer_address_key == staged.key)
+            .outerjoin(
+                QueuedContact,
+                # A sum, because the index on requests must not be used: it would lead to a million rows each time.
+                and_(
+                    QueuedContact.global_id == Contact.global_id,
+                    QueuedContact.request_id + 0 == request.request_id,
+                ),
+            )
+            .group_by(staged.line, staged.domain_hash)
+            # Under none of the contacts with this address.
+            .having(func.count(QueuedContact.queue_id) == 0)
             .order_by(staged.line),
         )
     )

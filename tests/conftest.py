@@ -41,9 +41,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    """An engine on a database with all tables and no rows."""
+def empty_engine(database_url: str) -> Iterator[Engine]:
+    """An engine on a database without any table."""
     engine = engine_for(database_url)
-    upgrade(engine)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def engine(empty_engine: Engine) -> Engine:
+    """An engine on a database with all tables and no rows."""
+    upgrade(empty_engine)
+    return empty_engine

@@ -9,6 +9,7 @@ from typing import Any
 from alembic import op
 from sqlalchemy import (
     Column,
+    Index,
     Inspector,
     Integer,
     MetaData,
@@ -136,7 +137,17 @@ def _table(name: str, items: Iterable[SchemaItem], charset: str) -> Table:
             Table(target, metadata, Column(column, found["type"], primary_key=True))
     for index in table.indexes:
         index.name = quoted_name(_index_name(table, str(index.name)), quote=None)
+    if op.get_bind().dialect.name == "sqlite":
+        _index_foreign_keys(table)
     return table
+
+
+def _index_foreign_keys(table: Table) -> None:
+    # The servers do so by themselves. SQLite does not, and would scan the whole queue for the contacts of a batch.
+    leading = {next(iter(index.columns)).name for index in table.indexes} | {next(iter(table.primary_key)).name}
+    for column in table.columns:
+        if column.foreign_keys and column.name not in leading:
+            Index(_index_name(table, column.name), column)
 
 
 def _created(table: Table) -> bool:
