@@ -136,7 +136,7 @@ def ingest(*, request: OneRequest = None, json: AsJson = False, verbose: Verbose
     with orchestrator(settings, verbose=verbose) as ui:
         from deployments.running import run_ingest
 
-        summary = run_ingest(settings, request_id=request, ui=ui, quiet=json)
+        summary = run_ingest(settings, request_id=request, ui=ui, quiet=json, verbose=verbose)
     if json:
         _print_json(summary)
     else:
@@ -166,7 +166,6 @@ def status(*, json: AsJson = False) -> int:
 def export(file: File, *, request: OneRequest = None) -> int:
     """Writes a CSV file with one line for each contact and its verdict; - for standard output."""
     from bouncer.exporting import export_results
-
     from deployments.display import row_progress
 
     engine = _database(read_settings())

@@ -9,11 +9,11 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bouncer.exporting import export_results
 from pydantic import SecretStr
 
 from bouncer.database import engine_for, probe
 from bouncer.errors import BouncerUnavailable
+from bouncer.exporting import export_results
 from bouncer.importing import import_contacts
 from bouncer.migrate import upgrade
 from deployments.display import byte_progress, row_progress, say

@@ -1,5 +1,7 @@
 """What people see on the terminal."""
 
+import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +19,32 @@ from rich.progress import (
 )
 from rich.table import Table
 
-__all__ = ["byte_progress", "contact_progress", "print_table", "row_progress", "say"]
+__all__ = ["byte_progress", "contact_progress", "hide_expected_errors", "print_table", "row_progress", "say"]
 
+_LINE_SECONDS = 5.0
 _console = Console(stderr=True, highlight=False)
 
 
 def say(message: str) -> None:
     """Tells a person something, on standard error."""
     _console.print(message, markup=False, soft_wrap=True)
+
+
+def hide_expected_errors() -> None:
+    """Keeps the terminal free of the tracebacks that Prefect prints of failed runs; the API still gets them.
+
+    How a command ended is told by the command, in one line.
+    """
+    from prefect.logging.configuration import setup_logging
+    from prefect.logging.handlers import PrefectConsoleHandler
+
+    # Prefect does so at its first run; done before, its handlers are there and stay.
+    setup_logging()
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("prefect")]
+    handlers = {handler for name in ["", *names] for handler in logging.getLogger(name).handlers}
+    for handler in handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.addFilter(lambda record: record.levelno < logging.ERROR)
 
 
 @contextmanager
@@ -37,6 +57,9 @@ def contact_progress(total: int) -> Iterator[Callable[[int, int, int], None]]:
     Yields:
         A function of the settled contacts, all contacts, and those at Bouncer.
     """
+    if not _console.is_terminal:
+        yield _line_by_line()
+        return
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -54,6 +77,20 @@ def contact_progress(total: int) -> Iterator[Callable[[int, int, int], None]]:
         yield show
 
 
+def _line_by_line() -> Callable[[int, int, int], None]:
+    # For log files and CI: a line now and then, where something has changed.
+    last = (time.monotonic(), -1)
+
+    def show(settled: int, of: int, assigned: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if of and settled != last[1] and (now - last[0] >= _LINE_SECONDS or settled == of):
+            last = (now, settled)
+            say(f"verifying: {settled:,} of {of:,} contacts, {assigned:,} under way")
+
+    return show
+
+
 @contextmanager
 def byte_progress(what: str, file: Path, *, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     """Shows how much of a file is read.
@@ -66,7 +103,7 @@ def byte_progress(what: str, file: Path, *, quiet: bool) -> Iterator[Callable[[i
     Yields:
         A function of rows and bytes read, or None.
     """
-    if quiet:
+    if quiet or not _console.is_terminal:
         yield None
         return
     columns = (
@@ -83,12 +120,15 @@ def byte_progress(what: str, file: Path, *, quiet: bool) -> Iterator[Callable[[i
 
 
 @contextmanager
-def row_progress(what: str) -> Iterator[Callable[[int], None]]:
+def row_progress(what: str) -> Iterator[Callable[[int], None] | None]:
     """Counts rows as they are written.
 
     Yields:
-        A function of the rows so far.
+        A function of the rows so far, or None where nobody watches.
     """
+    if not _console.is_terminal:
+        yield None
+        return
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,.0f} contacts"), TimeElapsedColumn())
     with Progress(*columns, console=_console, transient=True) as progress:
         bar = progress.add_task(what, total=None)

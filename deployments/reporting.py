@@ -86,9 +86,12 @@ def print_status(report: StatusReport) -> None:
 
 def print_summary(summary: IngestSummary) -> None:
     """Prints what an ingest run did."""
+    print(summary.message)
+    if summary.outcome == "nothing to do":
+        return
     minute = summary.verified / summary.seconds * 60 if summary.seconds else 0
     print_table(
-        summary.message,
+        "Ingest",
         [
             ("contacts verified", f"{summary.verified:,}"),
             *((f"· {verdict}", f"{count:,}") for verdict, count in summary.verdicts.items()),

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
@@ -11,7 +11,7 @@ from blocks.access import open_database
 from bouncer.counting import Progress, count_contacts
 from bouncer.database import read
 from bouncer.errors import BouncerFlowsError
-from deployments.display import contact_progress, say
+from deployments.display import contact_progress, hide_expected_errors, say
 from deployments.settings import Settings
 from deployments.setup import set_up
 from flows.ingest import ingest
@@ -23,7 +23,9 @@ __all__ = ["run_ingest"]
 _LOOK_SECONDS = 1.0
 
 
-def run_ingest(settings: Settings, *, request_id: int | None, ui: str | None, quiet: bool) -> IngestSummary:
+def run_ingest(
+    settings: Settings, *, request_id: int | None, ui: str | None, quiet: bool, verbose: bool = False
+) -> IngestSummary:
     """Sets up what is missing, then verifies what waits in the queue.
 
     Args:
@@ -31,6 +33,7 @@ def run_ingest(settings: Settings, *, request_id: int | None, ui: str | None, qu
         request_id: Only this request, or None for all.
         ui: The address of the local server's UI, to be shown.
         quiet: Show no progress.
+        verbose: Show Prefect's own account of failures too.
 
     Returns:
         What was done.
@@ -38,6 +41,8 @@ def run_ingest(settings: Settings, *, request_id: int | None, ui: str | None, qu
     Raises:
         BouncerFlowsError: It could not run.
     """
+    if not verbose:
+        hide_expected_errors()
     for change in asyncio.run(set_up(settings)):
         say(change)
     if ui is not None:
@@ -71,7 +76,7 @@ def _shown(engine: Engine, request_id: int | None, *, quiet: bool) -> Iterator[N
             _tell(engine, request_id, began, show)
 
 
-def _tell(engine: Engine, request_id: int | None, began: Progress, show) -> None:  # type: ignore[no-untyped-def]
+def _tell(engine: Engine, request_id: int | None, began: Progress, show: Callable[[int, int, int], None]) -> None:
     try:
         now = read(engine, count_contacts, request_id)
     except BouncerFlowsError:
