@@ -5,7 +5,9 @@ first imported, which must be after the local server is up.
 """
 
 import asyncio
+import getpass
 import os
+import socket
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +19,7 @@ from rich.console import Console
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from bouncer.database import engine_for, probe
+from bouncer.database import engine_for, probe, write
 from bouncer.errors import BouncerFlowsError
 from deployments.orchestration import orchestrator
 from deployments.settings import Settings, read_settings
@@ -172,6 +174,63 @@ def export(file: File, *, request: OneRequest = None) -> int:
     with row_progress("exporting") as advance:
         report = export_results(engine, file, request_id=request, progress=advance)
     _say(f"{report.rows:,} contacts written to {report.path}")
+    return 0
+
+
+@app.command
+def requeue(
+    *,
+    request: OneRequest = None,
+    held: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    json: AsJson = False,
+) -> int:
+    """Puts failed contacts back into the queue and marks their dead letters reviewed; the next ingest sends them.
+
+    Args:
+        held: Also send again the batches whose upload was lost and that were held. They may be paid twice.
+        dry_run: Only say what it would do.
+    """
+    from bouncer import requeueing
+
+    report = write(_database(read_settings()), requeueing.requeue, request_id=request, held=held, dry_run=dry_run)
+    if json:
+        _print_json(report)
+    else:
+        did = "would go back" if dry_run else "went back"
+        print(f"{report.contacts:,} failed contacts {did} into the queue, from {report.dead_letters:,} dead letters")
+        if report.held:
+            print(f"{report.held:,} held batches {'would be' if dry_run else 'will be'} sent again")
+    return 0
+
+
+@app.command
+def pause(*, reason: str = "by hand", account: str = "default") -> int:
+    """Lets no more uploads begin; batches in flight are polled and loaded to their end.
+
+    Args:
+        reason: Why, for others to read.
+        account: The account block.
+    """
+    from bouncer import accounts
+
+    who = f"{getpass.getuser()}@{socket.gethostname()}"
+    changed = write(_database(read_settings()), accounts.pause, account, by=who, reason=reason)
+    print("paused; bouncer-flows resume lets uploads begin again" if changed else "it was paused already")
+    return 0
+
+
+@app.command
+def resume(*, account: str = "default") -> int:
+    """Lets uploads begin again.
+
+    Args:
+        account: The account block.
+    """
+    from bouncer import accounts
+
+    changed = write(_database(read_settings()), accounts.resume, account)
+    print("resumed" if changed else "it was not paused")
     return 0
 
 
