@@ -22,7 +22,7 @@ check: .venv/installed
 
 ## lock: bring requirements.lock up to date with pyproject.toml
 lock: .venv/installed
-	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-strip-extras \
 		--no-header --group dev --quiet --output-file requirements.lock pyproject.toml
 
 # Hashes are checked for every package; the project itself is put on the path as it stands.

@@ -18,7 +18,17 @@ __all__ = ["BouncerAccount"]
 
 
 class BouncerAccount(Block):
-    """An account at Bouncer: the API key, and how fast and how much may be sent with it."""
+    """An account at Bouncer: the API key, and how fast and how much may be sent with it.
+
+    Example:
+        Load a saved account:
+
+        ```python
+        from blocks.bouncer_account import BouncerAccount
+
+        account = BouncerAccount.load("BLOCK_NAME")
+        ```
+    """
 
     _block_type_name = "Bouncer Account"
     _block_type_slug = "bouncer-account"

@@ -12,7 +12,17 @@ __all__ = ["ContactsDatabase", "engine_of"]
 
 
 class ContactsDatabase(Block):
-    """The MySQL, MariaDB or SQLite database that holds the contacts, their queue and their verdicts."""
+    """The MySQL, MariaDB or SQLite database that holds the contacts, their queue and their verdicts.
+
+    Example:
+        Load the saved database:
+
+        ```python
+        from blocks.contacts_database import ContactsDatabase
+
+        engine = ContactsDatabase.load("BLOCK_NAME").get_engine()
+        ```
+    """
 
     _block_type_name = "Contacts Database"
     _block_type_slug = "contacts-database"

@@ -1,7 +1,7 @@
 """Gives the application's contacts the address keys by which equal addresses find each other."""
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, Integer, LargeBinary, select, update
+from sqlalchemy import BigInteger, Connection, Engine, LargeBinary, select, update
 
 from bouncer.addresses import normalise_all
 from bouncer.database import write
@@ -43,7 +43,7 @@ def _fill_some(connection: Connection, after: int) -> int | None:
     keys = stage(
         connection,
         "address_keys",
-        {"global_id": Integer(), "address_key": LargeBinary(16)},
+        {"global_id": BigInteger(), "address_key": LargeBinary(16)},
         contacts.rename(columns={"key": "address_key"}),
     ).c
     connection.execute(

@@ -8,10 +8,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, not_, or_, select, update
 from sqlalchemy.sql.dml import Update
 
-from bouncer.addresses import domain_of, normalise_all
+from bouncer.addresses import normalise_all
 from bouncer.dialects import age_seconds, insert_ignoring
 from bouncer.errors import OwnershipLost
 from bouncer.interleaving import interleave
@@ -30,6 +30,7 @@ __all__ = [
     "admit_upload",
     "beat",
     "count_owned",
+    "count_under_way",
     "forget_dead_leases",
     "ownerless",
     "record_ambiguous_upload",
@@ -73,11 +74,18 @@ class Admission(enum.Enum):
 
 @dataclass(frozen=True)
 class BatchTitle:
-    """A batch by its row, its addresses, and whose they are; its text is what people see of it."""
+    """A batch by its row, its addresses, and whose they are; its text is what people see of it.
+
+    Attributes:
+        priority: How urgent it is.
+        runs: How many runs have taken it so far.
+    """
 
     id: int
     quantity: int
     request_id: int
+    priority: int
+    runs: int = 0
 
     def __str__(self) -> str:
         return f"batch {self.id}: {self.quantity:,} contacts of request {self.request_id}"
@@ -93,8 +101,9 @@ class BatchWork:
         batch_id: Bouncer's id, once the upload was answered.
         quantity: Addresses in it, each once.
         step: What it needs next. DECIDE: an upload was begun and its answer never recorded.
-        in_flight_seconds: Since the upload was answered; 0 before.
-        idle_seconds: Since Bouncer last made progress with it.
+        in_flight_seconds: Since the upload was answered, or, where the plan's own tables do not tell, since the row
+            was made; 0 before the upload.
+        idle_seconds: Since Bouncer last made progress with it, likewise.
         stale_lease: The slot lease of an earlier owner, to be given back.
         finishing: Whether Bouncer was asked to finish it early.
         split_from: The batch that this one is a part of, where Bouncer refused that one.
@@ -127,15 +136,16 @@ def take(connection: Connection, id: int, owner: str) -> BatchWork | None:  # no
     taken = connection.execute(
         update(Batch)
         .where(Batch.id == id, or_(Batch.owner == owner, _has_no_owner()))
-        .values(owner=owner, heartbeat_ts=func.current_timestamp())
+        .values(owner=owner, heartbeat_ts=func.current_timestamp(), retry_count=Batch.retry_count + 1)
     )
     if taken.rowcount == 0:
         return None
+    in_flight = func.coalesce(Batch.uploaded_ts, case((Batch.batch_id.is_not(None), Batch.created_ts)))
     row = connection.execute(
         select(
             Batch,
-            func.coalesce(age_seconds(Batch.uploaded_ts), 0).label("in_flight_seconds"),
-            func.coalesce(age_seconds(func.coalesce(Batch.progress_ts, Batch.uploaded_ts)), 0).label("idle_seconds"),
+            func.coalesce(age_seconds(in_flight), 0).label("in_flight_seconds"),
+            func.coalesce(age_seconds(func.coalesce(Batch.progress_ts, in_flight)), 0).label("idle_seconds"),
         ).where(Batch.id == id)
     ).one()
     return BatchWork(
@@ -190,7 +200,7 @@ def ownerless(
         request_id: Only this request, or None for all.
         only_uploaded: Only those that Bouncer has, as while uploads are paused.
     """
-    query = select(Batch.id, Batch.quantity, Batch.request_id).where(
+    query = select(Batch.id, Batch.quantity, Batch.request_id, Batch.priority, Batch.retry_count).where(
         Batch.account == account, Batch.status.in_(UNSETTLED), _has_no_owner(), Batch.held_ts.is_(None)
     )
     if request_id is not None:
@@ -208,6 +218,12 @@ def count_owned(connection: Connection, account: str, besides: Collection[int] =
     return connection.scalar(query) or 0
 
 
+def count_under_way(connection: Connection, account: str) -> int:
+    """How many batches are not settled, whether or not anybody works on them; held ones wait for a person."""
+    query = select(func.count()).where(Batch.account == account, Batch.status.in_(UNSETTLED), Batch.held_ts.is_(None))
+    return connection.scalar(query) or 0
+
+
 def forget_dead_leases(connection: Connection, account: str) -> list[str]:
     """Takes the slot leases of dead owners out of their batches' rows, and returns them to be given back."""
     dead = (Batch.account == account, Batch.slot_lease.is_not(None), _has_no_owner())
@@ -219,16 +235,16 @@ def forget_dead_leases(connection: Connection, account: str) -> list[str]:
 
 def addresses_to_send(connection: Connection, id: int) -> list[str]:  # noqa: A002  # the column's name
     """The addresses of a batch, normalised, each once, with each domain spread evenly."""
-    rows = connection.execute(
-        select(Contact.email, Contact.bouncer_address_key)
+    emails = connection.scalars(
+        select(Contact.email)
         .join(QueuedContact, QueuedContact.global_id == Contact.global_id)
         .where(QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED)
         .order_by(QueuedContact.queue_id)
     ).all()
-    contacts = pd.DataFrame(rows, columns=["email", "key"]).drop_duplicates("key")
-    addresses = normalise_all(contacts["email"])["address"]
-    order = interleave(addresses.map(domain_of))
-    return list(addresses.iloc[order])
+    # An application may have changed an address since it was claimed; what is none any more fails at the next claim.
+    checked = normalise_all(pd.Series(emails, dtype=object))
+    addresses = checked[checked["reason"].isna()].drop_duplicates("key")
+    return list(addresses["address"].iloc[interleave(addresses["domain"])])
 
 
 def admit_upload(connection: Connection, batch: BatchWork, max_batches: int) -> Admission:
@@ -243,7 +259,9 @@ def admit_upload(connection: Connection, batch: BatchWork, max_batches: int) -> 
     if paused is not None:
         return Admission.PAUSED
     others = _in_flight(connection, batch.account, besides=batch.id)
-    if others and others + 1 + batch.ambiguous_uploads > max_batches:
+    # Asked anew: this run may have lost an upload since it took the batch.
+    lost = connection.scalar(select(Batch.ambiguous_uploads).where(Batch.id == batch.id)) or 0
+    if others and others + 1 + lost > max_batches:
         return Admission.FULL
     _step_of(
         connection,
@@ -330,7 +348,7 @@ def record_verified(connection: Connection, batch: BatchWork, credits_charged: i
     _step_of(
         connection,
         batch,
-        update(Batch).where(Batch.status.in_([BatchStatus.PROCESSING, BatchStatus.DOWNLOADING])),
+        update(Batch).where(Batch.status.in_(UNSETTLED), Batch.batch_id.is_not(None)),
         status=BatchStatus.DOWNLOADING,
         verified_ts=func.coalesce(Batch.verified_ts, func.current_timestamp()),
         credits=credits_charged,
@@ -352,12 +370,13 @@ def _step_of(
 
 def _step(status: str, *, has_id: bool, begun: bool) -> Step:
     match status:
-        case BatchStatus.QUEUED if begun and not has_id:
+        # The plan's own code wrote Bouncer's status down: queued meant queued there.
+        case BatchStatus.QUEUED | BatchStatus.PROCESSING if has_id:
+            return Step.POLL
+        case BatchStatus.QUEUED if begun:
             return Step.DECIDE
         case BatchStatus.QUEUED:
             return Step.UPLOAD
-        case BatchStatus.PROCESSING:
-            return Step.POLL
         case BatchStatus.DOWNLOADING:
             return Step.LOAD
         case _:
@@ -369,15 +388,16 @@ def _has_no_owner() -> ColumnElement[bool]:
 
 
 def _in_flight(connection: Connection, account: str, besides: int) -> int:
-    at_bouncer = or_(
-        Batch.status == BatchStatus.PROCESSING,
-        and_(
-            Batch.upload_begun_ts.is_not(None),
-            or_(Batch.held_ts.is_(None), age_seconds(Batch.held_ts) < HELD_IN_FLIGHT_SECONDS),
-        ),
+    held = case((age_seconds(Batch.held_ts) < HELD_IN_FLIGHT_SECONDS, Batch.ambiguous_uploads), else_=0)
+    at_bouncer = or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None))
+    uploads = case(
+        # The upload that a held batch began is counted among its lost ones.
+        (Batch.held_ts.is_not(None), held),
+        (at_bouncer, Batch.ambiguous_uploads + 1),
+        else_=Batch.ambiguous_uploads,
     )
     count = connection.scalar(
-        select(func.coalesce(func.sum(case((at_bouncer, 1), else_=0) + Batch.ambiguous_uploads), 0)).where(
+        select(func.sum(uploads)).where(
             Batch.account == account,
             Batch.id != besides,
             Batch.status.in_([BatchStatus.QUEUED, BatchStatus.PROCESSING]),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Integer, LargeBinary, String, func, select, true, update
+from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, String, func, select, true, update
 from sqlalchemy.types import TypeEngine
 
 from bouncer.addresses import domain_hash, normalise_all
@@ -27,6 +27,8 @@ __all__ = ["Claimed", "claim"]
 _STRETCHES = 40
 """Into how many stretches of a request's waiting contacts a claim reaches, so that a file sorted by domain still
 gives batches with the domain mix of the whole."""
+
+_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 _CONTACT_COLUMNS = ["queue_id", "global_id", "email", "stored_key"]
 
@@ -179,9 +181,12 @@ def _lock_contacts(connection: Connection, source: _Source, most: int) -> pd.Dat
         rest = []
         for number, (start, end) in enumerate(stretches):
             room = most - len(rows)
-            wanted = math.ceil(room / (count - number)) if turn == "its share of each" else room
+            # Rounded up here and down there, or some stretches would be empty long before the others.
+            dither = (number + lowest) * _GOLDEN_RATIO % 1
+            wanted = math.floor(room / (count - number) + dither) if turn == "its share of each" else room
             if wanted == 0:
-                break
+                rest.append((start, end))
+                continue
             found = connection.execute(
                 select(QueuedContact.queue_id, QueuedContact.global_id, Contact.email, Contact.bouncer_address_key)
                 .join(Contact, Contact.global_id == QueuedContact.global_id)
@@ -217,7 +222,16 @@ def _store_keys(connection: Connection, contacts: pd.DataFrame) -> None:
     changed = contacts[contacts["stored_key"] != contacts["key"]].drop_duplicates("global_id")
     if changed.empty:
         return
-    columns: dict[str, TypeEngine[Any]] = {"global_id": Integer(), "address_key": LargeBinary(16)}
+    moved = changed[changed["stored_key"].notna()]
+    if not moved.empty:
+        # The application has changed the address: the verdict that is stored is on another one.
+        staged = stage(connection, "claim_moved", {"global_id": BigInteger()}, moved[["global_id"]])
+        connection.execute(
+            update(Contact)
+            .where(Contact.global_id == staged.c.global_id)
+            .values(bouncer_status=None, bouncer_reason=None, bouncer_score=None, bouncer_verified_ts=None)
+        )
+    columns: dict[str, TypeEngine[Any]] = {"global_id": BigInteger(), "address_key": LargeBinary(16)}
     frame = changed[["global_id", "key"]].rename(columns={"key": "address_key"})
     staged = stage(connection, "claim_keys", columns, frame)
     connection.execute(
@@ -237,6 +251,7 @@ def _make_batches(
             new_batch(connection, account, source.user_id, source.request_id, source.priority, int(quantity)),
             int(quantity),
             source.request_id,
+            source.priority,
         )
         for quantity in numbers.value_counts().sort_index()
     ]

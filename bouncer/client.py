@@ -6,6 +6,7 @@ Source: https://docs.usebouncer.com (batch-create, batch-status, batch-results, 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -13,11 +14,20 @@ from typing import Any, Self, TypeVar
 import httpx
 import orjson
 from pydantic import BaseModel, ValidationError
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, stop_after_delay
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+)
 
 from bouncer.errors import (
     BouncerFlowsError,
+    BreakerOpen,
     DownloadTruncated,
+    KeyRefused,
     RateLimited,
     UnexpectedAnswer,
     UploadOutcomeUnknown,
@@ -146,9 +156,9 @@ class BouncerClient:
             try:
                 return await asyncio.to_thread(VerdictList.validate_json, body)
             except ValidationError as error:
-                # Without `from`: the error's text quotes the body, which holds addresses.
                 count = error.error_count()
-                raise DownloadTruncated(f"a download cannot be parsed ({count} errors)") from None
+            # Out here, or it would carry the first error, whose text quotes the body and with it addresses.
+            raise DownloadTruncated(f"a download cannot be parsed ({count} errors)")
 
         return await self._attempts(Call.DOWNLOAD, fetch)
 
@@ -179,7 +189,7 @@ class BouncerClient:
 
     async def _attempts(self, call: Call, once: Callable[[], Awaitable[_Return]]) -> _Return:
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(WORTH_ANOTHER_ATTEMPT),
+            retry=retry_if_exception_type(WORTH_ANOTHER_ATTEMPT) & retry_if_not_exception_type(BreakerOpen),
             wait=between_attempts,
             stop=stop_after_attempt(ATTEMPTS),
             before_sleep=_tell(call),
@@ -187,6 +197,9 @@ class BouncerClient:
         )
         try:
             return await retrying(self._sitting_out_429, call, once)
+        except BreakerOpen:
+            # Not a failure of Bouncer's: counted as one, it would end the probe that others wait for.
+            raise
         except (*WORTH_ANOTHER_ATTEMPT, UploadOutcomeUnknown):
             await self._gate.failed()
             raise
@@ -212,7 +225,7 @@ class BouncerClient:
         **request: Any,
     ) -> bytes:
         await self._gate.admit(call)
-        sent = {"x-api-key": await self._key(), "Content-Type": "application/json"}
+        sent = {"x-api-key": _fit_for_a_header(await self._key()), "Content-Type": "application/json"}
         if sending is not None:
             await sending()
         status, headers, body = await self._exchange(call, method, path, most_bytes, {"headers": sent, **request})
@@ -237,11 +250,21 @@ class BouncerClient:
                     if len(body) > most_bytes:
                         break
         except (httpx.HTTPError, TimeoutError) as error:
-            # Without `from`: an httpx error carries the request, and with it the key and the addresses.
-            raise error_of_transport(call, error) from None
-        if len(body) > most_bytes:
-            raise _too_long(call)
-        return response.status_code, response.headers, bytes(body)
+            broken = error_of_transport(call, error)
+        else:
+            if len(body) > most_bytes:
+                raise _too_long(call)
+            return response.status_code, response.headers, bytes(body)
+        # Out here, or it would carry httpx's error, and with it the request, the key and the addresses.
+        raise broken
+
+
+def _fit_for_a_header(key: str) -> str:
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        # Sent as it is, it would come back in the text of an error.
+        raise KeyRefused("the API key holds characters that no key has; enter it again in block bouncer-account")
+    return key
 
 
 def _too_long(call: Call) -> BouncerFlowsError:
@@ -250,11 +273,10 @@ def _too_long(call: Call) -> BouncerFlowsError:
 
 
 def _parsed(model: type[_Model], body: bytes, otherwise: BouncerFlowsError) -> _Model:
-    try:
+    with suppress(ValidationError):
         return model.model_validate_json(body)
-    except ValidationError:
-        # Without `from`: the error's text quotes the body.
-        raise otherwise from None
+    # Out here, or it would carry the first error, whose text quotes the body.
+    raise otherwise
 
 
 def _message(body: bytes) -> str:

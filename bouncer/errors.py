@@ -6,6 +6,7 @@ __all__ = [
     "BatchNotCompleted",
     "BouncerFlowsError",
     "BouncerUnavailable",
+    "BreakerOpen",
     "DatabaseUnavailable",
     "DownloadTruncated",
     "InputRefused",
@@ -57,6 +58,10 @@ class Paused(BouncerFlowsError):
 
 class BouncerUnavailable(BouncerFlowsError):
     """Bouncer did not answer, or answered that it cannot now; certainly nothing happened there."""
+
+
+class BreakerOpen(BouncerUnavailable):
+    """The circuit breaker kept the call back; nothing was sent."""
 
 
 class UnexpectedAnswer(BouncerUnavailable):

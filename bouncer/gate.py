@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, select, update
 from bouncer import breaker
 from bouncer.database import read, write
 from bouncer.dialects import database_now, insert_ignoring
-from bouncer.errors import BouncerUnavailable
+from bouncer.errors import BreakerOpen
 from bouncer.policy import Call
 from bouncer.tables import RateLimitWindow
 
@@ -61,7 +61,7 @@ class SharedGate:
         """Waits for the breaker and the limiter, then counts the request in ``Bouncer_Rate_Limit``.
 
         Raises:
-            BouncerUnavailable: The breaker stayed open for BREAKER_PATIENCE_SECONDS.
+            BreakerOpen: The breaker stayed open for BREAKER_PATIENCE_SECONDS.
         """
         waited = 0.0
         while True:
@@ -72,7 +72,7 @@ class SharedGate:
                     return
                 pause = 1.0
             if waited >= BREAKER_PATIENCE_SECONDS:
-                raise BouncerUnavailable("the circuit breaker is open: Bouncer has failed several calls in a row")
+                raise BreakerOpen("the circuit breaker is open: Bouncer has failed several calls in a row")
             # The jitter keeps workers from asking for the probe in step.
             pause = min(pause, BREAKER_PATIENCE_SECONDS) + random.uniform(0, 1)  # noqa: S311  # not for secrets
             await asyncio.sleep(pause)

@@ -1,7 +1,6 @@
 """Import: the contacts of a CSV file go into the queue, each once, in chunks that are safe to run twice."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from bouncer.addresses import InvalidAddress, domain_hash, normalise, normalise_
 from bouncer.csv_reading import Chunk, Layout, RejectedLine, inspect, read_chunks
 from bouncer.database import write
 from bouncer.errors import InputRefused
+from bouncer.prefetching import one_ahead
 from bouncer.rejected_file import RejectedFile
 from bouncer.staging import stage
 from bouncer.tables import Contact, Priority, QueuedContact, QueueStatus, Request, User
@@ -129,7 +129,8 @@ def _import(
     fill_address_keys(engine)
     lines = queued = rejected = created = 0
     with RejectedFile(layout.path) as listing:
-        for chunk in _one_ahead(map(_check, read_chunks(layout, _CHUNK_ROWS))):
+        # The next chunk is read and checked while the database is busy with this one: a fifth less time.
+        for chunk in one_ahead(map(_check, read_chunks(layout, _CHUNK_ROWS))):
             listing.add(chunk.rejected)
             tries: list[tuple[int, int]] = []
             write(engine, _queue, request, priority, chunk.contacts, tries)
@@ -227,15 +228,6 @@ def _check(chunk: Chunk) -> _Checked:
         rejected=sorted(chunk.rejected + invalid, key=lambda line: line.line),
         bytes_done=chunk.bytes_done,
     )
-
-
-def _one_ahead(items: Iterator[_Checked]) -> Iterator[_Checked]:
-    """Prepares the next item while the database is busy with this one, which takes a fifth off the time."""
-    with ThreadPoolExecutor(max_workers=1) as worker:
-        upcoming = worker.submit(next, items, None)
-        while (item := upcoming.result()) is not None:
-            upcoming = worker.submit(next, items, None)
-            yield item
 
 
 def _queue(

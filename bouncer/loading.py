@@ -4,16 +4,31 @@ Verdicts are joined on the address, never on position. Loading the same batch ag
 """
 
 import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
 import pandas as pd
-from sqlalchemy import JSON, Connection, DateTime, Integer, String, func, literal, select, true, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Connection,
+    DateTime,
+    Integer,
+    LargeBinary,
+    String,
+    func,
+    literal,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.types import TypeEngine
 
-from bouncer.addresses import InvalidAddress, address_key, normalise
+from bouncer.addresses import InvalidAddress, address_key, normalise, normalise_all
 from bouncer.batches import BatchWork
 from bouncer.dialects import insert_or_update
 from bouncer.errors import OwnershipLost
@@ -25,7 +40,7 @@ from bouncer.tables import Batch, BatchStatus, Contact, QueuedContact, QueueStat
 __all__ = ["LoadReport", "load"]
 
 _COLUMNS: dict[str, TypeEngine[Any]] = {
-    "global_id": Integer(),
+    "global_id": BigInteger(),
     "bouncer_status": String(50),
     "bouncer_reason": String(100),
     "domain_info": JSON(),
@@ -38,6 +53,7 @@ _COLUMNS: dict[str, TypeEngine[Any]] = {
     "retry_after_ts": DateTime(),
     "did_you_mean": String(320),
 }
+_BEYOND_BMP = re.compile(r"[^\x01-\uffff]")
 
 
 @dataclass(frozen=True)
@@ -71,20 +87,15 @@ def load(connection: Connection, batch: BatchWork, verdicts: Sequence[Verdict]) 
     Raises:
         OwnershipLost: Another run has the batch now, or has loaded it already.
     """
-    row = connection.execute(select(Batch.owner, Batch.status).where(Batch.id == batch.id).with_for_update()).one()
-    if row.owner != batch.owner or row.status != BatchStatus.DOWNLOADING:
+    row = connection.execute(
+        select(Batch.owner, Batch.status).where(Batch.id == batch.id).with_for_update()
+    ).one_or_none()
+    if row is None or row.owner != batch.owner or row.status != BatchStatus.DOWNLOADING:
         raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
-    contacts = pd.DataFrame(
-        connection.execute(
-            select(QueuedContact.queue_id, QueuedContact.global_id, Contact.bouncer_address_key)
-            .join(Contact, Contact.global_id == QueuedContact.global_id)
-            .where(QueuedContact.batch_id == batch.id, QueuedContact.status == QueueStatus.ASSIGNED)
-        ),
-        columns=["queue_id", "global_id", "key"],
-    )
-    answers = _frame(verdicts, known=set(contacts["key"]))
-    matched = contacts.merge(answers, on="key", how="inner")
-    unmatched = int((~answers["key"].isin(contacts["key"])).sum())
+    contacts = _contacts(connection, batch.id)
+    answers = _frame(verdicts, known=set(contacts["address_key"]))
+    unmatched = int((~answers["address_key"].isin(contacts["address_key"])).sum())
+    matched = contacts.merge(answers.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")
     missing = 0
     if not matched.empty:
         _write(connection, batch.id, matched)
@@ -118,8 +129,21 @@ def load(connection: Connection, batch: BatchWork, verdicts: Sequence[Verdict]) 
     )
 
 
+def _contacts(connection: Connection, id: int) -> pd.DataFrame:  # noqa: A002  # the column's name
+    rows = connection.execute(
+        select(QueuedContact.queue_id, QueuedContact.global_id, Contact.email)
+        .join(Contact, Contact.global_id == QueuedContact.global_id)
+        .where(QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED)
+    ).all()
+    contacts = pd.DataFrame(rows, columns=["queue_id", "global_id", "email"])
+    # Not the stored keys: an application may have changed an address meanwhile, whose verdict this would not be, and
+    # the contacts of batches from the plan's own tables have none.
+    return contacts.assign(address_key=normalise_all(contacts["email"])["key"])
+
+
 def _write(connection: Connection, id: int, matched: pd.DataFrame) -> None:  # noqa: A002  # the column's name
-    staged = stage(connection, "load_verdicts", {"queue_id": Integer(), **_COLUMNS}, matched)
+    columns: dict[str, TypeEngine[Any]] = {"queue_id": Integer(), "address_key": LargeBinary(16), **_COLUMNS}
+    staged = stage(connection, "load_verdicts", columns, matched)
     into = insert_or_update(connection.dialect, Result, ["batch_id", *_COLUMNS], ["batch_id", "global_id"])
     # SQLite would read ON CONFLICT after a bare SELECT as a join condition: https://sqlite.org/lang_upsert.html
     verdicts = select(literal(id), *(staged.c[name] for name in _COLUMNS)).where(true())
@@ -128,6 +152,7 @@ def _write(connection: Connection, id: int, matched: pd.DataFrame) -> None:  # n
         update(Contact)
         .where(Contact.global_id == staged.c.global_id)
         .values(
+            bouncer_address_key=staged.c.address_key,
             bouncer_status=staged.c.bouncer_status,
             bouncer_reason=staged.c.bouncer_reason,
             bouncer_score=staged.c.score,
@@ -142,23 +167,22 @@ def _write(connection: Connection, id: int, matched: pd.DataFrame) -> None:  # n
 
 
 def _frame(verdicts: Sequence[Verdict], known: set[bytes]) -> pd.DataFrame:
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
-            "key": [_key(v.email, known) for v in verdicts],
-            "bouncer_status": [v.status for v in verdicts],
-            "bouncer_reason": [v.reason for v in verdicts],
+            "address_key": pd.Series([_key(v.email, known) for v in verdicts], dtype=object),
+            "bouncer_status": _texts("bouncer_status", [v.status for v in verdicts]),
+            "bouncer_reason": _texts("bouncer_reason", [v.reason for v in verdicts]),
             "domain_info": [_json(v.domain) for v in verdicts],
             "account_info": [_json(v.account) for v in verdicts],
             "dns_info": [_json(v.dns) for v in verdicts],
-            "provider": [v.provider for v in verdicts],
+            "provider": _texts("provider", [v.provider for v in verdicts]),
             "score": pd.array([v.score for v in verdicts], dtype="Int64"),
-            "toxic": [v.toxic for v in verdicts],
+            "toxic": _texts("toxic", [v.toxic for v in verdicts]),
             "toxicity": pd.array([v.toxicity for v in verdicts], dtype="Int64"),
-            "retry_after_ts": [v.retry_after for v in verdicts],
-            "did_you_mean": [v.did_you_mean for v in verdicts],
+            "retry_after_ts": [_moment(v.retry_after) for v in verdicts],
+            "did_you_mean": _texts("did_you_mean", [v.did_you_mean for v in verdicts]),
         }
     )
-    return frame.drop_duplicates("key", keep="last")
 
 
 def _key(email: str, known: set[bytes]) -> bytes:
@@ -170,5 +194,22 @@ def _key(email: str, known: set[bytes]) -> bytes:
     return key
 
 
+def _texts(column: str, texts: list[str | None]) -> list[str | None]:
+    # Cut to the column, and without characters that the plan's utf8mb3 cannot hold: one odd text must not keep the
+    # verdicts of a whole batch out.
+    kind = _COLUMNS[column]
+    length = kind.length if isinstance(kind, String) else None
+    return [None if text is None else _BEYOND_BMP.sub("\N{REPLACEMENT CHARACTER}", text[:length]) for text in texts]
+
+
+def _moment(moment: datetime | None) -> datetime | None:
+    # All that a TIMESTAMP can hold, and all that makes sense.
+    return moment if moment is not None and 1970 < moment.year < 2038 else None
+
+
 def _json(value: dict[str, object] | None) -> str | None:
-    return None if value is None else orjson.dumps(value).decode()
+    try:
+        return None if value is None else orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        # Such as a number of more than 64 bits.
+        return None

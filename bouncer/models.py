@@ -26,7 +26,7 @@ def _integer(value: object) -> int | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return int(number) if math.isfinite(number) and abs(number) < 2**31 else None
 
@@ -44,9 +44,9 @@ def _moment(value: object) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 Text = Annotated[str | None, BeforeValidator(_text)]
@@ -68,7 +68,7 @@ class BatchCreated(_Answer):
         duplicates: Addresses that Bouncer counted twice and does not charge.
     """
 
-    batch_id: str = Field(alias="batchId", min_length=1, max_length=50)
+    batch_id: Annotated[str, BeforeValidator(_text)] = Field(alias="batchId", min_length=1, max_length=50)
     duplicates: Count = 0
 
 
@@ -98,10 +98,11 @@ class Credits(_Answer):
 
 
 class Verdict(_Answer):
-    """Bouncer's verdict on one address; everything but the address and the status may be missing.
+    """Bouncer's verdict on one address; anything may be missing, for one odd verdict must not spoil a whole download.
 
     Attributes:
-        email: The address as Bouncer gives it back; its case may differ from what was sent.
+        email: The address as Bouncer gives it back, which may differ in case from what was sent; empty where there is
+            none.
         status: ``deliverable``, ``risky``, ``undeliverable``, ``unknown``, or what else came.
         domain: ``name``, ``acceptAll``, ``disposable``, ``free``.
         account: ``role``, ``disabled``, ``fullMailbox``.
@@ -112,7 +113,7 @@ class Verdict(_Answer):
         did_you_mean: A likely correction of the address.
     """
 
-    email: Annotated[str, BeforeValidator(lambda value: _text(value) or "")]
+    email: Annotated[str, BeforeValidator(lambda value: _text(value) or "")] = ""
     status: Annotated[str, BeforeValidator(lambda value: _text(value) or "unknown")] = "unknown"
     reason: Text = None
     domain: Details = None
@@ -126,5 +127,5 @@ class Verdict(_Answer):
     did_you_mean: Text = Field(default=None, alias="didYouMean")
 
 
-VerdictList = TypeAdapter(list[Verdict])
+VerdictList = TypeAdapter(list[Annotated[Verdict, BeforeValidator(lambda value: _object(value) or {})]])
 """Parses a whole download at once."""

@@ -62,6 +62,13 @@ again may be paid twice, so AMBIGUOUS_UPLOAD decides."""
 between_attempts = wait_exponential_jitter(initial=2, max=30, jitter=1)
 """Exponential from 2 s, with jitter, so that workers that failed together do not come back together."""
 
+_NEVER_CONNECTED = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
 _ADDRESS = re.compile(r"[^\s@<>\"',;:()\[\]{}]+@[^\s@<>\"',;:()\[\]{}]+")
 _LONGEST_MESSAGE = 300
 
@@ -103,7 +110,7 @@ def until_told(header: str | None, now: datetime) -> float | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(header)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         seconds = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
     if seconds != seconds:  # noqa: PLR0124  # NaN is the only number that differs from itself
@@ -125,7 +132,7 @@ def error_of_transport(call: Call, error: Exception) -> BouncerFlowsError:
     whether Bouncer has the batch.
     """
     name = type(error).__name__
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+    if isinstance(error, _NEVER_CONNECTED):
         return BouncerUnavailable(f"Bouncer cannot be reached ({name}); check BOUNCER_API_BASE_URL and the network")
     if call is Call.CREATE:
         return UploadOutcomeUnknown(f"the answer to an upload was lost ({name})")

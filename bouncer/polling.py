@@ -24,6 +24,8 @@ def seconds_an_address(connection: Connection, account: str) -> float | None:
         .where(
             Batch.account == account,
             Batch.status == BatchStatus.COMPLETED,
+            # Batches from the plan's own tables do not tell.
+            Batch.uploaded_ts.is_not(None),
             Batch.verified_ts.is_not(None),
             Batch.finish_requested_ts.is_(None),
         )

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Integer, LargeBinary, Table, and_, func, or_, select, update
+from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, Table, and_, func, or_, select, update
 from sqlalchemy.types import TypeEngine
 
 from bouncer.dialects import database_now, insert_ignoring
@@ -16,7 +16,11 @@ from bouncer.tables import Batch, BatchStatus, Contact, QueuedContact, QueueStat
 
 __all__ = ["FreshFor", "join_batches_in_flight", "reuse_verdicts"]
 
-_CLAIMED: dict[str, TypeEngine[Any]] = {"queue_id": Integer(), "global_id": Integer(), "address_key": LargeBinary(16)}
+_CLAIMED: dict[str, TypeEngine[Any]] = {
+    "queue_id": Integer(),
+    "global_id": BigInteger(),
+    "address_key": LargeBinary(16),
+}
 _VERDICT_COLUMNS = [c.name for c in Result.__table__.columns if c.name not in {"batch_id", "global_id"}]
 _LATEST = ["bouncer_status", "bouncer_reason", "bouncer_score", "bouncer_verified_ts"]
 
@@ -82,7 +86,7 @@ def reuse_verdicts(connection: Connection, contacts: pd.DataFrame, fresh_for: Fr
     if found.empty:
         return set()
     latest = found.sort_values(["verified", "source_id"]).drop_duplicates("queue_id", keep="last")
-    columns = dict.fromkeys(["queue_id", "global_id", "source_id", "batch_id"], Integer())
+    columns = dict.fromkeys(["queue_id", "global_id", "source_id", "batch_id"], BigInteger())
     _settle(connection, stage(connection, "reuse_found", columns, latest))
     return set(latest["queue_id"])
 
@@ -109,7 +113,11 @@ def join_batches_in_flight(connection: Connection, contacts: pd.DataFrame) -> se
             .join(Contact, Contact.bouncer_address_key == claimed.c.address_key)
             .join(
                 QueuedContact,
-                and_(QueuedContact.global_id == Contact.global_id, QueuedContact.status == QueueStatus.ASSIGNED),
+                and_(
+                    QueuedContact.global_id == Contact.global_id,
+                    # Not the bare column: from its index SQLite would compare each assigned contact with each claimed.
+                    QueuedContact.status.concat("") == QueueStatus.ASSIGNED.value,
+                ),
             )
             .where(QueuedContact.batch_id.is_not(None))
         ),

@@ -1,13 +1,15 @@
 """How contacts leave a batch without a verdict: back to the queue, or failed with a reason for a person."""
 
-from sqlalchemy import Connection, Update, case, delete, func, insert, select, update
+import pandas as pd
+from sqlalchemy import Connection, Integer, Update, case, delete, func, insert, or_, select, update
 
-from bouncer.batches import BatchWork
+from bouncer.batches import UNSETTLED, BatchWork
 from bouncer.errors import OwnershipLost
 from bouncer.policy import clean_message
+from bouncer.staging import stage
 from bouncer.tables import Batch, BatchStatus, Contact, DeadLetter, QueuedContact, QueueStatus
 
-__all__ = ["MOST_ATTEMPTS", "dissolve", "fail", "lose", "new_batch", "requeue_or_fail", "split"]
+__all__ = ["MOST_ATTEMPTS", "dissolve", "fail", "lose", "new_batch", "requeue_or_fail", "requeue_orphans", "split"]
 
 REFUSALS_TO_GIVE_UP = 16
 """When so many parts of a batch were refused and none taken, it is not for single addresses."""
@@ -24,9 +26,9 @@ def dissolve(connection: Connection, batch: BatchWork) -> int:
     Returns:
         How many contacts went back.
     """
-    _lock(connection, batch)
+    lost_uploads = _lock(connection, batch)
     returned = connection.execute(_assigned_to(batch.id).values(_waiting_again()))
-    if batch.ambiguous_uploads:
+    if lost_uploads:
         _close(connection, batch, "not uploaded; its contacts went back to the queue")
     else:
         connection.execute(delete(Batch).where(Batch.id == batch.id))
@@ -80,29 +82,28 @@ def split(connection: Connection, batch: BatchWork) -> list[int]:
     root = batch.split_from or batch.id
     parts = connection.execute(select(Batch.status, Batch.batch_id).where(Batch.split_from == root)).all()
     refused = sum(part.status == BatchStatus.FAILED for part in parts)
-    if batch.quantity < 2 or (refused >= REFUSALS_TO_GIVE_UP and not any(part.batch_id for part in parts)):
-        return []
-    # The keys are digests, so halving by key is as fair a cut as any.
-    median = connection.scalar(
+    keys = connection.scalars(
         select(Contact.bouncer_address_key)
         .join(QueuedContact, QueuedContact.global_id == Contact.global_id)
         .where(QueuedContact.batch_id == batch.id, QueuedContact.status == QueueStatus.ASSIGNED)
         .distinct()
         .order_by(Contact.bouncer_address_key)
-        .limit(1)
-        .offset(batch.quantity // 2)
-    )
-    if median is None:
+    ).all()
+    if len(keys) < 2 or (refused >= REFUSALS_TO_GIVE_UP and not any(part.batch_id for part in parts)):
         return []
+    # The keys are digests, so halving by key is as fair a cut as any.
+    middle = len(keys) // 2
+    lower = select(Contact.global_id).where(
+        Contact.global_id == QueuedContact.global_id, Contact.bouncer_address_key < keys[middle]
+    )
     halves = []
-    for quantity, half in (
-        (batch.quantity // 2, Contact.bouncer_address_key < median),
-        (batch.quantity - batch.quantity // 2, Contact.bouncer_address_key >= median),
+    for quantity, contacts in (
+        (middle, _assigned_to(batch.id).where(lower.exists())),
+        (len(keys) - middle, _assigned_to(batch.id)),
     ):
         id_of_half = new_batch(connection, batch.account, batch.user_id, batch.request_id, batch.priority, quantity)
         connection.execute(update(Batch).where(Batch.id == id_of_half).values(split_from=root))
-        contacts = select(Contact.global_id).where(half, Contact.global_id == QueuedContact.global_id)
-        connection.execute(_assigned_to(batch.id).where(contacts.exists()).values(batch_id=id_of_half))
+        connection.execute(contacts.values(batch_id=id_of_half))
         halves.append(id_of_half)
     _close(connection, batch, f"refused by Bouncer as a whole; halved into batches {halves[0]} and {halves[1]}")
     return halves
@@ -135,6 +136,40 @@ def requeue_or_fail(connection: Connection, contacts: Update, message: str) -> i
     return changed.rowcount
 
 
+def requeue_orphans(connection: Connection) -> int:
+    """Queues contacts again that wait for a batch which will never be loaded.
+
+    Such a batch was deleted with the request of another contact that has the same address, or was ended by an earlier
+    program that died before it went on to the contacts.
+
+    Returns:
+        How many contacts it was.
+    """
+    # First found, then changed: an UPDATE sees contacts that a claim is just now assigning, but not yet their batch.
+    found = connection.execute(
+        select(QueuedContact.queue_id, QueuedContact.batch_id)
+        .outerjoin(Batch, Batch.id == QueuedContact.batch_id)
+        .where(
+            QueuedContact.status == QueueStatus.ASSIGNED,
+            or_(Batch.id.is_(None), Batch.status.not_in(UNSETTLED)),
+        )
+    ).all()
+    if not found:
+        return 0
+    orphans = pd.DataFrame(found, columns=["queue_id", "batch_id"])
+    staged = stage(connection, "orphans", {"queue_id": Integer(), "batch_id": Integer()}, orphans)
+    changed = connection.execute(
+        update(QueuedContact)
+        .where(
+            QueuedContact.queue_id == staged.c.queue_id,
+            QueuedContact.status == QueueStatus.ASSIGNED,
+            QueuedContact.batch_id.is_not_distinct_from(staged.c.batch_id),
+        )
+        .values(_waiting_again())
+    )
+    return changed.rowcount
+
+
 def new_batch(connection: Connection, account: str, user_id: int, request_id: int, priority: int, quantity: int) -> int:
     """Makes the row of a batch whose contacts are about to be assigned to it, and returns its id."""
     made = connection.execute(
@@ -148,10 +183,14 @@ def new_batch(connection: Connection, account: str, user_id: int, request_id: in
     return int(key[0])
 
 
-def _lock(connection: Connection, batch: BatchWork) -> None:
-    owner = connection.scalar(select(Batch.owner).where(Batch.id == batch.id).with_for_update())
-    if owner != batch.owner:
+def _lock(connection: Connection, batch: BatchWork) -> int:
+    # Returns the lost uploads of the row: the run may have lost some since it took the batch.
+    row = connection.execute(
+        select(Batch.owner, Batch.ambiguous_uploads).where(Batch.id == batch.id).with_for_update()
+    ).one_or_none()
+    if row is None or row.owner != batch.owner:
         raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
+    return int(row.ambiguous_uploads)
 
 
 def _assigned_to(id: int) -> Update:  # noqa: A002  # the column's name

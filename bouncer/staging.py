@@ -17,6 +17,15 @@ _STATEMENT_BYTES = 1_000_000
 """Fits max_allowed_packet as servers have it by default: 4 MB on MySQL 5.7, 16 MB on MariaDB, 64 MB on MySQL 8."""
 
 
+# A binary collation compares with any other of utf8mb4 without "illegal mix of collations". mysql:// and mariadb:// are
+# two dialects, and each reads its own options only.
+_STORAGE: dict[str, Any] = {
+    f"{dialect}_{option}": value
+    for dialect in ("mysql", "mariadb")
+    for option, value in {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}.items()
+}
+
+
 def stage(connection: Connection, name: str, columns: Mapping[str, TypeEngine[Any]], frame: pd.DataFrame) -> Table:
     """Creates a temporary table, only this connection's, and fills it; one of the same name is replaced.
 
@@ -39,10 +48,7 @@ def stage(connection: Connection, name: str, columns: Mapping[str, TypeEngine[An
         MetaData(),
         *(Column(column, kind if lite else _on_server(kind)) for column, kind in columns.items()),
         prefixes=["TEMPORARY"],
-        mysql_charset="utf8mb4",
-        # Compares with the columns of any other utf8mb4 collation without "illegal mix of collations".
-        mysql_collate="utf8mb4_bin",
-        mysql_engine="InnoDB",
+        **_STORAGE,
     )
     connection.exec_driver_sql(
         f"DROP TABLE IF EXISTS temp.{name}" if lite else f"DROP TEMPORARY TABLE IF EXISTS {name}"
@@ -56,7 +62,8 @@ def stage(connection: Connection, name: str, columns: Mapping[str, TypeEngine[An
         if rows:
             connection.exec_driver_sql(head + f"({', '.join('?' * len(cells))})", rows)
     else:
-        for statement in _statements(head, zip(*(map(_literal, column) for column in cells), strict=True)):
+        literals = [_literals(values, kind) for values, kind in zip(cells, columns.values(), strict=True)]
+        for statement in _statements(head, zip(*literals, strict=True)):
             try:
                 connection.exec_driver_sql(statement)
             except DBAPIError as error:
@@ -87,17 +94,14 @@ def _plain(column: "pd.Series[Any]", kind: TypeEngine[Any]) -> Sequence[Any]:
     return column.tolist() if known.all() else column.astype(object).where(known, None).tolist()
 
 
-def _literal(value: int | str | bytes | None) -> str:
-    # PyMySQL's escaping takes most of the time of a bulk insert (200,000 rows/s); hexadecimal needs none
-    # (320,000 rows/s on MariaDB 10.11), and nothing in it can end a literal. One JSON parameter that the server
-    # unpacks with JSON_TABLE came to 185,000 rows/s.
-    if value is None:
-        return "NULL"
-    if isinstance(value, str):
-        return f"_utf8mb4 x'{value.encode().hex()}'"
-    if isinstance(value, bytes):
-        return f"x'{value.hex()}'"
-    return str(value)
+def _literals(values: Sequence[Any], kind: TypeEngine[Any]) -> list[str]:
+    # PyMySQL's escaping takes most of the time of a bulk insert; hexadecimal needs none, and nothing in it can end a
+    # literal. One JSON parameter that the server unpacks with JSON_TABLE is slower than either.
+    if isinstance(kind, Integer):
+        return ["NULL" if value is None else str(value) for value in values]
+    if isinstance(kind, LargeBinary):
+        return ["NULL" if value is None else f"x'{value.hex()}'" for value in values]
+    return ["NULL" if value is None else f"_utf8mb4 x'{value.encode().hex()}'" for value in values]
 
 
 def _statements(head: str, rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -123,6 +123,8 @@ def import_(
         f"request {report.request_id} ({report.request_name}): {report.queued:,} contacts queued, "
         f"{report.duplicates:,} duplicates, {report.rejected:,} lines rejected"
     )
+    for note in report.notes:
+        _say(note)
     if report.rejected_file is not None:
         _say(f"the rejected lines and their reasons are in {report.rejected_file}")
     return 0
@@ -173,7 +175,7 @@ def export(file: File, *, request: OneRequest = None) -> int:
     engine = _database(read_settings())
     with row_progress("exporting") as advance:
         report = export_results(engine, file, request_id=request, progress=advance)
-    _say(f"{report.rows:,} contacts written to {report.path}")
+    _say(f"{report.rows:,} contacts written to {report.path or 'standard output'}")
     return 0
 
 
@@ -245,7 +247,7 @@ def sandbox(*, port: int = 8025) -> int:
 
 @app.command
 def serve(*, verbose: Verbose = False) -> int:
-    """Keeps a local Prefect server with its UI running, until it is stopped."""
+    """Runs everything on this machine until it is stopped: the Prefect server with its UI, and the deployments."""
     settings = read_settings()
     with orchestrator(settings, verbose=verbose) as ui:
         from deployments.serving import serve_until_stopped

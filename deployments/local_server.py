@@ -25,6 +25,7 @@ __all__ = ["LocalServer", "local_server", "server_environment"]
 
 _START_SECONDS = 90.0
 _STOP_SECONDS = 10.0
+_ANSWER_SECONDS = 10.0
 _FIRST_PORT = 4200
 
 
@@ -60,17 +61,24 @@ class LocalServer:
         """
         with _locked(self._home / "server.start.lock", fcntl.LOCK_EX):
             known = self._known_port()
-            if known and _answers(known):
+            if known and self._answers(known):
                 self.port = known
                 return
             self.port = known if known and _is_free(known) else _free_port()
-            self._start()
+            try:
+                self._start()
+            except OrchestratorUnavailable:
+                # It takes seconds to start, in which another program may take the port.
+                if _is_free(self.port):
+                    raise
+                self.port = _free_port()
+                self._start()
             self._port_file.write_text(str(self.port))
 
     def watch(self) -> None:
         """Looks after the server until ``stop``: a server that dies is started again, on the same port."""
         while not self._leaving.wait(2):
-            if self._process is not None and self._process.poll() is not None:
+            if self._is_dead():
                 with contextlib.suppress(OrchestratorUnavailable):
                     self.ensure()
 
@@ -86,7 +94,7 @@ class LocalServer:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
         end = time.monotonic() + _STOP_SECONDS
-        while _answers(self.port) or (self._process is not None and self._process.poll() is None):
+        while self._answers(self.port) or (self._process is not None and self._process.poll() is None):
             if time.monotonic() > end:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -99,6 +107,25 @@ class LocalServer:
             return int(self._port_file.read_text())
         except (OSError, ValueError):
             return None
+
+    def _is_dead(self) -> bool:
+        if self._process is not None:
+            return self._process.poll() is not None
+        # Another command started it, and may be gone by now.
+        pid = _pid_in(self._home / "server.pid")
+        with contextlib.suppress(OSError):
+            if pid is not None:
+                os.kill(pid, 0)
+                return False
+        return True
+
+    def _answers(self, port: int) -> bool:
+        # By its home: the port that this server had may be another home's by now, and with it other blocks.
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{port}/api/admin/settings", timeout=_ANSWER_SECONDS, trust_env=False)
+            return answer.is_success and Path(answer.json()["home"]) == self._home / "prefect"
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return False
 
     def _start(self) -> None:
         environment = {**os.environ, **server_environment(self._home, self.port)}
@@ -115,7 +142,7 @@ class LocalServer:
             )
         (self._home / "server.pid").write_text(str(self._process.pid))
         end = time.monotonic() + _START_SECONDS
-        while not _answers(self.port):
+        while not self._answers(self.port):
             if self._process.poll() is not None or time.monotonic() > end:
                 raise OrchestratorUnavailable(f"the local Prefect server does not start; see {self._home}/server.log")
             time.sleep(0.1)
@@ -190,13 +217,6 @@ def _pid_in(path: Path) -> int | None:
         return int(path.read_text())
     except (OSError, ValueError):
         return None
-
-
-def _answers(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/api/health", timeout=2, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False
 
 
 def _is_free(port: int) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from deployments.local_server import local_server
 from deployments.settings import Settings
 
-__all__ = ["orchestrator"]
+__all__ = ["names_a_server", "orchestrator"]
 
 _DEFAULTS = {
     # Retries and waits are told by these packages; with this their lines reach the run's log in the UI.
@@ -44,7 +44,7 @@ def orchestrator(settings: Settings, *, verbose: bool = False, keep: bool = Fals
         os.environ.setdefault(name, value)
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
-    if _is_configured():
+    if names_a_server():
         yield None
         return
     home = settings.bouncer_flows_home
@@ -68,7 +68,8 @@ def _send_what_waits() -> None:
         APILogWorker.drain_all(timeout=_DRAIN_SECONDS)
 
 
-def _is_configured() -> bool:
+def names_a_server() -> bool:
+    """Whether PREFECT_API_URL, or the active Prefect profile, names a server."""
     if os.environ.get("PREFECT_API_URL"):
         return True
     # A profile can name a server too (`prefect config set`); asking Prefect itself would fix its settings too early.

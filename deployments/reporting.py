@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
@@ -9,7 +10,10 @@ from bouncer.accounts import AccountState, read_state
 from bouncer.counting import BatchCounts, Progress, count_batches, count_contacts, count_dead_letters, count_verdicts
 from bouncer.gate import requests_in_window
 from deployments.display import print_table
-from tasks.summarise import IngestSummary
+
+if TYPE_CHECKING:
+    # For its type alone: it would bring Prefect along, whose import takes seconds that status has no use for.
+    from tasks.summarise import IngestSummary
 
 __all__ = ["StatusReport", "print_status", "print_summary", "take_stock"]
 
@@ -84,7 +88,7 @@ def print_status(report: StatusReport) -> None:
     )
 
 
-def print_summary(summary: IngestSummary) -> None:
+def print_summary(summary: "IngestSummary") -> None:
     """Prints what an ingest run did."""
     print(summary.message)
     if summary.outcome == "nothing to do":

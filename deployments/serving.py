@@ -1,8 +1,10 @@
-"""Keeps the local server up until somebody stops it."""
+"""Serves the deployments on this machine, with a local Prefect server unless another is named, until stopped."""
 
 import asyncio
-import signal
 
+from prefect import serve
+
+from deployments.catalogue import served_deployments
 from deployments.display import say
 from deployments.settings import Settings
 from deployments.setup import set_up
@@ -11,7 +13,7 @@ __all__ = ["serve_until_stopped"]
 
 
 def serve_until_stopped(settings: Settings, ui: str | None) -> None:
-    """Sets up what is missing, says where the UI is, and waits for SIGINT or SIGTERM.
+    """Sets up what is missing, says where the UI is, and runs what is scheduled or asked for there.
 
     Args:
         settings: The environment.
@@ -19,13 +21,7 @@ def serve_until_stopped(settings: Settings, ui: str | None) -> None:
     """
     for change in asyncio.run(set_up(settings)):
         say(change)
-    say(f"the Prefect UI is at {ui}; Ctrl-C ends it" if ui else "the server that PREFECT_API_URL names is set up")
-    asyncio.run(_until_stopped())
-
-
-async def _until_stopped() -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    say(f"the Prefect UI is at {ui}; Ctrl-C ends it" if ui else "serving the server that PREFECT_API_URL names")
+    slots = settings.max_concurrent_batches
+    # Room for the batches in flight, for those that are loaded meanwhile, and for ingest beside them.
+    serve(*asyncio.run(served_deployments(slots)), limit=slots + 5, print_starting_message=False)

@@ -1,4 +1,4 @@
-"""Setup: tables, blocks and limits, brought to what the settings ask for; says what it changed."""
+"""Setup: tables, blocks, limits, work pool and automations, as the settings ask for; says what it changed."""
 
 import asyncio
 from typing import cast
@@ -15,7 +15,9 @@ from blocks.limits import Limit, limits_of
 from bouncer.database import probe
 from bouncer.errors import SettingRefused
 from bouncer.migrate import pending, upgrade
+from deployments.automations import AUTOMATIONS, ensure_automation, is_as_wanted
 from deployments.settings import Settings
+from deployments.work_pool import ensure_work_pool, missing_queues
 from tasks.check import keeps_leases_in_memory
 
 __all__ = ["check_setup", "set_up"]
@@ -46,6 +48,9 @@ async def set_up(settings: Settings) -> list[str]:
     async with get_client() as client:
         for limit in wanted:
             changes += await _set_limit(client, limit)
+        changes += await ensure_work_pool(client)
+        for automation in AUTOMATIONS:
+            changes += await ensure_automation(client, automation)
     return changes
 
 
@@ -79,6 +84,12 @@ async def check_setup(settings: Settings) -> list[str]:
         ):
             if not await _stands(client, limit):
                 wrong.append(f"limit {limit.name} is missing or set otherwise")
+        wrong += await missing_queues(client)
+        wrong += [
+            f"automation {automation.name!r} is missing or set otherwise"
+            for automation in AUTOMATIONS
+            if not await is_as_wanted(client, automation)
+        ]
         if await keeps_leases_in_memory(client):
             wrong.append("the Prefect server keeps slot leases in memory, so slots leak when it is killed")
     return wrong

@@ -11,6 +11,7 @@ from flows.verify_batch import verify_batch
 from tasks.check import check_account, check_limits
 from tasks.claim import claim
 from tasks.crew import Crew
+from tasks.dispatch import refill
 from tasks.look import look
 from tasks.ownership import new_owner
 from tasks.recover import recover
@@ -24,8 +25,8 @@ LOOK_SECONDS = 5.0
 
 
 @flow(name="ingest", flow_run_name="ingest", persist_result=False)
-async def ingest(request_id: int | None = None, account: str = "default") -> IngestSummary:
-    """Verifies the contacts that wait in the queue, and ends when none waits any more.
+async def ingest(request_id: int | None = None, account: str = "default", on_workers: bool = False) -> IngestSummary:
+    """Verifies the contacts that wait in the queue.
 
     First takes up what earlier runs left behind. Needs the blocks bouncer-account and contacts-database, and the
     limits that bouncer-flows setup makes.
@@ -33,6 +34,8 @@ async def ingest(request_id: int | None = None, account: str = "default") -> Ing
     Args:
         request_id: Only the contacts of this request; all requests if left empty.
         account: The Bouncer account block that pays.
+        on_workers: Start the batches as runs of deployment verify-batch, and end. Otherwise they run in this
+            process, which ends when no contact waits any more.
     """
     async with open_access(account, new_owner()) as access:
         await check_limits(access)
@@ -40,7 +43,10 @@ async def ingest(request_id: int | None = None, account: str = "default") -> Ing
         if tally.before.open:
             await check_account(access)
             await recover(access)
-            await _drain(access, request_id, tally)
+            if on_workers:
+                tally.dispatched(await refill(access, request_id))
+            else:
+                await _drain(access, request_id, tally)
         return await summarise(access, request_id, tally)
 
 
@@ -48,7 +54,7 @@ async def _drain(access: Access, request_id: int | None, tally: Tally) -> None:
     crew = Crew(_start, access.account.max_concurrent_batches)
     try:
         while not is_stopping() and crew.fatal is None:
-            outlook = await look(access, request_id, crew)
+            outlook = await look(access, request_id, crew=crew)
             crew.begin(outlook.left_behind)
             if outlook.may_claim:
                 claimed = await claim(access, crew.room, request_id)

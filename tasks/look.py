@@ -43,15 +43,19 @@ class Outlook:
         return not self.left_behind and not self.others_work and (self.paused is not None or not self.contacts_wait)
 
 
-async def look(access: Access, request_id: int | None, crew: Crew) -> Outlook:
+async def look(access: Access, request_id: int | None, *, crew: Crew | None = None, slots: int = 0) -> Outlook:
     """Looks at what is left to do for one request, or for all.
 
     Args:
         access: The account and the database.
         request_id: Only this request, or None for all.
-        crew: The batches that this run works on or has given up on.
+        crew: The batches that this run works on or has given up on; they count against its own size.
+        slots: Where there is no crew, how many batches may be under way, wherever they are.
     """
-    return await access.read(_look, access.name, request_id, crew.known, crew.room)
+    if crew is not None:
+        return await access.read(_look, access.name, request_id, crew.known, crew.room)
+    under_way = await access.read(batches.count_under_way, access.name)
+    return await access.read(_look, access.name, request_id, (), slots - under_way)
 
 
 def _look(connection: Connection, account: str, request_id: int | None, known: Collection[int], room: int) -> Outlook:

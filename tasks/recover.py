@@ -6,7 +6,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 
 from blocks.access import Access
 from blocks.limits import limit_name
-from bouncer import batches
+from bouncer import batches, settling
 from bouncer.batches import BatchTitle
 from tasks.slots import give_back
 
@@ -26,6 +26,9 @@ async def recover(access: Access, request_id: int | None = None) -> list[BatchTi
     Returns:
         The batches to go on with, most urgent first.
     """
+    orphans = await access.write(settling.requeue_orphans)
+    if orphans:
+        get_run_logger().warning("%d contacts waited for batches that are gone; they are queued again", orphans)
     waiting = await access.read(batches.ownerless, access.name, request_id)
     leases = await access.write(batches.forget_dead_leases, access.name)
     living = await access.read(batches.count_owned, access.name)

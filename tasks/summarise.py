@@ -22,7 +22,7 @@ class IngestSummary:
     """What one ingest run did.
 
     Attributes:
-        outcome: ``nothing to do``, ``drained``, ``paused``, ``stopped`` or ``unfinished``.
+        outcome: ``nothing to do``, ``drained``, ``paused``, ``stopped``, ``unfinished`` or ``dispatched``.
         contacts: Contacts that were not finished when it began, or were queued while it ran.
         verified: Contacts of them that got a verdict.
         failed: Contacts of them that failed with a reason.
@@ -75,6 +75,10 @@ class Tally:
     def note(self, claimed: Claimed) -> None:
         """Counts what a claim settled by itself."""
         self.reused += claimed.reused
+
+    def dispatched(self, contacts: int) -> None:
+        """Notes that batches were started on workers, which go on after this run."""
+        self.outcome, self.why = "dispatched", f"{contacts:,} contacts were started on workers"
 
     def end(self, outlook: Outlook, crew: Crew) -> None:
         """Notes how it ended.

@@ -1,8 +1,9 @@
-"""What tests share: databases of their own."""
+"""What tests share: databases of their own, a sandbox, and a Prefect server that starts when one asks for it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import Engine
@@ -10,6 +11,16 @@ from sqlalchemy import Engine
 from bouncer.database import engine_for
 from bouncer.migrate import upgrade
 from tests.mariadb_server import MariaDBServer
+from tests.sandbox_process import SandboxHandle, running_sandbox
+
+if TYPE_CHECKING:
+    # For its type alone: tests of bouncer/ and sandbox/ need no Prefect, whose import takes seconds.
+    from deployments.local_server import LocalServer
+
+SetUpAccount = Callable[..., Awaitable[Engine]]
+"""Sets up the database and an account at the sandbox, with fields of ``Settings``; returns the flows' engine."""
+
+_QUICK = {"poll_seconds_min": 0.1, "poll_seconds_max": 0.3, "rate_limit_per_minute": 6000, "batch_size": 400}
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +64,50 @@ def engine(empty_engine: Engine) -> Engine:
     """An engine on a database with all tables and no rows."""
     upgrade(empty_engine)
     return empty_engine
+
+
+@pytest.fixture(scope="session")
+def sandbox_process() -> Iterator[SandboxHandle]:
+    """One sandbox for the whole run, quick and without rate limits of its own, started when first asked for."""
+    plenty = 1_000_000
+    with running_sandbox(
+        fixed_seconds=0.3, requests_per_minute=plenty, uploads_per_minute=plenty, credit_calls_per_minute=plenty
+    ) as handle:
+        yield handle
+
+
+@pytest.fixture
+def sandbox(sandbox_process: SandboxHandle) -> SandboxHandle:
+    """A sandbox that has seen nothing yet."""
+    sandbox_process.post("/_sandbox/reset")
+    return sandbox_process
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the Prefect server's files."""
+    return tmp_path_factory.mktemp("prefect-server")
+
+
+@pytest.fixture(scope="session")
+def prefect_server(prefect_home: Path) -> "Iterator[LocalServer]":
+    """One real Prefect server for the whole run, which this process and its children work with from then on."""
+    from tests.prefect_server import running_prefect_server  # noqa: PLC0415  # see TYPE_CHECKING above
+
+    with running_prefect_server(prefect_home) as server:
+        yield server
+
+
+@pytest.fixture
+def set_up_account(prefect_server: "LocalServer", sandbox: SandboxHandle, database_url: str) -> Iterator[SetUpAccount]:
+    """Sets up an account at the sandbox over an empty database, once for each kind of database."""
+    from blocks.contacts_database import engine_of  # noqa: PLC0415  # see TYPE_CHECKING above
+    from tests.prefect_server import set_up_afresh  # noqa: PLC0415  # see TYPE_CHECKING above
+
+    async def set_up(**settings: Any) -> Engine:
+        account = {"bouncer_api_key": sandbox.key, "bouncer_api_base_url": sandbox.url, **_QUICK}
+        return await set_up_afresh(database_url, **{**account, **settings})
+
+    yield set_up
+    engine_of(database_url).dispose()
+    engine_of.cache_clear()

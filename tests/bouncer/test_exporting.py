@@ -148,16 +148,16 @@ def test_latest_verdict_where_there_is_no_result(data: _Data, tmp_path: Path) ->
 
 def test_contacts_without_a_verdict(data: _Data, tmp_path: Path) -> None:
     """Contacts that wait or failed are there too, with the reason, in the order of the queue."""
-    data.queue("waiting@example.com")
+    data.queue("waiting😀@example.com")
     data.queue("assigned@example.com", batch_id=data.batch_id, status="assigned")
-    data.queue("failed@example.com", status="failed", error_message="Bouncer refused it,\nfor good")
+    data.queue("failed@example.com", status="failed", error_message='Bouncer \\ "refused" it,\r\nfor good\x01')
     lines = _export(data, tmp_path)
     assert [(line["email"].split("@")[0], line["outcome"]) for line in lines] == [
-        ("waiting", "queued"),
+        ("waiting😀", "queued"),
         ("assigned", "assigned"),
         ("failed", "failed"),
     ]
-    assert lines[2]["error"] == "Bouncer refused it,\nfor good"
+    assert lines[2]["error"] == 'Bouncer \\ "refused" it,\r\nfor good\x01'
     assert {line["status"] for line in lines} == {""}
 
 

@@ -1,22 +1,38 @@
 """Rows come over to the database as they are, for statements to work on."""
 
 from datetime import datetime
+from typing import Any
 
 import pandas as pd
 import pytest
-from sqlalchemy import JSON, Connection, DateTime, Engine, Integer, LargeBinary, String, Text, func, insert, select
+from sqlalchemy import (
+    JSON,
+    Connection,
+    DateTime,
+    Engine,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    func,
+    insert,
+    make_url,
+    select,
+)
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeEngine
 
 from bouncer.database import engine_for, write
 from bouncer.staging import stage
 from bouncer.tables import User
+from tests.mariadb_server import MariaDBServer
 
 _TEXTS = ["", "plain", 'it\'s "quoted"', "back\\slash", "100 %s %", "Ünïcödé 漢字 😀", "line\nend\0", None]
 
 
 def test_values_arrive_as_they_are(engine: Engine) -> None:
     """Texts with every kind of quote, bytes, numbers, times and gaps are the same on the other side."""
-    columns = {
+    columns: dict[str, TypeEngine[Any]] = {
         "number": Integer(),
         "key": String(100),
         "long": Text(),
@@ -79,6 +95,18 @@ def test_does_not_commit(engine: Engine) -> None:
         transaction.rollback()
     with engine.connect() as connection:
         assert connection.scalar(select(func.count()).select_from(User)) == 0
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "mariadb"])
+def test_holds_every_character(mariadb: MariaDBServer, mariadb_url: str, scheme: str) -> None:
+    """What the database's own character set is makes no difference."""
+    database = make_url(mariadb_url).database
+    mariadb.execute(f"ALTER DATABASE {database} CHARACTER SET latin1")
+    engine = engine_for(mariadb_url.replace("mysql+pymysql", scheme))
+    with engine.begin() as connection:
+        staged = stage(connection, "staged", {"name": String(50)}, pd.DataFrame({"name": ["漢字 😀"]}))
+        assert connection.scalar(select(staged.c.name)) == "漢字 😀"
+    engine.dispose()
 
 
 def test_errors_do_not_quote_rows(mariadb_url: str) -> None:

@@ -1,0 +1,102 @@
+"""Starting batches on workers: each a run of deployment ``verify-batch``, in the work queue of its priority."""
+
+from collections.abc import Iterable
+
+from prefect import get_client, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+from prefect.runtime import deployment
+
+from blocks.access import Access
+from bouncer.batches import BatchTitle
+from bouncer.errors import BouncerFlowsError, SettingRefused
+from tasks.claim import claim
+from tasks.look import look
+
+__all__ = ["DEPLOYMENT", "QUEUES", "dispatch", "keep_going", "refill"]
+
+DEPLOYMENT = "verify-batch/verify-batch"
+
+QUEUES = {100: "critical", 75: "high", 50: "normal", 25: "low"}
+"""The work queue of each of the plan's priorities; the first is served first."""
+
+_AHEAD_SHARE = 3
+
+
+async def refill(access: Access, request_id: int | None = None) -> int:
+    """Starts what earlier runs left behind, then new batches for the free slots and a little ahead.
+
+    A little ahead, so that a freed slot need not wait for the next tick; no more, so that an urgent contact does not
+    wait behind a thousand ready-made batches.
+
+    Args:
+        access: The account and the database.
+        request_id: Only this request, or None for all.
+
+    Returns:
+        How many contacts were claimed.
+    """
+    slots = access.account.max_concurrent_batches
+    outlook = await look(access, request_id, slots=slots + max(1, slots // _AHEAD_SHARE))
+    if outlook.left_behind:
+        await dispatch(outlook.left_behind)
+    if not outlook.may_claim:
+        return 0
+    claimed = await claim(access, outlook.room, request_id)
+    if claimed.batches:
+        await dispatch(claimed.batches)
+    return claimed.contacts
+
+
+async def keep_going(access: Access) -> None:
+    """On a worker, starts the next batches as soon as one is done, instead of at the next minute's tick."""
+    if deployment.id is None:
+        return
+    try:
+        await refill(access)
+    except BouncerFlowsError as error:
+        get_run_logger().warning("%s; the next tick of ingest starts the next batches", error)
+
+
+@task(name="dispatch", task_run_name="dispatch", cache_policy=NO_CACHE, persist_result=False)
+async def dispatch(batches: Iterable[BatchTitle]) -> None:
+    """Starts a run of deployment ``verify-batch`` for each batch.
+
+    Safe to run twice: a batch has one run for each time that it was left behind, by its idempotency key.
+
+    Args:
+        batches: The batches to start.
+
+    Raises:
+        SettingRefused: There is no such deployment.
+    """
+    async with get_client() as client:
+        try:
+            target = await client.read_deployment_by_name(DEPLOYMENT)
+        except ObjectNotFound:
+            raise SettingRefused(f"deployment {DEPLOYMENT} does not exist; run prefect deploy --all") from None
+        for batch in batches:
+            await _start(client, target, batch)
+
+
+async def _start(client: PrefectClient, target: DeploymentResponse, batch: BatchTitle) -> None:
+    key = f"batch-{batch.id}-{batch.runs}"
+    while True:
+        run = await client.create_flow_run_from_deployment(
+            target.id,
+            parameters={"batch_id": batch.id},
+            name=str(batch),
+            idempotency_key=key,
+            work_queue_name=_queue_of(batch) if target.work_pool_name else None,
+        )
+        if run.state is None or not run.state.is_final():
+            return
+        # That run ended before it ever took the batch: cancelled, say, or its process did not start.
+        get_run_logger().warning("run %s of batch %d ended %s; another is started", run.id, batch.id, run.state.name)
+        key = f"{key}-{run.id}"
+
+
+def _queue_of(batch: BatchTitle) -> str:
+    return next((queue for priority, queue in QUEUES.items() if batch.priority >= priority), QUEUES[25])

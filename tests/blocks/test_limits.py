@@ -1,0 +1,37 @@
+"""The limits that an account needs: no setting of them can pass Bouncer's limit, and little is given away."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blocks.limits import UPLOADS_PER_MINUTE, limit_name, limits_of, token_bucket
+
+
+@given(st.integers(min_value=2, max_value=100_000))
+def test_no_60_seconds_pass_the_ceiling_and_hardly_anything_is_given_away(per_minute: int) -> None:
+    """A full bucket and what flows in a minute after it are never more than the ceiling, and 95 % of it at least."""
+    slots, decay = token_bucket(per_minute)
+    assert slots >= 1
+    assert decay > 0
+    assert 0.95 * per_minute <= slots + 60 * decay <= per_minute * (1 + 1e-12)
+
+
+def test_two_hundred_a_minute_is_the_setting_that_was_measured() -> None:
+    """The default ceiling is held by 20 slots and 3 a second, not by 200 slots, which let 364 pass."""
+    assert token_bucket(200) == (20, 3.0)
+
+
+def test_each_account_has_limits_of_its_own() -> None:
+    """A second account shares no limit with the default one, whose limits have the names that people know."""
+    default = limits_of("default", batches=15, requests_per_minute=200)
+    deep = limits_of("deep", batches=15, requests_per_minute=200)
+    assert [limit.name for limit in default] == ["bouncer-batches", "bouncer-api", "bouncer-uploads"]
+    assert [limit.name for limit in deep] == ["bouncer-batches-deep", "bouncer-api-deep", "bouncer-uploads-deep"]
+    assert limit_name("uploads", "deep") == "bouncer-uploads-deep"
+
+
+@given(st.integers(min_value=2, max_value=100_000), st.integers(min_value=1, max_value=1000))
+def test_uploads_have_a_lower_limit_of_their_own(per_minute: int, batches: int) -> None:
+    """Uploads pass neither Bouncer's 60 a minute nor the account's ceiling, and slots are held, not decaying."""
+    slots, _, uploads = limits_of("default", batches=batches, requests_per_minute=per_minute)
+    assert (slots.slots, slots.decay_per_second) == (batches, 0)
+    assert uploads.slots + 60 * uploads.decay_per_second <= min(per_minute, UPLOADS_PER_MINUTE) * (1 + 1e-12)

@@ -1,0 +1,208 @@
+"""kill -9 of an ingest, at each step of a batch."""
+
+import random
+
+from tests.chaos.breakpoints import Place
+from tests.chaos.invariants import Expected
+from tests.chaos.scenarios.places import (
+    AFTER_ANSWER,
+    AFTER_LOST_ANSWER,
+    BEFORE_UPLOAD,
+    CLOSING,
+    END_OF_LOAD,
+    IN_CLAIM,
+    IN_LOAD,
+    IN_SETTLING,
+    NEW_BATCH,
+    VERIFIED,
+)
+from tests.chaos.scenarios.registry import Play, scenario
+from tests.chaos.site import Account, Site
+
+__all__ = ["everywhere_at_once"]
+
+_CREW = 4
+"""As many batches as a run with three slots has under way at once."""
+
+
+def _killed_at(place: Place) -> Play:
+    def play(site: Site, draw: random.Random) -> Expected:
+        batches = draw.randint(2, _CREW)
+        site.queue(draw, batches)
+        with site.stop_at(place, batch=draw.randint(1, batches)) as point:
+            run = site.ingest()
+            point.reached()
+            site.until_sent()
+            run.kill()
+        return Expected()
+
+    return play
+
+
+scenario("kill -9 when a batch is verified")(_killed_at(VERIFIED))
+scenario("kill -9 in a load, among the results")(_killed_at(IN_LOAD))
+scenario("kill -9 in a load, among the contacts")(_killed_at(IN_SETTLING))
+scenario("kill -9 in a load, before its commit")(_killed_at(END_OF_LOAD))
+
+
+@scenario("kill -9 in a claim, when its batches are made")
+def _(site: Site, draw: random.Random) -> Expected:
+    return _killed_in_claim(site, draw, NEW_BATCH)
+
+
+@scenario("kill -9 in a claim, among its contacts")
+def _(site: Site, draw: random.Random) -> Expected:
+    return _killed_in_claim(site, draw, IN_CLAIM)
+
+
+def _killed_in_claim(site: Site, draw: random.Random, place: Place) -> Expected:
+    site.queue(draw)
+    with site.stop_at(place) as point:
+        run = site.ingest()
+        point.reached()
+        run.kill()
+    return Expected()
+
+
+@scenario("kill -9 before an upload")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.queue(draw, _CREW)
+    with site.stop_at(BEFORE_UPLOAD, batch=draw.randint(1, _CREW)) as point:
+        run = site.ingest()
+        point.reached()
+        site.until_uploads_rest()
+        run.kill()
+    return Expected()
+
+
+@scenario("kill -9 between a request and its arrival")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.account = Account(slots=1)
+    site.queue(draw, 3)
+    before = draw.randrange(3)
+    site.sandbox.fault("slow", operation="create", after=before, seconds=3)
+    run = site.ingest()
+    site.until_seen("create", before + 1)
+    run.kill()
+    return Expected(lost_uploads=1)
+
+
+@scenario("kill -9 between a request and its answer")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.account = Account(slots=1)
+    site.queue(draw, 3)
+    before = draw.randrange(3)
+    site.sandbox.fault("slow_body", operation="create", after=before, seconds=60)
+    run = site.ingest()
+    site.until(lambda: len(site.sandbox.batches()) > before, "the batch at the sandbox")
+    run.kill()
+    return Expected(lost_uploads=1)
+
+
+@scenario("kill -9 between the answer and the commit")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.account = Account(slots=1)
+    site.queue(draw, 2)
+    with site.stop_at(AFTER_ANSWER, batch=draw.randint(1, 2)) as point:
+        run = site.ingest()
+        point.reached()
+        run.kill()
+    return Expected(lost_uploads=1)
+
+
+@scenario("kill -9 when a lost answer is written down")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.account = Account(slots=1)
+    site.queue(draw, 2)
+    site.sandbox.fault("lost_answer", operation="create", after=draw.randrange(2))
+    with site.stop_at(AFTER_LOST_ANSWER) as point:
+        run = site.ingest()
+        point.reached()
+        run.kill()
+    return Expected(lost_uploads=1)
+
+
+@scenario("kill -9 while polling")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 8})
+    site.queue(draw, draw.randint(2, _CREW))
+    if draw.random() < 0.5:
+        site.sandbox.fault("slow", operation="status", times=None, seconds=20)
+    run = site.ingest()
+    site.until_seen("status", draw.randint(1, 3))
+    site.until_uploads_rest()
+    run.kill()
+    site.sandbox.clear_faults()
+    return Expected(lost_uploads=None)
+
+
+@scenario("kill -9 while downloading")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.queue(draw, draw.randint(1, _CREW))
+    site.sandbox.fault("slow_body", operation="download", times=None, seconds=120)
+    run = site.ingest()
+    site.until_seen("download")
+    site.until_sent()
+    run.kill()
+    site.sandbox.clear_faults()
+    return Expected()
+
+
+@scenario("kill -9 at any moment")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.queue(draw, 7)
+    moment = draw.randint(1, 35)
+    run = site.ingest()
+    site.until(lambda: run.code is not None or site.sandbox.ledger()["requests"] >= moment, f"{moment} requests")
+    run.kill()
+    return Expected(lost_uploads=None)
+
+
+@scenario("kill -9, and again when it goes on")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.queue(draw, _CREW)
+    for place in draw.sample([BEFORE_UPLOAD, AFTER_ANSWER, IN_LOAD, END_OF_LOAD], 2):
+        with site.stop_at(place, batch=draw.randint(1, _CREW)) as point:
+            run = site.ingest()
+            site.until(lambda run=run, point=point: point.waits() or run.code is not None, "the place or the end")
+            run.kill()
+    return Expected(lost_uploads=None)
+
+
+@scenario("kill -9 when a lost batch is closed")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.queue(draw, 2)
+    site.sandbox.fault("forget", after=draw.randrange(2))
+    with site.stop_at(CLOSING) as point:
+        run = site.ingest()
+        point.reached(150)
+        site.until_sent()
+        run.kill()
+    return Expected()
+
+
+@scenario("kill -9 when a refused batch is halved")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.account = Account(slots=1)
+    site.queue(draw, 2)
+    site.sandbox.fault("status", operation="create", code=400, after=draw.randrange(2))
+    with site.stop_at(CLOSING) as point:
+        run = site.ingest()
+        point.reached()
+        run.kill()
+    return Expected(lost_uploads=None)
+
+
+@scenario("kill -9 at every step at once")
+def everywhere_at_once(site: Site, draw: random.Random) -> Expected:
+    """Six batches stand at six steps: on the way, unanswered, unrecorded, polled, downloaded, half loaded."""
+    site.account = Account(slots=5)
+    site.queue(draw, 6)
+    site.sandbox.fault("slow_body", operation="download", after=1, times=None, seconds=120)
+    site.sandbox.fault("slow_body", operation="create", after=4, seconds=60)
+    with site.stop_at(IN_LOAD, batch=1), site.stop_at(AFTER_ANSWER, batch=2), site.stop_at(BEFORE_UPLOAD, batch=6):
+        run = site.ingest()
+        site.until_seen("download", 2)
+        run.kill()
+    site.sandbox.clear_faults()
+    return Expected(lost_uploads=None)

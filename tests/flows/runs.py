@@ -1,0 +1,50 @@
+"""What the Prefect server knows of runs, asked over its API."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun, State, TaskRun
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from flows.ingest import ingest
+from tasks.summarise import IngestSummary
+
+__all__ = ["ask_until_it_holds", "ingested", "subflows_of", "tasks_of"]
+
+_Return = TypeVar("_Return")
+
+ask_until_it_holds = retry(
+    retry=retry_if_exception_type(AssertionError), wait=wait_fixed(0.2), stop=stop_after_delay(20), reraise=True
+)
+"""For what reaches the server in the background: Prefect sends task runs, logs and events when it finds the time."""
+
+
+async def ingested(request_id: int | None = None) -> tuple[IngestSummary, UUID]:
+    """Runs ``ingest``, which must succeed, and returns its summary and its run's id."""
+    state: State[IngestSummary] = await ingest(request_id, return_state=True)
+    summary = await state.aresult()
+    run = state.state_details.flow_run_id
+    assert run is not None
+    return summary, run
+
+
+async def subflows_of(run: UUID) -> list[FlowRun]:
+    """The subflow runs of a run."""
+    parent = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run]))
+    async with get_client() as client:
+        return await client.read_flow_runs(flow_run_filter=parent)
+
+
+async def tasks_of(*runs: UUID) -> list[TaskRun]:
+    """The task runs of some runs."""
+    of_runs = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=list(runs)))
+    async with get_client() as client:
+        return await client.read_task_runs(task_run_filter=of_runs)

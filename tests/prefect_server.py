@@ -1,0 +1,85 @@
+"""A real Prefect server for the tests, and what a test sets up on it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import get_client
+from prefect.context import refresh_global_settings_context
+from prefect.events.worker import EventsWorker
+from prefect.exceptions import ObjectNotFound
+from prefect.logging.handlers import APILogWorker
+from sqlalchemy import Engine
+
+from blocks.contacts_database import engine_of
+from deployments.local_server import LocalServer, local_server
+from deployments.settings import Settings
+from deployments.setup import set_up
+
+__all__ = ["forget_setup", "prefect_environment", "running_prefect_server", "send_what_waits", "set_up_afresh"]
+
+_BLOCKS = (("bouncer-account", "default"), ("contacts-database", "default"))
+_LIMITS = ("bouncer-batches", "bouncer-api", "bouncer-uploads")
+
+
+def prefect_environment(server: LocalServer, home: Path) -> dict[str, str]:
+    """The variables that make a process work with a server."""
+    return {
+        "PREFECT_API_URL": server.api_url,
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "bouncer,blocks,tasks",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
+    }
+
+
+@contextmanager
+def running_prefect_server(home: Path) -> Iterator[LocalServer]:
+    """Runs a server as long as the context lasts, and makes this process work with it.
+
+    Args:
+        home: The folder of its files.
+    """
+    with pytest.MonkeyPatch.context() as patch, local_server(home) as server:
+        for name, value in prefect_environment(server, home).items():
+            patch.setenv(name, value)
+        # Prefect has read its settings already, when a test module was imported.
+        refresh_global_settings_context()
+        yield server
+        send_what_waits()
+    refresh_global_settings_context()
+
+
+def send_what_waits() -> None:
+    """Sends the logs and events that Prefect keeps to send them in the background."""
+    EventsWorker.drain_all(timeout=10)
+    APILogWorker.drain_all(timeout=10)
+
+
+async def forget_setup() -> None:
+    """Takes the blocks and limits away that an earlier test left, and with them its spent tokens."""
+    async with get_client() as client:
+        for block_type, name in _BLOCKS:
+            with suppress(ObjectNotFound):
+                document = await client.read_block_document_by_name(name, block_type, include_secrets=False)
+                await client.delete_block_document(document.id)
+        for limit in _LIMITS:
+            with suppress(ObjectNotFound):
+                await client.delete_global_concurrency_limit_by_name(limit)
+
+
+async def set_up_afresh(database_url: str, **settings: Any) -> Engine:
+    """Runs the project's own setup on a server that has no blocks and limits of it.
+
+    Args:
+        database_url: The contacts database.
+        settings: Fields of ``Settings``.
+
+    Returns:
+        The engine that the flows use.
+    """
+    await forget_setup()
+    await set_up(Settings(database_url=database_url, **settings))
+    return engine_of(database_url)
