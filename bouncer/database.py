@@ -12,6 +12,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from bouncer.errors import DatabaseUnavailable, SettingRefused
+from bouncer.policy import clean_message
 
 __all__ = ["engine_for", "probe", "read", "write"]
 
@@ -138,6 +139,7 @@ def _transact(engine: Engine, work: Callable[..., _Return], *args: Any, **kwargs
     except DBAPIError as error:
         if _is_transient(error) or error.connection_invalidated:
             raise DatabaseUnavailable(_reason(error)) from None
+        _hide_addresses(error)
         raise
     raise AssertionError("unreachable: tenacity returns or raises")
 
@@ -151,6 +153,13 @@ def _is_transient(error: BaseException) -> bool:
         return "locked" in str(error.orig) or "busy" in str(error.orig)
     code = error.orig.args[0] if error.orig is not None and error.orig.args else None
     return code in _TRANSIENT_MYSQL
+
+
+def _hide_addresses(error: DBAPIError) -> None:
+    # MySQL and MariaDB quote the value that they refuse, and tracebacks of runs are stored.
+    error.args = tuple(clean_message(str(part)) for part in error.args)
+    if error.orig is not None:
+        error.orig.args = tuple(part if isinstance(part, int) else clean_message(str(part)) for part in error.orig.args)
 
 
 def _reason(error: BaseException | None) -> str:

@@ -181,6 +181,8 @@ class MariaDBServer:
             f"--datadir={folder / 'data'}",
             f"--socket={folder / 'socket'}",
             f"--pid-file={folder / 'pid'}",
+            # Not the system's, where another server that starts would delete this one's temporary tables.
+            f"--tmpdir={folder}",
             f"--log-error={folder / 'log'}",
             f"--port={self._port}",
             "--bind-address=127.0.0.1",
