@@ -22,15 +22,17 @@ check: .venv/installed
 
 ## lock: bring requirements.lock up to date with pyproject.toml
 lock: .venv/installed
-	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-strip-extras \
+	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--no-header --group dev --quiet --output-file requirements.lock pyproject.toml
 
-# Hashes are checked for every package; the project itself is put on the path as it stands.
+# The lock names every package with its hashes, so pip has nothing to resolve (and would not accept, for example,
+# that a pinned sqlalchemy satisfies a plain sqlalchemy>=2.0). The project itself is put on the path as it stands.
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.11") if not (3, 11) <= sys.version_info < (3, 14) else None'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check --disable-pip-version-check
 	touch $@
 
 # The tests start a private MariaDB server of their own; they only need its programs.

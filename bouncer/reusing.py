@@ -21,6 +21,8 @@ _CLAIMED: dict[str, TypeEngine[Any]] = {
     "global_id": BigInteger(),
     "address_key": LargeBinary(16),
 }
+# For MariaDB and MySQL: where most contacts have no key yet, these hold a search by it for a search of all contacts.
+_BY_KEY = "FORCE INDEX (idx_bouncer_address_key)"
 _VERDICT_COLUMNS = [c.name for c in Result.__table__.columns if c.name not in {"batch_id", "global_id"}]
 _LATEST = ["bouncer_status", "bouncer_reason", "bouncer_score", "bouncer_verified_ts"]
 
@@ -79,6 +81,7 @@ def reuse_verdicts(connection: Connection, contacts: pd.DataFrame, fresh_for: Fr
                 .label("batch_id"),
             )
             .join(Contact, Contact.bouncer_address_key == claimed.c.address_key)
+            .with_hint(Contact, _BY_KEY)
             .where(fresh)
         ),
         columns=["queue_id", "global_id", "source_id", "verified", "batch_id"],
@@ -107,22 +110,18 @@ def join_batches_in_flight(connection: Connection, contacts: pd.DataFrame) -> se
     if contacts.empty:
         return set()
     claimed = _stage(connection, "join_claimed", contacts)
+    # Not a join: SQLite would compare each assigned contact with each claimed.
+    twin = (
+        select(func.max(QueuedContact.batch_id))
+        .join(Contact, Contact.global_id == QueuedContact.global_id)
+        .where(Contact.bouncer_address_key == claimed.c.address_key, QueuedContact.status == QueueStatus.ASSIGNED)
+        .with_hint(Contact, _BY_KEY)
+        .correlate(claimed)
+        .scalar_subquery()
+    )
     twins = pd.DataFrame(
-        connection.execute(
-            select(claimed.c.queue_id, QueuedContact.batch_id)
-            .join(Contact, Contact.bouncer_address_key == claimed.c.address_key)
-            .join(
-                QueuedContact,
-                and_(
-                    QueuedContact.global_id == Contact.global_id,
-                    # Not the bare column: from its index SQLite would compare each assigned contact with each claimed.
-                    QueuedContact.status.concat("") == QueueStatus.ASSIGNED.value,
-                ),
-            )
-            .where(QueuedContact.batch_id.is_not(None))
-        ),
-        columns=["queue_id", "batch_id"],
-    ).drop_duplicates("queue_id")
+        connection.execute(select(claimed.c.queue_id, twin)), columns=["queue_id", "batch_id"]
+    ).dropna()
     if twins.empty:
         return set()
     waiting = connection.scalars(

@@ -20,7 +20,7 @@ class _Explainer:
 
     def __init__(self, engine: Engine) -> None:
         self._lite = is_sqlite(engine)
-        self.plans: list[str] = []
+        self.plans: dict[str, None] = {}
         self.whole_tables: list[str] = []
         event.listen(engine, "before_cursor_execute", self._explain)
 
@@ -33,7 +33,7 @@ class _Explainer:
         other.execute(("EXPLAIN QUERY PLAN " if self._lite else "EXPLAIN ") + statement, parameters)
         steps = [self._step(*row) for row in other.fetchall()]
         other.close()
-        self.plans += [" ".join(statement.split()), *(f"    {text}" for text, _ in steps)]
+        self.plans["\n    ".join([" ".join(statement.split()), *(text for text, _ in steps)])] = None
         self.whole_tables += [f"{text}: {statement}" for text, is_whole in steps if is_whole]
 
     def _step(self, *row: Any) -> tuple[str, bool]:
