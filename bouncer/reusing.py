@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, Table, and_, func, or_, select, update
+from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, Table, and_, case, func, or_, select, update
 from sqlalchemy.types import TypeEngine
 
 from bouncer.dialects import database_now, insert_ignoring
@@ -110,18 +110,23 @@ def join_batches_in_flight(connection: Connection, contacts: pd.DataFrame) -> se
     if contacts.empty:
         return set()
     claimed = _stage(connection, "join_claimed", contacts)
-    # Not a join: SQLite would compare each assigned contact with each claimed.
-    twin = (
-        select(func.max(QueuedContact.batch_id))
-        .join(Contact, Contact.global_id == QueuedContact.global_id)
-        .where(Contact.bouncer_address_key == claimed.c.address_key, QueuedContact.status == QueueStatus.ASSIGNED)
-        .with_hint(Contact, _BY_KEY)
-        .correlate(claimed)
+    # The status in no condition and the queue in no join: each leads one of the databases to compare every assigned
+    # contact with every claimed one.
+    in_flight = (
+        select(func.max(case((QueuedContact.status == QueueStatus.ASSIGNED, QueuedContact.batch_id))))
+        .where(QueuedContact.global_id == Contact.global_id)
+        .correlate(Contact)
         .scalar_subquery()
     )
     twins = pd.DataFrame(
-        connection.execute(select(claimed.c.queue_id, twin)), columns=["queue_id", "batch_id"]
-    ).dropna()
+        connection.execute(
+            select(claimed.c.queue_id, in_flight)
+            .join(Contact, Contact.bouncer_address_key == claimed.c.address_key)
+            .with_hint(Contact, _BY_KEY)
+        ),
+        columns=["queue_id", "batch_id"],
+    )
+    twins = twins.dropna().drop_duplicates("queue_id")
     if twins.empty:
         return set()
     waiting = connection.scalars(

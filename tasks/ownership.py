@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy import Engine
+from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
 from blocks.access import Access, open_access, open_database
 from bouncer import batches
-from bouncer.batches import HEARTBEAT_SECONDS, BatchWork
+from bouncer.batches import HEARTBEAT_SECONDS, STALE_SECONDS, BatchWork
 from bouncer.database import read, write
 from bouncer.errors import BouncerFlowsError
+from tasks.stopping import sleep_unless_stopping
 
 __all__ = ["new_owner", "owned_batch"]
 
@@ -41,7 +43,7 @@ async def owned_batch(batch_id: int) -> AsyncIterator[tuple[Access, BatchWork | 
     owner = new_owner()
     account = await asyncio.to_thread(read, await open_database(), batches.account_of, batch_id)
     async with open_access(account or "default", owner) as access:
-        batch = await access.write(batches.take, batch_id, owner)
+        batch = None if account is None else await _take(access, batch_id, owner)
         if batch is None:
             yield access, None
             return
@@ -53,6 +55,20 @@ async def owned_batch(batch_id: int) -> AsyncIterator[tuple[Access, BatchWork | 
             # Where the database is away now, the heartbeat's silence gives the batch up instead.
             with suppress(BouncerFlowsError):
                 await access.write(batches.release, batch)
+
+
+async def _take(access: Access, batch_id: int, owner: str) -> BatchWork | None:
+    # An owner that was killed looks alive until its heartbeat has been silent long enough. Whoever retries its run
+    # wants the batch finished, not to be told that somebody is at it.
+    persistent = AsyncRetrying(
+        retry=retry_if_result(lambda batch: batch is None),
+        wait=wait_fixed(HEARTBEAT_SECONDS / 2),
+        stop=stop_after_delay(STALE_SECONDS + HEARTBEAT_SECONDS),
+        sleep=sleep_unless_stopping,
+        retry_error_callback=lambda _state: None,
+    )
+    taken: BatchWork | None = await persistent(access.write, batches.take, batch_id, owner)
+    return taken
 
 
 class _Heart:

@@ -1,16 +1,199 @@
-"""Known verdicts and verdicts on their way are found however many contacts wait."""
+"""What is known is not paid for again, and what is on its way is waited for, however many contacts wait."""
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
-from sqlalchemy import Engine, event
+import pytest
+from sqlalchemy import Engine, delete, event, update
 
-from bouncer.tables import QueueStatus
-from tests.bouncer.contacts import claim, queue, queue_rows
-from tests.bouncer.existing_tables import on_sqlite
+from bouncer import batches, settling
+from bouncer.batches import BatchWork
+from bouncer.claiming import Claimed
+from bouncer.database import write
+from bouncer.loading import LoadReport
+from bouncer.reusing import FreshFor
+from bouncer.tables import Batch, Contact, QueueStatus
+from tests.bouncer.contacts import (
+    at_once,
+    batch_rows,
+    claim,
+    load_verdicts,
+    queue,
+    queue_again,
+    queue_rows,
+    set_back,
+    take,
+    upload,
+    verdicts,
+    verify,
+)
+from tests.bouncer.existing_tables import on_sqlite, rows
 
 _INSTRUCTIONS_A_CONTACT = 1_000
+_DAY = 86_400
+
+
+def _know(engine: Engine, address: str, **fields: Any) -> int:
+    """Verifies an address and returns its contact."""
+    (contact,) = queue(engine, [address])
+    (batch,) = claim(engine, fresh_for=FreshFor(days=0)).batches
+    load_verdicts(engine, verify(engine, batch.id), verdicts([address], **fields))
+    return contact
+
+
+@pytest.mark.parametrize(
+    ("status", "days", "fresh"),
+    [
+        ("deliverable", 89, True),
+        ("deliverable", 91, False),
+        ("undeliverable", 89, True),
+        ("undeliverable", 91, False),
+        ("risky", 29, True),
+        ("risky", 31, False),
+        ("unknown", 0, False),
+        ("mailbox_moved", 89, True),
+    ],
+)
+def test_how_long_verdicts_stay_good(engine: Engine, status: str, days: int, fresh: bool) -> None:
+    """A verdict is used again for 90 days, a risky one for 30, an unknown one never."""
+    contact = _know(engine, "anna@example.com", status=status)
+    set_back(engine, Contact.bouncer_verified_ts, days * _DAY)
+    queue_again(engine, [contact])
+    claimed = claim(engine)
+    assert (claimed.reused, len(claimed.batches)) == ((1, 0) if fresh else (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("limit", "status", "age", "fresh"),
+    [
+        (0, "deliverable", 0, False),
+        (7, "deliverable", 6, True),
+        (7, "deliverable", 8, False),
+        (7, "risky", 8, False),
+        (365, "deliverable", 300, True),
+        (365, "risky", 31, False),
+        (365, "unknown", 0, False),
+    ],
+)
+def test_the_users_own_limit(engine: Engine, limit: int, status: str, age: int, fresh: bool) -> None:
+    """RESULT_MAX_AGE_DAYS shortens and lengthens the time, but not that of risky and unknown ones; 0 is never."""
+    contact = _know(engine, "anna@example.com", status=status)
+    set_back(engine, Contact.bouncer_verified_ts, age * _DAY)
+    queue_again(engine, [contact])
+    assert claim(engine, fresh_for=FreshFor(days=limit)).reused == fresh
+
+
+def test_another_contact_with_the_address_gets_the_verdict_in_full(engine: Engine) -> None:
+    """A second contact with a known address costs nothing, and has all that Bouncer told of the first."""
+    domain = {"name": "example.com", "acceptAll": "unknown"}
+    _know(engine, "anna@example.com", status="risky", reason="low_quality", domain=domain, score=0, provider="other")
+    (twin,) = queue(engine, ["ANNA@Example.COM"])
+    assert claim(engine) == Claimed(contacts=1, reused=1)
+    first, second = queue_rows(engine)
+    assert (second.status, second.reused, second.batch_id) == ("completed", True, first.batch_id)
+    assert second.completed_ts is not None
+    assert (second.bouncer_status, second.bouncer_reason, second.bouncer_score) == ("risky", "low_quality", 0)
+    assert second.bouncer_verified_ts == first.bouncer_verified_ts
+    one, other = rows(engine, "Bouncer_Results")["Bouncer_Results"]
+    assert other == {**one, "global_id": twin}
+
+
+def test_the_newest_of_several_verdicts(engine: Engine) -> None:
+    """Where two contacts have verdicts on one address, the newer one counts, even that of another contact."""
+    first = _know(engine, "anna@example.com", status="deliverable")
+    set_back(engine, Contact.bouncer_verified_ts, 10 * _DAY)
+    _know(engine, "Anna@example.com", status="undeliverable")
+    queue_again(engine, [first])
+    assert claim(engine).reused == 1
+    assert queue_rows(engine)[-1].bouncer_status == "undeliverable"
+
+
+def test_a_verdict_whose_batch_is_gone(engine: Engine) -> None:
+    """The verdict that is stored with the contact is enough, when the application has deleted the old request."""
+    contact = _know(engine, "anna@example.com")
+    write(engine, lambda c: c.execute(delete(Batch)))
+    queue_again(engine, [contact])
+    assert claim(engine).reused == 1
+    again = queue_rows(engine)[-1]
+    assert (again.status, again.batch_id, again.bouncer_status) == ("completed", None, "deliverable")
+
+
+def _before_upload(engine: Engine, batch: int) -> None:
+    """Leaves the batch as the claim made it."""
+
+
+@pytest.mark.parametrize("reach", [_before_upload, upload])
+def test_contacts_join_a_batch_under_way(engine: Engine, reach: Any) -> None:
+    """An address that is in a batch already is not sent again; the contact gets that batch's verdict."""
+    queue(engine, ["anna@example.com", "ben@example.com"])
+    (batch,) = claim(engine).batches
+    reach(engine, batch.id)
+    queue(engine, ["ANNA@example.com", "carl@example.com"])
+    claimed = claim(engine)
+    assert (claimed.joined, [made.quantity for made in claimed.batches]) == (1, [1])
+    write(engine, lambda c: c.execute(update(Batch).where(Batch.id == batch.id).values(owner=None)))
+    work = upload(engine, batch.id) if reach is _before_upload else take(engine, batch.id)
+    write(engine, batches.record_verified, work, 2)
+    report = load_verdicts(engine, work, verdicts(["anna@example.com", "ben@example.com"]))
+    assert (report.settled, report.missing) == (3, 0)
+    anna = [row for row in queue_rows(engine) if row.email.lower() == "anna@example.com"]
+    assert [(row.status, row.bouncer_status, row.batch_id) for row in anna] == [
+        ("completed", "deliverable", batch.id)
+    ] * 2
+
+
+def test_contacts_do_not_join_a_batch_that_is_being_loaded(engine: Engine) -> None:
+    """Whoever comes too late for a batch waits in the queue, and then gets its verdict at no cost."""
+    queue(engine, ["anna@example.com"])
+    (batch,) = claim(engine).batches
+    work = verify(engine, batch.id)
+    queue(engine, ["Anna@example.com"])
+    assert claim(engine).batches == ()
+    late = queue_rows(engine)[-1]
+    assert (late.status, late.batch_id) == ("queued", None)
+    load_verdicts(engine, work, verdicts(["anna@example.com"]))
+    assert claim(engine).reused == 1
+    assert len(batch_rows(engine)) == 1
+
+
+def test_loading_and_joining_at_once(engine: Engine) -> None:
+    """A contact whose twin is loaded in the very moment is neither forgotten nor paid for."""
+    for number in range(6):
+        address = f"anna{number}@example.com"
+        queue(engine, [address])
+        (batch,) = claim(engine).batches
+        work = verify(engine, batch.id)
+        queue(engine, [address.upper()])
+        calls: list[partial[Claimed | LoadReport]] = [
+            partial(load_verdicts, engine, work, verdicts([address])),
+            partial(claim, engine),
+        ]
+        at_once(calls)
+        claim(engine)
+    assert {row.status for row in queue_rows(engine)} == {"completed"}
+    assert len(batch_rows(engine)) == 6
+
+
+def _dissolve(engine: Engine, work: BatchWork) -> None:
+    write(engine, settling.dissolve, work)
+
+
+def _lose(engine: Engine, work: BatchWork) -> None:
+    write(engine, settling.lose, work, "Bouncer lost it")
+
+
+@pytest.mark.parametrize("undo", [_dissolve, _lose])
+def test_a_contact_that_joined_is_not_left_behind(engine: Engine, undo: Any) -> None:
+    """When a batch is undone, the contacts that joined it from other requests go back to the queue, too."""
+    queue(engine, ["anna@example.com"])
+    (batch,) = claim(engine).batches
+    queue(engine, ["Anna@example.com"])
+    claim(engine)
+    undo(engine, take(engine, batch.id))
+    assert [(row.status, row.batch_id) for row in queue_rows(engine)] == [("queued", None)] * 2
 
 
 @on_sqlite
