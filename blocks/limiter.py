@@ -52,6 +52,9 @@ async def _take(name: str) -> None:
     try:
         await rate_limit(name, strict=True)
     except ConcurrencySlotAcquisitionError as error:
-        if isinstance(error.__cause__, httpx.HTTPError | OSError):
+        cause = error.__cause__
+        # An answer of 4xx is about the limit, such as 422 for one that has no decay.
+        refused = isinstance(cause, httpx.HTTPStatusError) and cause.response.is_client_error
+        if isinstance(cause, httpx.HTTPError | OSError) and not refused:
             raise OrchestratorUnavailable("the Prefect server cannot be reached; is it running?") from None
         raise LimitsMissing(f"limit {name} is missing or wrong; run bouncer-flows setup") from None

@@ -9,7 +9,7 @@ from bouncer import breaker
 from bouncer.dialects import insert_ignoring
 from bouncer.tables import Account
 
-__all__ = ["OUT_OF_CREDITS", "AccountState", "pause", "read_state", "record_credits", "resume"]
+__all__ = ["OUT_OF_CREDITS", "AccountState", "ensure_row", "pause", "read_state", "record_credits", "resume"]
 
 OUT_OF_CREDITS = "out of credits"
 """The reason that lets ingest resume by itself once there are credits again."""
@@ -40,6 +40,16 @@ class AccountState:
         return self.paused_ts is not None and self.paused_reason == OUT_OF_CREDITS
 
 
+def ensure_row(connection: Connection, account: str) -> None:
+    """Makes the row of an account that has none yet.
+
+    Looks first: on MariaDB and MySQL an INSERT that finds the row there already takes a shared lock on it, and of two
+    transactions that then both want to change it, one ends in a deadlock.
+    """
+    if connection.scalar(select(Account.account).where(Account.account == account)) is None:
+        connection.execute(insert_ignoring(connection, Account), {"account": account})
+
+
 def read_state(connection: Connection, account: str) -> AccountState:
     """Reads the shared state of an account; an account that was never used is not paused."""
     row = connection.execute(
@@ -62,7 +72,7 @@ def pause(connection: Connection, account: str, *, by: str, reason: str) -> bool
     Returns:
         Whether it was not paused before.
     """
-    connection.execute(insert_ignoring(connection, Account), {"account": account})
+    ensure_row(connection, account)
     changed = connection.execute(
         update(Account)
         .where(Account.account == account, Account.paused_ts.is_(None))
@@ -91,7 +101,7 @@ def resume(connection: Connection, account: str, *, only_reason: str | None = No
 
 def record_credits(connection: Connection, account: str, credits_left: int) -> None:
     """Writes down what Bouncer told of the account's credits."""
-    connection.execute(insert_ignoring(connection, Account), {"account": account})
+    ensure_row(connection, account)
     connection.execute(
         update(Account)
         .where(Account.account == account)

@@ -27,6 +27,8 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
     Raises:
         OSError: The folder does not exist or cannot be written to, or the disk is full.
     """
+    # Through a link, the file that it leads to is replaced; the link stays.
+    path = path.resolve()
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}")
     unnamed = _open_unnamed(path.parent)
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666) if unnamed is None else unnamed

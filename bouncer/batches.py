@@ -11,8 +11,9 @@ import pandas as pd
 from sqlalchemy import ColumnElement, Connection, case, func, not_, or_, select, update
 from sqlalchemy.sql.dml import Update
 
+from bouncer.accounts import ensure_row
 from bouncer.addresses import normalise_all
-from bouncer.dialects import age_seconds, insert_ignoring
+from bouncer.dialects import age_seconds
 from bouncer.errors import OwnershipLost
 from bouncer.interleaving import interleave
 from bouncer.tables import Account, Batch, BatchStatus, Contact, QueuedContact, QueueStatus
@@ -32,6 +33,7 @@ __all__ = [
     "count_owned",
     "count_under_way",
     "forget_dead_leases",
+    "has_room",
     "ownerless",
     "record_ambiguous_upload",
     "record_finish_requested",
@@ -50,6 +52,12 @@ STALE_SECONDS = 20.0
 
 HELD_IN_FLIGHT_SECONDS = 7200
 """How long a held batch counts as in flight: by then Bouncer has finished it, if it ever had it."""
+
+SLOWEST_SECONDS_AN_ADDRESS = 0.036
+"""Bouncer verifies 100,000 to 200,000 addresses an hour of an account: https://docs.usebouncer.com."""
+
+LOST_IN_FLIGHT_SECONDS = 60
+"""How much longer than that a lost upload counts as in flight: by then Bouncer has finished it, if it ever had it."""
 
 UNSETTLED = (BatchStatus.QUEUED, BatchStatus.PROCESSING, BatchStatus.DOWNLOADING)
 
@@ -79,6 +87,7 @@ class BatchTitle:
     Attributes:
         priority: How urgent it is.
         runs: How many runs have taken it so far.
+        in_flight: Whether Bouncer has it, or may have it.
     """
 
     id: int
@@ -86,6 +95,7 @@ class BatchTitle:
     request_id: int
     priority: int
     runs: int = 0
+    in_flight: bool = False
 
     def __str__(self) -> str:
         return f"batch {self.id}: {self.quantity:,} contacts of request {self.request_id}"
@@ -200,7 +210,8 @@ def ownerless(
         request_id: Only this request, or None for all.
         only_uploaded: Only those that Bouncer has, as while uploads are paused.
     """
-    query = select(Batch.id, Batch.quantity, Batch.request_id, Batch.priority, Batch.retry_count).where(
+    in_flight = or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None))
+    query = select(Batch.id, Batch.quantity, Batch.request_id, Batch.priority, Batch.retry_count, in_flight).where(
         Batch.account == account, Batch.status.in_(UNSETTLED), _has_no_owner(), Batch.held_ts.is_(None)
     )
     if request_id is not None:
@@ -247,21 +258,26 @@ def addresses_to_send(connection: Connection, id: int) -> list[str]:  # noqa: A0
     return list(addresses["address"].iloc[interleave(addresses["domain"])])
 
 
+def has_room(connection: Connection, batch: BatchWork, max_batches: int) -> bool:
+    """Whether the account has room for one more batch in flight; without a lock, only a hint."""
+    others = _in_flight(connection, batch.account, max_batches, besides=batch.id)
+    # Asked anew: this run may have lost an upload since it took the batch.
+    lost = connection.scalar(select(_lost(max_batches)).where(Batch.id == batch.id)) or 0
+    return others + 1 + int(lost) <= max_batches
+
+
 def admit_upload(connection: Connection, batch: BatchWork, max_batches: int) -> Admission:
     """Lets an upload begin, and records that it has, if the account has room for one more batch in flight.
 
     The account's row is locked, so no two workers count at once; the batches of dead workers count too, since
-    Bouncer still works on them. A lost upload counts beside the one that repeats it until that one is verified:
-    Bouncer may have both.
+    Bouncer still works on them. A lost upload counts beside the one that repeats it, since Bouncer may have both, but
+    not for ever: as many lost uploads as there is room for would keep each other from being repeated.
     """
-    connection.execute(insert_ignoring(connection, Account), {"account": batch.account})
+    ensure_row(connection, batch.account)
     paused = connection.scalar(select(Account.paused_ts).where(Account.account == batch.account).with_for_update())
     if paused is not None:
         return Admission.PAUSED
-    others = _in_flight(connection, batch.account, besides=batch.id)
-    # Asked anew: this run may have lost an upload since it took the batch.
-    lost = connection.scalar(select(Batch.ambiguous_uploads).where(Batch.id == batch.id)) or 0
-    if others and others + 1 + lost > max_batches:
+    if not has_room(connection, batch, max_batches):
         return Admission.FULL
     _step_of(
         connection,
@@ -293,6 +309,8 @@ def record_ambiguous_upload(connection: Connection, batch: BatchWork, *, hold: b
         update(Batch).where(Batch.batch_id.is_(None)),
         ambiguous_uploads=Batch.ambiguous_uploads + 1,
         upload_begun_ts=begun,
+        # The last sign of it: from here the time runs for which it counts as in flight.
+        progress_ts=func.current_timestamp(),
         held_ts=held,
     )
 
@@ -387,14 +405,15 @@ def _has_no_owner() -> ColumnElement[bool]:
     return or_(Batch.owner.is_(None), Batch.heartbeat_ts.is_(None), age_seconds(Batch.heartbeat_ts) > STALE_SECONDS)
 
 
-def _in_flight(connection: Connection, account: str, besides: int) -> int:
+def _in_flight(connection: Connection, account: str, max_batches: int, besides: int) -> int:
     held = case((age_seconds(Batch.held_ts) < HELD_IN_FLIGHT_SECONDS, Batch.ambiguous_uploads), else_=0)
     at_bouncer = or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None))
+    lost = _lost(max_batches)
     uploads = case(
         # The upload that a held batch began is counted among its lost ones.
         (Batch.held_ts.is_not(None), held),
-        (at_bouncer, Batch.ambiguous_uploads + 1),
-        else_=Batch.ambiguous_uploads,
+        (at_bouncer, lost + 1),
+        else_=lost,
     )
     count = connection.scalar(
         select(func.sum(uploads)).where(
@@ -404,3 +423,9 @@ def _in_flight(connection: Connection, account: str, besides: int) -> int:
         )
     )
     return int(count or 0)
+
+
+def _lost(max_batches: int) -> ColumnElement[int]:
+    # All batches in flight share the account's pace.
+    done_by = LOST_IN_FLIGHT_SECONDS + Batch.quantity * (max_batches * SLOWEST_SECONDS_AN_ADDRESS)
+    return case((age_seconds(Batch.progress_ts) < done_by, Batch.ambiguous_uploads), else_=0)

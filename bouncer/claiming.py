@@ -13,9 +13,9 @@ import pandas as pd
 from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, String, func, select, true, update
 from sqlalchemy.types import TypeEngine
 
+from bouncer.accounts import ensure_row
 from bouncer.addresses import domain_hash, normalise_all
 from bouncer.batches import UNSETTLED, BatchTitle
-from bouncer.dialects import insert_ignoring
 from bouncer.interleaving import lay_out
 from bouncer.reusing import FreshFor, join_batches_in_flight, reuse_verdicts
 from bouncer.settling import new_batch
@@ -88,7 +88,7 @@ def claim(
     Returns:
         What was claimed; all zeros where nothing waits.
     """
-    connection.execute(insert_ignoring(connection, Account), {"account": account})
+    ensure_row(connection, account)
     # One claim at a time: two at once could each take a contact with the same address, and pay for it twice.
     connection.execute(select(Account.account).order_by(Account.account).with_for_update()).all()
     source = _next_source(connection, account, request_id)

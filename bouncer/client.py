@@ -3,8 +3,8 @@
 Source: https://docs.usebouncer.com (batch-create, batch-status, batch-results, batch-finish, credits).
 """
 
-import asyncio
 import logging
+from asyncio import sleep, timeout, to_thread
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -154,7 +154,7 @@ class BouncerClient:
             most = _BYTES_OF_AN_ANSWER + quantity * _BYTES_AN_ADDRESS
             body = await self._answer(Call.DOWNLOAD, "GET", path, most_bytes=most, params={"download": "all"})
             try:
-                return await asyncio.to_thread(VerdictList.validate_json, body)
+                return await to_thread(VerdictList.validate_json, body)
             except ValidationError as error:
                 count = error.error_count()
             # Out here, or it would carry the first error, whose text quotes the body and with it addresses.
@@ -192,6 +192,7 @@ class BouncerClient:
             retry=retry_if_exception_type(WORTH_ANOTHER_ATTEMPT) & retry_if_not_exception_type(BreakerOpen),
             wait=between_attempts,
             stop=stop_after_attempt(ATTEMPTS),
+            sleep=sleep,
             before_sleep=_tell(call),
             reraise=True,
         )
@@ -209,6 +210,7 @@ class BouncerClient:
             retry=retry_if_exception_type(RateLimited),
             wait=wait_as_told,
             stop=stop_after_delay(RATE_LIMITED_SECONDS),
+            sleep=sleep,
             before_sleep=_tell(call),
             reraise=True,
         )
@@ -242,7 +244,7 @@ class BouncerClient:
         body = bytearray()
         try:
             async with (
-                asyncio.timeout(_WHOLE_CALL_SECONDS),
+                timeout(_WHOLE_CALL_SECONDS),
                 self._http.stream(method, path, **request) as response,
             ):
                 async for chunk in response.aiter_bytes():

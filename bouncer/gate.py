@@ -1,7 +1,7 @@
 """The gate that every request to Bouncer passes: circuit breaker, rate limit, count; shared by all workers."""
 
-import asyncio
 import random
+from asyncio import sleep, to_thread
 from datetime import timedelta
 from typing import Protocol
 
@@ -65,28 +65,28 @@ class SharedGate:
         """
         waited = 0.0
         while True:
-            pause = await asyncio.to_thread(read, self._engine, breaker.seconds_closed_to, self._account, self._caller)
+            pause = await to_thread(read, self._engine, breaker.seconds_closed_to, self._account, self._caller)
             if pause == 0:
                 await self._limiter.acquire(call)
-                if await asyncio.to_thread(write, self._engine, self._count):
+                if await to_thread(write, self._engine, self._count):
                     return
                 pause = 1.0
             if waited >= BREAKER_PATIENCE_SECONDS:
                 raise BreakerOpen("the circuit breaker is open: Bouncer has failed several calls in a row")
             # The jitter keeps workers from asking for the probe in step.
             pause = min(pause, BREAKER_PATIENCE_SECONDS) + random.uniform(0, 1)  # noqa: S311  # not for secrets
-            await asyncio.sleep(pause)
+            await sleep(pause)
             waited += pause
 
     async def answered(self) -> None:
         """Closes the breaker where it was not, and clears its count of failures."""
         if self._suspect:
-            await asyncio.to_thread(write, self._engine, breaker.record_answer, self._account)
+            await to_thread(write, self._engine, breaker.record_answer, self._account)
             self._suspect = False
 
     async def failed(self) -> None:
         """Counts a failure in a row."""
-        await asyncio.to_thread(write, self._engine, breaker.record_failure, self._account)
+        await to_thread(write, self._engine, breaker.record_failure, self._account)
 
     def _count(self, connection: Connection) -> bool:
         state = breaker.enter(connection, self._account, self._caller)

@@ -21,20 +21,17 @@ from sqlalchemy import (
     LargeBinary,
     String,
     func,
-    literal,
     select,
-    true,
     update,
 )
 from sqlalchemy.types import TypeEngine
 
-from bouncer.addresses import InvalidAddress, address_key, normalise, normalise_all
+from bouncer.addresses import InvalidAddress, address_key, normalise
 from bouncer.batches import BatchWork
-from bouncer.dialects import insert_or_update
 from bouncer.errors import OwnershipLost
 from bouncer.models import Verdict
 from bouncer.settling import requeue_or_fail
-from bouncer.staging import stage
+from bouncer.staging import insert_all, stage
 from bouncer.tables import Batch, BatchStatus, Contact, QueuedContact, QueueStatus, Result
 
 __all__ = ["LoadReport", "load"]
@@ -53,6 +50,8 @@ _COLUMNS: dict[str, TypeEngine[Any]] = {
     "retry_after_ts": DateTime(),
     "did_you_mean": String(320),
 }
+_KEY_COLUMNS: dict[str, TypeEngine[Any]] = {"global_id": BigInteger(), "address_key": LargeBinary(16)}
+_CONTACT_COLUMNS = ["queue_id", "global_id", "email", "stored_key"]
 _BEYOND_BMP = re.compile(r"[^\x01-\uffff]")
 
 
@@ -96,17 +95,9 @@ def load(connection: Connection, batch: BatchWork, verdicts: Sequence[Verdict]) 
     answers = _frame(verdicts, known=set(contacts["address_key"]))
     unmatched = int((~answers["address_key"].isin(contacts["address_key"])).sum())
     matched = contacts.merge(answers.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")
-    missing = 0
+    missing = _requeue_missing(connection, contacts[~contacts["queue_id"].isin(matched["queue_id"])])
     if not matched.empty:
         _write(connection, batch.id, matched)
-    if len(matched) < len(contacts):
-        missing = requeue_or_fail(
-            connection,
-            update(QueuedContact).where(
-                QueuedContact.batch_id == batch.id, QueuedContact.status == QueueStatus.ASSIGNED
-            ),
-            "Bouncer gave no verdict on this address, although it was sent several times",
-        )
     connection.execute(
         update(Batch)
         .where(Batch.id == batch.id)
@@ -131,44 +122,65 @@ def load(connection: Connection, batch: BatchWork, verdicts: Sequence[Verdict]) 
 
 def _contacts(connection: Connection, id: int) -> pd.DataFrame:  # noqa: A002  # the column's name
     rows = connection.execute(
-        select(QueuedContact.queue_id, QueuedContact.global_id, Contact.email)
+        select(QueuedContact.queue_id, QueuedContact.global_id, Contact.email, Contact.bouncer_address_key)
         .join(Contact, Contact.global_id == QueuedContact.global_id)
         .where(QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED)
         # Leads SQLite to the index on batches; by that on statuses it would read every batch's contacts.
         .order_by(QueuedContact.queue_id)
     ).all()
-    contacts = pd.DataFrame(rows, columns=["queue_id", "global_id", "email"])
-    # Not the stored keys: an application may have changed an address meanwhile, whose verdict this would not be, and
-    # the contacts of batches from the plan's own tables have none.
-    return contacts.assign(address_key=normalise_all(contacts["email"])["key"])
+    # By columns: pandas takes its time over single rows of SQLAlchemy.
+    contacts = pd.DataFrame(
+        dict(zip(_CONTACT_COLUMNS, zip(*rows, strict=True), strict=False)), columns=_CONTACT_COLUMNS
+    )
+    # Stored keys hold for unchanged addresses only: an application may have changed one meanwhile, whose verdict this
+    # would not be, and the contacts of batches from the plan's own tables have none.
+    keys = [_key(row.email, {row.bouncer_address_key}) for row in rows]
+    return contacts.assign(address_key=pd.Series(keys, dtype=object))
+
+
+def _requeue_missing(connection: Connection, contacts: pd.DataFrame) -> int:
+    if contacts.empty:
+        return 0
+    staged = stage(connection, "load_missing", {"queue_id": Integer()}, contacts)
+    return requeue_or_fail(
+        connection,
+        update(QueuedContact).where(
+            QueuedContact.queue_id == staged.c.queue_id, QueuedContact.status == QueueStatus.ASSIGNED
+        ),
+        "Bouncer gave no verdict on this address, although it was sent several times",
+    )
 
 
 def _write(connection: Connection, id: int, matched: pd.DataFrame) -> None:  # noqa: A002  # the column's name
-    columns: dict[str, TypeEngine[Any]] = {"queue_id": Integer(), "address_key": LargeBinary(16), **_COLUMNS}
-    staged = stage(connection, "load_verdicts", columns, matched)
-    into = insert_or_update(connection.dialect, Result, ["batch_id", *_COLUMNS], ["batch_id", "global_id"])
-    # SQLite would read ON CONFLICT after a bare SELECT as a join condition: https://sqlite.org/lang_upsert.html
-    verdicts = select(literal(id), *(staged.c[name] for name in _COLUMNS)).where(true())
-    connection.execute(into.from_select(["batch_id", *_COLUMNS], verdicts))
+    # An application may have queued a contact twice in one request.
+    results = matched.drop_duplicates("global_id").assign(batch_id=id)
+    insert_all(connection, "REPLACE", Result.__tablename__, {"batch_id": Integer(), **_COLUMNS}, results)
     connection.execute(
         update(Contact)
-        .where(Contact.global_id == staged.c.global_id)
+        .where(Result.batch_id == id, Contact.global_id == Result.global_id)
         .values(
-            bouncer_address_key=staged.c.address_key,
-            bouncer_status=staged.c.bouncer_status,
-            bouncer_reason=staged.c.bouncer_reason,
-            bouncer_score=staged.c.score,
+            bouncer_status=Result.bouncer_status,
+            bouncer_reason=Result.bouncer_reason,
+            bouncer_score=Result.score,
             bouncer_verified_ts=func.current_timestamp(),
         )
     )
+    keyless = results[results["stored_key"] != results["address_key"]]
+    if not keyless.empty:
+        staged = stage(connection, "load_keys", _KEY_COLUMNS, keyless)
+        connection.execute(
+            update(Contact)
+            .where(Contact.global_id == staged.c.global_id)
+            .values(bouncer_address_key=staged.c.address_key)
+        )
     connection.execute(
         update(QueuedContact)
-        .where(QueuedContact.queue_id == staged.c.queue_id)
+        .where(QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED)
         .values(status=QueueStatus.COMPLETED, completed_ts=func.current_timestamp(), error_message=None)
     )
 
 
-def _frame(verdicts: Sequence[Verdict], known: set[bytes]) -> pd.DataFrame:
+def _frame(verdicts: Sequence[Verdict], known: set[bytes | None]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "address_key": pd.Series([_key(v.email, known) for v in verdicts], dtype=object),
@@ -187,7 +199,7 @@ def _frame(verdicts: Sequence[Verdict], known: set[bytes]) -> pd.DataFrame:
     )
 
 
-def _key(email: str, known: set[bytes]) -> bytes:
+def _key(email: str, known: set[bytes | None]) -> bytes:
     key = address_key(email.strip())
     if key not in known:
         # Perhaps the same address in another dress, such as its domain in Unicode.
@@ -201,7 +213,8 @@ def _texts(column: str, texts: list[str | None]) -> list[str | None]:
     # verdicts of a whole batch out.
     kind = _COLUMNS[column]
     length = kind.length if isinstance(kind, String) else None
-    return [None if text is None else _BEYOND_BMP.sub("\N{REPLACEMENT CHARACTER}", text[:length]) for text in texts]
+    stored = {text: text and _BEYOND_BMP.sub("\N{REPLACEMENT CHARACTER}", text[:length]) for text in set(texts)}
+    return [stored[text] for text in texts]
 
 
 def _moment(moment: datetime | None) -> datetime | None:

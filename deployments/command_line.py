@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
+import httpx
 import orjson
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
@@ -40,6 +41,9 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one J
 Verbose = Annotated[bool, Parameter(name="--verbose", negative="", help="Show the runs' logs, not just warnings.")]
 OneRequest = Annotated[int | None, Parameter(name="--request", help="The id of one request; all if left out.")]
 File = Annotated[Path, Parameter(help="A CSV file.")]
+FileOrDash = Annotated[
+    Path, Parameter(help="A CSV file.", allow_leading_hyphen=True, validator=lambda _, file: _not_an_option(file))
+]
 
 
 def main() -> None:
@@ -56,6 +60,10 @@ def main() -> None:
         # Only the driver's words: SQLAlchemy's text holds the statement.
         words = error.orig.args[-1] if error.orig is not None and error.orig.args else "it gave no reason"
         _complain(f"the database refused: {words}")
+        code = _COULD_NOT_RUN
+    except httpx.HTTPError as error:
+        # Bouncer's have become errors of our own before this; what is left is Prefect's server.
+        _complain(f"the Prefect server does not answer as it should ({type(error).__name__}); check PREFECT_API_URL")
         code = _COULD_NOT_RUN
     except BrokenPipeError:
         # Whoever read our output has had enough; there is nobody to tell.
@@ -167,7 +175,7 @@ def status(*, json: AsJson = False) -> int:
 
 
 @app.command
-def export(file: File, *, request: OneRequest = None) -> int:
+def export(file: FileOrDash, *, request: OneRequest = None) -> int:
     """Writes a CSV file with one line for each contact and its verdict; - for standard output."""
     from bouncer.exporting import export_results
     from deployments.display import row_progress
@@ -267,6 +275,12 @@ def demo(*, contacts: int = 50_000, folder: Path = Path(".demo")) -> int:
     from deployments.demo import run_demo
 
     return run_demo(contacts, folder)
+
+
+def _not_an_option(file: Path) -> None:
+    # A misspelt option must not become the name of a file.
+    if str(file).startswith("-") and str(file) != "-":
+        raise ValueError(f"there is no option {file}")
 
 
 def _database(settings: Settings) -> Engine:

@@ -67,9 +67,9 @@ async def verify_batch(batch_id: int) -> State[None]:  # noqa: PLR0911  # one re
 async def _verify(access: Access, batch: BatchWork) -> State[None]:
     bouncer_id = batch.batch_id
     if batch.step in {Step.UPLOAD, Step.DECIDE, Step.POLL}:
-        async with batch_slot(access, batch):
+        async with batch_slot(access, batch) as slot:
             if bouncer_id is None:
-                bouncer_id = await upload(access, batch)
+                bouncer_id = await upload(access, batch, slot)
             await poll(access, batch, bouncer_id)
     elif batch.step is Step.NOTHING:
         return Completed(message="Nothing to do: this batch is settled")

@@ -62,10 +62,13 @@ class Crew:
         return [*self._running, *self.gave_up_on]
 
     def begin(self, batches: Iterable[BatchTitle]) -> None:
-        """Starts as many of the batches as there is room for, none twice."""
+        """Starts as many of the batches as there is room for, none twice, and all that Bouncer has.
+
+        These come first even where there is no room: the others may be waiting for just them to be verified.
+        """
         known = set(self.known)
         for batch in batches:
-            if self.room > 0 and batch.id not in known:
+            if (batch.in_flight or self.room > 0) and batch.id not in known:
                 self._running[batch.id] = asyncio.create_task(self._run(batch), name=str(batch))
                 self.started += 1
 

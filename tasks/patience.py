@@ -10,7 +10,7 @@ from tasks.stopping import sleep_unless_stopping
 
 __all__ = ["AWAY", "through_outages", "until_known"]
 
-_log = logging.getLogger("prefect.flow_runs")
+_log = logging.getLogger(__name__)
 
 AWAY = (BouncerUnavailable, RateLimited, DownloadTruncated)
 """Failures that say nothing about the batch: it stays as it is, and the step is tried again later."""

@@ -6,8 +6,8 @@ lease of a dead one back at once, instead of waiting a minute and a half for it 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -24,7 +24,7 @@ from bouncer.batches import BatchWork
 from bouncer.errors import LimitsMissing
 from tasks.stopping import sleep_unless_stopping
 
-__all__ = ["LEASE_SECONDS", "batch_slot", "give_back"]
+__all__ = ["LEASE_SECONDS", "Slot", "batch_slot", "give_back"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +37,41 @@ _places: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, int], asyn
 _NEXT_TRY_SECONDS = 1.0
 
 
+class Slot:
+    """One slot of the account.
+
+    Args:
+        hold: Holds the slot while its context lasts.
+    """
+
+    def __init__(self, hold: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+        self._hold = hold
+        self._holding = AsyncExitStack()
+
+    async def take(self) -> None:
+        """Waits for the slot."""
+        await self._holding.enter_async_context(self._hold())
+
+    async def leave(self) -> None:
+        """Gives the slot back, if it is held."""
+        await self._holding.aclose()
+
+    async def step_aside(self) -> None:
+        """Gives the slot back for a moment.
+
+        Where as many batches are in flight as may be, some of them may have lost their runs. Who then kept its slot
+        while it waits for room would keep the very batches from being verified that make the room.
+
+        Raises:
+            Stopped: The process was asked to stop; the slot is not held any more.
+        """
+        await self.leave()
+        await sleep_unless_stopping(_NEXT_TRY_SECONDS)
+        await self.take()
+
+
 @asynccontextmanager
-async def batch_slot(access: Access, batch: BatchWork) -> AsyncIterator[None]:
+async def batch_slot(access: Access, batch: BatchWork) -> AsyncIterator[Slot]:
     """Holds one slot of the account while the batch is in flight.
 
     A lease that cannot be renewed does not end healthy work: the hard limit is counted in the database, where
@@ -47,14 +80,25 @@ async def batch_slot(access: Access, batch: BatchWork) -> AsyncIterator[None]:
     Raises:
         LimitsMissing: The limit does not exist.
     """
-    name = limit_name("batches", access.name)
-    async with _places_here(name, access.account.max_concurrent_batches), get_client() as client:
+    async with get_client() as client:
         if batch.stale_lease is not None:
             await give_back(client, batch.stale_lease)
+        slot = Slot(lambda: _held(access, batch, client))
+        try:
+            await slot.take()
+            yield slot
+        finally:
+            await slot.leave()
+
+
+@asynccontextmanager
+async def _held(access: Access, batch: BatchWork, client: PrefectClient) -> AsyncIterator[None]:
+    name = limit_name("batches", access.name)
+    async with _places_here(name, access.account.max_concurrent_batches):
         lease = await _acquire(client, name)
-        await access.write(batches.record_lease, batch, str(lease))
         renewing = asyncio.create_task(_keep(client, lease))
         try:
+            await access.write(batches.record_lease, batch, str(lease))
             yield
         finally:
             renewing.cancel()

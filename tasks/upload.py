@@ -9,6 +9,7 @@ from bouncer.batches import Admission, BatchWork, Step
 from bouncer.errors import BouncerFlowsError, Paused, UploadHeld, UploadOutcomeUnknown
 from tasks.announcing import announce
 from tasks.patience import through_outages
+from tasks.slots import Slot
 from tasks.stopping import sleep_unless_stopping
 
 __all__ = ["upload"]
@@ -16,7 +17,6 @@ __all__ = ["upload"]
 MOST_LOST_UPLOADS = 5
 """After so many uploads of one batch without an answer a person should look: each may have been paid."""
 
-_ROOM_SECONDS = 1.0
 _AFTER_LOST_SECONDS = 2.0
 
 
@@ -25,7 +25,7 @@ class _NoRoom(BouncerFlowsError):
 
 
 @task(name="upload", task_run_name="upload", cache_policy=NO_CACHE, persist_result=False)
-async def upload(access: Access, batch: BatchWork) -> str:
+async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
     """Uploads a batch and writes down Bouncer's id.
 
     That the upload begins is committed before its first byte is sent, and Bouncer's id as soon as it is there. Safe
@@ -34,6 +34,7 @@ async def upload(access: Access, batch: BatchWork) -> str:
     Args:
         access: The account and the database.
         batch: The batch, at step UPLOAD or DECIDE.
+        slot: The slot that it holds, to be given back while there is no room.
 
     Returns:
         Bouncer's id of the batch.
@@ -56,7 +57,7 @@ async def upload(access: Access, batch: BatchWork) -> str:
     )
     while True:
         try:
-            return await persistent(_upload_once, access, batch)
+            return await persistent(_upload_once, access, batch, slot)
         except UploadOutcomeUnknown as error:
             lost += 1
             get_run_logger().warning("%s", error)
@@ -64,15 +65,18 @@ async def upload(access: Access, batch: BatchWork) -> str:
             await sleep_unless_stopping(_AFTER_LOST_SECONDS**lost)
 
 
-async def _upload_once(access: Access, batch: BatchWork) -> str:
+async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
     addresses = await access.read(batches.addresses_to_send, batch.id)
     while True:
+        # Looked at first without a lock, since to be admitted costs requests of the rate limit.
+        while not await access.read(batches.has_room, batch, access.account.max_concurrent_batches):
+            await slot.step_aside()
         try:
             created = await access.client.create_batch(addresses, sending=lambda: _begin(access, batch))
         except UploadOutcomeUnknown:
             raise
         except _NoRoom:
-            await sleep_unless_stopping(_ROOM_SECONDS)
+            await slot.step_aside()
         except BouncerFlowsError:
             # Every other failure is certain: Bouncer does not have the batch.
             await access.write(batches.record_refused_upload, batch)

@@ -71,7 +71,7 @@ class MariaDBServer:
             self._port = _free_port()
         self._process = subprocess.Popen(
             [_SERVER, "--no-defaults", *self._options(self._folder)],
-            env=_ENVIRONMENT,
+            env=_environment(self._folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -166,7 +166,7 @@ class MariaDBServer:
                 f"--extra-file={grants}",
                 *_as_root(),
             ],
-            env=_ENVIRONMENT,
+            env=_environment(folder),
             capture_output=True,
             text=True,
             check=False,
@@ -201,7 +201,11 @@ class MariaDBServer:
 
 # Debian keeps the server in /usr/sbin, which is not on everybody's PATH.
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
-_ENVIRONMENT = {**os.environ, "PATH": _PATH}
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    # A server that starts clears away the temporary tables in its TMPDIR, those of another server's installer too.
+    return {**os.environ, "PATH": _PATH, "TMPDIR": str(folder)}
 
 
 def _as_root() -> list[str]:
