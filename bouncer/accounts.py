@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, select, update
 
 from bouncer import breaker
 from bouncer.dialects import insert_ignoring
+from bouncer.policy import clean_message
 from bouncer.tables import Account
 
 __all__ = ["OUT_OF_CREDITS", "AccountState", "ensure_row", "pause", "read_state", "record_credits", "resume"]
@@ -76,7 +77,7 @@ def pause(connection: Connection, account: str, *, by: str, reason: str) -> bool
     changed = connection.execute(
         update(Account)
         .where(Account.account == account, Account.paused_ts.is_(None))
-        .values(paused_ts=func.current_timestamp(), paused_by=by[:100], paused_reason=reason[:255])
+        .values(paused_ts=func.current_timestamp(), paused_by=by[:100], paused_reason=clean_message(reason)[:255])
     )
     return changed.rowcount == 1
 

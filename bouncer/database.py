@@ -25,9 +25,9 @@ OUTAGE_SECONDS = 120.0
 
 _SQLITE_BUSY_SECONDS = 60
 _CONNECT_TIMEOUT_SECONDS = 10
-# Deadlock, lock wait timeout, and the ways in which a MySQL or MariaDB server says that it is gone or going:
+# Deadlock, lock wait timeout, and the ways in which a MySQL or MariaDB server says that it is full, gone or going:
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
-_TRANSIENT_MYSQL = frozenset({1205, 1213, 1053, 1927, 2002, 2003, 2006, 2013, 2055})
+_TRANSIENT_MYSQL = frozenset({1205, 1213, 1040, 1203, 1053, 1927, 2002, 2003, 2006, 2013, 2055})
 
 
 def engine_for(url: str, *, pool_size: int = 20) -> Engine:
@@ -47,7 +47,8 @@ def engine_for(url: str, *, pool_size: int = 20) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
+        # A ValueError comes of a port that is no number.
         raise SettingRefused("DATABASE_URL is not a database URL; write mysql://USER:PASSWORD@HOST/NAME") from None
     backend = parsed.get_backend_name()
     if backend in {"mysql", "mariadb"}:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
-from tenacity import RetryCallState, wait_exponential_jitter
+from tenacity import RetryCallState, wait_exponential, wait_random
 
 from bouncer.errors import (
     AddressesRefused,
@@ -59,7 +59,7 @@ WORTH_ANOTHER_ATTEMPT = (BouncerUnavailable, DownloadTruncated)
 """Failures that may pass by themselves within seconds. An upload of unknown outcome is not among them: sending it
 again may be paid twice, so AMBIGUOUS_UPLOAD decides."""
 
-between_attempts = wait_exponential_jitter(initial=2, max=30, jitter=1)
+between_attempts = wait_exponential(multiplier=2, max=30) + wait_random(0, 1)
 """Exponential from 2 s, with jitter, so that workers that failed together do not come back together."""
 
 _NEVER_CONNECTED = (
@@ -69,7 +69,7 @@ _NEVER_CONNECTED = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
-_ADDRESS = re.compile(r"[^\s@<>\"',;:()\[\]{}]+@[^\s@<>\"',;:()\[\]{}]+")
+_ADDRESS = re.compile(r"[^\s@<>\",;:()\[\]]+@[^\s@<>\"',;:()\[\]{}]+")
 _LONGEST_MESSAGE = 300
 
 

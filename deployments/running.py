@@ -49,7 +49,22 @@ def run_ingest(
         say(f"the runs are to be watched at {ui}")
     engine = asyncio.run(open_database())
     with graceful_signals(), _shown(engine, request_id, quiet=quiet):
-        return asyncio.run(ingest(request_id))
+        return _run_aside(request_id)
+
+
+def _run_aside(request_id: int | None) -> IngestSummary:
+    # Not in the main thread: there each flow run puts Prefect's own handler of SIGTERM, which raises in the middle of
+    # whatever is being done, in the place of the graceful one.
+    summary: Future[IngestSummary] = Future()
+
+    def run() -> None:
+        try:
+            summary.set_result(asyncio.run(ingest(request_id)))
+        except BaseException as error:  # noqa: BLE001  # the main thread raises it again
+            summary.set_exception(error)
+
+    threading.Thread(target=run, name="ingest", daemon=True).start()
+    return summary.result()
 
 
 @contextmanager

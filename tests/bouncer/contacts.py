@@ -32,6 +32,7 @@ __all__ = [
     "queue_rows",
     "sent",
     "set_back",
+    "small_batches",
     "take",
     "upload",
     "verdicts",
@@ -135,6 +136,13 @@ def claim(
         fresh_for=fresh_for or FreshFor(),
         request_id=request_id,
     )
+
+
+def small_batches(engine: Engine, count: int, *, priority: int = Priority.NORMAL) -> list[int]:
+    """Makes batches of two contacts each, of a request of their own, and returns their ids."""
+    taken = len(queue_rows(engine))
+    queue(engine, (f"a{number}@example.com" for number in range(taken, taken + 2 * count)), priority=priority)
+    return [batch.id for batch in claim(engine, batches=count, batch_size=2).batches]
 
 
 def take(engine: Engine, batch_id: int, owner: str = "worker") -> BatchWork:

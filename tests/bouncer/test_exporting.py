@@ -1,9 +1,11 @@
 """An export has a line for every queued contact, as a spreadsheet can take it, and appears whole or not at all."""
 
 import csv
+import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -212,6 +214,27 @@ def test_standard_output(data: _Data, capsys: pytest.CaptureFixture[str]) -> Non
     report = export_results(data.engine, "-")
     assert (report.rows, report.path) == (1, None)
     assert [line["email"] for line in csv.DictReader(capsys.readouterr().out.splitlines())] == ["anna@example.com"]
+
+
+def test_a_pipe_is_written_into(data: _Data, tmp_path: Path) -> None:
+    """An export to /dev/stdout or a named pipe reaches the reader, and does not put a file in the pipe's place."""
+    data.queue("anna@example.com")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        received = reader.submit(pipe.read_text)
+        export_results(data.engine, pipe)
+        assert [line["email"] for line in csv.DictReader(received.result().splitlines())] == ["anna@example.com"]
+    assert pipe.is_fifo()
+
+
+def test_a_link_stays_a_link(data: _Data, tmp_path: Path) -> None:
+    """Where the name is a link, the file that it leads to is replaced."""
+    data.queue("anna@example.com")
+    (tmp_path / "results.csv").symlink_to(tmp_path / "of today.csv")
+    _export(data, tmp_path)
+    assert (tmp_path / "results.csv").is_symlink()
+    assert "anna@example.com" in (tmp_path / "of today.csv").read_text()
 
 
 def test_replaces_an_older_export(data: _Data, tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""The blocks: Prefect's own standard, secrets that stay secret, and settings that are refused early."""
+
+import logging
+
+import pytest
+from prefect.blocks.core import Block
+from prefect.testing.standard_test_suites import BlockStandardTestSuite
+from pydantic import SecretStr, ValidationError
+
+from blocks.bouncer_account import BouncerAccount
+from blocks.contacts_database import ContactsDatabase
+from bouncer.errors import SettingRefused
+from deployments.local_server import LocalServer
+from tests.prefect_server import forget_setup
+
+_KEY = "marked-key-5d10"
+_PASSWORD = "marked-password-77ab"
+_URL = f"mysql://me:{_PASSWORD}@127.0.0.1/contacts"
+
+
+@pytest.mark.parametrize("block", [BouncerAccount, ContactsDatabase])
+class TestPrefectsStandard(BlockStandardTestSuite):
+    """What Prefect asks of blocks that others use."""
+
+    @pytest.fixture
+    def block(self) -> type[Block]:
+        raise AssertionError("given by the parameters")
+
+    def test_has_a_valid_image(self, block: type[Block]) -> None:
+        """A logo is named; Prefect's own test downloads it, and tests here need no internet."""
+        assert str(block.get_logo_url() if hasattr(block, "get_logo_url") else block._logo_url).startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("block", "secret"),
+    [(BouncerAccount(api_key=SecretStr(_KEY)), _KEY), (ContactsDatabase(url=SecretStr(_URL)), _PASSWORD)],
+)
+async def test_a_secret_is_kept_and_never_shown(
+    prefect_server: LocalServer, block: Block, secret: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A block comes back from the server as it was saved; its text, its JSON and the logs do not hold its secret."""
+    caplog.set_level(logging.DEBUG)
+    await block.asave("default", overwrite=True)
+    loaded = await type(block).aload("default")
+    assert loaded.model_dump() == block.model_dump()
+    logging.getLogger("bouncer").warning("a block: %s %r", loaded, loaded)
+    for text in (str(loaded), repr(loaded), loaded.model_dump_json(), caplog.text):
+        assert secret not in text
+    await forget_setup()
+
+
+def test_one_engine_serves_all_runs_of_a_process() -> None:
+    """Runs share connections; each has not a pool of its own."""
+    url = SecretStr("sqlite:////nowhere/contacts.db")
+    assert ContactsDatabase(url=url).get_engine() is ContactsDatabase(url=url).get_engine()
+
+
+def test_a_url_that_cannot_be_used_is_refused_without_showing_it() -> None:
+    """The message names the setting, not the password in it."""
+    with pytest.raises(SettingRefused) as refusal:
+        ContactsDatabase(url=SecretStr(f"postgresql://me:{_PASSWORD}@host/name")).get_engine()
+    assert str(refusal.value) == "DATABASE_URL names postgresql; bouncer-flows works with mysql, mariadb and sqlite"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"max_concurrent_batches": 0},
+        {"batch_size": 100_001},
+        {"rate_limit_per_minute": 1},
+        {"poll_seconds_min": 0},
+        {"poll_seconds_min": 31},
+        {"base_url": "api.usebouncer.com"},
+        {"ambiguous_upload": "perhaps"},
+        {"result_max_age_days": -1},
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(field: dict[str, object]) -> None:
+    """What a person mistypes in the UI is told there, not found out in a run."""
+    with pytest.raises(ValidationError):
+        BouncerAccount.model_validate({"api_key": "key", **field})

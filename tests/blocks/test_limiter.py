@@ -1,0 +1,43 @@
+"""The limiter: nothing passes unlimited, and a server that is away is waited for."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from blocks import limiter
+from blocks.limiter import PrefectLimiter
+from bouncer.errors import LimitsMissing, OrchestratorUnavailable
+from bouncer.policy import Call
+from deployments.local_server import LocalServer
+
+
+async def _make(name: str, *, decay: float = 100.0) -> None:
+    async with get_client() as client:
+        await client.create_global_concurrency_limit(
+            GlobalConcurrencyLimitCreate(name=name, limit=100, slot_decay_per_second=decay)
+        )
+
+
+async def test_a_request_without_a_limit_does_not_pass(prefect_server: LocalServer) -> None:
+    """A limit that does not exist would hold nothing; the message names it and what to run."""
+    with pytest.raises(LimitsMissing, match="limit no-such-limit is missing or wrong; run bouncer-flows setup"):
+        await PrefectLimiter("no-such-limit", "no-uploads").acquire(Call.STATUS)
+
+
+async def test_an_upload_without_its_own_limit_does_not_pass(prefect_server: LocalServer) -> None:
+    """An upload needs both limits; that the one on all requests exists is not enough."""
+    await _make("limiter-test-api")
+    await PrefectLimiter("limiter-test-api", "no-uploads").acquire(Call.STATUS)
+    with pytest.raises(LimitsMissing, match="limit no-uploads is missing or wrong"):
+        await PrefectLimiter("limiter-test-api", "no-uploads").acquire(Call.CREATE)
+
+
+async def test_a_limit_without_decay_does_not_pass(prefect_server: LocalServer) -> None:
+    """A limit that gives no token back would pass a hundred requests and then none for ever."""
+    await _make("limiter-test-slots", decay=0)
+    with pytest.raises(LimitsMissing, match="limit limiter-test-slots is missing or wrong"):
+        await PrefectLimiter("limiter-test-slots", "no-uploads").acquire(Call.STATUS)

@@ -1,0 +1,120 @@
+"""Every request passes the gate: it waits for the limiter and the breaker, and is counted, over all workers."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine
+
+from bouncer import breaker, gate
+from bouncer.accounts import ensure_row, read_state
+from bouncer.breaker import FAILURES_TO_OPEN, OPEN_SECONDS, State
+from bouncer.database import read, write
+from bouncer.dialects import database_now
+from bouncer.errors import BreakerOpen
+from bouncer.gate import SharedGate, requests_in_window
+from bouncer.policy import Call
+from bouncer.tables import Account
+from tests.bouncer.contacts import ACCOUNT, set_back
+from tests.bouncer.existing_tables import rows
+
+
+class _Limiter:
+    """Lets everything pass, and remembers it."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    async def acquire(self, call: Call) -> None:
+        self.calls.append(call)
+
+
+def _gate(engine: Engine, caller: str = "worker", limiter: _Limiter | None = None) -> SharedGate:
+    return SharedGate(engine, ACCOUNT, limiter or _Limiter(), caller)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the gate would have waited."""
+    waited: list[float] = []
+
+    async def note(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(gate, "sleep", note)
+    return waited
+
+
+def _counts(engine: Engine) -> list[int]:
+    return [row["request_count"] for row in rows(engine, "Bouncer_Rate_Limit")["Bouncer_Rate_Limit"]]
+
+
+async def test_one_row_a_minute(engine: Engine) -> None:
+    """Requests of one minute are counted up in one row, whichever worker and call they are of."""
+    limiter = _Limiter()
+    for caller in ("one", "other"):
+        for call in (Call.CREATE, Call.STATUS):
+            await _gate(engine, caller, limiter).admit(call)
+    assert sum(_counts(engine)) == 4
+    assert limiter.calls == [Call.CREATE, Call.STATUS] * 2
+    window = rows(engine, "Bouncer_Rate_Limit")["Bouncer_Rate_Limit"][0]
+    start, end = (datetime.fromisoformat(str(window[name])) for name in ("window_start_ts", "window_end_ts"))
+    assert (window["account"], start.second, end - start) == (ACCOUNT, 0, timedelta(minutes=1))
+
+
+async def test_how_many_were_sent_this_minute(engine: Engine) -> None:
+    """What was sent in the present minute can be asked, an account at a time."""
+    minute = read(engine, database_now).minute
+    await _gate(engine).admit(Call.STATUS)
+    await _gate(engine).admit(Call.STATUS)
+    sent, other = read(engine, requests_in_window, ACCOUNT), read(engine, requests_in_window, "deep")
+    assert sent == 2 or read(engine, database_now).minute != minute
+    assert other == 0
+
+
+async def test_parallel_requests_are_all_counted(engine: Engine) -> None:
+    """Sixty-four requests of eight workers at once are sixty-four, not fewer because some were counted together."""
+    gates = [_gate(engine, f"worker {number}") for number in range(8)]
+    await asyncio.gather(*(one.admit(Call.STATUS) for one in gates for _ in range(8)))
+    assert sum(_counts(engine)) == 64
+    assert len(_counts(engine)) <= 2
+
+
+async def test_nothing_is_sent_while_the_breaker_is_open(engine: Engine, pauses: list[float]) -> None:
+    """A call waits at an open breaker, and is told after a while; it costs neither the limiter nor a count."""
+    limiter = _Limiter()
+    write(engine, ensure_row, ACCOUNT)
+    for _ in range(FAILURES_TO_OPEN):
+        await _gate(engine).failed()
+    with pytest.raises(BreakerOpen, match="circuit breaker is open"):
+        await _gate(engine, limiter=limiter).admit(Call.STATUS)
+    assert (limiter.calls, _counts(engine)) == ([], [])
+    assert gate.BREAKER_PATIENCE_SECONDS <= sum(pauses) < 2 * gate.BREAKER_PATIENCE_SECONDS
+
+
+async def test_one_probe_and_then_all_pass(engine: Engine, pauses: list[float]) -> None:
+    """After a minute one call goes out, and its answer lets all others pass."""
+    write(engine, ensure_row, ACCOUNT)
+    for _ in range(FAILURES_TO_OPEN):
+        await _gate(engine).failed()
+    set_back(engine, Account.breaker_changed_ts, OPEN_SECONDS)
+    probe, other = _gate(engine, "probe"), _gate(engine, "other")
+    await probe.admit(Call.STATUS)
+    with pytest.raises(BreakerOpen):
+        await other.admit(Call.STATUS)
+    await probe.answered()
+    assert read(engine, read_state, ACCOUNT).breaker_state == State.CLOSED
+    pauses.clear()
+    await other.admit(Call.STATUS)
+    assert pauses == []
+
+
+async def test_an_answer_clears_earlier_failures(engine: Engine) -> None:
+    """A call that was answered after others had failed starts their count anew."""
+    one, other = _gate(engine, "one"), _gate(engine, "other")
+    await one.admit(Call.STATUS)
+    await one.failed()
+    await other.admit(Call.STATUS)
+    await other.answered()
+    assert read(engine, read_state, ACCOUNT).breaker_failures == 0
+    assert write(engine, breaker.enter, ACCOUNT, "one") is breaker.Entry.PASSED

@@ -1,0 +1,271 @@
+"""Loads are all or nothing, find every contact by its address, and let no odd verdict keep the others out."""
+
+import random
+import signal
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+from sqlalchemy import Engine, delete, update
+from sqlalchemy.exc import DBAPIError
+
+from bouncer.batches import BatchWork, Step
+from bouncer.database import write
+from bouncer.dialects import is_sqlite
+from bouncer.errors import OwnershipLost
+from bouncer.loading import LoadReport
+from bouncer.models import Verdict
+from bouncer.settling import MOST_ATTEMPTS
+from bouncer.tables import Batch, Contact
+from tests.bouncer.contacts import (
+    at_once,
+    batch_rows,
+    claim,
+    load_verdicts,
+    queue,
+    queue_again,
+    queue_rows,
+    sent,
+    set_back,
+    take,
+    verdicts,
+    verify,
+)
+from tests.bouncer.existing_tables import execute, rows
+
+_ALL_TABLES = ("Contacts_Global", "Bouncer_Batches", "Bouncer_Queue", "Bouncer_Results", "Bouncer_Dead_Letter_Queue")
+_LOAD_UNTIL_KILLED = """
+import os, signal, sys
+from sqlalchemy import event
+from bouncer.batches import take
+from bouncer.database import engine_for, write
+from bouncer.loading import load
+from bouncer.models import Verdict
+engine = engine_for(sys.argv[1])
+batch = write(engine, take, int(sys.argv[2]), "worker")
+@event.listens_for(engine, "before_cursor_execute")
+def kill(connection, cursor, statement, *rest):
+    if statement.startswith("UPDATE") and "Bouncer_Queue" in statement:
+        os.kill(os.getpid(), signal.SIGKILL)
+write(engine, load, batch, [Verdict(email=address, status="risky") for address in sys.argv[3:]])
+"""
+
+
+def _addresses(count: int) -> list[str]:
+    return [f"a{number}@example{number % 3}.com" for number in range(count)]
+
+
+def _verified(engine: Engine, addresses: list[str]) -> BatchWork:
+    queue(engine, addresses)
+    (batch,) = claim(engine).batches
+    return verify(engine, batch.id)
+
+
+def test_verdicts_arrive_everywhere(engine: Engine) -> None:
+    """A load writes the detailed result, the contact's latest verdict, the queue and the batch."""
+    work = _verified(engine, ["anna@example.com"])
+    (verdict,) = verdicts(
+        ["anna@example.com"],
+        status="risky",
+        reason="low_deliverability",
+        domain={"name": "example.com", "acceptAll": "yes", "disposable": "no", "free": "no"},
+        account={"role": "no", "disabled": "no", "fullMailbox": "unknown"},
+        dns={"type": "MX", "record": "mx.example.com."},
+        provider="google",
+        score=42,
+        toxic="no",
+        toxicity=1,
+        retryAfter="2027-01-02T03:04:05.678+01:00",
+        didYouMean="anne@example.com",
+        insights={"not": "documented"},
+    )
+    report = load_verdicts(engine, work, [verdict])
+    assert report == LoadReport(settled=1, missing=0, unmatched=0, by_status={"risky": 1})
+    (contact,) = queue_rows(engine)
+    assert (contact.status, contact.batch_id, contact.error_message) == ("completed", work.id, None)
+    assert (contact.bouncer_status, contact.bouncer_reason, contact.bouncer_score) == (
+        "risky",
+        "low_deliverability",
+        42,
+    )
+    assert contact.completed_ts is not None
+    assert contact.bouncer_verified_ts is not None
+    (batch,) = batch_rows(engine)
+    assert (batch.status, batch.owner, batch.processed, batch.error_message) == ("completed", None, 1, None)
+    assert batch.completed_ts is not None
+    (result,) = rows(engine, "Bouncer_Results")["Bouncer_Results"]
+    assert '"acceptAll":"yes"' in result["domain_info"]
+    assert '"fullMailbox":"unknown"' in result["account_info"]
+    assert '"record":"mx.example.com."' in result["dns_info"]
+    assert str(result["retry_after_ts"]).startswith("2027-01-02 02:04:05")
+    assert (result["provider"], result["score"], result["toxic"], result["toxicity"]) == ("google", 42, "no", 1)
+    assert result["did_you_mean"] == "anne@example.com"
+
+
+def test_joined_on_the_address_in_any_order_and_case(engine: Engine) -> None:
+    """Every contact gets the verdict on its own address, however Bouncer shuffles and writes them."""
+    work = _verified(engine, [f"Person{number}@Example.com" for number in range(200)] + ["ben@bücher.example"])
+    answers = [
+        Verdict(email=random.Random(number).choice([str.lower, str.upper])(f"person{number}@example.com"), score=number)
+        for number in range(100)
+    ]
+    answers += [Verdict(email=f" Person{number}@eXample.com\n", score=number) for number in range(100, 200)]
+    answers.append(Verdict(email="Ben@BÜCHER.example", score=200))
+    random.Random(1).shuffle(answers)
+    assert load_verdicts(engine, work, answers).settled == 201
+    assert [row.bouncer_score for row in queue_rows(engine)] == list(range(201))
+
+
+def test_verdicts_that_match_nothing_are_counted(engine: Engine) -> None:
+    """Verdicts on addresses that were not sent, or on none, are counted and shown, and disturb no other."""
+    work = _verified(engine, ["anna@example.com"])
+    strangers = [*verdicts(["stranger@example.com", "stranger@example.com", "@"]), Verdict(), Verdict(email="not sent")]
+    report = load_verdicts(engine, work, [*strangers, *verdicts(["anna@example.com"])])
+    assert (report.settled, report.missing, report.unmatched) == (1, 0, 5)
+    (batch,) = batch_rows(engine)
+    assert (batch.status, batch.missing, batch.unmatched) == ("completed", 0, 5)
+
+
+def test_addresses_without_a_verdict_are_sent_again_and_then_fail(engine: Engine) -> None:
+    """A contact that comes back without a verdict is queued again, and fails with the reason the third time."""
+    queue(engine, ["anna@example.com", "ben@example.com"])
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        (batch,) = claim(engine).batches
+        report = load_verdicts(engine, verify(engine, batch.id), verdicts(["ben@example.com"]))
+        assert (report.missing, report.unmatched) == (1, 0 if attempt == 1 else 1)
+        assert batch_rows(engine)[-1].missing == 1
+        anna, ben = queue_rows(engine)
+        assert (anna.attempts, ben.attempts) == (attempt, 0)
+        if attempt < MOST_ATTEMPTS:
+            assert (anna.status, anna.batch_id, anna.error_message) == ("queued", None, None)
+    assert (anna.status, anna.batch_id, ben.status) == ("failed", batch.id, "completed")
+    assert anna.error_message == "Bouncer gave no verdict on this address, although it was sent several times"
+    assert anna.completed_ts is not None
+    assert claim(engine).contacts == 0
+
+
+def test_no_verdicts_at_all(engine: Engine) -> None:
+    """An empty download loses nobody: all are queued again."""
+    work = _verified(engine, _addresses(3))
+    assert load_verdicts(engine, work, []) == LoadReport(settled=0, missing=3, unmatched=0, by_status={})
+    assert {row.status for row in queue_rows(engine)} == {"queued"}
+
+
+def test_a_load_that_fails_in_the_middle_changes_nothing(engine: Engine) -> None:
+    """When the database refuses the last of many rows, nothing of the batch is there; later all of it is."""
+    work = _verified(engine, _addresses(50))
+    last = queue_rows(engine)[-1].queue_id
+    refusal = (
+        f"""CREATE TRIGGER refuse BEFORE UPDATE ON Bouncer_Queue WHEN new.queue_id = {last}
+            BEGIN SELECT RAISE(ABORT, 'refused'); END"""
+        if is_sqlite(engine)
+        else f"""CREATE TRIGGER refuse BEFORE UPDATE ON Bouncer_Queue FOR EACH ROW
+            IF new.queue_id = {last} THEN SIGNAL SQLSTATE '45000'; END IF"""
+    )
+    execute(engine, refusal)
+    before = rows(engine, *_ALL_TABLES)
+    with pytest.raises(DBAPIError):
+        load_verdicts(engine, work, verdicts(_addresses(50)))
+    assert rows(engine, *_ALL_TABLES) == before
+    execute(engine, "DROP TRIGGER refuse")
+    assert load_verdicts(engine, work, verdicts(_addresses(50))).settled == 50
+
+
+def test_a_worker_that_is_killed_in_a_load_leaves_nothing_half_done(engine: Engine) -> None:
+    """After kill -9 between two statements of a load another worker loads the batch as if nothing had been."""
+    work = _verified(engine, _addresses(5))
+    before = rows(engine, "Contacts_Global", "Bouncer_Queue", "Bouncer_Results")
+    url = engine.url.render_as_string(hide_password=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", _LOAD_UNTIL_KILLED, url, str(work.id), *_addresses(5)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert rows(engine, *before) == before
+    set_back(engine, Batch.heartbeat_ts, 60)
+    assert load_verdicts(engine, take(engine, work.id, "successor"), verdicts(_addresses(5))).settled == 5
+    assert {row.bouncer_status for row in queue_rows(engine)} == {"deliverable"}
+
+
+def test_loading_again_changes_nothing(engine: Engine) -> None:
+    """A load that is repeated, as after a commit whose answer was lost, is refused and changes nothing."""
+    work = _verified(engine, _addresses(5))
+    load_verdicts(engine, work, verdicts(_addresses(4)))
+    before = rows(engine, *_ALL_TABLES)
+    with pytest.raises(OwnershipLost):
+        load_verdicts(engine, work, verdicts(_addresses(5), status="undeliverable"))
+    assert rows(engine, *_ALL_TABLES) == before
+    successor = take(engine, work.id, "successor")
+    assert successor.step is Step.NOTHING
+    with pytest.raises(OwnershipLost):
+        load_verdicts(engine, successor, verdicts(_addresses(5), status="undeliverable"))
+
+
+def test_two_workers_load_the_same_batch(engine: Engine) -> None:
+    """Of a worker that was believed dead and its successor one loads the batch, and no contact is counted twice."""
+    old = _verified(engine, _addresses(20))
+    set_back(engine, Batch.heartbeat_ts, 60)
+    new = take(engine, old.id, "successor")
+
+    def attempt(work: BatchWork) -> LoadReport | None:
+        try:
+            return load_verdicts(engine, work, verdicts(_addresses(19)))
+        except OwnershipLost:
+            return None
+
+    reports = at_once([partial(attempt, work) for work in (old, new, new, old)])
+    (report,) = [report for report in reports if report is not None]
+    assert (report.settled, report.missing) == (19, 1)
+    assert [row.attempts for row in queue_rows(engine)] == [0] * 19 + [1]
+
+
+def test_contacts_that_were_deleted_meanwhile(engine: Engine) -> None:
+    """An application may erase a contact while its batch is under way; the others get their verdicts."""
+    work = _verified(engine, ["anna@example.com", "ben@example.com"])
+    write(engine, lambda c: c.execute(delete(Contact).where(Contact.email == "anna@example.com")))
+    report = load_verdicts(engine, work, verdicts(["anna@example.com", "ben@example.com"]))
+    assert (report.settled, report.missing, report.unmatched) == (1, 0, 1)
+
+
+def test_a_batch_whose_request_was_deleted_meanwhile(engine: Engine) -> None:
+    """The run of a batch that an application has deleted ends with a clear word."""
+    work = _verified(engine, ["anna@example.com"])
+    execute(engine, "DELETE FROM Requests")
+    with pytest.raises(OwnershipLost):
+        load_verdicts(engine, work, verdicts(["anna@example.com"]))
+
+
+def test_an_address_that_was_changed_meanwhile(engine: Engine) -> None:
+    """A contact whose address the application changes under way does not get the verdict on its old address."""
+    work = _verified(engine, ["ana@example.com"])
+    write(engine, lambda c: c.execute(update(Contact).values(email="anna@example.com")))
+    report = load_verdicts(engine, work, verdicts(["ana@example.com"], status="undeliverable"))
+    assert (report.settled, report.missing, report.unmatched) == (0, 1, 1)
+    (again,) = claim(engine).batches
+    assert sent(engine, again.id) == ["anna@example.com"]
+    load_verdicts(engine, verify(engine, again.id), verdicts(["anna@example.com"]))
+    assert [(row.status, row.bouncer_status) for row in queue_rows(engine)] == [("completed", "deliverable")]
+
+
+def test_contacts_without_a_key(engine: Engine) -> None:
+    """Contacts in a batch of the plan's own program have no key; they get their verdicts, and a key for later."""
+    work = _verified(engine, ["Anna@example.com", "ben@example.com"])
+    write(engine, lambda c: c.execute(update(Contact).values(bouncer_address_key=None)))
+    assert load_verdicts(engine, work, verdicts(["anna@example.com", "ben@example.com"])).settled == 2
+    queue(engine, ["ANNA@example.com"])
+    assert claim(engine).reused == 1
+
+
+def test_a_second_verdict_replaces_the_first(engine: Engine) -> None:
+    """An address that is verified anew has the new verdict as its latest, and both in detail."""
+    work = _verified(engine, ["anna@example.com"])
+    load_verdicts(engine, work, verdicts(["anna@example.com"], status="unknown", score=1))
+    queue_again(engine, [queue_rows(engine)[0].global_id])
+    (batch,) = claim(engine).batches
+    load_verdicts(engine, verify(engine, batch.id), verdicts(["anna@example.com"]))
+    assert queue_rows(engine)[0].bouncer_status == "deliverable"
+    assert queue_rows(engine)[0].bouncer_score is None
+    assert len(rows(engine, "Bouncer_Results")["Bouncer_Results"]) == 2

@@ -1,0 +1,105 @@
+"""Whatever Bouncer puts into a verdict, its contact gets it, and so do all the others of the batch."""
+
+from typing import Any
+
+from sqlalchemy import Engine
+
+from bouncer.batches import BatchWork
+from bouncer.models import Verdict
+from tests.bouncer.contacts import claim, load_verdicts, queue, queue_rows, verdicts, verify
+from tests.bouncer.existing_tables import rows
+
+_ODD_FIELDS: list[dict[str, Any]] = [
+    {"status": 42, "reason": 7, "provider": True, "toxic": 1, "didYouMean": 1.5},
+    {"status": None, "reason": ["a"], "provider": {"a": 1}, "toxic": [], "didYouMean": {}},
+    {"status": "", "reason": "", "provider": "", "toxic": "", "didYouMean": "", "retryAfter": ""},
+    {"score": "87", "toxicity": "3"},
+    {"score": 3.9, "toxicity": 2.9},
+    {"score": "high", "toxicity": [], "domain": "example.com", "account": 1, "dns": [1]},
+    {"score": 10**400, "toxicity": -(10**12), "domain": {"size": 10**30}},
+    {"score": float("inf"), "toxicity": float("nan"), "domain": {"size": float("inf")}},
+    {"score": True, "toxicity": False},
+    {"retryAfter": "soon"},
+    {"retryAfter": 1234567890},
+    {"retryAfter": "9999-12-31T23:59:59Z"},
+    {"retryAfter": "0001-01-01T00:00:00+14:00"},
+    {"retryAfter": "1969-12-31T23:59:59Z"},
+    {"didYouMean": "x" * 5_000, "provider": "p" * 5_000, "toxic": "t" * 5_000, "domain": {"name": "d" * 100_000}},
+]
+
+
+def _verified(engine: Engine, addresses: list[str]) -> BatchWork:
+    queue(engine, addresses)
+    (batch,) = claim(engine).batches
+    return verify(engine, batch.id)
+
+
+def _odd(engine: Engine, address: str = "anna@example.com", **fields: Any) -> dict[str, Any]:
+    """Loads a verdict with odd fields beside a plain one, and returns what is stored of the odd one."""
+    work = _verified(engine, [address, "plain@example.com"])
+    report = load_verdicts(engine, work, verdicts([address], **fields) + verdicts(["plain@example.com"]))
+    assert (report.settled, report.missing, report.unmatched) == (2, 0, 0)
+    stored = {row["global_id"]: row for row in rows(engine, "Bouncer_Results")["Bouncer_Results"]}
+    return stored[queue_rows(engine)[0].global_id]
+
+
+def test_missing_scores_are_not_zero_and_unknown_is_not_catch_all(engine: Engine) -> None:
+    """What Bouncer did not tell stays untold: null is not 0, and acceptAll unknown is not yes."""
+    stored = _odd(engine, score=None, toxicity=None, domain={"acceptAll": "unknown"})
+    assert (stored["score"], stored["toxicity"], stored["domain_info"]) == (None, None, '{"acceptAll":"unknown"}')
+    assert queue_rows(engine)[0].bouncer_score is None
+
+
+def test_verdicts_without_a_domain_do_not_fail_the_batch(engine: Engine) -> None:
+    """A missing domain, once read as result.domain.acceptAll, spoils neither its own verdict nor the others."""
+    addresses = [f"a{number}@example.com" for number in range(6)]
+    work = _verified(engine, addresses)
+    domains: list[dict[str, Any]] = [
+        {},
+        {"domain": None},
+        {"domain": {}},
+        {"domain": []},
+        {"domain": "example.com"},
+        {"domain": 1},
+    ]
+    answers = [Verdict.model_validate({"email": a, **d}) for a, d in zip(addresses, domains, strict=True)]
+    assert load_verdicts(engine, work, answers).settled == 6
+    stored = rows(engine, "Bouncer_Results")["Bouncer_Results"]
+    assert [row["domain_info"] for row in stored] == [None, None, "{}", None, None, None]
+
+
+def test_unknown_verdicts_are_stored_as_they_came(engine: Engine) -> None:
+    """Statuses and reasons that are in no documentation are kept word for word, as long as the column allows."""
+    stored = _odd(engine, status="mailbox_moved" * 10, reason="Grey-listed: ünïcödé " * 10)
+    assert stored["bouncer_status"] == ("mailbox_moved" * 10)[:50]
+    assert stored["bouncer_reason"] == ("Grey-listed: ünïcödé " * 10)[:100]
+    contact = queue_rows(engine)[0]
+    assert (contact.bouncer_status, contact.bouncer_reason) == (stored["bouncer_status"], stored["bouncer_reason"])
+
+
+def test_emoji_do_not_break_a_load(engine: Engine) -> None:
+    """Characters that the plan's utf8mb3 columns cannot hold are replaced, where the load once failed for ever."""
+    stored = _odd(
+        engine, status="ok😀", reason="mail😀box", provider="😀" * 200, toxic="no\0", didYouMean="a😀@example.com"
+    )
+    assert (stored["bouncer_status"], stored["bouncer_reason"]) == ("ok\ufffd", "mail\ufffdbox")
+    assert (stored["provider"], stored["toxic"]) == ("\ufffd" * 100, "no\ufffd")
+    assert stored["did_you_mean"] == "a\ufffd@example.com"
+
+
+def test_emoji_in_details_are_kept(engine: Engine) -> None:
+    """JSON columns hold every character."""
+    assert _odd(engine, domain={"name": "😀.example"})["domain_info"] == '{"name":"😀.example"}'
+
+
+def test_odd_fields_do_not_break_a_load(engine: Engine) -> None:
+    """Whatever type or size a field has, all contacts get their verdicts; what makes no sense is left out or cut."""
+    addresses = [f"a{number}@example.com" for number in range(len(_ODD_FIELDS))]
+    work = _verified(engine, addresses)
+    answers = [Verdict.model_validate({"email": a, **f}) for a, f in zip(addresses, _ODD_FIELDS, strict=True)]
+    assert load_verdicts(engine, work, answers).settled == len(addresses)
+    assert [row.bouncer_status for row in queue_rows(engine)] == [
+        str(f.get("status") or "unknown") for f in _ODD_FIELDS
+    ]
+    scores = [row.bouncer_score for row in queue_rows(engine)]
+    assert [score for score in scores if score is not None] == [87, 3]
