@@ -54,6 +54,11 @@ class Claimed:
     joined: int = 0
     invalid: int = 0
 
+    @property
+    def took_any(self) -> bool:
+        """Whether contacts left the queue for certain; those that were joined may only have been looked at."""
+        return bool(self.batches or self.reused or self.invalid)
+
 
 @dataclass(frozen=True)
 class _Source:

@@ -130,7 +130,7 @@ class LocalServer:
     def _start(self) -> None:
         environment = {**os.environ, **server_environment(self._home, self.port)}
         with (self._home / "server.log").open("ab") as log:
-            command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+            command = [sys.executable, "-m", "deployments.prefect_server", "server", "start", "--host", "127.0.0.1"]
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and constants
                 [*command, "--port", str(self.port)],
                 env=environment,

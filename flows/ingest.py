@@ -60,6 +60,8 @@ async def _drain(access: Access, request_id: int | None, tally: Tally) -> None:
                 claimed = await claim(access, crew.room, request_id)
                 crew.begin(claimed.batches)
                 tally.note(claimed)
+                if claimed.took_any:
+                    continue
             if crew.is_idle and outlook.is_over:
                 break
             await crew.next_ended(LOOK_SECONDS)
