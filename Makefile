@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 
-.PHONY: run test check lock mariadb clean
+.PHONY: run test check chaos bench bench-quick lock mariadb clean
 
 ## run: verify a sample of 50,000 contacts on embedded defaults, or on what the environment names
 run: .venv/installed
@@ -19,6 +19,17 @@ check: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+## chaos: kill processes for real, in at least 200 seeded scenarios; prints a table
+chaos: .venv/installed mariadb
+	$(BIN)/python -m tests.chaos
+
+## bench: measure everything, in 20 minutes on two cores; bench-quick: with little, in 2
+bench: .venv/installed mariadb
+	$(BIN)/python -m bench
+
+bench-quick: .venv/installed mariadb
+	$(BIN)/python -m bench --quick
 
 ## lock: bring requirements.lock up to date with pyproject.toml
 lock: .venv/installed

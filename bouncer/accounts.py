@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from bouncer import breaker
 from bouncer.dialects import insert_ignoring
@@ -71,12 +71,14 @@ def pause(connection: Connection, account: str, *, by: str, reason: str) -> bool
     """Lets no uploads begin; batches in flight go on to their end.
 
     Returns:
-        Whether it was not paused before.
+        Whether it was not paused before, or only until there are credits again.
     """
     ensure_row(connection, account)
+    # A pause that a person wants must not end by itself once there are credits.
+    replaceable = [] if reason == OUT_OF_CREDITS else [Account.paused_reason == OUT_OF_CREDITS]
     changed = connection.execute(
         update(Account)
-        .where(Account.account == account, Account.paused_ts.is_(None))
+        .where(Account.account == account, or_(Account.paused_ts.is_(None), *replaceable))
         .values(paused_ts=func.current_timestamp(), paused_by=by[:100], paused_reason=clean_message(reason)[:255])
     )
     return changed.rowcount == 1

@@ -18,6 +18,7 @@ __all__ = [
     "Paused",
     "RateLimited",
     "SettingRefused",
+    "Stopped",
     "UnexpectedAnswer",
     "UploadHeld",
     "UploadOutcomeUnknown",
@@ -54,6 +55,10 @@ class OwnershipLost(BouncerFlowsError):
 
 class Paused(BouncerFlowsError):
     """No uploads for now: somebody, or the lack of credits, has paused the account."""
+
+
+class Stopped(BouncerFlowsError):
+    """The process was asked to stop; the batch is left where it is and goes on with the next run."""
 
 
 class BouncerUnavailable(BouncerFlowsError):

@@ -162,7 +162,7 @@ def error_of_answer(  # noqa: PLR0911  # a table of answers: one return a row
         case 402:
             return OutOfCredits(said)
         case 401 | 403:
-            return KeyRefused(said)
+            return KeyRefused(f"{said}; enter the right key in block bouncer-account, or set BOUNCER_API_KEY")
         case 503:
             return BouncerUnavailable(said)
         case _ if status >= 500:

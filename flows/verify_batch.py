@@ -13,6 +13,7 @@ from bouncer.errors import (
     OutOfCredits,
     OwnershipLost,
     Paused,
+    Stopped,
     UploadHeld,
     UploadOutcomeUnknown,
 )
@@ -22,7 +23,6 @@ from tasks.load import load
 from tasks.ownership import owned_batch
 from tasks.poll import poll
 from tasks.slots import batch_slot
-from tasks.stopping import Stopped
 from tasks.upload import upload
 
 __all__ = ["verify_batch"]

@@ -7,16 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from bouncer.errors import BouncerFlowsError
+from bouncer.errors import Stopped
 
-__all__ = ["Stopped", "graceful_signals", "is_stopping", "sleep_unless_stopping"]
+__all__ = ["graceful_signals", "is_stopping", "sleep_unless_stopping"]
 
 _stopping = threading.Event()
 _SLICE_SECONDS = 0.25
-
-
-class Stopped(BouncerFlowsError):
-    """The process was asked to stop; the batch is left where it is and goes on with the next run."""
 
 
 def is_stopping() -> bool:

@@ -1,5 +1,6 @@
 """A real Prefect server for the tests, and what a test sets up on it."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,7 +43,7 @@ def running_prefect_server(home: Path) -> Iterator[LocalServer]:
     Args:
         home: The folder of its files.
     """
-    with pytest.MonkeyPatch.context() as patch, local_server(home) as server:
+    with pytest.MonkeyPatch.context() as patch, local_server(home) as server, _ends_with_this_process(home):
         for name, value in prefect_environment(server, home).items():
             patch.setenv(name, value)
         # Prefect has read its settings already, when a test module was imported.
@@ -52,8 +53,17 @@ def running_prefect_server(home: Path) -> Iterator[LocalServer]:
     refresh_global_settings_context()
 
 
+@contextmanager
+def _ends_with_this_process(home: Path) -> Iterator[None]:
+    # Its end of the pipe closes even after kill -9 of the tests, which would leave the server running.
+    watch = ["sh", "-c", 'read -r _; kill -9 "$(cat "$1")"', "sh", str(home / "server.pid")]
+    with subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True) as watcher:
+        yield
+        watcher.kill()
+
+
 def send_what_waits() -> None:
-    """Sends the logs and events that Prefect keeps to send them in the background."""
+    """Sends the logs and events that Prefect keeps back for a moment; not to be called where an event loop runs."""
     EventsWorker.drain_all(timeout=10)
     APILogWorker.drain_all(timeout=10)
 

@@ -13,7 +13,7 @@ from bouncer import batches, claiming
 from bouncer.batches import Admission, BatchWork
 from bouncer.claiming import Claimed
 from bouncer.database import read, write
-from bouncer.dialects import database_now
+from bouncer.dialects import database_now, is_sqlite
 from bouncer.loading import LoadReport, load
 from bouncer.models import Verdict
 from bouncer.reusing import FreshFor
@@ -30,6 +30,7 @@ __all__ = [
     "queue",
     "queue_again",
     "queue_rows",
+    "refusing_update",
     "sent",
     "set_back",
     "small_batches",
@@ -180,6 +181,15 @@ def verdicts(addresses: Iterable[str], **fields: Any) -> list[Verdict]:
 def load_verdicts(engine: Engine, batch: BatchWork, answers: Sequence[Verdict]) -> LoadReport:
     """Loads the verdicts of a batch."""
     return write(engine, load, batch, answers)
+
+
+def refusing_update(engine: Engine, table: str, condition: str) -> str:
+    """The statement for a trigger ``refuse`` that lets an UPDATE fail at the rows that meet a condition."""
+    if is_sqlite(engine):
+        action = f"WHEN {condition} BEGIN SELECT RAISE(ABORT, 'refused'); END"
+    else:
+        action = f"FOR EACH ROW IF {condition} THEN SIGNAL SQLSTATE '45000'; END IF"
+    return f"CREATE TRIGGER refuse BEFORE UPDATE ON {table} {action}"
 
 
 def at_once(calls: Sequence[Callable[[], _Return]]) -> list[_Return]:

@@ -45,6 +45,14 @@ def test_only_the_lack_of_credits_ends_by_itself(engine: Engine) -> None:
     assert _state(engine).paused_ts is None
 
 
+def test_a_person_can_pause_while_credits_lack(engine: Engine) -> None:
+    """New credits do not end a pause that a person wished for while there were none."""
+    write(engine, accounts.pause, ACCOUNT, by="ingest", reason=OUT_OF_CREDITS)
+    assert write(engine, accounts.pause, ACCOUNT, by="anna", reason="maintenance")
+    assert not write(engine, accounts.resume, ACCOUNT, only_reason=OUT_OF_CREDITS)
+    assert _state(engine).paused_by == "anna"
+
+
 def test_many_pause_at_once(engine: Engine) -> None:
     """Of fifteen batches that run out of credits together one tells it, so that one event goes out."""
     pause = partial(write, engine, accounts.pause, ACCOUNT, by="ingest", reason=OUT_OF_CREDITS)

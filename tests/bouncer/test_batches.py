@@ -125,6 +125,18 @@ def test_a_batch_goes_on_where_it_was(engine: Engine) -> None:
     assert (row.duplicates, row.credits, row.slot_lease) == (3, 2, None)
 
 
+def test_a_kill_between_the_upload_and_the_first_poll(engine: Engine) -> None:
+    """A batch whose worker died right after Bouncer's id was recorded is found, and polled by its successor."""
+    (batch,) = small_batches(engine, 1)
+    upload(engine, batch, "killed")
+    assert read(engine, batches.ownerless, ACCOUNT) == []
+    set_back(engine, Batch.heartbeat_ts, STALE_SECONDS + 5)
+    (left,) = read(engine, batches.ownerless, ACCOUNT)
+    assert (left.id, left.in_flight) == (batch, True)
+    work = take(engine, batch, "successor")
+    assert (work.step, work.batch_id) == (Step.POLL, f"bouncer-{batch}")
+
+
 def test_only_progress_counts_as_progress(engine: Engine) -> None:
     """The deadline runs from Bouncer's last step forward; the same figure again, or a lower one, is none."""
     (batch,) = small_batches(engine, 1)

@@ -5,7 +5,9 @@ import sys
 from collections import Counter
 
 import pymysql
+import pytest
 from sqlalchemy import Engine, make_url, update
+from sqlalchemy.exc import DBAPIError
 
 from bouncer.batches import count_under_way
 from bouncer.claiming import Claimed
@@ -22,11 +24,12 @@ from tests.bouncer.contacts import (
     queue,
     queue_again,
     queue_rows,
+    refusing_update,
     sent,
     verdicts,
     verify,
 )
-from tests.bouncer.existing_tables import execute, on_mariadb
+from tests.bouncer.existing_tables import execute, on_mariadb, rows
 from tests.bouncer.plan_ddl import APPLICATION
 
 _CLAIM_ALL = """
@@ -245,6 +248,19 @@ def test_contacts_from_an_applications_own_sql(engine: Engine) -> None:
     assert anna.assigned_ts is not None
 
 
+def test_a_claim_that_fails_in_the_middle_buys_nothing(engine: Engine) -> None:
+    """A claim is all or nothing: no batch without its contacts, which the next claim would put into another one."""
+    queue(engine, _addresses(20))
+    execute(engine, refusing_update(engine, "Bouncer_Queue", f"new.queue_id = {queue_rows(engine)[-1].queue_id}"))
+    before = rows(engine, "Bouncer_Queue", "Contacts_Global")
+    with pytest.raises(DBAPIError):
+        claim(engine)
+    assert batch_rows(engine) == []
+    assert rows(engine, *before) == before
+    execute(engine, "DROP TRIGGER refuse")
+    assert claim(engine).contacts == 20
+
+
 @on_mariadb
 def test_rows_that_an_application_holds_are_left_for_later(engine: Engine) -> None:
     """A claim does not wait for an application's long transaction; what that held is claimed afterwards."""
@@ -286,7 +302,9 @@ def test_contacts_with_numbers_of_64_bits(empty_engine: Engine) -> None:
     execute(empty_engine, f"INSERT INTO Contacts_Global (global_id, email) VALUES {values}")
     queue_again(empty_engine, [first, first + 1])
     (batch,) = claim(empty_engine).batches
-    load_verdicts(empty_engine, verify(empty_engine, batch.id), verdicts(["a@example.com", "b@example.com"]))
+    work = verify(empty_engine, batch.id)
+    write(empty_engine, lambda c: c.execute(update(Contact).values(bouncer_address_key=None)))
+    load_verdicts(empty_engine, work, verdicts(["a@example.com", "b@example.com"]))
     queue_again(empty_engine, [first])
     assert claim(empty_engine).reused == 1
     assert {row.status for row in queue_rows(empty_engine)} == {"completed"}

@@ -12,7 +12,6 @@ from sqlalchemy.exc import DBAPIError
 
 from bouncer.batches import BatchWork, Step
 from bouncer.database import write
-from bouncer.dialects import is_sqlite
 from bouncer.errors import OwnershipLost
 from bouncer.loading import LoadReport
 from bouncer.models import Verdict
@@ -26,6 +25,7 @@ from tests.bouncer.contacts import (
     queue,
     queue_again,
     queue_rows,
+    refusing_update,
     sent,
     set_back,
     take,
@@ -155,15 +155,7 @@ def test_no_verdicts_at_all(engine: Engine) -> None:
 def test_a_load_that_fails_in_the_middle_changes_nothing(engine: Engine) -> None:
     """When the database refuses the last of many rows, nothing of the batch is there; later all of it is."""
     work = _verified(engine, _addresses(50))
-    last = queue_rows(engine)[-1].queue_id
-    refusal = (
-        f"""CREATE TRIGGER refuse BEFORE UPDATE ON Bouncer_Queue WHEN new.queue_id = {last}
-            BEGIN SELECT RAISE(ABORT, 'refused'); END"""
-        if is_sqlite(engine)
-        else f"""CREATE TRIGGER refuse BEFORE UPDATE ON Bouncer_Queue FOR EACH ROW
-            IF new.queue_id = {last} THEN SIGNAL SQLSTATE '45000'; END IF"""
-    )
-    execute(engine, refusal)
+    execute(engine, refusing_update(engine, "Contacts_Global", f"new.global_id = {queue_rows(engine)[-1].global_id}"))
     before = rows(engine, *_ALL_TABLES)
     with pytest.raises(DBAPIError):
         load_verdicts(engine, work, verdicts(_addresses(50)))

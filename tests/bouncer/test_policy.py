@@ -102,6 +102,13 @@ def test_broken_connections(error: Exception, call: Call, expected: type[Bouncer
     assert type(error).__name__ in str(meant)
 
 
+def test_a_refused_key_says_where_to_mend_it() -> None:
+    """Whoever reads that the key is wrong also reads where the right one goes."""
+    refused = str(error_of_answer(Call.CREDITS, 401, "user not found", None))
+    assert "block bouncer-account" in refused
+    assert "BOUNCER_API_KEY" in refused
+
+
 def test_an_upload_of_unknown_outcome_is_never_sent_again_by_itself() -> None:
     """AMBIGUOUS_UPLOAD decides about it, not a retry."""
     assert not issubclass(UploadOutcomeUnknown, WORTH_ANOTHER_ATTEMPT)

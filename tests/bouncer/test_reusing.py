@@ -4,10 +4,11 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from threading import Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, event, update
+from sqlalchemy import Engine, delete, event, text, update
 
 from bouncer import batches, settling
 from bouncer.batches import BatchWork
@@ -29,7 +30,7 @@ from tests.bouncer.contacts import (
     verdicts,
     verify,
 )
-from tests.bouncer.existing_tables import on_sqlite, rows
+from tests.bouncer.existing_tables import on_mariadb, on_sqlite, rows
 
 _INSTRUCTIONS_A_CONTACT = 1_000
 _DAY = 86_400
@@ -161,6 +162,38 @@ def test_loading_and_joining_at_once(engine: Engine) -> None:
         claim(engine)
     assert {row.status for row in queue_rows(engine)} == {"completed"}
     assert len(batch_rows(engine)) == 6
+
+
+@on_mariadb
+def test_a_load_that_begins_in_the_middle_of_a_join(engine: Engine) -> None:
+    """A contact that has been found to have a twin in a batch is in it before that batch can be loaded."""
+    queue(engine, ["anna@example.com"])
+    (batch,) = claim(engine).batches
+    work = upload(engine, batch.id)
+    queue(engine, ["ANNA@example.com"])
+    loader = Thread(target=_verify_and_load, args=(engine, work))
+
+    def begin_loading(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "join_joining SET" in statement:
+            loader.start()
+            _until_it_waits_or_is_done(engine, loader)
+
+    event.listen(engine, "before_cursor_execute", begin_loading)
+    assert claim(engine).joined == 1
+    loader.join()
+    assert [(row.status, row.bouncer_status) for row in queue_rows(engine)] == [("completed", "deliverable")] * 2
+
+
+def _verify_and_load(engine: Engine, work: BatchWork) -> None:
+    write(engine, batches.record_verified, work, 1)
+    load_verdicts(engine, work, verdicts(["anna@example.com"]))
+
+
+def _until_it_waits_or_is_done(engine: Engine, worker: Thread) -> None:
+    waits = text("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")
+    with engine.connect() as connection:
+        while worker.is_alive() and connection.execute(waits).one()[1] == "0":
+            worker.join(0.01)
 
 
 def _dissolve(engine: Engine, work: BatchWork) -> None:

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Engine, delete, update
+from sqlalchemy import Engine, delete, event, update
 
 from bouncer import batches, settling
 from bouncer.batches import BatchWork
 from bouncer.counting import count_batches, count_dead_letters
-from bouncer.database import read, write
+from bouncer.database import engine_for, read, write
 from bouncer.errors import OwnershipLost
 from bouncer.settling import MOST_ATTEMPTS, REFUSALS_TO_GIVE_UP
 from bouncer.tables import Batch, QueuedContact, Request
@@ -28,7 +28,7 @@ from tests.bouncer.contacts import (
     verdicts,
     verify,
 )
-from tests.bouncer.existing_tables import rows
+from tests.bouncer.existing_tables import on_mariadb, rows
 
 _REFUSAL = "Bouncer answered 400 to create: anna@example.com is malformed😀\nsecond line"
 
@@ -204,6 +204,26 @@ def test_contacts_that_an_earlier_program_left_in_an_ended_batch(engine: Engine,
     assert write(engine, settling.requeue_orphans) == 3
     assert write(engine, settling.requeue_orphans) == 0
     assert claim(engine).contacts == 3
+
+
+@on_mariadb
+def test_an_orphan_that_another_worker_takes_back_in_the_same_moment(engine: Engine) -> None:
+    """A contact that is queued again and claimed between being found and being changed stays in its new batch."""
+    work = _claimed(engine)
+    write(engine, lambda c: c.execute(delete(Batch)))
+    other = engine_for(engine.url.render_as_string(hide_password=False))
+
+    def take_back(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE `Bouncer_Queue`") and not batch_rows(other):
+            write(other, settling.requeue_orphans)
+            claim(other)
+
+    event.listen(engine, "before_cursor_execute", take_back)
+    assert write(engine, settling.requeue_orphans) == 0
+    other.dispose()
+    (batch,) = batch_rows(engine)
+    assert {(row.status, row.batch_id) for row in queue_rows(engine)} == {("assigned", batch.id)}
+    assert batch.id != work.id
 
 
 def test_orphans_are_looked_for_while_others_claim(engine: Engine) -> None:

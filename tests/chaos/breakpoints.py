@@ -17,7 +17,9 @@ from tests.chaos.waiting import wait_until
 __all__ = ["Breakpoint", "Place", "breakpoint_at"]
 
 _HELD_SECONDS = 600
-_STANDING = text("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE = 'User lock' AND INFO LIKE :statement")
+_STANDING = text(
+    "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE = 'User lock' AND INFO LIKE :statement"
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Breakpoint:
         """Whether a transaction stands here."""
         return bool(self._holder.scalar(_STANDING, {"statement": f"%{self._name}%"}))
 
-    def reached(self, seconds: float = 90) -> None:
+    def reached(self, seconds: float = 180) -> None:
         """Waits until a transaction stands here.
 
         Raises:

@@ -143,6 +143,7 @@ def measure(site: Site, scenario: str, seed: int, expected: Expected, seconds: f
         f"{outcome.most_requests} requests in 60 s": outcome.most_requests <= account.requests_per_minute,
         f"{ledger['most_uploads_in_60s']} uploads in 60 s": ledger["most_uploads_in_60s"] <= _UPLOADS_PER_MINUTE,
         "slots of bouncer-batches are still held": site.prefect.held_slots("bouncer-batches") == 0,
+        f"exit code {site.runs[-1].code} at the end": site.runs[-1].code == (2 if held else 1 if failed else 0),
         **_told(site),
     }
     return Outcome(**{**vars(outcome), "problems": tuple(what for what, holds in checks.items() if not holds)})

@@ -5,6 +5,7 @@ everything and done nothing: each is a process of its own all the same, and dies
 """
 
 import atexit
+import importlib
 import multiprocessing
 import os
 import signal
@@ -21,13 +22,18 @@ import orjson
 __all__ = ["Command", "ForkedCommand", "PlainCommand", "prepare_forks"]
 
 _PROJECT = Path(__file__).resolve().parents[2]
-_PRELOADED = ["deployments.command_line", "deployments.reporting", "deployments.running", "tests.chaos.processes"]
+_IN_FORK = "tests.chaos.forked"
+_PRELOADED = [_IN_FORK, "deployments.reporting", "deployments.running"]
 _forks = multiprocessing.get_context("forkserver")
 
 
-def prepare_forks() -> None:
-    """Says what the process that others are forked from imports; must come before the first of them."""
-    _forks.set_forkserver_preload(_PRELOADED)
+def prepare_forks(*modules: str) -> None:
+    """Says what the process that others are forked from imports; must come before the first of them.
+
+    Args:
+        modules: What the harness's own main module imports, which is imported in every fork.
+    """
+    _forks.set_forkserver_preload([*_PRELOADED, *modules])
 
 
 class Command:
@@ -163,18 +169,8 @@ def _become(arguments: list[str], environment: dict[str, str], stdout: str, stde
     time.tzset()
     sys.argv = ["bouncer-flows", *arguments]
 
-    from prefect.context import refresh_global_settings_context
-    from prefect.logging.configuration import setup_logging
-
-    from deployments.command_line import main
-    from deployments.orchestration import orchestrator
-    from deployments.settings import read_settings
-
-    with orchestrator(read_settings()):
-        refresh_global_settings_context()
-        setup_logging(incremental=False)
     try:
-        main()
+        importlib.import_module(_IN_FORK).run_command_line()
     finally:
         # A multiprocessing child skips what an interpreter does at its end, and with it what Prefect sends then.
         atexit._run_exitfuncs()

@@ -156,7 +156,7 @@ class Site:
         """Stops transactions at a place; see `breakpoint_at`."""
         return breakpoint_at(self._engine, place, batch)
 
-    def until(self, reached: Callable[[], bool], what: str, seconds: float = 90) -> None:
+    def until(self, reached: Callable[[], bool], what: str, seconds: float = 180) -> None:
         """Waits for a state; see `wait_until`."""
         wait_until(reached, what, seconds)
 
@@ -173,31 +173,27 @@ class Site:
         with self._engine.connect() as connection:
             return connection.scalar(text(query))
 
-    def failed(self) -> int:
-        """How many contacts failed."""
-        return int(self.scalar("SELECT COUNT(*) FROM Bouncer_Queue WHERE status = 'failed'"))
-
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """The rows that a query finds."""
         with self._engine.connect() as connection:
             return [tuple(row) for row in connection.execute(text(query))]
 
-    def until_sent(self, seconds: float = 120) -> None:
-        """Waits until every contact is in a batch that Bouncer has, so that no upload can be under way."""
+    def until_sent(self, but: int = 0) -> None:
+        """Waits until every contact is in a batch that Bouncer has, but for some batches; no other upload can begin."""
         unsent = """
             SELECT (SELECT COUNT(*) FROM Bouncer_Queue WHERE status = 'queued')
                  + (SELECT COUNT(*) FROM Bouncer_Batches WHERE batch_id IS NULL AND status = 'queued')
         """
-        wait_until(lambda: self.scalar(unsent) == 0, "all uploads", seconds)
+        wait_until(lambda: self.scalar(unsent) == but, "all uploads")
 
     def until_uploads_rest(self) -> None:
         """Waits until no upload waits for its answer; only of use where none can begin."""
         waiting = "SELECT COUNT(*) FROM Bouncer_Batches WHERE upload_begun_ts IS NOT NULL AND batch_id IS NULL"
         wait_until(lambda: self.scalar(waiting) == 0, "the answers to uploads")
 
-    def restart(self) -> int:
-        """A plain ``bouncer-flows ingest``, and nothing else, to its end; returns its exit code."""
-        return self.ingest().wait(_RESTART_SECONDS)
+    def restart(self) -> None:
+        """A plain ``bouncer-flows ingest``, and nothing else, to its end."""
+        self.ingest().wait(_RESTART_SECONDS)
 
     @property
     def _home(self) -> Path:

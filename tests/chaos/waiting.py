@@ -6,7 +6,7 @@ from collections.abc import Callable
 __all__ = ["wait_until"]
 
 
-def wait_until(reached: Callable[[], bool], what: str, seconds: float = 90) -> None:
+def wait_until(reached: Callable[[], bool], what: str, seconds: float = 180) -> None:
     """Looks until something is so.
 
     Args:

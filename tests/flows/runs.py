@@ -1,7 +1,6 @@
 """What the Prefect server knows of runs, asked over its API."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any
 from uuid import UUID
 
 from prefect import get_client
@@ -17,14 +16,12 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from flows.ingest import ingest
 from tasks.summarise import IngestSummary
 
-__all__ = ["ask_until_it_holds", "ingested", "subflows_of", "tasks_of"]
+__all__ = ["events", "ingested", "subflows_of", "tasks_of", "until_it_holds"]
 
-_Return = TypeVar("_Return")
-
-ask_until_it_holds = retry(
-    retry=retry_if_exception_type(AssertionError), wait=wait_fixed(0.2), stop=stop_after_delay(20), reraise=True
+until_it_holds = retry(
+    retry=retry_if_exception_type(AssertionError), wait=wait_fixed(0.2), stop=stop_after_delay(30), reraise=True
 )
-"""For what reaches the server in the background: Prefect sends task runs, logs and events when it finds the time."""
+"""For what comes about in the background: Prefect sends task runs, logs and events when it finds the time."""
 
 
 async def ingested(request_id: int | None = None) -> tuple[IngestSummary, UUID]:
@@ -48,3 +45,12 @@ async def tasks_of(*runs: UUID) -> list[TaskRun]:
     of_runs = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=list(runs)))
     async with get_client() as client:
         return await client.read_task_runs(task_run_filter=of_runs)
+
+
+async def events(prefix: str) -> list[dict[str, Any]]:
+    """The events whose names begin so, the latest first."""
+    wanted = {"filter": {"event": {"prefix": [prefix]}}, "limit": 50}
+    async with get_client() as client:
+        answer = await client.request("POST", "/events/filter", json=wanted)
+        found: list[dict[str, Any]] = answer.raise_for_status().json()["events"]
+        return found

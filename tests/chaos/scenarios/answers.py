@@ -161,10 +161,18 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected(lost_uploads=None, held=True)
 
 
+@scenario("502 to as many uploads as there are slots")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.queue(draw)
+    site.sandbox.fault("status", operation="create", code=502, processed=True, times=site.account.slots)
+    site.ingest().wait(_END_SECONDS)
+    return Expected(lost_uploads=site.account.slots)
+
+
 @scenario("five answers to one upload lost")
 def _(site: Site, draw: random.Random) -> Expected:
-    site.account = Account(slots=1)
-    site.queue(draw, 2)
+    site.account = Account(slots=6)
+    site.queue(draw, 1)
     site.sandbox.fault("lost_answer", operation="create", times=5)
     site.ingest().wait(_END_SECONDS)
-    return Expected(failed=None, lost_uploads=5)
+    return Expected(failed=site.imported, lost_uploads=5)

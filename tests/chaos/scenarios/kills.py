@@ -19,8 +19,9 @@ from tests.chaos.scenarios.places import (
 from tests.chaos.scenarios.registry import Play, scenario
 from tests.chaos.site import Account, Site
 
-__all__ = ["everywhere_at_once"]
+__all__ = ["everywhere_at_once", "full_house", "unrecorded"]
 
+_SLOTS = 3
 _CREW = 4
 """As many batches as a run with three slots has under way at once."""
 
@@ -77,47 +78,47 @@ def _(site: Site, draw: random.Random) -> Expected:
 
 @scenario("kill -9 between a request and its arrival")
 def _(site: Site, draw: random.Random) -> Expected:
-    site.account = Account(slots=1)
-    site.queue(draw, 3)
-    before = draw.randrange(3)
-    site.sandbox.fault("slow", operation="create", after=before, seconds=3)
-    run = site.ingest()
-    site.until_seen("create", before + 1)
-    run.kill()
-    return Expected(lost_uploads=1)
+    return _killed_unanswered(site, draw, "slow", seconds=5)
 
 
 @scenario("kill -9 between a request and its answer")
 def _(site: Site, draw: random.Random) -> Expected:
-    site.account = Account(slots=1)
-    site.queue(draw, 3)
-    before = draw.randrange(3)
-    site.sandbox.fault("slow_body", operation="create", after=before, seconds=60)
+    return _killed_unanswered(site, draw, "slow_body", seconds=60)
+
+
+def _killed_unanswered(site: Site, draw: random.Random, kind: str, seconds: float) -> Expected:
+    batches = draw.randint(1, _SLOTS)
+    site.queue(draw, batches)
+    site.sandbox.fault(kind, operation="create", after=draw.randrange(batches), seconds=seconds)
     run = site.ingest()
-    site.until(lambda: len(site.sandbox.batches()) > before, "the batch at the sandbox")
+    site.until_seen("create", batches)
+    site.until_sent(but=1)
     run.kill()
     return Expected(lost_uploads=1)
 
 
 @scenario("kill -9 between the answer and the commit")
-def _(site: Site, draw: random.Random) -> Expected:
-    site.account = Account(slots=1)
-    site.queue(draw, 2)
-    with site.stop_at(AFTER_ANSWER, batch=draw.randint(1, 2)) as point:
+def unrecorded(site: Site, draw: random.Random) -> Expected:
+    """Bouncer has told its id, and nobody has written it down."""
+    batches = draw.randint(1, _SLOTS)
+    site.queue(draw, batches)
+    with site.stop_at(AFTER_ANSWER, batch=draw.randint(1, batches)) as point:
         run = site.ingest()
         point.reached()
+        site.until_sent(but=1)
         run.kill()
     return Expected(lost_uploads=1)
 
 
 @scenario("kill -9 when a lost answer is written down")
 def _(site: Site, draw: random.Random) -> Expected:
-    site.account = Account(slots=1)
-    site.queue(draw, 2)
-    site.sandbox.fault("lost_answer", operation="create", after=draw.randrange(2))
+    batches = draw.randint(1, _SLOTS)
+    site.queue(draw, batches)
+    site.sandbox.fault("lost_answer", operation="create", after=draw.randrange(batches))
     with site.stop_at(AFTER_LOST_ANSWER) as point:
         run = site.ingest()
         point.reached()
+        site.until_sent(but=1)
         run.kill()
     return Expected(lost_uploads=1)
 
@@ -195,14 +196,38 @@ def _(site: Site, draw: random.Random) -> Expected:
 
 @scenario("kill -9 at every step at once")
 def everywhere_at_once(site: Site, draw: random.Random) -> Expected:
-    """Six batches stand at six steps: on the way, unanswered, unrecorded, polled, downloaded, half loaded."""
-    site.account = Account(slots=5)
-    site.queue(draw, 6)
+    """Five batches stand unsent, unanswered, unrecorded, downloaded and half loaded."""
+    site.account = Account(slots=4)
+    site.queue(draw, 5)
     site.sandbox.fault("slow_body", operation="download", after=1, times=None, seconds=120)
-    site.sandbox.fault("slow_body", operation="create", after=4, seconds=60)
-    with site.stop_at(IN_LOAD, batch=1), site.stop_at(AFTER_ANSWER, batch=2), site.stop_at(BEFORE_UPLOAD, batch=6):
+    site.sandbox.fault("slow_body", operation="create", after=draw.randint(2, 3), seconds=120)
+    with site.stop_at(IN_LOAD, batch=1) as loading, site.stop_at(AFTER_ANSWER, batch=2) as answered:
         run = site.ingest()
+        loading.reached()
+        answered.reached()
         site.until_seen("download", 2)
         run.kill()
-    site.sandbox.clear_faults()
     return Expected(lost_uploads=None)
+
+
+@scenario("kill -9 when all slots are taken, and contacts wait")
+def full_house(site: Site, draw: random.Random) -> Expected:
+    """The next run must not fill its slots with new batches that wait for the old ones."""
+    site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 6})
+    site.account = Account(slots=draw.randint(1, 3))
+    site.queue(draw, 8)
+    run = site.ingest()
+    site.until(lambda: len(site.sandbox.batches()) == site.account.slots, "full slots")
+    site.until_uploads_rest()
+    run.kill()
+    return Expected()
+
+
+@scenario("kill -9 when no upload was answered")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.queue(draw)
+    site.sandbox.fault("slow_body", operation="create", times=None, seconds=120)
+    run = site.ingest()
+    site.until(lambda: len(site.sandbox.batches()) == site.account.slots, "full slots")
+    run.kill()
+    return Expected(lost_uploads=3)

@@ -1,0 +1,67 @@
+"""Measures everything: ``python -m bench``, or ``python -m bench --quick`` with little."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+from cyclopts import Parameter
+from rich.console import Console
+
+from bench.claiming import claiming
+from bench.end_to_end import beside_bullmq, end_to_end
+from bench.files import exporting, importing
+from bench.measuring import Bench, Benchmark, Row
+from bench.report import print_table, write_chart, write_json
+from bench.restarting import restarting
+from bench.servers import PROJECT, running_mariadb
+from bench.settling import settling
+
+_BENCHMARKS: tuple[Benchmark, ...] = (
+    settling,
+    claiming,
+    importing,
+    exporting,
+    end_to_end,
+    beside_bullmq,
+    restarting,
+)
+
+app = cyclopts.App(name="bench", version_flags=())
+
+
+@app.default
+def run(
+    *,
+    quick: Annotated[bool, Parameter(negative="")] = False,
+    only: str | None = None,
+    into: Path = PROJECT / "bench",
+) -> None:
+    """Measures, prints a table, and writes results.json and results.svg.
+
+    Args:
+        quick: Measure with little, in two minutes.
+        only: Only the benchmark of this name, and write nothing.
+        into: The folder of the files.
+    """
+    console = Console(stderr=True)
+    began, load = time.monotonic(), os.getloadavg()[0]
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, running_mariadb(Path(name) / "mariadb") as mariadb:
+        bench = Bench(quick, mariadb, Path(name), lambda words: console.print(f"  {words}", style="dim"))
+        for benchmark in _BENCHMARKS:
+            if only in {None, benchmark.__name__}:
+                console.print(benchmark.__name__)
+                rows += benchmark(bench)
+    seconds = time.monotonic() - began
+    print_table(rows, quick=quick)
+    console.print(f"measured in {seconds:.0f} s; the machine's load was {load:.1f} before")
+    if only is None:
+        write_json(into / "results.json", rows, quick=quick, seconds=seconds, load_before=load)
+        write_chart(into / "results.svg", rows)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,89 @@
+"""How long it takes to claim and lay out one batch of 10,000, out of queues of very different lengths."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine
+
+from bench.measuring import Bench, Row, median, stopwatch
+from bouncer.claiming import claim
+from bouncer.database import engine_for
+from bouncer.migrate import upgrade
+from bouncer.reusing import FreshFor
+
+__all__ = ["claiming"]
+
+_BATCH = 10_000
+_SHORT = 10_000
+_DOMAINS = 5_000
+
+
+def claiming(bench: Bench) -> list[Row]:
+    """Measures it right after the server was killed and started again, and with the same claim repeated."""
+    lengths = [_SHORT, 100_000] if bench.quick else [_SHORT, 100_000, 1_000_000]
+    times = {length: _times(bench, length) for length in lengths}
+    return [
+        Row(
+            f"claim a batch out of {length:,} contacts, {how}",
+            times[length][how],
+            "s",
+            floor=times[_SHORT][how],
+            floor_is=f"out of {_SHORT:,}",
+            most_ratio=1.5,
+        )
+        for length in lengths[1:]
+        for how in ("cold", "warm")
+    ]
+
+
+def _times(bench: Bench, length: int) -> dict[str, float]:
+    with bench.mariadb.database() as name, _engine(bench.mariadb.url(name)) as engine:
+        upgrade(engine)
+        bench.say(f"filling a queue of {length:,}")
+        bench.mariadb.execute(*_filled_with(length), database=name)
+        cold = []
+        for _ in range(1 if bench.quick else 3):
+            engine.dispose()
+            bench.mariadb.restart()
+            cold.append(_claim(engine))
+        warm = [_claim(engine) for _ in range(5)]
+    return {"cold": median(cold), "warm": median(warm)}
+
+
+@contextmanager
+def _engine(url: str) -> Iterator[Engine]:
+    engine = engine_for(url)
+    yield engine
+    engine.dispose()
+
+
+def _filled_with(length: int) -> list[str]:
+    # As an application queues them: without keys and hashes, which the claim works out.
+    return [
+        "INSERT INTO Users (id, email) VALUES (1, 'bench@example.com')",
+        "INSERT INTO Requests (request_id, user_id, name) VALUES (1, 1, 'bench')",
+        (
+            "INSERT INTO Contacts_Global (global_id, email) SELECT seq, CONCAT('person', seq, '@company', "  # noqa: S608  # numbers
+            f"seq * 7919 % {_DOMAINS}, '.com') FROM seq_1_to_{length}"
+        ),
+        (
+            "INSERT INTO Bouncer_Queue (queue_id, global_id, user_id, request_id, priority) "  # noqa: S608  # a number
+            f"SELECT seq, seq, 1, 1, 50 FROM seq_1_to_{length}"
+        ),
+        "ANALYZE TABLE Contacts_Global, Bouncer_Queue",
+    ]
+
+
+def _claim(engine: Engine) -> float:
+    # Rolled back, so that every claim finds the same queue.
+    with engine.connect() as connection, stopwatch() as watch:
+        _claimed(connection)
+        watch.stop()
+        connection.rollback()
+    return watch.seconds
+
+
+def _claimed(connection: Connection) -> None:
+    claimed = claim(connection, "default", batches=1, batch_size=_BATCH, fresh_for=FreshFor())
+    if claimed.contacts != _BATCH:
+        raise AssertionError(f"a batch of {_BATCH:,} was to be claimed, not {claimed.contacts:,}")

@@ -1,0 +1,167 @@
+"""How long it takes to settle a batch of 10,000 verdicts: results, contacts, queue and batch, in one transaction."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import Engine, func, select, text, update
+
+from bench.measuring import Bench, Row, median, stopwatch
+from bouncer import batches, claiming
+from bouncer.batches import BatchWork
+from bouncer.database import engine_for, write
+from bouncer.importing import import_contacts
+from bouncer.loading import load
+from bouncer.migrate import upgrade
+from bouncer.models import Verdict, VerdictList
+from bouncer.reusing import FreshFor
+from bouncer.tables import Contact, QueuedContact
+from sandbox.sample import write_sample
+from sandbox.verdicts import digests_of, judge, render
+
+__all__ = ["settling"]
+
+_CONTACTS = 10_000
+_RETRY_AFTER = "2030-01-01T00:00:00Z"
+_FIELDS = "batch_id, global_id, bouncer_status, bouncer_reason, domain_info, account_info, dns_info, provider, score, \
+toxic, toxicity, retry_after_ts, did_you_mean"
+
+
+_INSERT_RESULT = text(
+    f"INSERT INTO Bouncer_Results ({_FIELDS}) VALUES (:{_FIELDS.replace(', ', ', :')})"  # noqa: S608  # constants
+)
+
+
+@dataclass(frozen=True)
+class _Verified:
+    # A batch whose verdicts wait to be stored, and the same verdicts as the rows that they become.
+    batch: BatchWork
+    verdicts: list[Verdict]
+    rows: list[tuple[Any, ...]]
+
+
+def settling(bench: Bench) -> list[Row]:
+    """Measures it beside the floor, and beside the loop over rows that the plan sketches."""
+    rounds = 3 if bench.quick else 9
+    ways: dict[str, list[float]] = {"load": [], "floor": [], "loop": []}
+    with bench.mariadb.database() as name:
+        engine = engine_for(bench.mariadb.url(name))
+        upgrade(engine)
+        verified = _verified(engine, bench.folder / "settling.csv", 2 * rounds + 1)
+        with bench.mariadb.connect(name) as connection:
+            for turn in range(rounds):
+                ours, floor = verified[2 * turn], verified[2 * turn + 1]
+                with stopwatch() as watch:
+                    write(engine, load, ours.batch, ours.verdicts)
+                ways["load"].append(watch.seconds)
+                ways["floor"].append(_floor(connection, floor, bench.folder / "settling.tsv"))
+            ways["loop"].append(_loop(engine, verified[-1]))
+        engine.dispose()
+    seconds = {way: median(figures) for way, figures in ways.items()}
+    return [
+        Row(
+            "settle 10,000 results in one transaction",
+            seconds["load"],
+            "s",
+            floor=seconds["floor"],
+            floor_is="LOAD DATA LOCAL INFILE + one UPDATE … JOIN",
+            most_ratio=2.5,
+        ),
+        Row(
+            "settle 10,000 results, beside the plan's loop",
+            seconds["load"],
+            "s",
+            floor=seconds["loop"],
+            floor_is="UPDATE contact + INSERT result, row by row",
+            most_ratio=0.1,
+        ),
+    ]
+
+
+def _verified(engine: Engine, file: Path, count: int) -> list[_Verified]:
+    write_sample(file, count * _CONTACTS)
+    import_contacts(engine, file)
+    claimed = write(engine, claiming.claim, "default", batches=count, batch_size=_CONTACTS, fresh_for=FreshFor())
+    return [_verify(engine, batch.id) for batch in claimed.batches]
+
+
+def _verify(engine: Engine, id: int) -> _Verified:  # noqa: A002  # the column's name
+    write(engine, batches.take, id, "bench")
+    query = (
+        select(QueuedContact.global_id, Contact.email)
+        .join(Contact, Contact.global_id == QueuedContact.global_id)
+        .where(QueuedContact.batch_id == id)
+    )
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE Bouncer_Batches SET status = 'downloading', batch_id = :name WHERE id = :id"),
+            {"name": f"bouncer-{id}", "id": id},
+        )
+        contacts = connection.execute(query).all()
+    batch = write(engine, batches.take, id, "bench")
+    if batch is None:
+        raise AssertionError("the batch is ours")
+    addresses = [email.lower() for _, email in contacts]
+    digests = digests_of(0, addresses)
+    results = [
+        render(0, address, int(digest), code, _RETRY_AFTER)
+        for address, digest, code in zip(addresses, digests, judge(0, addresses, digests), strict=True)
+    ]
+    verdicts = VerdictList.validate_python(results)
+    rows = [_row(id, row.global_id, verdict) for row, verdict in zip(contacts, verdicts, strict=True)]
+    return _Verified(batch, verdicts, rows)
+
+
+def _row(batch: int, contact: int, verdict: Verdict) -> tuple[Any, ...]:
+    details = (verdict.domain, verdict.account, verdict.dns)
+    return (
+        batch,
+        contact,
+        verdict.status,
+        verdict.reason,
+        *(None if detail is None else orjson.dumps(detail).decode() for detail in details),
+        verdict.provider,
+        verdict.score,
+        verdict.toxic,
+        verdict.toxicity,
+        None if verdict.retry_after is None else f"{verdict.retry_after:%Y-%m-%d %H:%M:%S}",
+        verdict.did_you_mean,
+    )
+
+
+def _floor(connection: Any, verified: _Verified, file: Path) -> float:
+    with file.open("w", encoding="utf-8") as out:
+        out.writelines("\t".join(map(_cell, row)) + "\n" for row in verified.rows)
+    with stopwatch() as watch, connection.cursor() as cursor:
+        cursor.execute(
+            "LOAD DATA LOCAL INFILE %s INTO TABLE Bouncer_Results CHARACTER SET utf8mb4 " + f"({_FIELDS})", (str(file),)
+        )
+        cursor.execute(
+            "UPDATE Contacts_Global c JOIN Bouncer_Results r ON r.global_id = c.global_id AND r.batch_id = %s "
+            "SET c.bouncer_status = r.bouncer_status, c.bouncer_reason = r.bouncer_reason, "
+            "c.bouncer_score = r.score, c.bouncer_verified_ts = CURRENT_TIMESTAMP",
+            (verified.batch.id,),
+        )
+        connection.commit()
+    return watch.seconds
+
+
+def _cell(value: object) -> str:
+    return r"\N" if value is None else str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+
+
+def _loop(engine: Engine, verified: _Verified) -> float:
+    names = _FIELDS.replace(" ", "").split(",")
+    with stopwatch() as watch, engine.begin() as connection:
+        for row in verified.rows:
+            result = dict(zip(names, row, strict=True))
+            latest = {
+                "bouncer_status": result["bouncer_status"],
+                "bouncer_reason": result["bouncer_reason"],
+                "bouncer_score": result["score"],
+                "bouncer_verified_ts": func.current_timestamp(),
+            }
+            connection.execute(update(Contact).where(Contact.global_id == result["global_id"]).values(latest))
+            connection.execute(_INSERT_RESULT, result)
+    return watch.seconds

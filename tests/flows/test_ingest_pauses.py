@@ -1,0 +1,105 @@
+"""Flow ingest where it must not go on: no credits, a paused account, a refused key, missing limits."""
+
+import pytest
+from prefect import get_client
+
+from bouncer import accounts
+from bouncer.database import read, write
+from bouncer.errors import KeyRefused, LimitsMissing, Paused
+from flows.ingest import ingest
+from tests.bouncer.existing_tables import on_sqlite
+from tests.conftest import SetUpAccount
+from tests.contacts import addresses, assert_verified_once, queue, statuses
+from tests.flows.runs import events, ingested, until_it_holds
+from tests.sandbox_process import SandboxHandle
+
+
+async def test_out_of_credits_pauses_and_a_top_up_lets_it_go_on(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """What the account can pay for is verified, the rest waits unharmed, and goes on once there are credits."""
+    engine = await set_up_account(batch_size=100, max_concurrent_batches=2)
+    queue(engine, addresses(200))
+    sandbox.post("/_sandbox/credits", {"key": sandbox.key, "credits": 120})
+    summary, _ = await ingested()
+    assert (summary.outcome, summary.verified, summary.failed, summary.left) == ("paused", 100, 0, 100)
+    assert "out of credits" in summary.message
+    assert statuses(engine) == {"completed": 100, "queued": 100}
+
+    sandbox.post("/_sandbox/credits", {"key": sandbox.key, "credits": 0})
+    with pytest.raises(Paused, match=r"no credits left; top it up at app\.usebouncer\.com, then run ingest again"):
+        await ingest()
+    assert statuses(engine) == {"completed": 100, "queued": 100}
+
+    sandbox.post("/_sandbox/credits", {"key": sandbox.key, "credits": 1000})
+    summary, _ = await ingested()
+    assert (summary.outcome, summary.verified) == ("drained", 100)
+    assert read(engine, accounts.read_state, "default").paused_ts is None
+    assert_verified_once(engine, sandbox, contacts=200)
+
+    @until_it_holds
+    async def told() -> None:
+        assert {"bouncer-flows.credits.exhausted", "bouncer-flows.credits.restored"} <= {
+            event["event"] for event in await events("bouncer-flows.credits.")
+        }
+
+    await told()
+
+
+@on_sqlite
+async def test_a_paused_account_sends_nothing(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
+    """While somebody has paused the account, ingest says who and why, and uploads nothing."""
+    engine = await set_up_account()
+    queue(engine, addresses(10))
+    write(engine, accounts.pause, "default", by="ann@desk", reason="the list is wrong")
+    with pytest.raises(Paused, match="paused by ann@desk: the list is wrong; bouncer-flows resume lets it go on"):
+        await ingest()
+    assert statuses(engine) == {"queued": 10}
+    assert "create" not in sandbox.ledger()["requests_by_operation"]
+    write(engine, accounts.resume, "default")
+    assert (await ingested())[0].verified == 10
+
+
+@on_sqlite
+async def test_a_wrong_key_fails_at_once_and_costs_no_contact(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """A key that Bouncer refuses ends the run at its first call with one message; contacts stay queued."""
+    engine = await set_up_account(bouncer_api_key="not-the-key")
+    queue(engine, addresses(10))
+    with pytest.raises(KeyRefused, match="Bouncer answered 401 to credits: user not found"):
+        await ingest()
+    assert statuses(engine) == {"queued": 10}
+    assert sandbox.ledger()["requests"] == 1
+
+
+@on_sqlite
+async def test_a_key_that_is_revoked_meanwhile_ends_the_run_and_loses_nothing(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """Where Bouncer refuses the key in the middle, ingest ends with that message; a new key goes on with the rest."""
+    engine = await set_up_account(batch_size=10, max_concurrent_batches=1)
+    queue(engine, addresses(30))
+    sandbox.fault("status", operation="create", code=401, message="user not found", after=1, times=None)
+    with pytest.raises(KeyRefused, match="401"):
+        await ingest()
+    assert statuses(engine).get("failed", 0) == 0
+    sandbox.clear_faults()
+    assert (await ingested())[0].outcome == "drained"
+    assert_verified_once(engine, sandbox, contacts=30)
+
+
+@on_sqlite
+@pytest.mark.parametrize("limit", ["bouncer-api", "bouncer-batches", "bouncer-uploads"])
+async def test_without_a_limit_nothing_is_sent(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle, limit: str
+) -> None:
+    """Where a limit is missing, nothing would hold the rate, so ingest refuses and names the limit."""
+    engine = await set_up_account()
+    queue(engine, addresses(5))
+    async with get_client() as client:
+        await client.delete_global_concurrency_limit_by_name(limit)
+    with pytest.raises(LimitsMissing, match=f"limit {limit} does not exist; run bouncer-flows setup"):
+        await ingest()
+    assert statuses(engine) == {"queued": 5}
+    assert sandbox.ledger()["requests"] == 0
