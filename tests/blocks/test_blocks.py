@@ -1,10 +1,11 @@
 """The blocks: Prefect's own standard, secrets that stay secret, and settings that are refused early."""
 
 import logging
+from typing import cast
 
 import pytest
 from prefect.blocks.core import Block
-from prefect.testing.standard_test_suites import BlockStandardTestSuite
+from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 
 from blocks.bouncer_account import BouncerAccount
@@ -42,7 +43,7 @@ async def test_a_secret_is_kept_and_never_shown(
     """A block comes back from the server as it was saved; its text, its JSON and the logs do not hold its secret."""
     caplog.set_level(logging.DEBUG)
     await block.asave("default", overwrite=True)
-    loaded = await type(block).aload("default")
+    loaded = cast("Block", await type(block).aload("default"))
     assert loaded.model_dump() == block.model_dump()
     logging.getLogger("bouncer").warning("a block: %s %r", loaded, loaded)
     for text in (str(loaded), repr(loaded), loaded.model_dump_json(), caplog.text):

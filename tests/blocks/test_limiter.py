@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.limiter import PrefectLimiter
 from bouncer.errors import LimitsMissing
 from bouncer.policy import Call
-from deployments.local_server import LocalServer, local_server
+from deployments.local_server import LocalServer
 
 
 async def _make(name: str, *, decay: float = 100.0) -> None:
@@ -43,12 +42,11 @@ async def test_a_limit_without_decay_does_not_pass(prefect_server: LocalServer) 
         await PrefectLimiter("limiter-test-slots", "no-uploads").acquire(Call.STATUS)
 
 
-async def test_a_server_that_restarts_is_waited_for(tmp_path: Path) -> None:
+async def test_a_server_that_restarts_is_waited_for(prefect_server: LocalServer, prefect_home: Path) -> None:
     """A request that is due while the Prefect server is away passes once it is back, and not before."""
-    with local_server(tmp_path) as server, temporary_settings({PREFECT_API_URL: server.api_url}):
-        await _make("limiter-test-restart")
-        os.kill(int((tmp_path / "server.pid").read_text()), signal.SIGKILL)
-        await PrefectLimiter("limiter-test-restart", "no-uploads").acquire(Call.STATUS)
-        async with get_client() as client:
-            limit = await client.read_global_concurrency_limit_by_name("limiter-test-restart")
-        assert limit.active_slots <= 1
+    await _make("limiter-test-restart")
+    os.kill(int((prefect_home / "server.pid").read_text()), signal.SIGKILL)
+    await PrefectLimiter("limiter-test-restart", "no-uploads").acquire(Call.STATUS)
+    async with get_client() as client:
+        limit = await client.read_global_concurrency_limit_by_name("limiter-test-restart")
+    assert limit.active_slots <= 1

@@ -108,9 +108,9 @@ def test_only_one_request(engine: Engine) -> None:
 
 def test_claims_at_once_never_take_the_same_address(engine: Engine) -> None:
     """Eight claims at a time give every contact one batch, and every address too, also where two contacts have it."""
-    for letter in "xyz":
-        queue(engine, [f"{letter if n % 3 else 'shared'}{n}@Example{n % 7}.com" for n in range(60)])
-        queue(engine, [f"{letter if n % 3 else 'SHARED'}{n}@example{n % 7}.COM" for n in range(60)])
+    for letter in "xy":
+        queue(engine, [f"{letter if n % 3 else 'shared'}{n}@Example{n % 7}.com" for n in range(30)])
+        queue(engine, [f"{letter if n % 3 else 'SHARED'}{n}@example{n % 7}.COM" for n in range(30)])
 
     def until_empty() -> int:
         contacts = 0
@@ -118,14 +118,14 @@ def test_claims_at_once_never_take_the_same_address(engine: Engine) -> None:
             contacts += claimed
         return contacts
 
-    assert sum(at_once([until_empty] * 8)) == 360
-    _assert_each_address_once(engine, 3 * 40 + 20)
+    assert sum(at_once([until_empty] * 8)) == 120
+    _assert_each_address_once(engine, 2 * 20 + 10)
 
 
 def test_claims_of_two_processes_never_take_the_same_address(engine: Engine) -> None:
     """Workers on other machines share nothing but the database, and that is enough."""
-    queue(engine, _addresses(100))
-    queue(engine, [address.upper() for address in _addresses(100)])
+    queue(engine, _addresses(60))
+    queue(engine, [address.upper() for address in _addresses(60)])
     url = engine.url.render_as_string(hide_password=False)
     workers = [
         subprocess.Popen(
@@ -139,7 +139,7 @@ def test_claims_of_two_processes_never_take_the_same_address(engine: Engine) -> 
     for worker in workers:
         worker.communicate("\n")
         assert worker.returncode == 0
-    _assert_each_address_once(engine, 100)
+    _assert_each_address_once(engine, 60)
 
 
 def _assert_each_address_once(engine: Engine, addresses: int) -> None:
@@ -155,26 +155,24 @@ def _assert_each_address_once(engine: Engine, addresses: int) -> None:
 
 def test_a_sorted_file_gives_mixed_batches_one_at_a_time(engine: Engine) -> None:
     """Batches claimed one by one from a file sorted by domain have the domain mix of the whole, to the last one."""
-    queue(engine, [f"u{number}@d{domain:02}.com" for domain in range(20) for number in range(120)])
-    mixes = _mixes(engine, batch_size=120)
-    assert len(mixes) == 20
-    assert {(len(mix), max(mix.values())) for mix in mixes} == {(20, 6)}
+    queue(engine, [f"u{number}@d{domain:02}.com" for domain in range(20) for number in range(40)])
+    mixes = [_mix(engine, batch_size=80) for _ in range(10)]
+    assert {(len(mix), max(mix.values())) for mix in mixes} == {(20, 4)}
+    assert claim(engine).contacts == 0
 
 
 def test_the_second_half_of_a_sorted_file_does_not_wait_for_the_end(engine: Engine) -> None:
     """Batches whose size does not fit the stretches of a claim take as much from either half."""
     queue(engine, [f"u{number}@{domain}.com" for domain in "ab" for number in range(500)])
-    mixes = _mixes(engine, batch_size=50)
-    assert len(mixes) == 20
-    assert {mix["a.com"] for mix in mixes[:10]} <= {24, 25, 26}
+    mixes = [_mix(engine, batch_size=50) for _ in range(10)]
+    assert {mix["a.com"] for mix in mixes} <= {24, 25, 26}
 
 
-def _mixes(engine: Engine, batch_size: int) -> list[Counter[str]]:
-    mixes = []
-    while batches := claim(engine, batches=1, batch_size=batch_size).batches:
-        mixes.append(Counter(address.partition("@")[2] for address in sent(engine, batches[0].id)))
-        assert mixes[-1].total() == batch_size
-    return mixes
+def _mix(engine: Engine, batch_size: int) -> Counter[str]:
+    (batch,) = claim(engine, batches=1, batch_size=batch_size).batches
+    mix = Counter(address.partition("@")[2] for address in sent(engine, batch.id))
+    assert mix.total() == batch_size
+    return mix
 
 
 def test_batches_are_uploaded_interleaved(engine: Engine) -> None:
@@ -276,7 +274,9 @@ def test_rows_that_an_application_holds_are_left_for_later(engine: Engine) -> No
     with application, application.cursor() as cursor:
         cursor.execute("SELECT * FROM Bouncer_Queue WHERE queue_id = 3 FOR UPDATE")
         assert claim(engine).contacts == 4
-    assert claim(engine).contacts == 1
+        # Not left to the closing of the connection, after which the server takes its time to give locks back.
+        application.rollback()
+        assert claim(engine).contacts == 1
 
 
 def test_a_corrected_address_does_not_get_the_verdict_on_the_old_one(engine: Engine) -> None:

@@ -1,6 +1,7 @@
 """The crew: batches under way in this process, none twice, and never more than there is room for."""
 
 import asyncio
+from typing import cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -55,7 +56,7 @@ async def test_what_bouncer_has_is_taken_up_even_where_there_is_no_room() -> Non
 
 async def test_a_batch_that_fails_again_and_again_is_left_for_the_next_run(prefect_server: LocalServer) -> None:
     """After three failed runs in a row a batch is not started any more; one success forgets the failures before."""
-    outcomes = {1: [Failed()] * 5, 2: [Failed(), Failed(), Completed(), Failed()]}
+    outcomes: dict[int, list[State[None]]] = {1: [Failed()] * 5, 2: [Failed(), Failed(), Completed(), Failed()]}
 
     async def start(batch: BatchTitle) -> State[None]:
         return outcomes[batch.id].pop(0)
@@ -78,7 +79,7 @@ async def test_only_what_makes_going_on_senseless_is_fatal(prefect_server: Local
 
     async def start(batch: BatchTitle) -> State[None]:
         error = BatchLost("gone") if batch.id == 1 else KeyRefused("refused")
-        return await exception_to_failed_state(error)
+        return cast("State[None]", await exception_to_failed_state(error))
 
     @flow
     async def drive(batch: int) -> str:

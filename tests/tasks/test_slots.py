@@ -5,10 +5,11 @@ from prefect import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from sqlalchemy import Engine
 
-from blocks.access import open_access
+from blocks.access import Access, open_access
 from bouncer import batches, claiming
 from bouncer.batches import BatchWork
 from bouncer.database import write
+from bouncer.errors import BatchLost
 from bouncer.reusing import FreshFor
 from tasks.recover import recover
 from tasks.slots import batch_slot
@@ -31,16 +32,22 @@ def _own(engine: Engine, owner: str) -> BatchWork:
     return batch
 
 
+async def _lose_in_a_slot(access: Access, batch: BatchWork) -> None:
+    async with batch_slot(access, batch):
+        raise BatchLost("Bouncer does not know the batch")
+
+
 async def test_a_slot_is_given_back_however_the_batch_ends(set_up_account: SetUpAccount) -> None:
     """While the batch is in flight one slot is held; an error gives it back too."""
     engine = await set_up_account()
     queue(engine, addresses(3))
     batch = _own(engine, "me")
     async with open_access("default", "me") as access:
-        with pytest.raises(ZeroDivisionError):
-            async with batch_slot(access, batch):
-                assert await _slots_held() == 1
-                _ = 1 / 0
+        async with batch_slot(access, batch):
+            assert await _slots_held() == 1
+        assert await _slots_held() == 0
+        with pytest.raises(BatchLost):
+            await _lose_in_a_slot(access, batch)
         assert await _slots_held() == 0
 
 
