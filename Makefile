@@ -12,7 +12,7 @@ run: .venv/installed
 
 ## test: everything that CI runs
 test: .venv/installed mariadb check
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not chaos"
 
 ## check: style, types
 check: .venv/installed
@@ -22,6 +22,7 @@ check: .venv/installed
 
 ## chaos: kill processes for real, in at least 200 seeded scenarios; prints a table
 chaos: .venv/installed mariadb
+	$(BIN)/pytest -m chaos
 	$(BIN)/python -m tests.chaos
 
 ## bench: measure everything, in 20 minutes on two cores; bench-quick: with little, in 2
