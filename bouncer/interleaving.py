@@ -45,7 +45,7 @@ def lay_out(domains: "pd.Series[str]", batch_size: int) -> pd.DataFrame:
     batches = max(1, -(-total // batch_size))
     codes, _ = pd.factorize(domains, use_na_sentinel=False)
     counts = np.bincount(codes)
-    top = int(counts.max(initial=0))
+    top = int(np.max(counts, initial=0))
     by_domain = np.lexsort((codes, -counts[codes]))
 
     # Row by row the table deals out the sorted addresses; a batch is a column, and no more than three kinds differ.

@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Set
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +32,8 @@ def run_demo(contacts: int, folder: Path) -> int:
 
     What DATABASE_URL, BOUNCER_API_KEY and BOUNCER_API_BASE_URL name is used; the rest is embedded: SQLite, the
     sandbox, a local Prefect server. At the real Bouncer the sample is made of its sandbox addresses, which are free.
+    Where anything is embedded, the Prefect server is too: blocks of a demo on one that others use would send their
+    contacts to the sandbox.
 
     Args:
         contacts: How many contacts the sample has.
@@ -42,15 +44,23 @@ def run_demo(contacts: int, folder: Path) -> int:
     """
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    settings = read_settings().model_copy(update={"bouncer_flows_home": folder})
+    given = read_settings()
+    is_embedded = given.database_url is None or given.bouncer_api_key is None
+    database = given.database_url or SecretStr(f"sqlite:///{folder / 'contacts.db'}")
+    # Every setting, the defaults too, so that nothing of an earlier demo stays in the blocks.
+    settings = given.model_copy(
+        update={**dict(given), "bouncer_flows_home": folder, "database_url": database},
+    )
     sample, results = folder / "contacts.csv", folder / "results.csv"
-    write_sample(sample, contacts, free=_REAL in settings.bouncer_api_base_url and settings.bouncer_api_key is not None)
+    write_sample(sample, contacts, free=_REAL in given.bouncer_api_base_url and given.bouncer_api_key is not None)
     say(f"a sample of {contacts:,} contacts is in {sample}")
-    if settings.database_url is None:
+    if given.database_url is None:
         for left in folder.glob("contacts.db*"):
             left.unlink()
-    own_bouncer = nullcontext(settings) if settings.bouncer_api_key is not None else _with_sandbox(settings)
-    with own_bouncer as settings, orchestrator(settings) as ui:
+    own_bouncer: AbstractContextManager[Settings] = nullcontext(settings)
+    if given.bouncer_api_key is None:
+        own_bouncer = _with_sandbox(settings, given.model_fields_set)
+    with own_bouncer as settings, orchestrator(settings, local=is_embedded) as ui:
         from deployments.reporting import print_summary
         from deployments.running import run_ingest
 
@@ -79,7 +89,7 @@ def run_demo(contacts: int, folder: Path) -> int:
 
 
 @contextmanager
-def _with_sandbox(settings: Settings) -> Iterator[Settings]:
+def _with_sandbox(settings: Settings, given: Set[str]) -> Iterator[Settings]:
     command = [sys.executable, "-m", "sandbox", "--port", "0", "--seconds-per-batch", str(_SECONDS_A_BATCH)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:  # noqa: S603  # ours
         try:
@@ -93,7 +103,7 @@ def _with_sandbox(settings: Settings) -> Iterator[Settings]:
                 update={
                     "bouncer_api_key": SecretStr("sandbox-key"),
                     "bouncer_api_base_url": json.loads(line)["url"],
-                    **{name: value for name, value in quick.items() if name not in settings.model_fields_set},
+                    **{name: value for name, value in quick.items() if name not in given},
                 }
             )
         finally:

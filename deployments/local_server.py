@@ -111,13 +111,10 @@ class LocalServer:
     def _is_dead(self) -> bool:
         if self._process is not None:
             return self._process.poll() is not None
-        # Another command started it, and may be gone by now.
-        pid = _pid_in(self._home / "server.pid")
-        with contextlib.suppress(OSError):
-            if pid is not None:
-                os.kill(pid, 0)
-                return False
-        return True
+        # Another command started it and may be gone by now. Asked by its port: in a container, nobody may have buried
+        # the process, which then still has its id.
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) != 0
 
     def _answers(self, port: int) -> bool:
         # By its home: the port that this server had may be another home's by now, and with it other blocks.

@@ -26,13 +26,16 @@ _DRAIN_SECONDS = 10
 
 
 @contextmanager
-def orchestrator(settings: Settings, *, verbose: bool = False, keep: bool = False) -> Iterator[str | None]:
+def orchestrator(
+    settings: Settings, *, verbose: bool = False, keep: bool = False, local: bool = False
+) -> Iterator[str | None]:
     """Works with a Prefect server while the block runs. Must come before the first import of Prefect.
 
     Args:
         settings: Where a local server keeps its files.
         verbose: Show the runs' logs on standard error, not just their warnings.
         keep: Leave a local server running at the end.
+        local: Work with a local server even where another is named.
 
     Yields:
         The address of a local server's UI, or None where PREFECT_API_URL names another.
@@ -44,7 +47,7 @@ def orchestrator(settings: Settings, *, verbose: bool = False, keep: bool = Fals
         os.environ.setdefault(name, value)
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
-    if names_a_server():
+    if names_a_server() and not local:
         yield None
         return
     home = settings.bouncer_flows_home

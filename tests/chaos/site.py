@@ -26,7 +26,12 @@ from tests.sandbox_process import SandboxHandle, running_sandbox
 
 __all__ = ["SANDBOX", "Account", "Site", "Unexpected", "open_site"]
 
-SANDBOX = {"fixed_seconds": 1.5, "finish_seconds": 0.3, "requests_per_minute": 600, "uploads_per_minute": 60}
+SANDBOX: dict[str, Any] = {
+    "fixed_seconds": 1.5,
+    "finish_seconds": 0.3,
+    "requests_per_minute": 600,
+    "uploads_per_minute": 60,
+}
 """What every scenario's Bouncer is like unless the scenario changes it."""
 
 _RESTART_SECONDS = 300.0
@@ -157,12 +162,26 @@ class Site:
         return breakpoint_at(self._engine, place, batch)
 
     def until(self, reached: Callable[[], bool], what: str, seconds: float = 180) -> None:
-        """Waits for a state; see `wait_until`."""
-        wait_until(reached, what, seconds)
+        """Waits for a state that some run is to reach.
+
+        Raises:
+            Unexpected: All runs have ended without it.
+            TimeoutError: It did not come.
+        """
+
+        def reached_or_over() -> bool:
+            over = bool(self.runs) and all(run.code is not None for run in self.runs)
+            if reached():
+                return True
+            if over:
+                raise Unexpected(f"no run is left to wait with for {what}; the last said: {self.runs[-1].log[-600:]}")
+            return False
+
+        wait_until(reached_or_over, what, seconds)
 
     def until_seen(self, operation: str, count: int = 1) -> None:
         """Waits until so many calls of a kind have reached the sandbox."""
-        wait_until(lambda: self.seen(operation) >= count, f"{count} calls of {operation}")
+        self.until(lambda: self.seen(operation) >= count, f"{count} calls of {operation}")
 
     def seen(self, operation: str) -> int:
         """How many calls of a kind have reached the sandbox."""
@@ -184,12 +203,12 @@ class Site:
             SELECT (SELECT COUNT(*) FROM Bouncer_Queue WHERE status = 'queued')
                  + (SELECT COUNT(*) FROM Bouncer_Batches WHERE batch_id IS NULL AND status = 'queued')
         """
-        wait_until(lambda: self.scalar(unsent) == but, "all uploads")
+        self.until(lambda: self.scalar(unsent) == but, "all uploads")
 
     def until_uploads_rest(self) -> None:
         """Waits until no upload waits for its answer; only of use where none can begin."""
         waiting = "SELECT COUNT(*) FROM Bouncer_Batches WHERE upload_begun_ts IS NOT NULL AND batch_id IS NULL"
-        wait_until(lambda: self.scalar(waiting) == 0, "the answers to uploads")
+        self.until(lambda: self.scalar(waiting) == 0, "the answers to uploads")
 
     def restart(self) -> None:
         """A plain ``bouncer-flows ingest``, and nothing else, to its end."""
@@ -227,7 +246,7 @@ def open_site(folder: Path) -> Iterator[Site]:
         folder: For files of all kinds; must exist.
     """
     prefect = PrefectServer(folder / "server")
-    with MariaDBServer() as mariadb, running_sandbox(**SANDBOX) as sandbox:
+    with MariaDBServer() as mariadb, running_sandbox(0, **SANDBOX) as sandbox:
         try:
             prefect.start()
             yield Site(folder, mariadb, prefect, sandbox)

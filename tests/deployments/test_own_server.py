@@ -1,0 +1,92 @@
+"""Commands that start a Prefect server of their own: stopped in the middle, killed, and gone on with."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import Engine
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from bouncer.database import engine_for
+from bouncer.migrate import upgrade
+from tests.contacts import addresses, assert_verified_once, queue, statuses
+from tests.deployments.commands import Started, clean_environment
+from tests.sandbox_process import SandboxHandle, running_sandbox
+
+
+def _server_answers(home: Path) -> bool:
+    try:
+        port = (home / "flows" / "server.port").read_text()
+        return httpx.get(f"http://127.0.0.1:{port}/api/health").is_success
+    except (OSError, httpx.HTTPError):
+        return False
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """The home of a user, whose server is gone afterwards even where the test failed."""
+    yield tmp_path
+    with suppress(OSError, ValueError):
+        os.kill(int((tmp_path / "flows" / "server.pid").read_text()), signal.SIGKILL)
+
+
+@retry(retry=retry_if_exception_type(AssertionError), wait=wait_fixed(0.2), stop=stop_after_delay(90), reraise=True)
+def _wait_for(sandbox: SandboxHandle, operation: str, count: int) -> None:
+    assert sandbox.ledger()["requests_by_operation"].get(operation, 0) >= count
+
+
+def _engine(home: Path) -> Engine:
+    (home / "flows").mkdir()
+    engine = engine_for(f"sqlite:///{home / 'flows' / 'contacts.db'}")
+    upgrade(engine)
+    return engine
+
+
+def test_an_ingest_that_is_stopped_killed_and_bereft_of_its_server_loses_nothing(home: Path) -> None:
+    """SIGTERM ends it within 20 s; after kill -9 the next one uses the server that was left, or brings it back."""
+    with running_sandbox(fixed_seconds=6) as sandbox:
+        settings = {
+            "BOUNCER_API_KEY": sandbox.key,
+            "BOUNCER_API_BASE_URL": sandbox.url,
+            "BATCH_SIZE": "50",
+            "MAX_CONCURRENT_BATCHES": "2",
+            "POLL_SECONDS_MIN": "0.2",
+            "POLL_SECONDS_MAX": "0.5",
+        }
+        environment = clean_environment(home, **settings)
+        engine = _engine(home)
+        queue(engine, addresses(150))
+
+        with Started(["ingest", "--json"], home, environment) as stopped:
+            _wait_for(sandbox, "create", 1)
+            stopped.send(signal.SIGTERM)
+            ended = stopped.ended(20)
+        assert ended.code == 2
+        assert ended.answer["outcome"] == "stopped"
+        assert "run ingest again to go on" in ended.answer["message"]
+        assert not _server_answers(home)
+        assert statuses(engine).get("failed", 0) == 0
+
+        sandbox.post("/_sandbox/settings", {"fixed_seconds": 30})
+        with Started(["ingest", "--json"], home, environment) as killed:
+            _wait_for(sandbox, "create", 3)
+            killed.send(signal.SIGKILL)
+            killed.wait(10)
+        assert _server_answers(home)
+
+        for batch in [batch for batch in sandbox.batches() if batch["completed_at"] is None]:
+            sandbox.post(f"/_sandbox/batches/{batch['id']}/complete")
+        with Started(["ingest", "--json"], home, environment) as finishing:
+            _wait_for(sandbox, "credits", 3)
+            os.kill(int((home / "flows" / "server.pid").read_text()), signal.SIGKILL)
+            done = finishing.ended(150)
+        assert done.code == 0, done.err
+        assert (done.answer["outcome"], done.answer["left"], done.answer["failed"]) == ("drained", 0, 0)
+        assert_verified_once(engine, sandbox, contacts=150)
+        assert done.answer["possible_double_payments"] == 0
+    assert not _server_answers(home)
+    engine.dispose()
