@@ -35,7 +35,9 @@ bench-quick: .venv/installed mariadb
 ## lock: bring requirements.lock up to date with pyproject.toml
 lock: .venv/installed
 	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-		--no-header --group dev --quiet --output-file requirements.lock pyproject.toml
+		--no-header --group dev --extra redis --quiet --output-file requirements.lock pyproject.toml
+	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--no-header --group audit --constraint requirements.lock --quiet --output-file requirements-audit.lock
 
 # The lock names every package with its hashes, so pip has nothing to resolve (and would not accept, for example,
 # that a pinned sqlalchemy satisfies a plain sqlalchemy>=2.0). The project itself is put on the path as it stands.
