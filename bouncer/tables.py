@@ -113,6 +113,7 @@ class Request(Base):
     created_ts: Mapped[datetime | None] = mapped_column(
         TIMESTAMP, default=func.current_timestamp(), server_default=_NOW
     )
+    bouncer_max_credits: Mapped[int | None] = mapped_column(Integer)
 
 
 class Contact(Base):
@@ -178,6 +179,13 @@ class Batch(Base):
     missing: Mapped[int] = mapped_column(server_default=text("0"))
     unmatched: Mapped[int] = mapped_column(server_default=text("0"))
     ambiguous_uploads: Mapped[int] = mapped_column(server_default=text("0"))
+    ambiguous_addresses: Mapped[int] = mapped_column(server_default=text("0"))
+    expected_credits: Mapped[int | None]
+    realtime: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    unanswered: Mapped[int] = mapped_column(server_default=text("0"))
+    callback_token: Mapped[str | None] = mapped_column(String(64), unique=True)
+    callback_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+    callback_ids: Mapped[str | None] = mapped_column(String(255))
 
 
 class QueuedContact(Base):

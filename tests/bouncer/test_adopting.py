@@ -47,7 +47,8 @@ def test_an_application_without_the_optional_columns_goes_on_inserting(empty_eng
     with empty_engine.begin() as connection:
         connection.execute(insert(Request).values(request_id=3, user_id=2, name="autumn"))
     old, theirs, ours = rows(empty_engine, "Requests")["Requests"]
-    assert old == {"request_id": 1, "user_id": None, "name": None, "created_ts": None}
+    assert old.pop("request_id") == 1
+    assert set(old.values()) == {None}
     assert theirs["user_id"] is None
     assert ours["created_ts"] is not None
 

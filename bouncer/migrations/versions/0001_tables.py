@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.ForeignKey("Users.id", ondelete="CASCADE")),
         sa.Column("name", sa.String(255)),
         sa.Column("created_ts", sa.TIMESTAMP, server_default=_now),
+        sa.Column("bouncer_max_credits", sa.Integer),
     )
     ensure_application_table(
         "Contacts_Global",
@@ -84,6 +85,13 @@ def upgrade() -> None:
         sa.Column("missing", sa.Integer, nullable=False, server_default=_zero),
         sa.Column("unmatched", sa.Integer, nullable=False, server_default=_zero),
         sa.Column("ambiguous_uploads", sa.Integer, nullable=False, server_default=_zero),
+        sa.Column("ambiguous_addresses", sa.Integer, nullable=False, server_default=_zero),
+        sa.Column("expected_credits", sa.Integer),
+        sa.Column("realtime", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("unanswered", sa.Integer, nullable=False, server_default=_zero),
+        sa.Column("callback_token", sa.String(64), unique=True),
+        sa.Column("callback_ts", sa.TIMESTAMP),
+        sa.Column("callback_ids", sa.String(255)),
         sa.Index("idx_status", "status"),
         sa.Index("idx_created", "created_ts"),
         sa.Index("idx_account_status", "account", "status"),
