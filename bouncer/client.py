@@ -4,9 +4,11 @@ Source: https://docs.usebouncer.com (batch-create, batch-status, batch-results, 
 """
 
 import logging
+import time
 from asyncio import sleep, timeout, to_thread
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -23,6 +25,7 @@ from tenacity import (
     stop_after_delay,
 )
 
+from bouncer.calls import ANSWERED, CallNote, outcome_of
 from bouncer.errors import (
     BouncerFlowsError,
     BreakerOpen,
@@ -63,6 +66,18 @@ _BYTES_AN_ADDRESS = 8_192
 _BYTES_OF_AN_ANSWER = 1_000_000
 
 
+@dataclass
+class _Request:
+    """One request of a call.
+
+    Attributes:
+        seconds: What the exchange took, once there was one.
+    """
+
+    call: Call
+    seconds: float | None = None
+
+
 class BouncerClient:
     """Calls Bouncer; every request, retries included, passes the gate.
 
@@ -95,6 +110,7 @@ class BouncerClient:
     ) -> None:
         """Closes the connections."""
         await self._http.aclose()
+        await self._gate.store_notes()
 
     async def create_batch(self, addresses: Sequence[str], sending: Callable[[], Awaitable[None]]) -> BatchCreated:
         """Uploads a batch. This is the call that costs money.
@@ -112,8 +128,8 @@ class BouncerClient:
         """
         body = orjson.dumps([{"email": address} for address in addresses])
 
-        async def upload() -> BatchCreated:
-            answer = await self._answer(Call.CREATE, "POST", "email/verify/batch", sending=sending, content=body)
+        async def upload(request: _Request) -> BatchCreated:
+            answer = await self._answer(request, "POST", "email/verify/batch", sending=sending, content=body)
             return _parsed(BatchCreated, answer, UploadOutcomeUnknown("an upload was answered with no batch id"))
 
         return await self._attempts(Call.CREATE, upload)
@@ -126,9 +142,9 @@ class BouncerClient:
             BouncerUnavailable: It did not answer; that says nothing about the batch.
         """
 
-        async def ask() -> BatchProgress:
+        async def ask(request: _Request) -> BatchProgress:
             path = f"email/verify/batch/{batch_id}"
-            answer = await self._answer(Call.STATUS, "GET", path, params={"with-stats": "true"})
+            answer = await self._answer(request, "GET", path, params={"with-stats": "true"})
             return _parsed(BatchProgress, answer, UnexpectedAnswer("Bouncer told no status"))
 
         return await self._attempts(Call.STATUS, ask)
@@ -149,10 +165,10 @@ class BouncerClient:
             DownloadTruncated: All attempts ended early or could not be parsed.
         """
 
-        async def fetch() -> list[Verdict]:
+        async def fetch(request: _Request) -> list[Verdict]:
             path = f"email/verify/batch/{batch_id}/download"
             most = _BYTES_OF_AN_ANSWER + quantity * _BYTES_AN_ADDRESS
-            body = await self._answer(Call.DOWNLOAD, "GET", path, most_bytes=most, params={"download": "all"})
+            body = await self._answer(request, "GET", path, most_bytes=most, params={"download": "all"})
             try:
                 return await to_thread(VerdictList.validate_json, body)
             except ValidationError as error:
@@ -171,8 +187,8 @@ class BouncerClient:
         """
 
         # Not a lambda: tenacity 9.2 would not see that there is something to await, and nothing would be sent.
-        async def stop() -> None:
-            await self._answer(Call.FINISH, "POST", f"email/verify/batch/{batch_id}/finish")
+        async def stop(request: _Request) -> None:
+            await self._answer(request, "POST", f"email/verify/batch/{batch_id}/finish")
 
         await self._attempts(Call.FINISH, stop)
 
@@ -184,13 +200,13 @@ class BouncerClient:
             BouncerUnavailable: It did not answer.
         """
 
-        async def ask() -> int:
-            answer = await self._answer(Call.CREDITS, "GET", "credits")
+        async def ask(request: _Request) -> int:
+            answer = await self._answer(request, "GET", "credits")
             return _parsed(Credits, answer, UnexpectedAnswer("Bouncer told no credits")).credits
 
         return await self._attempts(Call.CREDITS, ask)
 
-    async def _attempts(self, call: Call, once: Callable[[], Awaitable[_Return]]) -> _Return:
+    async def _attempts(self, call: Call, once: Callable[[_Request], Awaitable[_Return]]) -> _Return:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(WORTH_ANOTHER_ATTEMPT) & retry_if_not_exception_type(BreakerOpen),
             wait=between_attempts,
@@ -208,7 +224,7 @@ class BouncerClient:
             await self._gate.failed()
             raise
 
-    async def _sitting_out_429(self, call: Call, once: Callable[[], Awaitable[_Return]]) -> _Return:
+    async def _sitting_out_429(self, call: Call, once: Callable[[_Request], Awaitable[_Return]]) -> _Return:
         sitting_out = AsyncRetrying(
             retry=retry_if_exception_type(RateLimited),
             wait=wait_as_told,
@@ -217,23 +233,43 @@ class BouncerClient:
             before_sleep=_tell(call),
             reraise=True,
         )
-        return await sitting_out(once)
+        return await sitting_out(self._noted, call, once)
+
+    async def _noted(self, call: Call, once: Callable[[_Request], Awaitable[_Return]]) -> _Return:
+        request = _Request(call)
+        try:
+            answer = await once(request)
+        except BouncerFlowsError as error:
+            self._note(request, outcome_of(error))
+            raise
+        self._note(request, ANSWERED)
+        return answer
+
+    def _note(self, request: _Request, outcome: str) -> None:
+        # Without a duration it was never sent: the breaker was open, say.
+        if request.seconds is not None:
+            self._gate.note(CallNote(request.call, outcome, request.seconds))
 
     async def _answer(
         self,
-        call: Call,
+        request: _Request,
         method: str,
         path: str,
         *,
         most_bytes: int = _BYTES_OF_AN_ANSWER,
         sending: Callable[[], Awaitable[None]] | None = None,
-        **request: Any,
+        **parts: Any,
     ) -> bytes:
+        call = request.call
         await self._gate.admit(call)
         sent = {"x-api-key": _fit_for_a_header(await self._key()), "Content-Type": "application/json"}
         if sending is not None:
             await sending()
-        status, headers, body = await self._exchange(call, method, path, most_bytes, {"headers": sent, **request})
+        began = time.monotonic()
+        try:
+            status, headers, body = await self._exchange(call, method, path, most_bytes, {"headers": sent, **parts})
+        finally:
+            request.seconds = time.monotonic() - began
         if status < 500 and status != 429:
             await self._gate.answered()
         if 200 <= status < 300:
@@ -242,13 +278,13 @@ class BouncerClient:
         raise error_of_answer(call, status, _message(body), retry_after)
 
     async def _exchange(
-        self, call: Call, method: str, path: str, most_bytes: int, request: dict[str, Any]
+        self, call: Call, method: str, path: str, most_bytes: int, parts: dict[str, Any]
     ) -> tuple[int, httpx.Headers, bytes]:
         body = bytearray()
         try:
             async with (
                 timeout(_WHOLE_CALL_SECONDS),
-                self._http.stream(method, path, **request) as response,
+                self._http.stream(method, path, **parts) as response,
             ):
                 async for chunk in response.aiter_bytes():
                     body += chunk

@@ -1,16 +1,18 @@
 """What MariaDB, MySQL and SQLite say differently, said once."""
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Float, insert, select
+from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import func
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.functions import FunctionElement
 
-__all__ = ["age_seconds", "database_now", "insert_ignoring", "is_sqlite"]
+__all__ = ["age_seconds", "database_now", "insert_ignoring", "is_sqlite", "upsert"]
 
 
 class age_seconds(FunctionElement[float]):  # noqa: N801  # reads as the SQL function that it is
@@ -47,3 +49,27 @@ def database_now(connection: Connection) -> datetime:
 def insert_ignoring(bind: Connection, table: Any) -> Insert:
     """An INSERT that leaves alone the rows whose key is there already."""
     return insert(table).prefix_with("OR IGNORE" if is_sqlite(bind) else "IGNORE")
+
+
+def upsert(
+    bind: Connection | Engine,
+    table: Any,
+    row: Mapping[str, object],
+    *,
+    key: Sequence[str],
+    then: Callable[[Any], Mapping[str, object]],
+) -> Insert:
+    """An INSERT that changes the row whose key is there already.
+
+    Args:
+        bind: Whose dialect it is to be in.
+        table: The table.
+        row: The new row.
+        key: The columns of its unique key.
+        then: Given the columns of the new row, says what becomes of the old one's.
+    """
+    if is_sqlite(bind):
+        new = sqlite.insert(table).values(**row)
+        return new.on_conflict_do_update(index_elements=list(key), set_=dict(then(new.excluded)))
+    added = mysql.insert(table).values(**row)
+    return added.on_duplicate_key_update(dict(then(added.inserted)))

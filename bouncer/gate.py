@@ -1,20 +1,27 @@
 """The gate that every request to Bouncer passes: circuit breaker, rate limit, count; shared by all workers."""
 
+import logging
 import random
 from asyncio import sleep, to_thread
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy.exc import DBAPIError
 
 from bouncer import breaker
+from bouncer.calls import CallNote, store_notes
 from bouncer.database import read, write
 from bouncer.dialects import database_now, insert_ignoring
-from bouncer.errors import BreakerOpen
+from bouncer.errors import BouncerFlowsError, BreakerOpen
 from bouncer.policy import Call
 from bouncer.tables import RateLimitWindow
 
 __all__ = ["Gate", "Limiter", "SharedGate", "requests_in_window"]
+
+_log = logging.getLogger(__name__)
+_Return = TypeVar("_Return")
 
 BREAKER_PATIENCE_SECONDS = 90.0
 """How long a call waits at an open breaker before its caller is told that Bouncer is away."""
@@ -39,6 +46,12 @@ class Gate(Protocol):
     async def failed(self) -> None:
         """A call failed for good after all its attempts, as failures of the service do."""
 
+    def note(self, note: CallNote) -> None:
+        """A request was sent and is over; this must cost the caller no time."""
+
+    async def store_notes(self) -> None:
+        """The caller is about to go; what was noted must not go with it."""
+
 
 class SharedGate:
     """The gate over one account's row in the database and a limiter that all processes share.
@@ -56,6 +69,7 @@ class SharedGate:
         self._limiter = limiter
         self._caller = caller
         self._suspect = False
+        self._notes: list[CallNote] = []
 
     async def admit(self, call: Call) -> None:
         """Waits for the breaker and the limiter, then counts the request in ``Bouncer_Rate_Limit``.
@@ -68,7 +82,7 @@ class SharedGate:
             pause = await to_thread(read, self._engine, breaker.seconds_closed_to, self._account, self._caller)
             if pause == 0:
                 await self._limiter.acquire(call)
-                if await to_thread(write, self._engine, self._count):
+                if await self._write(self._count):
                     return
                 pause = 1.0
             if waited >= BREAKER_PATIENCE_SECONDS:
@@ -81,12 +95,40 @@ class SharedGate:
     async def answered(self) -> None:
         """Closes the breaker where it was not, and clears its count of failures."""
         if self._suspect:
-            await to_thread(write, self._engine, breaker.record_answer, self._account)
+            await self._write(lambda connection: breaker.record_answer(connection, self._account))
             self._suspect = False
 
     async def failed(self) -> None:
         """Counts a failure in a row."""
-        await to_thread(write, self._engine, breaker.record_failure, self._account)
+        await self._write(lambda connection: breaker.record_failure(connection, self._account))
+
+    def note(self, note: CallNote) -> None:
+        """Keeps the note until the next transaction: an answer, a paid upload's say, must not wait for statistics."""
+        self._notes.append(note)
+
+    async def store_notes(self) -> None:
+        """Counts what is still noted; where the database is away, that is lost and nothing else."""
+        if self._notes:
+            try:
+                await self._write(lambda _: None)
+            except (BouncerFlowsError, DBAPIError) as error:
+                _log.warning("%d calls are not counted: %s", len(self._notes), type(error).__name__)
+
+    async def _write(self, work: Callable[[Connection], _Return]) -> _Return:
+        notes, self._notes = self._notes, []
+        try:
+            return await to_thread(write, self._engine, self._with_notes, work, notes)
+        except BaseException:
+            self._notes += notes
+            raise
+
+    def _with_notes(
+        self, connection: Connection, work: Callable[[Connection], _Return], notes: Sequence[CallNote]
+    ) -> _Return:
+        done = work(connection)
+        if notes:
+            store_notes(connection, self._account, notes)
+        return done
 
     def _count(self, connection: Connection) -> bool:
         state = breaker.enter(connection, self._account, self._caller)

@@ -29,9 +29,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 __all__ = [
     "Account",
+    "Alert",
     "Base",
     "Batch",
     "BatchStatus",
+    "CallCount",
     "Contact",
     "DeadLetter",
     "HealthMetric",
@@ -143,6 +145,7 @@ class Batch(Base):
         Index("idx_status", "status"),
         Index("idx_created", "created_ts"),
         Index("idx_account_status", "account", "status"),
+        Index("idx_completed", "completed_ts"),
         _PLAN,
     )
 
@@ -288,6 +291,40 @@ class HealthMetric(Base):
     metric_name: Mapped[str] = mapped_column(String(100))
     metric_value: Mapped[int]
     recorded_ts: Mapped[datetime] = mapped_column(TIMESTAMP, server_default=_NOW)
+
+
+class CallCount(Base):
+    """Requests to Bouncer of one minute, call, outcome and class of duration; the key serves time first."""
+
+    __tablename__ = "Bouncer_Calls"
+    __table_args__ = _PLAN
+
+    window_start_ts: Mapped[datetime] = mapped_column(TIMESTAMP, primary_key=True)
+    account: Mapped[str] = mapped_column(String(50), primary_key=True)
+    call: Mapped[str] = mapped_column(String(20), primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(50), primary_key=True)
+    up_to_ms: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    count: Mapped[int] = mapped_column(server_default=text("0"))
+    slowest_ms: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class Alert(Base):
+    """A threshold that was crossed: since when, and whether somebody was told; one row an account and alert.
+
+    It is in force while ``began_ts`` is set and ``ended_ts`` is not.
+    """
+
+    __tablename__ = "Bouncer_Alerts"
+    __table_args__ = _PLAN
+
+    account: Mapped[str] = mapped_column(String(50), primary_key=True)
+    alert: Mapped[str] = mapped_column(String(50), primary_key=True)
+    began_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+    ended_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+    crossed_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+    message: Mapped[str | None] = mapped_column(String(255))
+    began_told: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    ended_told: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class Account(Base):

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from bouncer.calls import CallNote
 from bouncer.client import BouncerClient
 from bouncer.errors import BouncerFlowsError
 from bouncer.models import BatchCreated
@@ -25,6 +26,7 @@ class Gate:
         self.answers = 0
         self.failures = 0
         self.refusal: BouncerFlowsError | None = None
+        self.notes: list[CallNote] = []
 
     async def admit(self, call: Call) -> None:
         """Lets the request pass, unless a refusal is set."""
@@ -39,6 +41,13 @@ class Gate:
     async def failed(self) -> None:
         """Counts a call that failed for good."""
         self.failures += 1
+
+    def note(self, note: CallNote) -> None:
+        """Remembers a request that was sent."""
+        self.notes.append(note)
+
+    async def store_notes(self) -> None:
+        """Keeps them; there is no database."""
 
 
 class Caller:

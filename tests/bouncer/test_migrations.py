@@ -14,6 +14,7 @@ from sqlalchemy import Engine, event, inspect, make_url
 from bouncer.database import engine_for
 from bouncer.errors import SettingRefused
 from bouncer.migrate import pending, upgrade
+from bouncer.tables import Base
 from tests.bouncer.existing_tables import (
     APPLICATION_ROWS,
     PLAN_ROWS,
@@ -172,7 +173,7 @@ def test_processes_that_upgrade_at_once_take_turns(database_url: str) -> None:
         for worker in workers:
             worker.kill()
             worker.wait()
-    assert changes == [0, 0, 10]
+    assert changes == [0, 0, len(Base.metadata.tables)]
     engine = engine_for(database_url)
     assert pending(engine) == []
     engine.dispose()

@@ -95,6 +95,7 @@ def upgrade() -> None:
         sa.Index("idx_status", "status"),
         sa.Index("idx_created", "created_ts"),
         sa.Index("idx_account_status", "account", "status"),
+        sa.Index("idx_completed", "completed_ts"),
     )
     ensure_table(
         "Bouncer_Queue",
@@ -173,6 +174,27 @@ def upgrade() -> None:
         sa.Column("metric_value", sa.Integer, nullable=False),
         sa.Column("recorded_ts", sa.TIMESTAMP, nullable=False, server_default=_now),
         sa.Index("idx_metric_time", "metric_name", "recorded_ts"),
+    )
+    ensure_table(
+        "Bouncer_Calls",
+        sa.Column("window_start_ts", sa.TIMESTAMP, primary_key=True),
+        sa.Column("account", sa.String(50), primary_key=True),
+        sa.Column("call", sa.String(20), primary_key=True),
+        sa.Column("outcome", sa.String(50), primary_key=True),
+        sa.Column("up_to_ms", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("count", sa.Integer, nullable=False, server_default=_zero),
+        sa.Column("slowest_ms", sa.Integer, nullable=False, server_default=_zero),
+    )
+    ensure_table(
+        "Bouncer_Alerts",
+        sa.Column("account", sa.String(50), primary_key=True),
+        sa.Column("alert", sa.String(50), primary_key=True),
+        sa.Column("began_ts", sa.TIMESTAMP),
+        sa.Column("ended_ts", sa.TIMESTAMP),
+        sa.Column("crossed_ts", sa.TIMESTAMP),
+        sa.Column("message", sa.String(255)),
+        sa.Column("began_told", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("ended_told", sa.Boolean, nullable=False, server_default=sa.false()),
     )
     ensure_table(
         "Bouncer_Accounts",
