@@ -33,6 +33,7 @@ __all__ = [
     "count_owned",
     "count_under_way",
     "forget_dead_leases",
+    "has_no_owner",
     "has_room",
     "ownerless",
     "record_ambiguous_upload",
@@ -145,7 +146,7 @@ def take(connection: Connection, id: int, owner: str) -> BatchWork | None:  # no
     """
     taken = connection.execute(
         update(Batch)
-        .where(Batch.id == id, or_(Batch.owner == owner, _has_no_owner()))
+        .where(Batch.id == id, or_(Batch.owner == owner, has_no_owner()))
         .values(owner=owner, heartbeat_ts=func.current_timestamp(), retry_count=Batch.retry_count + 1)
     )
     if taken.rowcount == 0:
@@ -212,7 +213,7 @@ def ownerless(
     """
     in_flight = or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None))
     query = select(Batch.id, Batch.quantity, Batch.request_id, Batch.priority, Batch.retry_count, in_flight).where(
-        Batch.account == account, Batch.status.in_(UNSETTLED), _has_no_owner(), Batch.held_ts.is_(None)
+        Batch.account == account, Batch.status.in_(UNSETTLED), has_no_owner(), Batch.held_ts.is_(None)
     )
     if request_id is not None:
         query = query.where(Batch.request_id == request_id)
@@ -224,7 +225,7 @@ def ownerless(
 def count_owned(connection: Connection, account: str, besides: Collection[int] = ()) -> int:
     """How many batches a living owner works on, but for some."""
     query = select(func.count()).where(
-        Batch.account == account, Batch.status.in_(UNSETTLED), not_(_has_no_owner()), Batch.id.not_in(besides)
+        Batch.account == account, Batch.status.in_(UNSETTLED), not_(has_no_owner()), Batch.id.not_in(besides)
     )
     return connection.scalar(query) or 0
 
@@ -237,7 +238,7 @@ def count_under_way(connection: Connection, account: str) -> int:
 
 def forget_dead_leases(connection: Connection, account: str) -> list[str]:
     """Takes the slot leases of dead owners out of their batches' rows, and returns them to be given back."""
-    dead = (Batch.account == account, Batch.slot_lease.is_not(None), _has_no_owner())
+    dead = (Batch.account == account, Batch.slot_lease.is_not(None), has_no_owner())
     leases = connection.execute(select(Batch.id, Batch.slot_lease).where(*dead).with_for_update()).all()
     if leases:
         connection.execute(update(Batch).where(Batch.id.in_([row.id for row in leases])).values(slot_lease=None))
@@ -401,7 +402,8 @@ def _step(status: str, *, has_id: bool, begun: bool) -> Step:
             return Step.NOTHING
 
 
-def _has_no_owner() -> ColumnElement[bool]:
+def has_no_owner() -> ColumnElement[bool]:
+    """Nobody works on the batch: it has no owner, or its owner has gone silent."""
     return or_(Batch.owner.is_(None), Batch.heartbeat_ts.is_(None), age_seconds(Batch.heartbeat_ts) > STALE_SECONDS)
 
 

@@ -5,6 +5,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
+from flows.housekeeping import housekeeping
 from flows.ingest import ingest
 from flows.requeue import requeue
 from flows.verify_batch import verify_batch
@@ -40,6 +41,14 @@ async def served_deployments(slots: int) -> list[RunnerDeployment]:
         await requeue.ato_deployment(
             "requeue",
             description="Puts failed contacts back into the queue and marks their dead letters reviewed.",
+            tags=_TAGS,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        ),
+        await housekeeping.ato_deployment(
+            "housekeeping",
+            description="Every hour: deletes what is too old, frees leaked slots, takes back contacts of lost batches.",
+            schedule=Cron("17 * * * *", timezone="UTC"),
+            concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
             tags=_TAGS,
             entrypoint_type=EntrypointType.MODULE_PATH,
         ),

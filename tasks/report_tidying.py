@@ -1,0 +1,51 @@
+"""What housekeeping did, for people: in the log and as an artifact."""
+
+from dataclasses import dataclass
+
+from prefect import get_run_logger
+from prefect.artifacts import acreate_markdown_artifact
+
+__all__ = ["Tidied", "report_tidying"]
+
+
+@dataclass(frozen=True)
+class Tidied:
+    """What one run of housekeeping did.
+
+    Attributes:
+        rows: Rows deleted, by table.
+        flow_runs: Prefect's flow runs deleted, with their logs.
+        artifacts: Their artifacts deleted.
+        slots: Slots of dead runs that are free again.
+        contacts: Contacts that waited for batches which are gone; they are queued again.
+        empty_batches: Batches closed because their contacts are gone.
+        left_behind: Batches that no run works on; the next ingest goes on with them.
+    """
+
+    rows: dict[str, int]
+    flow_runs: int
+    artifacts: int
+    slots: int
+    contacts: int
+    empty_batches: int
+    left_behind: int
+
+
+async def report_tidying(tidied: Tidied) -> Tidied:
+    """Logs what was done, publishes it as an artifact of the run, and returns it."""
+    lines = {
+        **{f"rows of {table} deleted": count for table, count in tidied.rows.items()},
+        "flow runs deleted, with their logs": tidied.flow_runs,
+        "artifacts deleted": tidied.artifacts,
+        "slots of dead runs freed": tidied.slots,
+        "contacts of lost batches queued again": tidied.contacts,
+        "batches without contacts closed": tidied.empty_batches,
+        "batches that wait for the next ingest": tidied.left_behind,
+    }
+    message = ", ".join(f"{count:,} {what}" for what, count in lines.items() if count) or "nothing to tidy"
+    get_run_logger().info("%s", message)
+    table = ["| what | how many |", "|---|---:|", *(f"| {what} | {count:,} |" for what, count in lines.items())]
+    await acreate_markdown_artifact(
+        "\n".join(["## Housekeeping", "", *table]), key="housekeeping", description=f"Housekeeping: {message}"[:500]
+    )
+    return tidied
