@@ -3,6 +3,7 @@
 What is looked for is read without locks; only the deletion of what was found is a transaction that writes.
 """
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -12,11 +13,21 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from bouncer.batches import UNSETTLED, has_no_owner
 from bouncer.dialects import age_seconds, database_now
-from bouncer.tables import Batch, BatchStatus, HealthMetric, QueuedContact, QueueStatus, RateLimitWindow, Result
+from bouncer.tables import (
+    Batch,
+    BatchStatus,
+    CallCount,
+    HealthMetric,
+    QueuedContact,
+    QueueStatus,
+    RateLimitWindow,
+    Result,
+)
 
 __all__ = [
     "KEPT_UNLESS_TOLD",
     "OLD_ROWS",
+    "OldRows",
     "Retention",
     "close_empty_batch",
     "delete_results",
@@ -30,11 +41,28 @@ _CHUNK_ROWS = 2_000
 _EMPTY_SECONDS = 3600.0
 """A batch that has had no contact for so long gets none any more."""
 
-OLD_ROWS: dict[str, tuple[InstrumentedAttribute[int], InstrumentedAttribute[Any]]] = {
-    "rate_limit_days": (RateLimitWindow.id, RateLimitWindow.window_end_ts),
-    "metric_days": (HealthMetric.id, HealthMetric.recorded_ts),
+
+@dataclass(frozen=True)
+class OldRows:
+    """Rows that go by their age alone.
+
+    Attributes:
+        key: What they are deleted by: the primary key, or the first column of it.
+        moment: The moment that they are of.
+        chunk: How many keys are deleted in one transaction.
+    """
+
+    key: InstrumentedAttribute[Any]
+    moment: InstrumentedAttribute[Any]
+    chunk: int = _CHUNK_ROWS
+
+
+OLD_ROWS: dict[str, OldRows] = {
+    "rate_limit_days": OldRows(RateLimitWindow.id, RateLimitWindow.window_end_ts),
+    "call_days": OldRows(CallCount.window_start_ts, CallCount.window_start_ts, chunk=_CHUNK_ROWS // 20),
+    "metric_days": OldRows(HealthMetric.id, HealthMetric.recorded_ts),
 }
-"""What goes by its age alone: the field of ``Retention`` that tells it, the primary key, and the moment it is of."""
+"""By the field of ``Retention`` that tells the age. A minute has some twenty rows of calls."""
 
 
 class Retention(BaseModel):
@@ -43,6 +71,7 @@ class Retention(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     rate_limit_days: int = Field(default=7, ge=1, le=3650, description="Counts of requests, one row a minute")
+    call_days: int = Field(default=30, ge=1, le=3650, description="Counts of calls by outcome and duration")
     metric_days: int = Field(default=30, ge=1, le=3650, description="Figures of the system's health")
     result_days: int | None = Field(
         default=None,
@@ -57,33 +86,27 @@ KEPT_UNLESS_TOLD = Retention()
 """What housekeeping goes by where nobody says otherwise."""
 
 
-def find_old_rows(
-    connection: Connection,
-    key: InstrumentedAttribute[int],
-    moment: InstrumentedAttribute[Any],
-    *,
-    days: float,
-    after: int = 0,
-) -> list[int]:
+def find_old_rows(connection: Connection, old: OldRows, *, days: float, after: Any = None) -> list[Any]:
     """Finds the next rows that are older than so many days.
 
     Args:
         connection: In a transaction that only reads.
-        key: The primary key of their table.
-        moment: The column that tells how old they are.
+        old: What is looked for.
         days: Their age, in days of the database's clock.
-        after: Only rows whose key is greater.
+        after: Only rows whose key is greater; None for all.
 
     Returns:
         Their keys in order, a chunk at most; empty where there are none any more.
     """
-    too_old = moment < database_now(connection) - timedelta(days=days)
-    return list(connection.scalars(select(key).where(key > after, too_old).order_by(key).limit(_CHUNK_ROWS)))
+    query = select(old.key).distinct().where(old.moment < database_now(connection) - timedelta(days=days))
+    if after is not None:
+        query = query.where(old.key > after)
+    return list(connection.scalars(query.order_by(old.key).limit(old.chunk)))
 
 
-def delete_rows(connection: Connection, key: InstrumentedAttribute[int], keys: list[int]) -> int:
-    """Deletes rows by their primary keys, and returns how many there were. Safe to run twice."""
-    return connection.execute(delete(key.class_).where(key.in_(keys))).rowcount
+def delete_rows(connection: Connection, old: OldRows, keys: list[Any]) -> int:
+    """Deletes rows by their keys, and returns how many there were. Safe to run twice."""
+    return connection.execute(delete(old.key.class_).where(old.key.in_(keys))).rowcount
 
 
 def find_batches_with_old_results(connection: Connection, *, days: float, after: int = 0) -> list[int]:

@@ -103,10 +103,18 @@ class User(Base):
 
 
 class Request(Base):
-    """A list of contacts that somebody wants verified; a table of the application."""
+    """A list of contacts that somebody wants verified; a table of the application.
+
+    ``bouncer_counted_ts`` is set from the first claim on, ``bouncer_completed_ts`` while none of its contacts waits or
+    is in flight, ``bouncer_announced_ts`` once the event of that was sent (``bouncer.requests``).
+    """
 
     __tablename__ = "Requests"
-    __table_args__ = _APPLICATION
+    __table_args__ = (
+        Index("idx_bouncer_open", "bouncer_announced_ts", "bouncer_counted_ts"),
+        Index("idx_bouncer_cancelled", "bouncer_cancelled_ts"),
+        _APPLICATION,
+    )
 
     request_id: Mapped[int] = mapped_column(Integer, primary_key=True)
     user_id: Mapped[int | None] = mapped_column(ForeignKey("Users.id", ondelete="CASCADE"))
@@ -116,6 +124,17 @@ class Request(Base):
         TIMESTAMP, default=func.current_timestamp(), server_default=_NOW
     )
     bouncer_max_credits: Mapped[int | None] = mapped_column(Integer)
+    bouncer_queued: Mapped[int | None] = mapped_column(Integer)
+    bouncer_in_flight: Mapped[int | None] = mapped_column(Integer)
+    bouncer_done: Mapped[int | None] = mapped_column(Integer)
+    bouncer_failed: Mapped[int | None] = mapped_column(Integer)
+    bouncer_counted_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+    bouncer_completed_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+    bouncer_announced_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+    bouncer_cancelled: Mapped[int | None] = mapped_column(Integer)
+    bouncer_cancelled_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+    bouncer_cancelled_by: Mapped[str | None] = mapped_column(String(100))
+    bouncer_cancelled_reason: Mapped[str | None] = mapped_column(String(255))
 
 
 class Contact(Base):

@@ -27,12 +27,12 @@ async def delete_old_rows(access: Access, retention: Retention) -> dict[str, int
         Rows deleted, by table.
     """
     deleted: dict[str, int] = {}
-    for field, (key, moment) in OLD_ROWS.items():
-        days, after, count = getattr(retention, field), 0, 0
-        while found := await access.read(housekeeping.find_old_rows, key, moment, days=days, after=after):
-            count += await access.write(housekeeping.delete_rows, key, found)
+    for field, old in OLD_ROWS.items():
+        days, after, count = getattr(retention, field), None, 0
+        while found := await access.read(housekeeping.find_old_rows, old, days=days, after=after):
+            count += await access.write(housekeeping.delete_rows, old, found)
             after = found[-1]
-        deleted[key.class_.__tablename__] = count
+        deleted[old.key.class_.__tablename__] = count
     return deleted
 
 

@@ -3,13 +3,13 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine, event, func, insert, select, update
+from sqlalchemy import Connection, Engine, event, func, insert, select, update
 
 from bouncer import housekeeping
 from bouncer.database import read, write
 from bouncer.dialects import database_now
-from bouncer.housekeeping import OLD_ROWS
-from bouncer.tables import Batch, HealthMetric, RateLimitWindow, Result
+from bouncer.housekeeping import OLD_ROWS, OldRows
+from bouncer.tables import Batch, CallCount, HealthMetric, RateLimitWindow, Result
 from tests.bouncer.contacts import (
     ACCOUNT,
     batch_rows,
@@ -29,21 +29,21 @@ _DAY = 86_400
 
 
 def _windows(engine: Engine, ages_in_days: list[float]) -> None:
-    def insert_all(connection: object) -> None:
-        now = database_now(connection)  # type: ignore[arg-type]
+    def insert_all(connection: Connection) -> None:
+        now = database_now(connection)
         for age in ages_in_days:
             end = now - timedelta(days=age)
             values = {"request_count": 1, "window_start_ts": end - timedelta(minutes=1), "window_end_ts": end}
-            connection.execute(insert(RateLimitWindow).values(values))  # type: ignore[attr-defined]
+            connection.execute(insert(RateLimitWindow).values(values))
 
     write(engine, insert_all)
 
 
 def _tidy(engine: Engine, field: str, days: float) -> int:
-    key, moment = OLD_ROWS[field]
-    after = deleted = 0
-    while found := read(engine, housekeeping.find_old_rows, key, moment, days=days, after=after):
-        deleted += write(engine, housekeeping.delete_rows, key, found)
+    old = OLD_ROWS[field]
+    after, deleted = None, 0
+    while found := read(engine, housekeeping.find_old_rows, old, days=days, after=after):
+        deleted += write(engine, housekeeping.delete_rows, old, found)
         after = found[-1]
     return deleted
 
@@ -56,9 +56,25 @@ def test_counts_of_requests_go_by_their_age(engine: Engine) -> None:
     assert len(rows(engine, "Bouncer_Rate_Limit")["Bouncer_Rate_Limit"]) == 3
 
 
+def test_counts_of_calls_go_by_the_minute(engine: Engine) -> None:
+    """All rows of a minute that is too old go, with every call and outcome; the last days stay."""
+
+    def insert_all(connection: Connection) -> None:
+        now = database_now(connection)
+        for age, call in ((31, "create"), (31, "status"), (29, "create")):
+            minute = now - timedelta(days=age)
+            values = {"account": ACCOUNT, "call": call, "outcome": "answered", "up_to_ms": 100}
+            connection.execute(insert(CallCount).values(window_start_ts=minute, **values))
+
+    write(engine, insert_all)
+    assert _tidy(engine, "call_days", 30) == 2
+    assert [row["call"] for row in rows(engine, "Bouncer_Calls")["Bouncer_Calls"]] == ["create"]
+
+
 def test_many_old_figures_go_in_small_steps(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many rows are too old, no transaction deletes more than a chunk of them."""
-    monkeypatch.setattr(housekeeping, "_CHUNK_ROWS", 100)
+    old = OLD_ROWS["metric_days"]
+    monkeypatch.setitem(OLD_ROWS, "metric_days", OldRows(old.key, old.moment, chunk=100))
     write(engine, lambda c: c.execute(insert(HealthMetric), [{"metric_name": "m", "metric_value": 1}] * 250))
     set_back(engine, HealthMetric.recorded_ts, 31 * _DAY, HealthMetric.id <= 240)
     deleted: list[int] = []
