@@ -185,10 +185,14 @@ def account_of(connection: Connection, id: int) -> str | None:  # noqa: A002  # 
 
 
 def beat(connection: Connection, owners: Sequence[str], ids: Sequence[int]) -> None:
-    """Says that the owners of these batches are alive; a batch that was taken over is not among theirs any more."""
-    connection.execute(
-        update(Batch).where(Batch.id.in_(ids), Batch.owner.in_(owners)).values(heartbeat_ts=func.current_timestamp())
-    )
+    """Says that the owners of these batches are alive; a batch that was taken over is not among theirs any more.
+
+    Batches whose rows are locked are left out: who loads one must not silence the others.
+    """
+    free = connection.scalars(
+        select(Batch.id).where(Batch.id.in_(ids), Batch.owner.in_(owners)).with_for_update(skip_locked=True)
+    ).all()
+    connection.execute(update(Batch).where(Batch.id.in_(free)).values(heartbeat_ts=func.current_timestamp()))
 
 
 def release(connection: Connection, batch: BatchWork) -> None:

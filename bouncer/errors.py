@@ -17,6 +17,7 @@ __all__ = [
     "OwnershipLost",
     "Paused",
     "RateLimited",
+    "RowsAltered",
     "SettingRefused",
     "Stopped",
     "UnexpectedAnswer",
@@ -39,6 +40,10 @@ class InputRefused(BouncerFlowsError):
 
 class DatabaseUnavailable(BouncerFlowsError):
     """The contacts database cannot be reached."""
+
+
+class RowsAltered(BouncerFlowsError):
+    """The database would have stored other values than it was given; the transaction is rolled back."""
 
 
 class OrchestratorUnavailable(BouncerFlowsError):

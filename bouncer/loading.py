@@ -6,7 +6,7 @@ Verdicts are joined on the address, never on position. Loading the same batch ag
 import contextlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -34,7 +34,7 @@ from bouncer.settling import requeue_or_fail
 from bouncer.staging import insert_all, stage
 from bouncer.tables import Batch, BatchStatus, Contact, QueuedContact, QueueStatus, Result
 
-__all__ = ["LoadReport", "load"]
+__all__ = ["Awaited", "LoadReport", "await_verdicts", "load"]
 
 _COLUMNS: dict[str, TypeEngine[Any]] = {
     "global_id": BigInteger(),
@@ -72,13 +72,37 @@ class LoadReport:
     by_status: dict[str, int]
 
 
-def load(connection: Connection, batch: BatchWork, verdicts: Sequence[Verdict]) -> LoadReport:
+@dataclass(frozen=True)
+class Awaited:
+    """The contacts that wait for the verdicts of a batch.
+
+    Attributes:
+        contacts: Columns ``queue_id``, ``global_id``, ``email``, ``stored_key`` and ``address_key``.
+    """
+
+    contacts: pd.DataFrame = field(repr=False)
+
+    @property
+    def fingerprint(self) -> tuple[int, int]:
+        """By which it is seen that a contact has come or gone."""
+        return len(self.contacts), int(self.contacts["queue_id"].sum())
+
+
+def await_verdicts(connection: Connection, batch: BatchWork) -> Awaited:
+    """Reads the contacts of a batch, as can be done while its verdicts are still being downloaded."""
+    return Awaited(_contacts(connection, batch.id))
+
+
+def load(
+    connection: Connection, batch: BatchWork, verdicts: Sequence[Verdict], awaited: Awaited | None = None
+) -> LoadReport:
     """Writes the verdicts of a batch.
 
     Args:
         connection: In a transaction that writes; all or nothing.
         batch: The batch, owned by the caller.
         verdicts: What Bouncer answered, in any order.
+        awaited: The contacts of the batch as they were read before; read here where others have joined since.
 
     Returns:
         What was settled and what was not.
@@ -91,7 +115,7 @@ def load(connection: Connection, batch: BatchWork, verdicts: Sequence[Verdict]) 
     ).one_or_none()
     if row is None or row.owner != batch.owner or row.status != BatchStatus.DOWNLOADING:
         raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
-    contacts = _contacts(connection, batch.id)
+    contacts = _present_contacts(connection, batch.id, awaited)
     answers = _frame(verdicts, known=set(contacts["address_key"]))
     unmatched = int((~answers["address_key"].isin(contacts["address_key"])).sum())
     matched = contacts.merge(answers.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")
@@ -118,6 +142,18 @@ def load(connection: Connection, batch: BatchWork, verdicts: Sequence[Verdict]) 
         unmatched=unmatched,
         by_status={str(status): int(count) for status, count in matched["bouncer_status"].value_counts().items()},
     )
+
+
+def _present_contacts(connection: Connection, id: int, awaited: Awaited | None) -> pd.DataFrame:  # noqa: A002  # the column's name
+    if awaited is None:
+        return _contacts(connection, id)
+    count, total = connection.execute(
+        select(func.count(), func.coalesce(func.sum(QueuedContact.queue_id), 0)).where(
+            QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED
+        )
+    ).one()
+    # The batch is locked by now, so nobody joins it any more.
+    return awaited.contacts if (count, int(total)) == awaited.fingerprint else _contacts(connection, id)
 
 
 def _contacts(connection: Connection, id: int) -> pd.DataFrame:  # noqa: A002  # the column's name

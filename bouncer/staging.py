@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import DateTime, TypeEngine
 
 from bouncer.dialects import is_sqlite
+from bouncer.local_infile import can_load_files, load_rows
 from bouncer.prefetching import one_ahead
 
 __all__ = ["insert_all", "stage"]
@@ -80,6 +81,9 @@ def insert_all(
         rows = list(zip(*cells, strict=True))
         if rows:
             connection.exec_driver_sql(head + f"({', '.join('?' * len(cells))})", rows)
+        return
+    if can_load_files(connection):
+        load_rows(connection, verb, table, columns, cells)
         return
     # The next statement is written while the database is busy with this one.
     for statement in one_ahead(_statements(head, _rows(cells, list(columns.values())))):

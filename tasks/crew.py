@@ -1,6 +1,7 @@
 """The batches under way in this process: each a subflow of its own, started when a slot is free."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 
 from prefect import get_run_logger
@@ -8,6 +9,7 @@ from prefect.client.schemas.objects import State
 
 from bouncer.batches import BatchTitle
 from bouncer.errors import BouncerFlowsError, DatabaseUnavailable, KeyRefused, LimitsMissing, OrchestratorUnavailable
+from tasks.stopping import stopping_with
 
 __all__ = ["Crew"]
 
@@ -40,6 +42,7 @@ class Crew:
         self._failures: dict[int, int] = {}
         self.started = 0
         self.fatal: BouncerFlowsError | None = None
+        self._given_up = threading.Event()
 
     @property
     def is_idle(self) -> bool:
@@ -69,7 +72,8 @@ class Crew:
         known = set(self.known)
         for batch in batches:
             if (batch.in_flight or self.room > 0) and batch.id not in known:
-                self._running[batch.id] = asyncio.create_task(self._run(batch), name=str(batch))
+                with stopping_with(self._given_up):
+                    self._running[batch.id] = asyncio.create_task(self._run(batch), name=str(batch))
                 self.started += 1
 
     async def next_ended(self, seconds: float) -> None:
@@ -100,4 +104,6 @@ class Crew:
         error = await state.aresult(raise_on_failure=False)
         if isinstance(error, _FATAL):
             self.fatal = error
+            # Some may be waiting for room, which batches that cannot be polled any more will never make.
+            self._given_up.set()
         get_run_logger().warning("the run of batch %d ended %s: %s", batch, state.name, state.message)

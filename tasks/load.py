@@ -1,12 +1,15 @@
 """Loading a verified batch: download its verdicts, and store them in one transaction."""
 
+import asyncio
+
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
 from bouncer import loading
 from bouncer.batches import BatchWork
-from bouncer.loading import LoadReport
+from bouncer.errors import DatabaseUnavailable
+from bouncer.loading import Awaited, LoadReport
 from bouncer.models import Verdict
 from tasks.announcing import announce
 from tasks.patience import through_outages, until_known
@@ -36,8 +39,11 @@ async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
     log = get_run_logger()
     pause = access.account.poll_seconds_min
     persistent = through_outages(pause_seconds=pause, limit_seconds=access.account.batch_deadline_seconds)
-    verdicts: list[Verdict] = await persistent(until_known(pause_seconds=pause), _download, access, batch, batch_id)
-    report = await access.write(loading.load, batch, verdicts)
+    verdicts: list[Verdict]
+    verdicts, awaited = await asyncio.gather(
+        persistent(until_known(pause_seconds=pause), _download, access, batch, batch_id), _await(access, batch)
+    )
+    report = await access.write(loading.load, batch, verdicts, awaited)
     if report.missing or report.unmatched:
         log.warning(
             "batch %d: %d contacts without a verdict, queued again; %d verdicts for addresses that were not sent",
@@ -52,3 +58,11 @@ async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
 
 async def _download(access: Access, batch: BatchWork, batch_id: str) -> list[Verdict]:
     return await access.client.download(batch_id, batch.quantity)
+
+
+async def _await(access: Access, batch: BatchWork) -> Awaited | None:
+    # Read while the verdicts come, so that they are stored the sooner; where that fails, it is read with them.
+    try:
+        return await access.read(loading.await_verdicts, batch)
+    except DatabaseUnavailable:
+        return None

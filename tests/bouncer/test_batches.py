@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, update
+from sqlalchemy import Connection, Engine, select, update
 
 from bouncer import batches
 from bouncer.batches import STALE_SECONDS, Admission, BatchWork, Step
@@ -26,6 +26,7 @@ from tests.bouncer.contacts import (
     upload,
     verify,
 )
+from tests.bouncer.existing_tables import on_mariadb
 
 
 def _change(engine: Engine, **values: Any) -> None:
@@ -242,3 +243,16 @@ def test_settled_batches_need_nothing(engine: Engine) -> None:
         assert take(engine, batch).step is Step.NOTHING
     assert read(engine, batches.ownerless, ACCOUNT) == []
     assert {row.status for row in queue_rows(engine)} == {"assigned"}
+
+
+@on_mariadb
+def test_a_batch_that_is_being_loaded_does_not_silence_the_others(engine: Engine) -> None:
+    """A load that takes long holds its batch's row; the heartbeat of the worker's other batches must not wait for it."""
+    loading, other = small_batches(engine, 2)
+    for batch in (loading, other):
+        take(engine, batch, "worker")
+    set_back(engine, Batch.heartbeat_ts, STALE_SECONDS + 5)
+    with engine.begin() as held:
+        held.execute(select(Batch.id).where(Batch.id == loading).with_for_update())
+        write(engine, batches.beat, ["worker"], [loading, other])
+    assert [title.id for title in read(engine, batches.ownerless, ACCOUNT)] == [loading]

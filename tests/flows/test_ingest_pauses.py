@@ -90,6 +90,23 @@ async def test_a_key_that_is_revoked_meanwhile_ends_the_run_and_loses_nothing(
 
 
 @on_sqlite
+@pytest.mark.timeout(90, func_only=True)
+async def test_batches_that_wait_for_room_end_with_the_run_whose_key_is_refused(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """The batch in flight cannot be polled any more, so no room will ever come: the run ends instead of hanging."""
+    engine = await set_up_account(batch_size=10, max_concurrent_batches=1)
+    queue(engine, addresses(30))
+    sandbox.fault("status", operation="status", code=401, message="user not found", times=None)
+    with pytest.raises(KeyRefused, match="401"):
+        await ingest()
+    assert sandbox.ledger()["requests_by_operation"]["create"] == 1
+    sandbox.clear_faults()
+    assert (await ingested())[0].outcome == "drained"
+    assert_verified_once(engine, sandbox, contacts=30)
+
+
+@on_sqlite
 @pytest.mark.parametrize("limit", ["bouncer-api", "bouncer-batches", "bouncer-uploads"])
 async def test_without_a_limit_nothing_is_sent(
     set_up_account: SetUpAccount, sandbox: SandboxHandle, limit: str
