@@ -16,7 +16,7 @@ from bouncer.addresses import normalise_all
 from bouncer.dialects import age_seconds
 from bouncer.errors import OwnershipLost
 from bouncer.interleaving import interleave
-from bouncer.tables import Account, Batch, BatchStatus, Contact, QueuedContact, QueueStatus
+from bouncer.tables import Account, Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus
 
 __all__ = [
     "HEARTBEAT_SECONDS",
@@ -87,6 +87,7 @@ class BatchTitle:
 
     Attributes:
         priority: How urgent it is.
+        account: The account that it is sent with.
         runs: How many runs have taken it so far.
         in_flight: Whether Bouncer has it, or may have it.
     """
@@ -95,6 +96,7 @@ class BatchTitle:
     quantity: int
     request_id: int
     priority: int
+    account: str = "default"
     runs: int = 0
     in_flight: bool = False
 
@@ -118,6 +120,7 @@ class BatchWork:
         stale_lease: The slot lease of an earlier owner, to be given back.
         finishing: Whether Bouncer was asked to finish it early.
         split_from: The batch that this one is a part of, where Bouncer refused that one.
+        layer: Which pass it is of.
     """
 
     id: int
@@ -136,6 +139,7 @@ class BatchWork:
     stale_lease: str | None
     finishing: bool
     split_from: int | None
+    layer: Layer
 
 
 def take(connection: Connection, id: int, owner: str) -> BatchWork | None:  # noqa: A002  # the column's name
@@ -176,6 +180,7 @@ def take(connection: Connection, id: int, owner: str) -> BatchWork | None:  # no
         stale_lease=row.slot_lease,
         finishing=row.finish_requested_ts is not None,
         split_from=row.split_from,
+        layer=Layer(row.layer),
     )
 
 
@@ -216,7 +221,8 @@ def ownerless(
         only_uploaded: Only those that Bouncer has, as while uploads are paused.
     """
     in_flight = or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None))
-    query = select(Batch.id, Batch.quantity, Batch.request_id, Batch.priority, Batch.retry_count, in_flight).where(
+    columns = (Batch.id, Batch.quantity, Batch.request_id, Batch.priority, Batch.account, Batch.retry_count, in_flight)
+    query = select(*columns).where(
         Batch.account == account, Batch.status.in_(UNSETTLED), has_no_owner(), Batch.held_ts.is_(None)
     )
     if request_id is not None:

@@ -17,10 +17,10 @@ from bouncer.accounts import ensure_row
 from bouncer.addresses import domain_hash, normalise_all
 from bouncer.batches import UNSETTLED, BatchTitle
 from bouncer.interleaving import lay_out
-from bouncer.reusing import FreshFor, join_batches_in_flight, reuse_verdicts
+from bouncer.reusing import VERDICT_OF_CONTACT, FreshFor, join_batches_in_flight, reuse_verdicts
 from bouncer.settling import new_batch
 from bouncer.staging import stage
-from bouncer.tables import Account, Batch, Contact, QueuedContact, QueueStatus
+from bouncer.tables import Account, Batch, Contact, Layer, QueuedContact, QueueStatus
 
 __all__ = ["Claimed", "claim"]
 
@@ -30,10 +30,12 @@ gives batches with the domain mix of the whole."""
 
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
-_CONTACT_COLUMNS = ["queue_id", "global_id", "email", "stored_key"]
+_CONTACT_COLUMNS = ["queue_id", "global_id", "email", "stored_key", "verdict_after"]
 
 _MOST_REQUESTS = 200
 """How many waiting requests of one priority are compared for fairness."""
+
+_Conditions = tuple[ColumnElement[bool], ...]
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Claimed:
 
 @dataclass(frozen=True)
 class _Source:
+    layer: Layer
     priority: int
     request_id: int
     user_id: int
@@ -76,6 +79,7 @@ def claim(
     batch_size: int,
     fresh_for: FreshFor,
     request_id: int | None = None,
+    layer: Layer = Layer.BASIC,
 ) -> Claimed:
     """Takes the next contacts of one request out of the queue.
 
@@ -89,6 +93,7 @@ def claim(
         batch_size: The most addresses in one.
         fresh_for: How long earlier verdicts stay good.
         request_id: Only this request, or None for all.
+        layer: The layer that the account serves; contacts of the other are left alone.
 
     Returns:
         What was claimed; all zeros where nothing waits.
@@ -96,7 +101,7 @@ def claim(
     ensure_row(connection, account)
     # One claim at a time: two at once could each take a contact with the same address, and pay for it twice.
     connection.execute(select(Account.account).order_by(Account.account).with_for_update()).all()
-    source = _next_source(connection, account, request_id)
+    source = _next_source(connection, layer, request_id)
     if source is None or batches < 1:
         return Claimed()
     share = max(1, math.ceil(batches / source.waiting_requests))
@@ -108,23 +113,25 @@ def claim(
     valid = checked[checked["reason"].isna()]
     _store_keys(connection, valid)
     # In this order: a batch that is loaded between the two looks is not in flight any more, but its verdicts are there.
-    joined = join_batches_in_flight(connection, valid)
+    joined = join_batches_in_flight(connection, valid, layer)
     valid = valid[~valid["queue_id"].isin(joined)]
-    reused = reuse_verdicts(connection, valid, fresh_for)
+    reused = reuse_verdicts(connection, valid, fresh_for, layer)
     valid = valid[~valid["queue_id"].isin(reused)]
     made = _make_batches(connection, account, source, valid, batch_size)
     return Claimed(batches=made, contacts=len(contacts), reused=len(reused), joined=len(joined), invalid=invalid)
 
 
-def _next_source(connection: Connection, account: str, request_id: int | None) -> _Source | None:
-    priority = _highest_priority(connection, request_id)
+def _next_source(connection: Connection, layer: Layer, request_id: int | None) -> _Source | None:
+    waits: _Conditions = (QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer)
+    priority = _highest_priority(connection, waits, request_id)
     if priority is None:
         return None
-    requests = _waiting_requests(connection, priority) if request_id is None else [request_id]
-    users = {id_: _user_of(connection, priority, id_) for id_ in requests}
+    waits = (*waits, QueuedContact.priority == priority)
+    requests = _waiting_requests(connection, waits) if request_id is None else [request_id]
+    users = {id_: _user_of(connection, waits, id_) for id_ in requests}
     under_way = connection.execute(
         select(Batch.user_id, Batch.request_id, func.count())
-        .where(Batch.account == account, Batch.status.in_(UNSETTLED))
+        .where(Batch.layer == layer, Batch.status.in_(UNSETTLED))
         .group_by(Batch.user_id, Batch.request_id)
     ).all()
     by_user: dict[int, int] = {}
@@ -133,32 +140,30 @@ def _next_source(connection: Connection, account: str, request_id: int | None) -
         by_user[user] = by_user.get(user, 0) + count
         by_request[request] = by_request.get(request, 0) + count
     chosen = min(requests, key=lambda id_: (by_user.get(users[id_], 0), by_request.get(id_, 0), id_))
-    return _Source(priority, chosen, users[chosen], len(requests))
+    return _Source(layer, priority, chosen, users[chosen], len(requests))
 
 
 # Each of these questions is one that an index answers with a seek or two, however many contacts wait: the least or the
 # greatest of a column behind equal ones. Asked with LIMIT 1, MariaDB may read all contacts of other requests first.
 
 
-def _highest_priority(connection: Connection, request_id: int | None) -> int | None:
+def _highest_priority(connection: Connection, waits: _Conditions, request_id: int | None) -> int | None:
     lower: ColumnElement[bool] = true()
     while True:
-        priority = connection.scalar(
-            select(func.max(QueuedContact.priority)).where(QueuedContact.status == QueueStatus.QUEUED, lower)
-        )
-        if priority is None or request_id is None or _first_of(connection, priority, request_id) is not None:
+        priority = connection.scalar(select(func.max(QueuedContact.priority)).where(*waits, lower))
+        if priority is None or request_id is None:
+            return priority
+        if _first_of(connection, (*waits, QueuedContact.priority == priority), request_id) is not None:
             return priority
         lower = QueuedContact.priority < priority
 
 
-def _waiting_requests(connection: Connection, priority: int) -> list[int]:
+def _waiting_requests(connection: Connection, waits: _Conditions) -> list[int]:
     requests: list[int] = []
     while len(requests) < _MOST_REQUESTS:
         found = connection.scalar(
             select(func.min(QueuedContact.request_id)).where(
-                QueuedContact.status == QueueStatus.QUEUED,
-                QueuedContact.priority == priority,
-                QueuedContact.request_id > (requests[-1] if requests else -1),
+                *waits, QueuedContact.request_id > (requests[-1] if requests else -1)
             )
         )
         if found is None:
@@ -167,25 +172,22 @@ def _waiting_requests(connection: Connection, priority: int) -> list[int]:
     return requests
 
 
-def _user_of(connection: Connection, priority: int, request_id: int) -> int:
-    first = _first_of(connection, priority, request_id)
+def _user_of(connection: Connection, waits: _Conditions, request_id: int) -> int:
+    first = _first_of(connection, waits, request_id)
     user = connection.scalar(select(QueuedContact.user_id).where(QueuedContact.queue_id == first))
     return -1 if user is None else user
 
 
-def _first_of(connection: Connection, priority: int, request_id: int) -> int | None:
+def _first_of(connection: Connection, waits: _Conditions, request_id: int) -> int | None:
     return connection.scalar(
-        select(func.min(QueuedContact.queue_id)).where(
-            QueuedContact.status == QueueStatus.QUEUED,
-            QueuedContact.priority == priority,
-            QueuedContact.request_id == request_id,
-        )
+        select(func.min(QueuedContact.queue_id)).where(*waits, QueuedContact.request_id == request_id)
     )
 
 
 def _lock_contacts(connection: Connection, source: _Source, most: int) -> pd.DataFrame:
     mine = (
         QueuedContact.status == QueueStatus.QUEUED,
+        QueuedContact.layer == source.layer,
         QueuedContact.priority == source.priority,
         QueuedContact.request_id == source.request_id,
     )
@@ -210,7 +212,13 @@ def _lock_contacts(connection: Connection, source: _Source, most: int) -> pd.Dat
                 rest.append((start, end))
                 continue
             found = connection.execute(
-                select(QueuedContact.queue_id, QueuedContact.global_id, Contact.email, Contact.bouncer_address_key)
+                select(
+                    QueuedContact.queue_id,
+                    QueuedContact.global_id,
+                    Contact.email,
+                    Contact.bouncer_address_key,
+                    QueuedContact.verdict_after_ts,
+                )
                 .join(Contact, Contact.global_id == QueuedContact.global_id)
                 .where(*mine, QueuedContact.queue_id >= start, QueuedContact.queue_id < end)
                 .order_by(QueuedContact.queue_id)
@@ -249,9 +257,7 @@ def _store_keys(connection: Connection, contacts: pd.DataFrame) -> None:
         # The application has changed the address: the verdict that is stored is on another one.
         staged = stage(connection, "claim_moved", {"global_id": BigInteger()}, moved[["global_id"]])
         connection.execute(
-            update(Contact)
-            .where(Contact.global_id == staged.c.global_id)
-            .values(bouncer_status=None, bouncer_reason=None, bouncer_score=None, bouncer_verified_ts=None)
+            update(Contact).where(Contact.global_id == staged.c.global_id).values(dict.fromkeys(VERDICT_OF_CONTACT))
         )
     columns: dict[str, TypeEngine[Any]] = {"global_id": BigInteger(), "address_key": LargeBinary(16)}
     frame = changed[["global_id", "key"]].rename(columns={"key": "address_key"})
@@ -270,10 +276,19 @@ def _make_batches(
     numbers = pd.Series(lay_out(addresses["domain"], batch_size)["batch"].to_numpy(), index=addresses["key"])
     made = [
         BatchTitle(
-            new_batch(connection, account, source.user_id, source.request_id, source.priority, int(quantity)),
+            new_batch(
+                connection,
+                account=account,
+                layer=source.layer,
+                user_id=source.user_id,
+                request_id=source.request_id,
+                priority=source.priority,
+                quantity=int(quantity),
+            ),
             int(quantity),
             source.request_id,
             source.priority,
+            account,
         )
         for quantity in numbers.value_counts().sort_index()
     ]

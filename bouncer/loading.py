@@ -32,7 +32,7 @@ from bouncer.errors import OwnershipLost
 from bouncer.models import Verdict
 from bouncer.settling import requeue_or_fail
 from bouncer.staging import insert_all, stage
-from bouncer.tables import Batch, BatchStatus, Contact, QueuedContact, QueueStatus, Result
+from bouncer.tables import Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Result
 
 __all__ = ["Awaited", "LoadReport", "await_verdicts", "load"]
 
@@ -121,7 +121,7 @@ def load(
     matched = contacts.merge(answers.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")
     missing = _requeue_missing(connection, contacts[~contacts["queue_id"].isin(matched["queue_id"])])
     if not matched.empty:
-        _write(connection, batch.id, matched)
+        _write(connection, batch, matched)
     connection.execute(
         update(Batch)
         .where(Batch.id == batch.id)
@@ -187,18 +187,22 @@ def _requeue_missing(connection: Connection, contacts: pd.DataFrame) -> int:
     )
 
 
-def _write(connection: Connection, id: int, matched: pd.DataFrame) -> None:  # noqa: A002  # the column's name
+def _write(connection: Connection, batch: BatchWork, matched: pd.DataFrame) -> None:
     # An application may have queued a contact twice in one request.
-    results = matched.drop_duplicates("global_id").assign(batch_id=id)
+    results = matched.drop_duplicates("global_id").assign(batch_id=batch.id)
     insert_all(connection, "REPLACE", Result.__tablename__, {"batch_id": Integer(), **_COLUMNS}, results)
+    its_contacts = update(Contact).where(Result.batch_id == batch.id, Contact.global_id == Result.global_id)
+    if batch.layer is Layer.DEEP:
+        connection.execute(its_contacts.values(bouncer_deep_ts=func.current_timestamp()))
+        # The better verdict is the one that tells more: where the deep pass found nothing out, the basic one stays.
+        its_contacts = its_contacts.where(Result.bouncer_status != "unknown")
     connection.execute(
-        update(Contact)
-        .where(Result.batch_id == id, Contact.global_id == Result.global_id)
-        .values(
+        its_contacts.values(
             bouncer_status=Result.bouncer_status,
             bouncer_reason=Result.bouncer_reason,
             bouncer_score=Result.score,
             bouncer_verified_ts=func.current_timestamp(),
+            bouncer_batch_id=batch.id,
         )
     )
     keyless = results[results["stored_key"] != results["address_key"]]
@@ -211,7 +215,7 @@ def _write(connection: Connection, id: int, matched: pd.DataFrame) -> None:  # n
         )
     connection.execute(
         update(QueuedContact)
-        .where(QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED)
+        .where(QueuedContact.batch_id == batch.id, QueuedContact.status == QueueStatus.ASSIGNED)
         .values(status=QueueStatus.COMPLETED, completed_ts=func.current_timestamp(), error_message=None)
     )
 

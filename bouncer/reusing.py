@@ -2,19 +2,34 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, Table, and_, case, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    LargeBinary,
+    Select,
+    Table,
+    and_,
+    case,
+    func,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import TypeEngine
 
 from bouncer.dialects import database_now, insert_ignoring
 from bouncer.staging import stage
-from bouncer.tables import Batch, BatchStatus, Contact, QueuedContact, QueueStatus, Result
+from bouncer.tables import Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Result
 
-__all__ = ["FreshFor", "join_batches_in_flight", "reuse_verdicts"]
+__all__ = ["VERDICT_OF_CONTACT", "FreshFor", "join_batches_in_flight", "reuse_verdicts"]
 
 _CLAIMED: dict[str, TypeEngine[Any]] = {
     "queue_id": Integer(),
@@ -24,7 +39,15 @@ _CLAIMED: dict[str, TypeEngine[Any]] = {
 # For MariaDB and MySQL: where most contacts have no key yet, these hold a search by it for a search of all contacts.
 _BY_KEY = "FORCE INDEX (idx_bouncer_address_key)"
 _VERDICT_COLUMNS = [c.name for c in Result.__table__.columns if c.name not in {"batch_id", "global_id"}]
-_LATEST = ["bouncer_status", "bouncer_reason", "bouncer_score", "bouncer_verified_ts"]
+VERDICT_OF_CONTACT = (
+    "bouncer_status",
+    "bouncer_reason",
+    "bouncer_score",
+    "bouncer_verified_ts",
+    "bouncer_batch_id",
+    "bouncer_deep_ts",
+)
+"""The columns of a contact that are about the address that it has now."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +62,34 @@ class FreshFor:
     days: float = 90
     by_status: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"risky": 30, "unknown": 0}))
 
+    def covers(
+        self, status: InstrumentedAttribute[Any], verified: InstrumentedAttribute[Any], now: datetime
+    ) -> ColumnElement[bool]:
+        """The condition under which a verdict is still good.
 
-def reuse_verdicts(connection: Connection, contacts: pd.DataFrame, fresh_for: FreshFor) -> set[int]:
+        Args:
+            status: The column of the verdict.
+            verified: The column of its moment.
+            now: The present moment by the database's clock.
+        """
+        short = {name: min(days, self.days) for name, days in self.by_status.items()}
+        return or_(
+            and_(status.not_in(list(short)), verified >= now - timedelta(days=self.days)),
+            *(and_(status == name, verified >= now - timedelta(days=days)) for name, days in short.items() if days > 0),
+        )
+
+
+def reuse_verdicts(
+    connection: Connection, contacts: pd.DataFrame, fresh_for: FreshFor, layer: Layer = Layer.BASIC
+) -> set[int]:
     """Settles contacts whose address has a verdict that is still fresh, on whichever contact it is.
 
     Args:
         connection: In a transaction that writes.
-        contacts: Columns ``queue_id``, ``global_id``, ``key``.
+        contacts: Columns ``queue_id``, ``global_id``, ``key``, and ``verdict_after``: the moment that a verdict must
+            be later than, or NULL.
         fresh_for: How long verdicts stay good.
+        layer: The basic pass takes the verdict that counts, of whichever pass; the deep one takes only deep ones.
 
     Returns:
         The ``queue_id`` of the contacts that were settled.
@@ -54,38 +97,14 @@ def reuse_verdicts(connection: Connection, contacts: pd.DataFrame, fresh_for: Fr
     if contacts.empty or fresh_for.days <= 0:
         return set()
     claimed = _stage(connection, "reuse_claimed", contacts)
-    now = database_now(connection)
-    short = {status: min(days, fresh_for.days) for status, days in fresh_for.by_status.items()}
-    fresh = or_(
-        and_(
-            Contact.bouncer_status.not_in(list(short)),
-            Contact.bouncer_verified_ts >= now - timedelta(days=fresh_for.days),
-        ),
-        *(
-            and_(Contact.bouncer_status == status, Contact.bouncer_verified_ts >= now - timedelta(days=days))
-            for status, days in short.items()
-            if days > 0
-        ),
-    )
+    known = _that_counts if layer is Layer.BASIC else _of_deep_pass
     found = pd.DataFrame(
-        connection.execute(
-            select(
-                claimed.c.queue_id,
-                claimed.c.global_id,
-                Contact.global_id.label("source_id"),
-                Contact.bouncer_verified_ts,
-                select(func.max(Result.batch_id))
-                .where(Result.global_id == Contact.global_id)
-                .correlate(Contact)
-                .scalar_subquery()
-                .label("batch_id"),
-            )
-            .join(Contact, Contact.bouncer_address_key == claimed.c.address_key)
-            .with_hint(Contact, _BY_KEY)
-            .where(fresh)
-        ),
+        connection.execute(known(claimed, fresh_for, database_now(connection))),
         columns=["queue_id", "global_id", "source_id", "verified", "batch_id"],
     )
+    if contacts["verdict_after"].notna().any():
+        after = found["queue_id"].map(contacts.set_index("queue_id")["verdict_after"])
+        found = found[after.isna() | (found["verified"] > after)]
     if found.empty:
         return set()
     latest = found.sort_values(["verified", "source_id"]).drop_duplicates("queue_id", keep="last")
@@ -94,7 +113,33 @@ def reuse_verdicts(connection: Connection, contacts: pd.DataFrame, fresh_for: Fr
     return set(latest["queue_id"])
 
 
-def join_batches_in_flight(connection: Connection, contacts: pd.DataFrame) -> set[int]:
+def _that_counts(claimed: Table, fresh_for: FreshFor, now: datetime) -> Select[Any]:
+    its_result = (
+        select(Result.batch_id)
+        .where(Result.batch_id == Contact.bouncer_batch_id, Result.global_id == Contact.global_id)
+        .correlate(Contact)
+        .scalar_subquery()
+    )
+    return (
+        select(claimed.c.queue_id, claimed.c.global_id, Contact.global_id, Contact.bouncer_verified_ts, its_result)
+        .join(Contact, Contact.bouncer_address_key == claimed.c.address_key)
+        .with_hint(Contact, _BY_KEY)
+        .where(fresh_for.covers(Contact.bouncer_status, Contact.bouncer_verified_ts, now))
+    )
+
+
+def _of_deep_pass(claimed: Table, fresh_for: FreshFor, now: datetime) -> Select[Any]:
+    return (
+        select(claimed.c.queue_id, claimed.c.global_id, Result.global_id, Result.processed_ts, Result.batch_id)
+        .join(Contact, Contact.bouncer_address_key == claimed.c.address_key)
+        .with_hint(Contact, _BY_KEY)
+        .join(Result, Result.global_id == Contact.global_id)
+        .join(Batch, Batch.id == Result.batch_id)
+        .where(Batch.layer == Layer.DEEP, fresh_for.covers(Result.bouncer_status, Result.processed_ts, now))
+    )
+
+
+def join_batches_in_flight(connection: Connection, contacts: pd.DataFrame, layer: Layer = Layer.BASIC) -> set[int]:
     """Lets contacts whose address is in a batch under way wait for that batch's verdict.
 
     The batches are locked, so that none is loaded between the look and the joining.
@@ -102,6 +147,7 @@ def join_batches_in_flight(connection: Connection, contacts: pd.DataFrame) -> se
     Args:
         connection: In a transaction that writes.
         contacts: Columns ``queue_id``, ``global_id``, ``key``.
+        layer: Only batches of this pass.
 
     Returns:
         The ``queue_id`` of contacts that must not go into a batch of their own. Those whose twin is being loaded
@@ -112,8 +158,9 @@ def join_batches_in_flight(connection: Connection, contacts: pd.DataFrame) -> se
     claimed = _stage(connection, "join_claimed", contacts)
     # The status in no condition and the queue in no join: each leads one of the databases to compare every assigned
     # contact with every claimed one.
+    is_in_flight = and_(QueuedContact.status == QueueStatus.ASSIGNED, QueuedContact.layer == layer)
     in_flight = (
-        select(func.max(case((QueuedContact.status == QueueStatus.ASSIGNED, QueuedContact.batch_id))))
+        select(func.max(case((is_in_flight, QueuedContact.batch_id))))
         .where(QueuedContact.global_id == Contact.global_id)
         .correlate(Contact)
         .scalar_subquery()
@@ -166,7 +213,7 @@ def _settle(connection: Connection, found: Table) -> None:
         ),
         update(Contact)
         .where(Contact.global_id == found.c.global_id, source.c.global_id == found.c.source_id, other)
-        .values({name: source.c[name] for name in _LATEST}),
+        .values({name: source.c[name] for name in VERDICT_OF_CONTACT}),
         update(QueuedContact)
         .where(QueuedContact.queue_id == found.c.queue_id)
         .values(

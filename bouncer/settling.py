@@ -101,8 +101,16 @@ def split(connection: Connection, batch: BatchWork) -> list[int]:
         (middle, _assigned_to(batch.id).where(lower.exists())),
         (len(keys) - middle, _assigned_to(batch.id)),
     ):
-        id_of_half = new_batch(connection, batch.account, batch.user_id, batch.request_id, batch.priority, quantity)
-        connection.execute(update(Batch).where(Batch.id == id_of_half).values(split_from=root))
+        id_of_half = new_batch(
+            connection,
+            account=batch.account,
+            layer=batch.layer,
+            user_id=batch.user_id,
+            request_id=batch.request_id,
+            priority=batch.priority,
+            quantity=quantity,
+            split_from=root,
+        )
         connection.execute(contacts.values(batch_id=id_of_half))
         halves.append(id_of_half)
     _close(connection, batch, f"refused by Bouncer as a whole; halved into batches {halves[0]} and {halves[1]}")
@@ -170,13 +178,9 @@ def requeue_orphans(connection: Connection) -> int:
     return changed.rowcount
 
 
-def new_batch(connection: Connection, account: str, user_id: int, request_id: int, priority: int, quantity: int) -> int:
+def new_batch(connection: Connection, **columns: int | str) -> int:
     """Makes the row of a batch whose contacts are about to be assigned to it, and returns its id."""
-    made = connection.execute(
-        insert(Batch).values(
-            account=account, user_id=user_id, request_id=request_id, priority=priority, quantity=quantity
-        )
-    )
+    made = connection.execute(insert(Batch).values(columns))
     key = made.inserted_primary_key
     if key is None:
         raise TypeError("the database told no id of the new batch")

@@ -37,12 +37,15 @@ __all__ = [
     "Contact",
     "DeadLetter",
     "HealthMetric",
+    "Layer",
     "Priority",
     "QueueStatus",
     "QueuedContact",
     "RateLimitWindow",
     "Request",
     "Result",
+    "Reverification",
+    "SecondChance",
     "User",
 ]
 
@@ -63,6 +66,16 @@ class Priority(enum.IntEnum):
     NORMAL = 50
     HIGH = 75
     CRITICAL = 100
+
+
+class Layer(enum.StrEnum):
+    """Which pass a verification belongs to: the basic one, or the deep one that looks again at risky contacts.
+
+    Bouncer's deep verification is a setting of the account, so each account serves one layer.
+    """
+
+    BASIC = "basic"
+    DEEP = "deep"
 
 
 class BatchStatus(enum.StrEnum):
@@ -92,6 +105,10 @@ def _enumeration(values: list[str]) -> Enum:
     return Enum(*values, native_enum=True, create_constraint=False)
 
 
+def _layer() -> Mapped[str]:
+    return mapped_column(_enumeration(list(Layer)), server_default=Layer.BASIC)
+
+
 class User(Base):
     """Whoever asks for verifications; a table of the application, made here where there is none."""
 
@@ -107,6 +124,7 @@ class Request(Base):
 
     ``bouncer_counted_ts`` is set from the first claim on, ``bouncer_completed_ts`` while none of its contacts waits or
     is in flight, ``bouncer_announced_ts`` once the event of that was sent (``bouncer.requests``).
+    ``bouncer_deep_of`` is the request whose risky contacts this one sends through the deep pass.
     """
 
     __tablename__ = "Requests"
@@ -135,13 +153,15 @@ class Request(Base):
     bouncer_cancelled_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
     bouncer_cancelled_by: Mapped[str | None] = mapped_column(String(100))
     bouncer_cancelled_reason: Mapped[str | None] = mapped_column(String(255))
+    bouncer_deep_of: Mapped[int | None] = mapped_column(Integer)
 
 
 class Contact(Base):
-    """A contact of the application, with the latest verdict on its address.
+    """A contact of the application, with the verdict that counts for its address.
 
     ``bouncer_address_key`` is the digest of the normalised address (``bouncer.addresses``); contacts that have
-    not been claimed yet may lack it.
+    not been claimed yet may lack it. ``bouncer_batch_id`` is the batch that the verdict came with, ``bouncer_deep_ts``
+    when the deep pass last looked at the address, whichever of its two verdicts counts.
     """
 
     __tablename__ = "Contacts_Global"
@@ -154,6 +174,8 @@ class Contact(Base):
     bouncer_score: Mapped[int | None] = mapped_column(Integer)
     bouncer_verified_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
     bouncer_address_key: Mapped[bytes | None] = mapped_column(_ADDRESS_KEY)
+    bouncer_batch_id: Mapped[int | None] = mapped_column(Integer)
+    bouncer_deep_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
 
 
 class Batch(Base):
@@ -208,17 +230,21 @@ class Batch(Base):
     callback_token: Mapped[str | None] = mapped_column(String(64), unique=True)
     callback_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
     callback_ids: Mapped[str | None] = mapped_column(String(255))
+    layer: Mapped[str] = _layer()
 
 
 class QueuedContact(Base):
-    """A contact of a request that waits for its verdict, or has it, or failed with a reason."""
+    """A contact of a request that waits for its verdict, or has it, or failed with a reason.
+
+    With ``verdict_after_ts``, only a verdict from after that moment settles it: it was queued to be verified anew.
+    """
 
     __tablename__ = "Bouncer_Queue"
     __table_args__ = (
         Index("idx_status_priority", "status", text("priority DESC")),
         Index("idx_domain_hash", "domain_hash"),
         Index("idx_created", "created_ts"),
-        Index("idx_claim", "status", "priority", "request_id", "queue_id"),
+        Index("idx_claim", "status", "layer", "priority", "request_id", "queue_id"),
         Index("idx_request_status", "request_id", "status"),
         _PLAN,
     )
@@ -240,6 +266,34 @@ class QueuedContact(Base):
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     reused: Mapped[bool] = mapped_column(Boolean, server_default=false())
     error_message: Mapped[str | None] = mapped_column(Text)
+    layer: Mapped[str] = _layer()
+    verdict_after_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+
+
+class SecondChance(Base):
+    """A contact without a clear verdict that is tried again, by itself, a few times.
+
+    Beside the queue and not in it, for the few contacts concerned, so that claims and loads of all others know nothing
+    of it. ``try_again_ts`` is NULL while it is being tried, and once its chances are used up.
+    """
+
+    __tablename__ = "Bouncer_Second_Chances"
+    __table_args__ = (Index("idx_try_again", "try_again_ts"), _PLAN)
+
+    queue_id: Mapped[int] = mapped_column(ForeignKey("Bouncer_Queue.queue_id", ondelete="CASCADE"), primary_key=True)
+    chances: Mapped[int] = mapped_column(server_default=text("0"))
+    try_again_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+
+
+class Reverification(Base):
+    """What re-verification has booked of a month's budget; its row is the lock under which it books."""
+
+    __tablename__ = "Bouncer_Reverifications"
+    __table_args__ = _PLAN
+
+    month: Mapped[str] = mapped_column(String(7), primary_key=True)
+    request_id: Mapped[int | None] = mapped_column(Integer)
+    contacts: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class RateLimitWindow(Base):

@@ -247,7 +247,7 @@ def test_settled_batches_need_nothing(engine: Engine) -> None:
 
 @on_mariadb
 def test_a_batch_that_is_being_loaded_does_not_silence_the_others(engine: Engine) -> None:
-    """A load that takes long holds its batch's row; the heartbeat of the worker's other batches must not wait for it."""
+    """A long load holds its batch's row; the heartbeat of the worker's other batches must not wait for it."""
     loading, other = small_batches(engine, 2)
     for batch in (loading, other):
         take(engine, batch, "worker")

@@ -47,6 +47,7 @@ def upgrade() -> None:
         sa.Column("bouncer_cancelled_ts", sa.TIMESTAMP),
         sa.Column("bouncer_cancelled_by", sa.String(100)),
         sa.Column("bouncer_cancelled_reason", sa.String(255)),
+        sa.Column("bouncer_deep_of", sa.Integer),
         sa.Index("idx_bouncer_open", "bouncer_announced_ts", "bouncer_counted_ts"),
         sa.Index("idx_bouncer_cancelled", "bouncer_cancelled_ts"),
     )
@@ -59,6 +60,8 @@ def upgrade() -> None:
         sa.Column("bouncer_score", sa.Integer),
         sa.Column("bouncer_verified_ts", sa.TIMESTAMP),
         sa.Column("bouncer_address_key", sa.LargeBinary(16).with_variant(mysql.BINARY(16), "mysql", "mariadb")),
+        sa.Column("bouncer_batch_id", sa.Integer),
+        sa.Column("bouncer_deep_ts", sa.TIMESTAMP),
         sa.Index("idx_bouncer_address_key", "bouncer_address_key"),
     )
     ensure_table(
@@ -105,6 +108,7 @@ def upgrade() -> None:
         sa.Column("callback_token", sa.String(64), unique=True),
         sa.Column("callback_ts", sa.TIMESTAMP),
         sa.Column("callback_ids", sa.String(255)),
+        sa.Column("layer", _layer(), nullable=False, server_default="basic"),
         sa.Index("idx_status", "status"),
         sa.Index("idx_created", "created_ts"),
         sa.Index("idx_account_status", "account", "status"),
@@ -132,11 +136,26 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer, nullable=False, server_default=_zero),
         sa.Column("reused", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("error_message", sa.Text),
+        sa.Column("layer", _layer(), nullable=False, server_default="basic"),
+        sa.Column("verdict_after_ts", sa.TIMESTAMP),
         sa.Index("idx_status_priority", "status", sa.text("priority DESC")),
         sa.Index("idx_domain_hash", "domain_hash"),
         sa.Index("idx_created", "created_ts"),
-        sa.Index("idx_claim", "status", "priority", "request_id", "queue_id"),
+        sa.Index("idx_claim", "status", "layer", "priority", "request_id", "queue_id"),
         sa.Index("idx_request_status", "request_id", "status"),
+    )
+    ensure_table(
+        "Bouncer_Second_Chances",
+        sa.Column("queue_id", sa.ForeignKey("Bouncer_Queue.queue_id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("chances", sa.Integer, nullable=False, server_default=_zero),
+        sa.Column("try_again_ts", sa.TIMESTAMP),
+        sa.Index("idx_try_again", "try_again_ts"),
+    )
+    ensure_table(
+        "Bouncer_Reverifications",
+        sa.Column("month", sa.String(7), primary_key=True),
+        sa.Column("request_id", sa.Integer),
+        sa.Column("contacts", sa.Integer, nullable=False, server_default=_zero),
     )
     ensure_table(
         "Bouncer_Rate_Limit",
@@ -222,6 +241,10 @@ def upgrade() -> None:
         sa.Column("credits", sa.Integer),
         sa.Column("credits_ts", sa.TIMESTAMP),
     )
+
+
+def _layer() -> sa.Enum:
+    return sa.Enum("basic", "deep")
 
 
 def downgrade() -> None:
