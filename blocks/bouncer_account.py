@@ -80,6 +80,19 @@ class BouncerAccount(Block):
         description="resubmit: send the batch again, which may be paid twice. hold: wait for a person.",
     )
 
+    callback_url: str | None = Field(
+        default=None,
+        title="Callback URL",
+        pattern=r"^https?://\S+$",
+        description="Where Bouncer can reach the receiver of callbacks from outside; empty for none.",
+    )
+    callback_wait_seconds: float = Field(
+        default=7200,
+        ge=0,
+        title="Wait for a lost upload's callback",
+        description="Seconds at most, before it is decided what becomes of an upload whose answer was lost.",
+    )
+
     @model_validator(mode="after")
     def _polls_in_order(self) -> "BouncerAccount":
         if self.poll_seconds_max < self.poll_seconds_min:

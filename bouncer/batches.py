@@ -35,10 +35,12 @@ __all__ = [
     "forget_dead_leases",
     "has_no_owner",
     "has_room",
+    "longest_at_bouncer_seconds",
     "ownerless",
     "record_ambiguous_upload",
     "record_finish_requested",
     "record_lease",
+    "record_lost_answer",
     "record_progress",
     "record_refused_upload",
     "record_upload",
@@ -78,6 +80,7 @@ class Admission(enum.Enum):
 
     ADMITTED = "admitted"
     PAUSED = "paused"
+    CALLED = "Bouncer has called for it, so it may have the batch already"
     FULL = "as many batches in flight as the account may have"
 
 
@@ -121,6 +124,7 @@ class BatchWork:
         finishing: Whether Bouncer was asked to finish it early.
         split_from: The batch that this one is a part of, where Bouncer refused that one.
         layer: Which pass it is of.
+        held: Whether it waits for a person, with all its lost uploads counted.
     """
 
     id: int
@@ -140,6 +144,7 @@ class BatchWork:
     finishing: bool
     split_from: int | None
     layer: Layer
+    held: bool
 
 
 def take(connection: Connection, id: int, owner: str) -> BatchWork | None:  # noqa: A002  # the column's name
@@ -181,6 +186,7 @@ def take(connection: Connection, id: int, owner: str) -> BatchWork | None:  # no
         finishing=row.finish_requested_ts is not None,
         split_from=row.split_from,
         layer=Layer(row.layer),
+        held=row.held_ts is not None,
     )
 
 
@@ -212,7 +218,7 @@ def ownerless(
 ) -> list[BatchTitle]:
     """The batches that are not settled and that no living owner works on, most urgent and oldest first.
 
-    Held ones (an upload of unknown outcome that waits for a person) are left out.
+    Held ones (an upload of unknown outcome that waits for a person) are left out, unless Bouncer has called for them.
 
     Args:
         connection: In a transaction.
@@ -221,14 +227,15 @@ def ownerless(
         only_uploaded: Only those that Bouncer has, as while uploads are paused.
     """
     in_flight = or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None))
+    called = Batch.callback_ts.is_not(None)
     columns = (Batch.id, Batch.quantity, Batch.request_id, Batch.priority, Batch.account, Batch.retry_count, in_flight)
     query = select(*columns).where(
-        Batch.account == account, Batch.status.in_(UNSETTLED), has_no_owner(), Batch.held_ts.is_(None)
+        Batch.account == account, Batch.status.in_(UNSETTLED), has_no_owner(), or_(Batch.held_ts.is_(None), called)
     )
     if request_id is not None:
         query = query.where(Batch.request_id == request_id)
     if only_uploaded:
-        query = query.where(Batch.batch_id.is_not(None))
+        query = query.where(or_(Batch.batch_id.is_not(None), called))
     return [BatchTitle(*row) for row in connection.execute(query.order_by(Batch.priority.desc(), Batch.id))]
 
 
@@ -269,6 +276,11 @@ def addresses_to_send(connection: Connection, id: int) -> list[str]:  # noqa: A0
     return list(addresses["address"].iloc[interleave(addresses["domain"])])
 
 
+def longest_at_bouncer_seconds(quantity: int, max_batches: int) -> float:
+    """How long Bouncer has a batch at its slowest, in seconds; all batches in flight share the account's pace."""
+    return LOST_IN_FLIGHT_SECONDS + quantity * max_batches * SLOWEST_SECONDS_AN_ADDRESS
+
+
 def has_room(connection: Connection, batch: BatchWork, max_batches: int) -> bool:
     """Whether the account has room for one more batch in flight; without a lock, only a hint."""
     others = _in_flight(connection, batch.account, max_batches, besides=batch.id)
@@ -288,6 +300,8 @@ def admit_upload(connection: Connection, batch: BatchWork, max_batches: int) -> 
     paused = connection.scalar(select(Account.paused_ts).where(Account.account == batch.account).with_for_update())
     if paused is not None:
         return Admission.PAUSED
+    if connection.scalar(select(Batch.callback_ts).where(Batch.id == batch.id)) is not None:
+        return Admission.CALLED
     if not has_room(connection, batch, max_batches):
         return Admission.FULL
     _step_of(
@@ -310,8 +324,23 @@ def record_refused_upload(connection: Connection, batch: BatchWork) -> None:
     _step_of(connection, batch, update(Batch), upload_begun_ts=None)
 
 
+def record_lost_answer(connection: Connection, batch: BatchWork) -> None:
+    """Writes down when an answer was lost: from there the time runs for which the upload counts as in flight.
+
+    Safe to run twice: the first time counts, or waiting for a callback would begin anew with every restart.
+    """
+    _step_of(
+        connection,
+        batch,
+        update(Batch).where(or_(Batch.progress_ts.is_(None), Batch.progress_ts < Batch.upload_begun_ts)),
+        must_match=False,
+        progress_ts=func.current_timestamp(),
+    )
+
+
 def record_ambiguous_upload(connection: Connection, batch: BatchWork, *, hold: bool) -> None:
     """Counts an upload whose answer was lost, and holds the batch for a person or frees it to be uploaded again."""
+    record_lost_answer(connection, batch)
     held = func.current_timestamp() if hold else None
     begun = Batch.upload_begun_ts if hold else None
     _step_of(
@@ -320,8 +349,6 @@ def record_ambiguous_upload(connection: Connection, batch: BatchWork, *, hold: b
         update(Batch).where(Batch.batch_id.is_(None)),
         ambiguous_uploads=Batch.ambiguous_uploads + 1,
         upload_begun_ts=begun,
-        # The last sign of it: from here the time runs for which it counts as in flight.
-        progress_ts=func.current_timestamp(),
         held_ts=held,
     )
 

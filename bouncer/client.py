@@ -78,6 +78,16 @@ class _Request:
     seconds: float | None = None
 
 
+def _without_query(record: logging.LogRecord) -> bool:
+    # httpx tells every URL at level INFO; what stands behind the question mark is a callback's token, or an address.
+    if isinstance(record.args, tuple):
+        record.args = tuple(part.copy_with(query=None) if isinstance(part, httpx.URL) else part for part in record.args)
+    return True
+
+
+logging.getLogger("httpx").addFilter(_without_query)
+
+
 class BouncerClient:
     """Calls Bouncer; every request, retries included, passes the gate.
 
@@ -112,13 +122,16 @@ class BouncerClient:
         await self._http.aclose()
         await self._gate.store_notes()
 
-    async def create_batch(self, addresses: Sequence[str], sending: Callable[[], Awaitable[None]]) -> BatchCreated:
+    async def create_batch(
+        self, addresses: Sequence[str], sending: Callable[[], Awaitable[None]], callback: str | None = None
+    ) -> BatchCreated:
         """Uploads a batch. This is the call that costs money.
 
         Args:
             addresses: Up to 100,000 addresses, each once.
             sending: Called when the gate has let the request pass, before its first byte is sent; what it raises
                 keeps the request from being sent.
+            callback: The address that Bouncer calls when the batch is complete, or None.
 
         Raises:
             AddressesRefused: Bouncer will never take them.
@@ -127,9 +140,11 @@ class BouncerClient:
             BouncerUnavailable: Bouncer certainly does not have it.
         """
         body = orjson.dumps([{"email": address} for address in addresses])
+        query = {} if callback is None else {"callback": callback}
 
         async def upload(request: _Request) -> BatchCreated:
-            answer = await self._answer(request, "POST", "email/verify/batch", sending=sending, content=body)
+            path = "email/verify/batch"
+            answer = await self._answer(request, "POST", path, sending=sending, content=body, params=query)
             return _parsed(BatchCreated, answer, UploadOutcomeUnknown("an upload was answered with no batch id"))
 
         return await self._attempts(Call.CREATE, upload)

@@ -79,11 +79,13 @@ class BatchProgress(_Answer):
         status: ``queued``, ``processing`` or ``completed``; others may come and mean "not yet".
         processed: Addresses that are verified, or None where Bouncer did not tell.
         credits: What the batch cost, once it is complete.
+        quantity: How many addresses the batch has, or None where Bouncer did not tell.
     """
 
     status: Annotated[str, BeforeValidator(lambda value: str(value).strip().lower())]
     processed: Integer = None
     credits: Integer = None
+    quantity: Integer = None
 
     @property
     def is_completed(self) -> bool:

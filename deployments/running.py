@@ -12,6 +12,7 @@ from blocks.access import open_database
 from bouncer.counting import Progress, count_contacts
 from bouncer.database import read
 from bouncer.errors import BouncerFlowsError
+from deployments.callback_receiver import receiving_callbacks
 from deployments.display import contact_progress, hide_expected_errors, say
 from deployments.settings import Settings
 from deployments.setup import set_up
@@ -49,7 +50,11 @@ def run_ingest(
     if ui is not None:
         say(f"the runs are to be watched at {ui}")
     engine = asyncio.run(open_database())
-    with graceful_signals(), _shown(engine, request_id, quiet=quiet):
+    with (
+        graceful_signals(),
+        receiving_callbacks(settings, engine),
+        _shown(engine, request_id, quiet=quiet),
+    ):
         return _run_aside(request_id)
 
 

@@ -4,6 +4,8 @@ import asyncio
 
 from prefect import serve
 
+from blocks.access import open_database
+from deployments.callback_receiver import receiving_callbacks
 from deployments.catalogue import served_deployments
 from deployments.display import say
 from deployments.settings import Settings
@@ -23,5 +25,8 @@ def serve_until_stopped(settings: Settings, ui: str | None) -> None:
         say(change)
     say(f"the Prefect UI is at {ui}; Ctrl-C ends it" if ui else "serving the server that PREFECT_API_URL names")
     slots = settings.max_concurrent_batches
-    # Room for the batches in flight, for those that are loaded meanwhile, and for ingest beside them.
-    serve(*asyncio.run(served_deployments(slots)), limit=slots + 5, print_starting_message=False)
+    with receiving_callbacks(settings, asyncio.run(open_database())) as port:
+        if port is not None:
+            say(f"callbacks are received at {settings.callback_host}, port {port}")
+        # Room for the batches in flight, for those that are loaded meanwhile, and for ingest beside them.
+        serve(*asyncio.run(served_deployments(slots)), limit=slots + 5, print_starting_message=False)

@@ -45,6 +45,16 @@ class Settings(BaseSettings):
     ambiguous_upload: Literal["resubmit", "hold"] = Field(
         default="resubmit", description="What to do when the answer to an upload was lost."
     )
+    callback_url: str | None = Field(
+        default=None,
+        pattern=r"^(https?://\S+|off)$",
+        description="Where Bouncer can reach the receiver of callbacks from outside; off for none.",
+    )
+    callback_host: str = Field(default="127.0.0.1", description="The address that the receiver listens on.")
+    callback_port: int = Field(default=0, ge=0, le=65_535, description="The port of the receiver; 0 for none.")
+    callback_wait_seconds: float = Field(
+        default=7200, ge=0, description="How long at most a lost upload waits for its callback."
+    )
     deep_bouncer_api_key: SecretStr | None = Field(
         default=None, description="The key of a second account with deep catch-all verification."
     )
@@ -70,6 +80,8 @@ class Settings(BaseSettings):
         values = {_ACCOUNT_FIELDS[name]: value for name, value in set_here.items()}
         if self.bouncer_api_key is not None:
             values["api_key"] = self.bouncer_api_key
+        if values.get("callback_url") == "off":
+            values["callback_url"] = None
         return values
 
 
@@ -83,6 +95,8 @@ _ACCOUNT_FIELDS = {
     "batch_deadline_seconds": "batch_deadline_seconds",
     "result_max_age_days": "result_max_age_days",
     "ambiguous_upload": "ambiguous_upload",
+    "callback_url": "callback_url",
+    "callback_wait_seconds": "callback_wait_seconds",
 }
 
 

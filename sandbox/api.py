@@ -1,11 +1,9 @@
 """The calls of Bouncer's API over HTTP, and what goes wrong with them on demand."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any, cast
 
-import httpx
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
@@ -19,17 +17,13 @@ from sandbox.answers import (
     json_answer,
     results_answer,
 )
-from sandbox.batches import Batch
+from sandbox.callbacks import Callbacks
 from sandbox.errors import ApiError
 from sandbox.faults import Fault, Operation
 from sandbox.service import Service
 from sandbox.transport import CutBody, NoAnswer, TrickledBody
 
 __all__ = ["router"]
-
-_log = logging.getLogger(__name__)
-_CALLBACK_POLL_SECONDS = 0.1
-_callbacks: set[asyncio.Task[None]] = set()
 
 
 class _Call(APIRoute):
@@ -75,9 +69,7 @@ async def create(request: Request, callback: str | None = None) -> Response:
     service = _service(request)
     batch = service.create(_account(request), request.headers["x-api-key"], await request.body())
     if callback is not None and not batch.forgotten:
-        task = asyncio.create_task(_call_back(service, batch, callback))
-        _callbacks.add(task)
-        task.add_done_callback(_callbacks.discard)
+        cast(Callbacks, request.app.state.callbacks).promise(batch, callback)
     return json_answer({**batch.summary(batch.created), "status": "queued"})
 
 
@@ -173,16 +165,3 @@ def _spoil(fault: Fault, answer: Response) -> Response:
             return TrickledBody(answer, fault.seconds)
         case _:
             return NoAnswer()
-
-
-async def _call_back(service: Service, batch: Batch, url: str) -> None:
-    while batch.charged is None:
-        await asyncio.sleep(_CALLBACK_POLL_SECONDS)
-        service.settle()
-        if batch.batch_id not in service.batches:
-            return
-    try:
-        async with httpx.AsyncClient() as client:
-            await client.post(url, json=batch.summary(service.clock()))
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        _log.warning("The callback of a batch was not delivered: %s", type(error).__name__)

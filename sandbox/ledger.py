@@ -50,6 +50,7 @@ class Ledger:
     uploaded: DigestTally = field(default_factory=DigestTally)
     charged: DigestTally = field(default_factory=DigestTally)
     credits_charged: int = 0
+    callbacks_by_outcome: Counter[str] = field(default_factory=Counter)
     downloads: int = 0
     finished: int = 0
     deleted: int = 0
@@ -98,6 +99,7 @@ class Ledger:
             "addresses_charged": len(self.charged),
             "addresses_charged_twice": len(self.charged.repeated),
             "credits_charged": self.credits_charged,
+            "callbacks_by_outcome": self.callbacks_by_outcome,
             "downloads": self.downloads,
             "finished": self.finished,
             "deleted": self.deleted,

@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from sandbox import api, control
+from sandbox.callbacks import Callbacks
 from sandbox.service import Service
 from sandbox.settings import SandboxSettings
 from sandbox.transport import SandboxProtocol
@@ -42,6 +43,7 @@ def build_server(
     """
     app = FastAPI(title="A stand-in for the Bouncer API", openapi_url=None)
     app.state.service = Service(settings, clock)
+    app.state.callbacks = Callbacks(app.state.service)
     app.include_router(control.router)
     app.include_router(api.router, prefix="/v1.1")
     app.include_router(api.router)

@@ -1,6 +1,6 @@
 """How the sandbox behaves: its keys, its speed, its limits and how untidy its answers are."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -55,6 +55,18 @@ class SandboxSettings(BaseModel):
 
     send_retry_after: bool = True
     """Say in a 429 when to come again."""
+
+    callback_shape: Literal["summary", "nested", "form", "empty"] = "summary"
+    """What a callback's body is: the batch as its status has it, its id deep in JSON or in a form, or nothing."""
+
+    callback_delay_seconds: NonNegativeFloat = 0.0
+    """How long after its completion a batch's callback comes, and after that each further one."""
+
+    callback_repeats: NonNegativeInt = 0
+    """How often a callback is repeated."""
+
+    callback_loss: _Share = 0.0
+    """Share of callbacks that never come."""
 
     missing_results: _Share = 0.0
     """Share of addresses that a download leaves out; they are not charged."""

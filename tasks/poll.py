@@ -13,8 +13,8 @@ from bouncer.batches import BatchWork
 from bouncer.errors import BatchLost, BatchNotCompleted
 from bouncer.models import BatchProgress
 from bouncer.polling import seconds_an_address, seconds_to_next_poll
+from tasks.callbacks import Bell
 from tasks.patience import AWAY, until_known
-from tasks.stopping import sleep_unless_stopping
 
 __all__ = ["poll"]
 
@@ -23,7 +23,8 @@ __all__ = ["poll"]
 async def poll(access: Access, batch: BatchWork, batch_id: str) -> None:
     """Waits until Bouncer has completed a batch, and writes that down.
 
-    A batch without any progress before the deadline is finished early. Safe to run twice: it only asks and notes.
+    A callback makes the next poll come at once. A batch without any progress before the deadline is finished early.
+    Safe to run twice: it only asks and notes.
 
     Args:
         access: The account and the database.
@@ -37,8 +38,9 @@ async def poll(access: Access, batch: BatchWork, batch_id: str) -> None:
     account = access.account
     watch = _Watch(batch, await access.read(seconds_an_address, batch.account))
     artifact = await _show(None, watch)
+    bell = Bell(access, batch)
     if watch.is_new:
-        await sleep_unless_stopping(watch.next_wait(account.poll_seconds_min, account.poll_seconds_max))
+        await bell.sleep(watch.next_wait(account.poll_seconds_min, account.poll_seconds_max))
     while True:
         try:
             progress: BatchProgress = await until_known(pause_seconds=account.poll_seconds_min)(_ask, access, batch_id)
@@ -56,7 +58,7 @@ async def poll(access: Access, batch: BatchWork, batch_id: str) -> None:
                 await _show(artifact, watch)
         if watch.idle > account.batch_deadline_seconds:
             await _finish_early(access, batch, batch_id, watch)
-        await sleep_unless_stopping(watch.next_wait(account.poll_seconds_min, account.poll_seconds_max))
+        await bell.sleep(watch.next_wait(account.poll_seconds_min, account.poll_seconds_max))
 
 
 async def _ask(access: Access, batch_id: str) -> BatchProgress:

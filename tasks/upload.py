@@ -8,6 +8,7 @@ from bouncer import batches
 from bouncer.batches import Admission, BatchWork, Step
 from bouncer.errors import BouncerFlowsError, Paused, UploadHeld, UploadOutcomeUnknown
 from tasks.announcing import announce
+from tasks.callbacks import callback_of, find_again
 from tasks.patience import through_outages
 from tasks.slots import Slot
 from tasks.stopping import sleep_unless_stopping
@@ -20,6 +21,10 @@ MOST_LOST_UPLOADS = 5
 _AFTER_LOST_SECONDS = 2.0
 
 
+class _CalledBack(BouncerFlowsError):
+    """Bouncer has called for the batch, so it may have it already."""
+
+
 class _NoRoom(BouncerFlowsError):
     """As many batches are in flight as the account may have."""
 
@@ -29,7 +34,8 @@ async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
     """Uploads a batch and writes down Bouncer's id.
 
     That the upload begins is committed before its first byte is sent, and Bouncer's id as soon as it is there. Safe
-    to run twice: a batch that has an id is never uploaded, and one whose answer was lost goes by AMBIGUOUS_UPLOAD.
+    to run twice: a batch that has an id is never uploaded, and one whose answer was lost is found again by its
+    callback, or else goes by AMBIGUOUS_UPLOAD.
 
     Args:
         access: The account and the database.
@@ -50,6 +56,9 @@ async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
     """
     lost = batch.ambiguous_uploads
     if batch.step is Step.DECIDE:
+        found = await _after_loss(access, batch)
+        if found is not None:
+            return found
         lost += 1
         await _count_lost(access, batch, lost)
     persistent = through_outages(
@@ -58,22 +67,40 @@ async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
     while True:
         try:
             return await persistent(_upload_once, access, batch, slot)
+        except _CalledBack:
+            found = await find_again(access, batch, counted=True)
+            if found is not None:
+                return found
         except UploadOutcomeUnknown as error:
-            lost += 1
             get_run_logger().warning("%s", error)
+            found = await _after_loss(access, batch)
+            if found is not None:
+                return found
+            lost += 1
             await _count_lost(access, batch, lost)
             await sleep_unless_stopping(_AFTER_LOST_SECONDS**lost)
 
 
+async def _after_loss(access: Access, batch: BatchWork) -> str | None:
+    await access.write(batches.record_lost_answer, batch)
+    found = await find_again(access, batch, counted=batch.held)
+    if found is None and batch.held:
+        raise _held(batch)
+    return found
+
+
 async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
     addresses = await access.read(batches.addresses_to_send, batch.id)
+    callback = await callback_of(access, batch)
     while True:
         # Looked at first without a lock, since to be admitted costs requests of the rate limit.
         while not await access.read(batches.has_room, batch, access.account.max_concurrent_batches):
             await slot.step_aside()
         try:
-            created = await access.client.create_batch(addresses, sending=lambda: _begin(access, batch))
-        except UploadOutcomeUnknown:
+            created = await access.client.create_batch(
+                addresses, sending=lambda: _begin(access, batch), callback=callback
+            )
+        except (UploadOutcomeUnknown, _CalledBack):
             raise
         except _NoRoom:
             await slot.step_aside()
@@ -90,6 +117,8 @@ async def _begin(access: Access, batch: BatchWork) -> None:
     match await access.write(batches.admit_upload, batch, access.account.max_concurrent_batches):
         case Admission.PAUSED:
             raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
+        case Admission.CALLED:
+            raise _CalledBack(f"Bouncer has called for batch {batch.id}")
         case Admission.FULL:
             raise _NoRoom("as many batches are in flight as the account may have")
         case Admission.ADMITTED:
@@ -101,14 +130,18 @@ async def _count_lost(access: Access, batch: BatchWork, lost: int) -> None:
     await access.write(batches.record_ambiguous_upload, batch, hold=hold)
     announce("upload.lost", account=access.name, batch=batch.id, contacts=batch.quantity, held=hold)
     if hold:
-        raise UploadHeld(
-            f"the answer to the upload of batch {batch.id} was lost; it is held. To send it again, which may be paid"
-            " twice: bouncer-flows requeue --held"
-        )
+        raise _held(batch)
     if lost >= MOST_LOST_UPLOADS:
         raise UploadOutcomeUnknown(f"{lost} uploads were never answered; each may have been paid")
     get_run_logger().warning(
         "the answer to an upload of batch %d was lost; it is sent again, so %d addresses may be paid twice",
         batch.id,
         batch.quantity,
+    )
+
+
+def _held(batch: BatchWork) -> UploadHeld:
+    return UploadHeld(
+        f"the answer to the upload of batch {batch.id} was lost; it is held. To send it again, which may be paid"
+        " twice: bouncer-flows requeue --held"
     )

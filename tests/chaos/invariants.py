@@ -47,12 +47,14 @@ class Expected:
         lost_uploads: Uploads whose answer was lost, exactly; None where that hangs on the moment.
         held: Whether contacts may wait in held batches for a person.
         true_verdicts: Whether the sandbox's verdicts are all of its documented kinds.
+        paid_once: Whether nothing at all may be paid twice, declared or not.
     """
 
     failed: int | None = 0
     lost_uploads: int | None = 0
     held: bool = False
     true_verdicts: bool = True
+    paid_once: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,9 @@ def measure(site: Site, scenario: str, seed: int, expected: Expected, seconds: f
         f"{_orphans(site)} batches at the sandbox that nobody knows, {lost_uploads} declared": _orphans(site)
         <= lost_uploads,
         f"{outcome.paid_twice} addresses paid twice and not declared": outcome.paid_twice == 0,
+        f"{ledger['addresses_charged_twice']} addresses paid twice": not (
+            expected.paid_once and ledger["addresses_charged_twice"]
+        ),
         f"{outcome.most_in_flight} batches in flight": outcome.most_in_flight <= account.slots,
         f"{outcome.most_requests} requests in 60 s": outcome.most_requests <= account.requests_per_minute,
         f"{ledger['most_uploads_in_60s']} uploads in 60 s": ledger["most_uploads_in_60s"] <= _UPLOADS_PER_MINUTE,

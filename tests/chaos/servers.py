@@ -10,7 +10,15 @@ import httpx
 from deployments.local_server import LocalServer
 from tests.chaos.waiting import wait_until
 
-__all__ = ["PrefectServer"]
+__all__ = ["PrefectServer", "free_port", "kill_local_server"]
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class PrefectServer:
@@ -23,9 +31,7 @@ class PrefectServer:
     def __init__(self, home: Path) -> None:
         home.mkdir(parents=True)
         # A port of its own, so that servers which start at once do not take the same one.
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            (home / "server.port").write_text(str(probe.getsockname()[1]))
+        (home / "server.port").write_text(str(free_port()))
         self._home = home
         self._server = LocalServer(home)
 

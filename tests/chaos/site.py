@@ -52,6 +52,7 @@ class Account:
     poll_seconds_max: float = 1.0
     deadline_seconds: float = 300.0
     ambiguous_upload: str = "resubmit"
+    callback_port: int = 0
 
 
 class Site:
@@ -235,7 +236,12 @@ class Site:
             "POLL_SECONDS_MAX": str(account.poll_seconds_max),
             "BATCH_DEADLINE_SECONDS": str(account.deadline_seconds),
             "AMBIGUOUS_UPLOAD": account.ambiguous_upload,
+            **self._callbacks(),
         }
+
+    def _callbacks(self) -> dict[str, str]:
+        port = self.account.callback_port
+        return {"CALLBACK_URL": f"http://127.0.0.1:{port}", "CALLBACK_PORT": str(port)} if port else {}
 
 
 @contextmanager

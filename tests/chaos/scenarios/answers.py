@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.chaos.invariants import Expected
 from tests.chaos.scenarios.registry import Play, scenario
+from tests.chaos.servers import free_port
 from tests.chaos.site import Account, Site
 
 __all__: list[str] = []
@@ -176,3 +177,30 @@ def _(site: Site, draw: random.Random) -> Expected:
     site.sandbox.fault("lost_answer", operation="create", times=5)
     site.ingest().wait(_END_SECONDS)
     return Expected(failed=site.imported, lost_uploads=5)
+
+
+@scenario("callbacks: answers to uploads lost")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.account = Account(callback_port=free_port(), ambiguous_upload=draw.choice(["resubmit", "hold"]))
+    # More of them than one, and not all at once, as an unsteady network does.
+    site.sandbox.post("/_sandbox/settings", {"callback_shape": draw.choice(["summary", "nested", "form"])})
+    site.queue(draw)
+    kind = draw.choice(["lost_answer", "cut_body", "malformed"])
+    site.sandbox.fault(kind, operation="create", after=draw.randrange(2), times=draw.randint(1, 3))
+    site.ingest().wait(_END_SECONDS)
+    return Expected(paid_once=True)
+
+
+@scenario("callbacks: kill -9 between a request and its answer")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.account = Account(callback_port=free_port(), slots=2)
+    # Nobody receives them for a while, so they come more than once.
+    site.sandbox.post("/_sandbox/settings", {"callback_repeats": 60, "callback_delay_seconds": 1})
+    site.queue(draw, 3)
+    before = draw.randrange(3)
+    site.sandbox.fault("slow_body", operation="create", after=before, seconds=60)
+    run = site.ingest()
+    site.until(lambda: len(site.sandbox.batches()) > before, "the batch at the sandbox")
+    run.kill()
+    # Where another upload was killed before it was sent, nobody calls, and it counts as lost.
+    return Expected(lost_uploads=None, paid_once=True)
