@@ -15,7 +15,7 @@ from bouncer.claiming import Claimed
 from bouncer.database import read, write
 from bouncer.dialects import database_now, is_sqlite
 from bouncer.loading import LoadReport, load
-from bouncer.models import Verdict
+from bouncer.models import Verdict, VerdictList
 from bouncer.reusing import FreshFor
 from bouncer.tables import Batch, Contact, Priority, QueuedContact, Request, User
 
@@ -175,7 +175,7 @@ def sent(engine: Engine, batch_id: int) -> list[str]:
 
 def verdicts(addresses: Iterable[str], **fields: Any) -> list[Verdict]:
     """A verdict on each address, deliverable unless told."""
-    return [Verdict.model_validate({"email": a, "status": "deliverable", **fields}) for a in addresses]
+    return VerdictList.validate_python([{"email": a, "status": "deliverable", **fields} for a in addresses])
 
 
 def load_verdicts(engine: Engine, batch: BatchWork, answers: Sequence[Verdict]) -> LoadReport:

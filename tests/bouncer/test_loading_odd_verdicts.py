@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from bouncer.batches import BatchWork
-from bouncer.models import Verdict
+from bouncer.models import VerdictList
 from tests.bouncer.contacts import claim, load_verdicts, queue, queue_rows, verdicts, verify
 from tests.bouncer.existing_tables import rows
 
@@ -62,7 +62,7 @@ def test_verdicts_without_a_domain_do_not_fail_the_batch(engine: Engine) -> None
         {"domain": "example.com"},
         {"domain": 1},
     ]
-    answers = [Verdict.model_validate({"email": a, **d}) for a, d in zip(addresses, domains, strict=True)]
+    answers = VerdictList.validate_python([{"email": a, **d} for a, d in zip(addresses, domains, strict=True)])
     assert load_verdicts(engine, work, answers).settled == 6
     stored = rows(engine, "Bouncer_Results")["Bouncer_Results"]
     assert [row["domain_info"] for row in stored] == [None, None, "{}", None, None, None]
@@ -96,7 +96,7 @@ def test_odd_fields_do_not_break_a_load(engine: Engine) -> None:
     """Whatever type or size a field has, all contacts get their verdicts; what makes no sense is left out or cut."""
     addresses = [f"a{number}@example.com" for number in range(len(_ODD_FIELDS))]
     work = _verified(engine, addresses)
-    answers = [Verdict.model_validate({"email": a, **f}) for a, f in zip(addresses, _ODD_FIELDS, strict=True)]
+    answers = VerdictList.validate_python([{"email": a, **f} for a, f in zip(addresses, _ODD_FIELDS, strict=True)])
     assert load_verdicts(engine, work, answers).settled == len(addresses)
     assert [row.bouncer_status for row in queue_rows(engine)] == [
         str(f.get("status") or "unknown") for f in _ODD_FIELDS
