@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from prefect.exceptions import ObjectNotFound
+from pydantic import ValidationError
 from sqlalchemy import Connection, Engine
 
 from blocks.bouncer_account import BouncerAccount
@@ -62,11 +63,15 @@ async def open_access(name: str, caller: str) -> AsyncIterator[Access]:
         The access, whose client is closed afterwards.
 
     Raises:
-        SettingRefused: A block is missing.
+        SettingRefused: A block is missing, or cannot be used.
     """
     engine = await open_database()
     try:
         account = cast("BouncerAccount", await BouncerAccount.aload(name))
+    except ValidationError as error:
+        # Without `from`: pydantic's text quotes the values, and with them the key.
+        said = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise SettingRefused(f"block bouncer-account/{name} cannot be used: {said}") from None
     except (ObjectNotFound, ValueError):
         # Prefect raises ValueError for a block document that does not exist.
         raise SettingRefused(f"block bouncer-account/{name} is missing; run bouncer-flows setup") from None

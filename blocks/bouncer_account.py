@@ -10,7 +10,9 @@ from sqlalchemy import Engine
 
 from blocks.limiter import PrefectLimiter
 from blocks.limits import limit_name
+from bouncer.base_url import refuse_to_send_in_the_clear
 from bouncer.client import BouncerClient
+from bouncer.errors import SettingRefused
 from bouncer.gate import SharedGate
 from bouncer.reusing import FreshFor
 
@@ -97,6 +99,15 @@ class BouncerAccount(Block):
     def _polls_in_order(self) -> "BouncerAccount":
         if self.poll_seconds_max < self.poll_seconds_min:
             raise ValueError("POLL_SECONDS_MAX must not be less than POLL_SECONDS_MIN")
+        return self
+
+    @model_validator(mode="after")
+    def _key_stays_secret(self) -> "BouncerAccount":
+        try:
+            refuse_to_send_in_the_clear(self.base_url, self.api_key.get_secret_value().strip())
+        except SettingRefused as refusal:
+            # What pydantic makes a ValidationError of.
+            raise ValueError(str(refusal)) from None
         return self
 
     @property

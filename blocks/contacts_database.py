@@ -33,6 +33,14 @@ class ContactsDatabase(Block):
     url: SecretStr = Field(
         title="Database URL", description="mysql://USER:PASSWORD@HOST/NAME, mariadb://… or sqlite:////PATH."
     )
+    tls: bool = Field(
+        default=False, title="Require TLS", description="Encrypt the connection and verify the server's certificate."
+    )
+    tls_authority: str | None = Field(
+        default=None,
+        title="CA certificate",
+        description="The certificate (PEM) of the authority that signed the server's; empty for the system's list.",
+    )
 
     def get_engine(self) -> Engine:
         """The engine of this database; one a process, however many runs ask for it.
@@ -40,10 +48,11 @@ class ContactsDatabase(Block):
         Raises:
             SettingRefused: The URL cannot be used.
         """
-        return engine_of(self.url.get_secret_value())
+        url = self.url.get_secret_value()
+        return engine_of(url, self.tls_authority or "") if self.tls or self.tls_authority else engine_of(url)
 
 
 @functools.lru_cache(maxsize=8)
-def engine_of(url: str) -> Engine:
-    """The one engine of this process for a database URL."""
-    return engine_for(url)
+def engine_of(url: str, authority: str | None = None) -> Engine:
+    """The one engine of this process for a database; the arguments are those of ``engine_for``."""
+    return engine_for(url, authority)

@@ -25,6 +25,8 @@ from tenacity import (
     stop_after_delay,
 )
 
+from bouncer.base_url import refuse_to_send_in_the_clear, stays_here
+from bouncer.bodies import ACCEPTED_ENCODINGS, read_body
 from bouncer.calls import ANSWERED, CallNote, outcome_of
 from bouncer.errors import (
     BouncerFlowsError,
@@ -103,12 +105,15 @@ class BouncerClient:
     def __init__(self, base_url: str, key: KeySource, gate: Gate) -> None:
         self._gate = gate
         self._key = key
+        self._base_url = base_url
         self._http = httpx.AsyncClient(
             base_url=base_url.rstrip("/") + "/",
             timeout=_TIMEOUT,
             # A connection that idled longer may be closed at Bouncer's side, and an upload over it would be lost.
             limits=httpx.Limits(keepalive_expiry=30),
-            headers={"User-Agent": "bouncer-flows"},
+            headers={"User-Agent": "bouncer-flows", "Accept-Encoding": ACCEPTED_ENCODINGS},
+            # The environment's proxies are for what leaves this machine; one would read the key.
+            trust_env=not stays_here(base_url),
         )
 
     async def __aenter__(self) -> Self:
@@ -277,7 +282,9 @@ class BouncerClient:
     ) -> bytes:
         call = request.call
         await self._gate.admit(call)
-        sent = {"x-api-key": _fit_for_a_header(await self._key()), "Content-Type": "application/json"}
+        key = _fit_for_a_header(await self._key())
+        refuse_to_send_in_the_clear(self._base_url, key)
+        sent = {"x-api-key": key, "Content-Type": "application/json"}
         if sending is not None:
             await sending()
         began = time.monotonic()
@@ -290,27 +297,23 @@ class BouncerClient:
         if 200 <= status < 300:
             return body
         retry_after = until_told(headers.get("retry-after"), datetime.now(UTC))
-        raise error_of_answer(call, status, _message(body), retry_after)
+        raise error_of_answer(call, status, _message(body, key), retry_after)
 
     async def _exchange(
         self, call: Call, method: str, path: str, most_bytes: int, parts: dict[str, Any]
     ) -> tuple[int, httpx.Headers, bytes]:
-        body = bytearray()
         try:
             async with (
                 timeout(_WHOLE_CALL_SECONDS),
                 self._http.stream(method, path, **parts) as response,
             ):
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > most_bytes:
-                        break
+                body = await read_body(response, most_bytes)
         except (httpx.HTTPError, TimeoutError) as error:
             broken = error_of_transport(call, error)
         else:
-            if len(body) > most_bytes:
+            if body is None:
                 raise _too_long(call)
-            return response.status_code, response.headers, bytes(body)
+            return response.status_code, response.headers, body
         # Out here, or it would carry httpx's error, and with it the request, the key and the addresses.
         raise broken
 
@@ -335,14 +338,16 @@ def _parsed(model: type[_Model], body: bytes, otherwise: BouncerFlowsError) -> _
     raise otherwise
 
 
-def _message(body: bytes) -> str:
+def _message(body: bytes, key: str) -> str:
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
         return "not JSON, a gateway's page perhaps"
     if not isinstance(answer, dict):
         return ""
-    return str(answer.get("message") or answer.get("error") or "")
+    said = str(answer.get("message") or answer.get("error") or "")
+    # An answer may quote the key that was sent.
+    return said.replace(key, "[key]") if key else said
 
 
 def _tell(call: Call) -> Callable[[RetryCallState], None]:

@@ -1,8 +1,10 @@
 """Engines for MariaDB, MySQL and SQLite, and transactions that are run again where the database asks for it."""
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
@@ -13,6 +15,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from bouncer.errors import DatabaseUnavailable, SettingRefused
 from bouncer.policy import clean_message
+from bouncer.tls import context_of, without_tls_parameters
 
 __all__ = ["engine_for", "probe", "read", "write"]
 
@@ -25,25 +28,28 @@ OUTAGE_SECONDS = 120.0
 
 _SQLITE_BUSY_SECONDS = 60
 _CONNECT_TIMEOUT_SECONDS = 10
+_DRIVER_PARAMETERS = frozenset({"charset", "collation", "unix_socket", "read_timeout", "write_timeout"})
 # Deadlock, lock wait timeout, and the ways in which a MySQL or MariaDB server says that it is full, gone or going:
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _TRANSIENT_MYSQL = frozenset({1205, 1213, 1040, 1203, 1053, 1927, 2002, 2003, 2006, 2013, 2055})
 
 
-def engine_for(url: str, *, pool_size: int = 20) -> Engine:
+def engine_for(url: str, authority: str | None = None, *, pool_size: int = 20) -> Engine:
     """Makes an engine from a database URL.
 
     Args:
         url: ``sqlite:///FILE``, ``mysql+pymysql://…``, or the plain ``mysql://…`` and ``mariadb://…``, which
-            mean PyMySQL here.
+            mean PyMySQL here. ``bouncer.tls`` has the parameters for TLS.
+        authority: Ask MariaDB or MySQL for TLS whatever the URL says, and trust the authority of this certificate
+            (PEM); the system's authorities where it is an empty text.
         pool_size: The most connections that are kept open.
 
     Returns:
         An engine whose sessions run in UTC and in READ COMMITTED (MariaDB, MySQL), or in WAL mode with foreign
-        keys on (SQLite).
+        keys on (SQLite). A new SQLite file can be read by its owner only.
 
     Raises:
-        SettingRefused: The URL cannot be read or names another database.
+        SettingRefused: The URL cannot be read, names another database, or holds a parameter that is not known.
     """
     try:
         parsed = make_url(url)
@@ -52,7 +58,10 @@ def engine_for(url: str, *, pool_size: int = 20) -> Engine:
         raise SettingRefused("DATABASE_URL is not a database URL; write mysql://USER:PASSWORD@HOST/NAME") from None
     backend = parsed.get_backend_name()
     if backend in {"mysql", "mariadb"}:
-        parsed = parsed.set(drivername=f"{backend}+pymysql")
+        context = context_of(parsed, authority)
+        parsed = without_tls_parameters(parsed).set(drivername=f"{backend}+pymysql")
+        if unknown := set(parsed.query) - _DRIVER_PARAMETERS:
+            raise SettingRefused(f"DATABASE_URL: the parameter {min(unknown)!r} is not known; leave it out")
         if "charset" not in parsed.query:
             parsed = parsed.update_query_dict({"charset": "utf8mb4"})
         return create_engine(
@@ -67,10 +76,12 @@ def engine_for(url: str, *, pool_size: int = 20) -> Engine:
             connect_args={
                 "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
                 "init_command": "SET time_zone = '+00:00'",
+                **({} if context is None else {"ssl": context}),
             },
         )
     if backend == "sqlite":
         engine = create_engine(parsed, hide_parameters=True, connect_args={"timeout": _SQLITE_BUSY_SECONDS})
+        event.listen(engine, "do_connect", _make_private)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -168,6 +179,15 @@ def _reason(error: BaseException | None) -> str:
     if isinstance(error, DBAPIError) and error.orig is not None:
         return str(error.orig.args[-1] if error.orig.args else error.orig)
     return type(error).__name__
+
+
+def _make_private(_dialect: Any, _entry: Any, arguments: list[Any], _options: dict[str, Any]) -> None:
+    # Addresses are for the owner's eyes, and SQLite gives its journals the rights of the file. What keeps the file from
+    # being made, SQLite tells better.
+    file = str(arguments[0])
+    if file != ":memory:" and not file.startswith("file:"):
+        with suppress(OSError, ValueError):
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

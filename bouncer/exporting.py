@@ -1,7 +1,6 @@
 """Export: one CSV line for each queued contact, with its verdict, read in chunks and written whole or not at all."""
 
 import csv
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import orjson
 from sqlalchemy import Connection, Engine, Row, String, and_, case, cast, func, select
 
 from bouncer.atomic_file import atomic_file
+from bouncer.csv_cells import harmless
 from bouncer.database import read
 from bouncer.errors import InputRefused
 from bouncer.prefetching import one_ahead
@@ -43,8 +43,6 @@ COLUMNS = (
 """The header of an export."""
 
 _CHUNK_ROWS = 20_000
-_FORMULA = tuple("=+-@\t\r\n")
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -191,14 +189,10 @@ def _line(row: Sequence[Any]) -> list[Any]:
         error,
         request_id,
     ]
-    return [_harmless(cell) if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in cells]
+    return [harmless(cell) if isinstance(cell, str) else cell for cell in cells]
 
 
 def _document(value: Any) -> dict[str, Any]:
     # SQLite has JSON as text within JSON; MariaDB and MySQL know it for what it is.
     document: dict[str, Any] | None = orjson.loads(value) if isinstance(value, str) else value
     return document or {}
-
-
-def _harmless(cell: str) -> str:
-    return cell if _NUMBER.fullmatch(cell) else f"'{cell}"

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from bouncer.atomic_file import atomic_file
+from bouncer.csv_cells import harmless
 from bouncer.csv_reading import RejectedLine
 
 __all__ = ["RejectedFile"]
@@ -45,7 +46,7 @@ class RejectedFile:
 
     def add(self, lines: Iterable[RejectedLine]) -> None:
         """Writes rejected lines."""
-        rows = [(line.line, line.reason, line.value) for line in lines]
+        rows = [(line.line, line.reason, harmless(line.value)) for line in lines]
         if rows and self._file is None and not self.notes:
             self._begin()
         if self._file is not None:

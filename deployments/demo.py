@@ -18,7 +18,7 @@ from bouncer.importing import import_contacts
 from bouncer.migrate import upgrade
 from deployments.display import byte_progress, row_progress, say
 from deployments.orchestration import orchestrator
-from deployments.settings import Settings, read_settings
+from deployments.settings import Settings, read_settings, without_secrets
 from sandbox.sample import write_sample
 
 __all__ = ["run_demo"]
@@ -91,7 +91,10 @@ def run_demo(contacts: int, folder: Path) -> int:
 @contextmanager
 def _with_sandbox(settings: Settings, given: Set[str]) -> Iterator[Settings]:
     command = [sys.executable, "-m", "sandbox", "--port", "0", "--seconds-per-batch", str(_SECONDS_A_BATCH)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:  # noqa: S603  # ours
+    environment = without_secrets(os.environ)
+    with subprocess.Popen(  # noqa: S603  # our own interpreter and constants
+        command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment
+    ) as process:
         try:
             line = process.stdout.readline() if process.stdout is not None else b""
             if not line:

@@ -13,15 +13,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx
+from pydantic import SecretStr
 
 from bouncer.errors import OrchestratorUnavailable
+from deployments.entrance import USER, Entrance, server_environment
+from deployments.settings import without_secrets
 
-__all__ = ["LocalServer", "local_server", "server_environment"]
+__all__ = ["LocalServer", "local_server"]
 
 _START_SECONDS = 90.0
 _STOP_SECONDS = 10.0
@@ -34,10 +38,12 @@ class LocalServer:
 
     Args:
         home: The folder of its database, leases and log.
+        entrance: How it is to be reached.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, entrance: Entrance | None = None) -> None:
         self._home = home
+        self._entrance = entrance or Entrance()
         self._port_file = home / "server.port"
         self._process: subprocess.Popen[bytes] | None = None
         self._leaving = threading.Event()
@@ -46,32 +52,32 @@ class LocalServer:
     @property
     def api_url(self) -> str:
         """Where its API answers."""
-        return f"http://127.0.0.1:{self.port}/api"
+        return f"{self._entrance.origin(self.port)}/api"
 
     @property
     def ui_url(self) -> str:
         """Where its UI is to be seen."""
-        return f"http://127.0.0.1:{self.port}"
+        return self._entrance.ui_url(self.port)
 
     def ensure(self) -> None:
         """Makes sure that the server runs.
 
         Raises:
-            OrchestratorUnavailable: It does not come up.
+            OrchestratorUnavailable: It does not come up, or it runs with another entrance.
         """
         with _locked(self._home / "server.start.lock", fcntl.LOCK_EX):
             known = self._known_port()
             if known and self._answers(known):
                 self.port = known
                 return
-            self.port = known if known and _is_free(known) else _free_port()
+            self.port = known if known and self._is_free(known) else self._free_port()
             try:
                 self._start()
             except OrchestratorUnavailable:
                 # It takes seconds to start, in which another program may take the port.
-                if _is_free(self.port):
+                if self._is_free(self.port):
                     raise
-                self.port = _free_port()
+                self.port = self._free_port()
                 self._start()
             self._port_file.write_text(str(self.port))
 
@@ -113,21 +119,37 @@ class LocalServer:
             return self._process.poll() is not None
         # Another command started it and may be gone by now. Asked by its port: in a container, nobody may have buried
         # the process, which then still has its id.
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) != 0
+        try:
+            socket.create_connection((self._entrance.reach, self.port), _ANSWER_SECONDS).close()
+        except OSError:
+            return True
+        return False
 
     def _answers(self, port: int) -> bool:
         # By its home: the port that this server had may be another home's by now, and with it other blocks.
+        password = self._entrance.password
         try:
-            answer = httpx.get(f"http://127.0.0.1:{port}/api/admin/settings", timeout=_ANSWER_SECONDS, trust_env=False)
-            return answer.is_success and Path(answer.json()["home"]) == self._home / "prefect"
+            answer = _settings_of(self._entrance.origin(port), password)
+            if answer.status_code == httpx.codes.UNAUTHORIZED and _runs(_pid_in(self._home / "server.pid")):
+                raise OrchestratorUnavailable(
+                    "the local Prefect server runs with another password; set SERVER_PASSWORD as it was at its start"
+                )
+            if not answer.is_success or Path(answer.json()["home"]) != self._home / "prefect":
+                return False
+            if password is not None and _settings_of(self._entrance.origin(port), None).is_success:
+                raise OrchestratorUnavailable(
+                    "the local Prefect server runs without a password; end the other commands, which use it, first"
+                )
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return False
+        return True
 
     def _start(self) -> None:
-        environment = {**os.environ, **server_environment(self._home, self.port)}
-        with (self._home / "server.log").open("ab") as log:
-            command = [sys.executable, "-m", "deployments.prefect_server", "server", "start", "--host", "127.0.0.1"]
+        # Without keys and passwords: it finds them in its blocks, and has no use for them elsewhere.
+        environment = {**without_secrets(os.environ), **server_environment(self._home, self.port, self._entrance)}
+        with _opened_privately(self._home / "server.log") as log:
+            command = [sys.executable, "-m", "deployments.prefect_server", "server", "start"]
+            command += ["--host", self._entrance.host]
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and constants
                 [*command, "--port", str(self.port)],
                 env=environment,
@@ -144,30 +166,31 @@ class LocalServer:
                 raise OrchestratorUnavailable(f"the local Prefect server does not start; see {self._home}/server.log")
             time.sleep(0.1)
 
+    def _is_free(self, port: int) -> bool:
+        family = socket.AF_INET6 if ":" in self._entrance.host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self._entrance.host, port))
+            except OSError:
+                return False
+        return True
 
-def server_environment(home: Path, port: int) -> Mapping[str, str]:
-    """The settings of a Prefect server that this project can rely on.
-
-    Args:
-        home: The folder of its database and leases.
-        port: Where it listens.
-    """
-    return {
-        "PREFECT_HOME": str(home / "prefect"),
-        "PREFECT_API_URL": "",
-        "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
-        # The default keeps leases in memory: a kill -9 of the server would leak its slots for ever.
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }
+    def _free_port(self) -> int:
+        if self._is_free(_FIRST_PORT):
+            return _FIRST_PORT
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
 
 
 @contextmanager
-def local_server(home: Path, *, keep: bool = False) -> Iterator[LocalServer]:
+def local_server(home: Path, entrance: Entrance | None = None, *, keep: bool = False) -> Iterator[LocalServer]:
     """Runs the local server while the block does, together with the other commands of this home.
 
     Args:
         home: Where it keeps its files; made if it does not exist.
+        entrance: How it is to be reached; by this machine only, and without a password, unless told.
         keep: Leave it running at the end.
 
     Yields:
@@ -177,7 +200,7 @@ def local_server(home: Path, *, keep: bool = False) -> Iterator[LocalServer]:
         OrchestratorUnavailable: It does not come up.
     """
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    server = LocalServer(home)
+    server = LocalServer(home, entrance)
     with _locked(home / "server.users.lock", fcntl.LOCK_SH) as users:
         server.ensure()
         watch = threading.Thread(target=server.watch, name="server-watch", daemon=True)
@@ -216,19 +239,24 @@ def _pid_in(path: Path) -> int | None:
         return None
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+def _runs(pid: int | None) -> bool:
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
     return True
 
 
-def _free_port() -> int:
-    if _is_free(_FIRST_PORT):
-        return _FIRST_PORT
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _settings_of(origin: str, password: SecretStr | None) -> httpx.Response:
+    auth = None if password is None else (USER, password.get_secret_value())
+    return httpx.get(f"{origin}/api/admin/settings", auth=auth, timeout=_ANSWER_SECONDS, trust_env=False)
+
+
+@contextmanager
+def _opened_privately(path: Path) -> Iterator[IO[bytes]]:
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab") as file:
+        yield file

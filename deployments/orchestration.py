@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deployments.entrance import Entrance
 from deployments.local_server import local_server
 from deployments.settings import Settings
 
@@ -51,9 +52,12 @@ def orchestrator(
         yield None
         return
     home = settings.bouncer_flows_home
-    with local_server(home, keep=keep) as server:
+    entrance = Entrance.of(settings)
+    with local_server(home, entrance, keep=keep) as server:
         os.environ["PREFECT_API_URL"] = server.api_url
         os.environ["PREFECT_HOME"] = str(home / "prefect")
+        if entrance.auth_string is not None:
+            os.environ["PREFECT_API_AUTH_STRING"] = entrance.auth_string
         try:
             yield server.ui_url
         finally:

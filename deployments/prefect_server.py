@@ -1,26 +1,45 @@
-"""The program ``prefect``, whose server makes writers to its SQLite file wait for each other.
+"""The program ``prefect``, whose server makes writers to its SQLite file wait, and is asked by its own names only.
 
 Prefect begins most transactions deferred. One that reads before it writes then fails at once if another has written in
 between (SQLITE_BUSY_SNAPSHOT, which no busy timeout covers); the server answers 503, and the client sleeps 2 s, then
 4 s, and so on. With a batch every few seconds, that met a fifth of all rate limit tokens and half of all task runs.
+
+A page on the internet whose name is made to lead to 127.0.0.1 (DNS rebinding) could ask a server that has no password
+for its blocks. It asks under its own name, which is refused here.
 """
 
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import prefect.server.api.server
+from fastapi import FastAPI
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from prefect.cli import app
 from prefect.server.database.configurations import AioSqliteConfiguration
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
+from deployments.entrance import ALLOWED_HOSTS
+
 __all__ = ["main"]
 
 _begin = AioSqliteConfiguration.begin_transaction
+_create_app = prefect.server.api.server.create_app
 
 
 def main() -> None:
     """Runs ``prefect`` with the arguments of this process."""
     AioSqliteConfiguration.begin_transaction = _begin_immediate  # type: ignore[method-assign]  # there is no setting
+    if os.environ.get(ALLOWED_HOSTS):
+        prefect.server.api.server.create_app = _create_app_for_some_hosts
     app()
+
+
+def _create_app_for_some_hosts(*args: Any, **kwargs: Any) -> FastAPI:
+    made = _create_app(*args, **kwargs)
+    made.add_middleware(TrustedHostMiddleware, allowed_hosts=os.environ[ALLOWED_HOSTS].split(","), www_redirect=False)
+    return made
 
 
 @asynccontextmanager

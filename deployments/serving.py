@@ -1,6 +1,7 @@
 """Serves the deployments on this machine, with a local Prefect server unless another is named, until stopped."""
 
 import asyncio
+import os
 
 from prefect import serve
 
@@ -8,7 +9,7 @@ from blocks.access import open_database
 from deployments.callback_receiver import receiving_callbacks
 from deployments.catalogue import served_deployments
 from deployments.display import say
-from deployments.settings import Settings
+from deployments.settings import Settings, without_secrets
 from deployments.setup import set_up
 
 __all__ = ["serve_until_stopped"]
@@ -23,6 +24,9 @@ def serve_until_stopped(settings: Settings, ui: str | None) -> None:
     """
     for change in asyncio.run(set_up(settings)):
         say(change)
+    # The runs read blocks. What they inherit, others could read of their processes.
+    for name in os.environ.keys() - without_secrets(os.environ).keys():
+        del os.environ[name]
     say(f"the Prefect UI is at {ui}; Ctrl-C ends it" if ui else "serving the server that PREFECT_API_URL names")
     slots = settings.max_concurrent_batches
     with receiving_callbacks(settings, asyncio.run(open_database())) as port:

@@ -1,16 +1,22 @@
 """The environment variables, under the plan's names; read once, by the command line, and saved into blocks."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bouncer.errors import SettingRefused
 
-__all__ = ["DEFAULT_BASE_URL", "Settings", "read_settings"]
+__all__ = ["DEFAULT_BASE_URL", "Settings", "read_settings", "without_secrets"]
 
 DEFAULT_BASE_URL = "https://api.usebouncer.com/v1.1"
+
+_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|::1|localhost")
+# What basic authentication can carry everywhere; others come out differently in one program than in another.
+_PASSWORD = re.compile(r"[!-~]{8,200}")
 
 
 class Settings(BaseSettings):
@@ -61,11 +67,37 @@ class Settings(BaseSettings):
     bouncer_flows_home: Path = Field(
         default=Path("~/.bouncer-flows"), description="Where the embedded database and Prefect server keep their files."
     )
+    server_host: str = Field(
+        default="127.0.0.1",
+        pattern=r"^[A-Za-z0-9.:-]+$",
+        description="Where the local Prefect server listens; any address but a loopback one needs SERVER_PASSWORD.",
+    )
+    server_password: SecretStr | None = Field(
+        default=None, description="The password of the local Prefect server, whose user is admin."
+    )
+    server_public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/@]+$",
+        description="The local Prefect server's address as browsers see it, where a proxy stands before it.",
+    )
 
     @field_validator("bouncer_flows_home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
+
+    @field_validator("server_password")
+    @classmethod
+    def _can_be_sent(cls, password: SecretStr | None) -> SecretStr | None:
+        if password is not None and not _PASSWORD.fullmatch(password.get_secret_value()):
+            raise ValueError("a password has 8 to 200 characters of ASCII and no spaces")
+        return password
+
+    @model_validator(mode="after")
+    def _not_open_to_others(self) -> Self:
+        if self.server_password is None and not _LOOPBACK.fullmatch(self.server_host):
+            raise ValueError("SERVER_HOST opens the Prefect server, which hands out keys; set SERVER_PASSWORD too")
+        return self
 
     @property
     def url(self) -> str:
@@ -111,5 +143,11 @@ def read_settings() -> Settings:
     except ValidationError as error:
         # Without `from`: pydantic's text quotes the value, which may be a key.
         first = error.errors()[0]
-        name = str(first["loc"][0]).upper() if first["loc"] else "a setting"
-        raise SettingRefused(f"{name}: {first['msg']}") from None
+        said = str(first["msg"]).removeprefix("Value error, ")
+        raise SettingRefused(f"{str(first['loc'][0]).upper()}: {said}" if first["loc"] else said) from None
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment for processes that need no key and no password, such as the Prefect server's."""
+    secrets = {name.upper() for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None}
+    return {name: value for name, value in environment.items() if name.upper() not in secrets}

@@ -7,10 +7,10 @@ from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
 from prefect.exceptions import ObjectNotFound
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from blocks.bouncer_account import BouncerAccount
-from blocks.contacts_database import ContactsDatabase, engine_of
+from blocks.contacts_database import ContactsDatabase
 from blocks.limits import Limit, limits_of
 from bouncer.database import probe
 from bouncer.errors import SettingRefused
@@ -38,9 +38,9 @@ async def set_up(settings: Settings) -> list[str]:
         SettingRefused: A setting cannot be used, or one that has no default is missing.
         DatabaseUnavailable: The database cannot be reached.
     """
-    url = await _database_url(settings)
-    changes = await asyncio.to_thread(_migrate, url)
-    changes += await _save_database(url)
+    database = await _database(settings)
+    changes = await asyncio.to_thread(_migrate, database)
+    changes += await _save_database(database)
     account = await _save_account("default", settings, changes)
     wanted = limits_of(
         "default", batches=account.max_concurrent_batches, requests_per_minute=account.rate_limit_per_minute
@@ -95,16 +95,20 @@ async def check_setup(settings: Settings) -> list[str]:
     return wrong
 
 
-def _migrate(url: str) -> list[str]:
-    engine = engine_of(url)
+def _migrate(database: ContactsDatabase) -> list[str]:
+    engine = database.get_engine()
     probe(engine)
     return upgrade(engine)
 
 
-async def _database_url(settings: Settings) -> str:
-    if settings.database_url is None and (saved := await _saved_database()) is not None:
-        return saved.url.get_secret_value()
-    return settings.url
+async def _database(settings: Settings) -> ContactsDatabase:
+    saved = await _saved_database()
+    if saved is None:
+        return ContactsDatabase(url=SecretStr(settings.url))
+    if settings.database_url is None:
+        return saved
+    # How it is reached was set in the UI and stays.
+    return ContactsDatabase(url=settings.database_url, tls=saved.tls, tls_authority=saved.tls_authority)
 
 
 async def _saved_database() -> ContactsDatabase | None:
@@ -121,11 +125,11 @@ async def _saved_account(name: str) -> BouncerAccount | None:
         return None
 
 
-async def _save_database(url: str) -> list[str]:
+async def _save_database(database: ContactsDatabase) -> list[str]:
     saved = await _saved_database()
-    if saved is not None and saved.url.get_secret_value() == url:
+    if saved is not None and saved.url == database.url:
         return []
-    await ContactsDatabase(url=url).asave("default", overwrite=True)
+    await database.asave("default", overwrite=True)
     return ["block contacts-database/default saved"]
 
 
@@ -144,7 +148,7 @@ async def _save_account(name: str, settings: Settings, changes: list[str]) -> Bo
         account = BouncerAccount(**values)
     except ValidationError as error:
         # Without `from`: pydantic's text quotes the values, and with them the key.
-        raise SettingRefused(str(error.errors()[0]["msg"])) from None
+        raise SettingRefused(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
     await account.asave(name, overwrite=True)
     changes.append(f"block bouncer-account/{name} saved")
     return account
