@@ -4,7 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 
-.PHONY: run test check chaos bench bench-quick lock mariadb clean
+.PHONY: install run test check chaos bench bench-quick docs-check reference lock mariadb clean
+
+## install: make .venv from the lock, and nothing more
+install: .venv/installed
 
 ## run: verify a sample of 50,000 contacts on embedded defaults, or on what the environment names
 run: .venv/installed
@@ -31,6 +34,10 @@ bench: .venv/installed mariadb
 
 bench-quick: .venv/installed mariadb
 	$(BIN)/python -m bench --quick
+
+## reference: write docs/reference anew, from the code
+reference: .venv/installed
+	$(BIN)/python -m tests.docs.reference
 
 ## lock: bring requirements.lock up to date with pyproject.toml
 lock: .venv/installed

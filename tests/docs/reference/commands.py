@@ -1,0 +1,27 @@
+"""The page of commands, from the command line itself."""
+
+import re
+
+from deployments.command_line import app
+
+__all__ = ["commands_page"]
+
+
+def commands_page() -> str:
+    """Each command with its arguments and options."""
+    text = app.generate_docs(output_format="markdown", include_hidden=False)
+    # The title is ours, and what stands between it and the first command is a list of the headings below.
+    _, _, commands = text.partition("\n## bouncer-flows")
+    body = re.sub(r"^## (bouncer-flows .+)$", r"## `\1`", "## bouncer-flows" + commands, flags=re.MULTILINE)
+    # Between a command and its arguments it puts how this process was started.
+    body = re.sub(r"^(bouncer-flows \S+) .*?(?=\[OPTIONS\])", r"\1 ", body, flags=re.MULTILINE)
+    return "\n\n".join(
+        [
+            "# Commands",
+            (
+                "Data goes to standard output, everything else to standard error. Exit codes are those of "
+                "[README](../../README.md#commands)."
+            ),
+            body.replace("```console", "```text").strip(),
+        ]
+    )

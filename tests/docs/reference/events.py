@@ -1,0 +1,50 @@
+"""The page of events, from the calls that emit them."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.docs.reference.markdown import as_code, table
+from tests.docs.reference.meanings import EVENTS
+
+__all__ = ["announced", "events_page"]
+
+_ROOT = Path(__file__).parents[3]
+_FOLDERS = ("blocks", "deployments", "flows", "tasks")
+
+
+def events_page() -> str:
+    """Each event with its payload."""
+    rows = [
+        (f"`bouncer-flows.{name}`", EVENTS.get(name, ""), ", ".join(map(as_code, payload)) or "none")
+        for name, payload in sorted(announced().items())
+    ]
+    return "\n\n".join(
+        [
+            "# Events",
+            (
+                "They are emitted to the Prefect server, where automations can act on them. The resource is "
+                "`bouncer-flows.account.NAME`, the account block that it is about. No payload holds keys or addresses."
+            ),
+            table(("event", "when", "payload"), rows),
+        ]
+    )
+
+
+def announced() -> dict[str, list[str]]:
+    """The names of all events that the code announces, with the names of what their payloads hold."""
+    found: dict[str, list[str]] = {}
+    for call in _calls():
+        name = call.args[0]
+        if isinstance(name, ast.Constant):
+            payload = [word.arg for word in call.keywords if word.arg not in {None, "account"}]
+            found[str(name.value)] = [str(word) for word in payload]
+    return found
+
+
+def _calls() -> Iterator[ast.Call]:
+    for folder in _FOLDERS:
+        for file in sorted((_ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "announce":
+                    yield node
