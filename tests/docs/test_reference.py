@@ -3,8 +3,9 @@
 import pytest
 
 from bouncer.tables import Base
+from tasks.announcing import EVENTS
 from tests.docs.reference.events import announced
-from tests.docs.reference.meanings import COLUMNS, EVENTS
+from tests.docs.reference.meanings import COLUMNS
 from tests.docs.reference.pages import FOLDER, PAGES, render
 from tests.docs.reference.tables import meanings_of_columns
 
@@ -28,5 +29,5 @@ def test_every_column_has_a_meaning() -> None:
 
 
 def test_every_event_has_a_meaning() -> None:
-    """An event that the code announces is explained in tests/docs/reference/meanings.py, and no other is."""
+    """An event that the code announces is explained in tasks/announcing.py, and no other is."""
     assert announced().keys() == EVENTS.keys()

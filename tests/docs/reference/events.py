@@ -4,8 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tasks.announcing import EVENTS
 from tests.docs.reference.markdown import as_code, table
-from tests.docs.reference.meanings import EVENTS
 
 __all__ = ["announced", "events_page"]
 

@@ -1,10 +1,9 @@
-"""What the code does not say of itself in a place where the reference could find it.
+"""What the columns are for that the plan for this project named; all others are explained in docs/decisions.md.
 
-The columns that the plan for this project named; all others are explained in docs/decisions.md. The events. A test
-holds both against the code, so that none is missing here and none is left over.
+A test holds both against the tables, so that no column is without a meaning and no meaning without a column.
 """
 
-__all__ = ["COLUMNS", "EVENTS"]
+__all__ = ["COLUMNS"]
 
 COLUMNS = {
     "Users.id": "the user",
@@ -77,13 +76,4 @@ COLUMNS = {
     "Bouncer_Health_Metrics.metric_name": "which figure, with its unit in the name",
     "Bouncer_Health_Metrics.metric_value": "the figure",
     "Bouncer_Health_Metrics.recorded_ts": "when",
-}
-
-EVENTS = {
-    "batch.failed": "Bouncer refused a batch for good; its contacts failed, and it has a dead letter",
-    "batch.lost": "Bouncer does not know a batch any more; its contacts are queued again",
-    "batch.odd": "results without an address, or addresses without a result, came with a batch",
-    "credits.exhausted": "Bouncer answered 402; uploads pause, and the contacts are queued again",
-    "credits.restored": "there are credits again; uploads go on",
-    "upload.lost": "the answer to an upload was lost, so that the batch may be paid twice",
 }
