@@ -16,8 +16,10 @@ from bench.files import exporting, importing
 from bench.measuring import Bench, Benchmark, Row
 from bench.report import print_table, write_chart, write_json
 from bench.restarting import restarting
+from bench.saturating import saturating
 from bench.servers import PROJECT, running_mariadb
 from bench.settling import settling
+from bench.simulating import simulating
 
 _BENCHMARKS: tuple[Benchmark, ...] = (
     settling,
@@ -27,6 +29,8 @@ _BENCHMARKS: tuple[Benchmark, ...] = (
     end_to_end,
     beside_bullmq,
     restarting,
+    saturating,
+    simulating,
 )
 
 app = cyclopts.App(name="bench", version_flags=())

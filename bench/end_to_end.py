@@ -14,11 +14,11 @@ _THERE = "BullMQ, Redis and Node, on another machine with two cores"
 def end_to_end(bench: Bench) -> list[Row]:
     """Measures the whole way from the queue to the last verdict, on each kind of database."""
     # Bouncer takes an hour for fifteen batches of 10,000; the shorter a batch here, the more every second counts.
-    work = Work(12, 1_000, 4, 8, 2, 6) if bench.quick else Work(60, 10_000, 15, 60, 10, 30)
+    little = Work(12, 1_000, 4, 8, 2, 6)
+    work = little if bench.quick else Work(60, 10_000, 15, 60, 10, 30)
     return [
-        row
-        for kind, drained in (("MariaDB", _on_mariadb(bench, work)), ("SQLite", _on_sqlite(bench, work)))
-        for row in _rows(f"{work.batches} batches of {work.batch_size:,} on {work.slots} slots, {kind}", work, drained)
+        *_rows("MariaDB", work, _on_mariadb(bench, work)),
+        *_rows("SQLite", little, _on_sqlite(bench, little)),
     ]
 
 
@@ -53,7 +53,8 @@ def beside_bullmq(bench: Bench) -> list[Row]:
     ]
 
 
-def _rows(what: str, work: Work, run: Drained) -> list[Row]:
+def _rows(kind: str, work: Work, run: Drained) -> list[Row]:
+    what = f"{work.batches} batches of {work.batch_size:,} on {work.slots} slots, {kind}"
     # An upload, a look and a download are the least.
     least = 3.0
     return [

@@ -1,5 +1,6 @@
 """What a benchmark gives back: a figure, its floor, the target and whether it is reached; and how time is taken."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ class Row:
         floor_is: What the floor is.
         most_ratio: The target: ``measured / floor`` at most; None for none.
         most: The target: ``measured`` at most; None for none.
+        least: The target: ``measured`` at least; None for none.
     """
 
     what: str
@@ -35,6 +37,7 @@ class Row:
     floor_is: str = ""
     most_ratio: float | None = None
     most: float | None = None
+    least: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -49,6 +52,8 @@ class Row:
             parts.append(f"at most {self.most_ratio:g} times the floor")
         if self.most is not None:
             parts.append(f"at most {self.most:g} {self.unit}")
+        if self.least is not None:
+            parts.append(f"at least {self.least:g} {self.unit}")
         return " and ".join(parts)
 
     @property
@@ -59,6 +64,8 @@ class Row:
             shares.append(self.ratio / self.most_ratio)
         if self.most is not None:
             shares.append(self.measured / self.most)
+        if self.least is not None:
+            shares.append(self.least / self.measured if self.measured else math.inf)
         return max(shares, default=None)
 
     @property

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -31,7 +32,7 @@ def print_table(rows: Sequence[Row], *, quick: bool) -> None:
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         reached = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[row.reached]
         table.add_row(row.what, f"{_figure(row.measured)} {row.unit}", floor, ratio, row.target, reached)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def write_json(path: Path, rows: Sequence[Row], *, quick: bool, seconds: float, load_before: float) -> None:

@@ -20,7 +20,7 @@ from bouncer.tables import Contact, QueuedContact
 from sandbox.sample import write_sample
 from sandbox.verdicts import digests_of, judge, render
 
-__all__ = ["settling"]
+__all__ = ["Verified", "settling", "verified_batches"]
 
 _CONTACTS = 10_000
 _RETRY_AFTER = "2030-01-01T00:00:00Z"
@@ -34,8 +34,9 @@ _INSERT_RESULT = text(
 
 
 @dataclass(frozen=True)
-class _Verified:
-    # A batch whose verdicts wait to be stored, and the same verdicts as the rows that they become.
+class Verified:
+    """A batch whose verdicts wait to be stored, and the same verdicts as the rows that they become."""
+
     batch: BatchWork
     verdicts: list[Verdict]
     rows: list[tuple[Any, ...]]
@@ -49,7 +50,7 @@ def settling(bench: Bench) -> list[Row]:
         url = bench.mariadb.url(name)
         engines = {"load": engine_for(url), "load by file": engine_for(f"{url}?local_infile=1")}
         upgrade(engines["load"])
-        verified = iter(_verified(engines["load"], bench.folder / "settling.csv", 3 * rounds + 1))
+        verified = iter(verified_batches(engines["load"], bench.folder / "settling.csv", 3 * rounds + 1))
         with bench.mariadb.connect(name) as connection:
             for _ in range(rounds):
                 for way, engine in engines.items():
@@ -86,14 +87,21 @@ def settling(bench: Bench) -> list[Row]:
     ]
 
 
-def _verified(engine: Engine, file: Path, count: int) -> list[_Verified]:
+def verified_batches(engine: Engine, file: Path, count: int) -> list[Verified]:
+    """Makes batches of 10,000 contacts and the verdicts that Bouncer would give, ready to be loaded.
+
+    Args:
+        engine: An empty database.
+        file: Where the sample is written.
+        count: How many batches.
+    """
     write_sample(file, count * _CONTACTS)
     import_contacts(engine, file)
     claimed = write(engine, claiming.claim, "default", batches=count, batch_size=_CONTACTS, fresh_for=FreshFor())
     return [_verify(engine, batch.id) for batch in claimed.batches]
 
 
-def _verify(engine: Engine, id: int) -> _Verified:  # noqa: A002  # the column's name
+def _verify(engine: Engine, id: int) -> Verified:  # noqa: A002  # the column's name
     write(engine, batches.take, id, "bench")
     query = (
         select(QueuedContact.global_id, Contact.email)
@@ -117,7 +125,7 @@ def _verify(engine: Engine, id: int) -> _Verified:  # noqa: A002  # the column's
     ]
     verdicts = VerdictList.validate_python(results)
     rows = [_row(id, row.global_id, verdict) for row, verdict in zip(contacts, verdicts, strict=True)]
-    return _Verified(batch, verdicts, rows)
+    return Verified(batch, verdicts, rows)
 
 
 def _row(batch: int, contact: int, verdict: Verdict) -> tuple[Any, ...]:
@@ -137,7 +145,7 @@ def _row(batch: int, contact: int, verdict: Verdict) -> tuple[Any, ...]:
     )
 
 
-def _floor(connection: Any, verified: _Verified, file: Path) -> float:
+def _floor(connection: Any, verified: Verified, file: Path) -> float:
     with file.open("w", encoding="utf-8") as out:
         out.writelines("\t".join(map(_cell, row)) + "\n" for row in verified.rows)
     with stopwatch() as watch, connection.cursor() as cursor:
@@ -158,7 +166,7 @@ def _cell(value: object) -> str:
     return r"\N" if value is None else str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
 
 
-def _loop(engine: Engine, verified: _Verified) -> float:
+def _loop(engine: Engine, verified: Verified) -> float:
     names = _FIELDS.replace(" ", "").split(",")
     with stopwatch() as watch, engine.begin() as connection:
         for row in verified.rows:
