@@ -28,7 +28,7 @@ OUTAGE_SECONDS = 120.0
 
 _SQLITE_BUSY_SECONDS = 60
 _CONNECT_TIMEOUT_SECONDS = 10
-_DRIVER_PARAMETERS = frozenset({"charset", "collation", "unix_socket", "read_timeout", "write_timeout"})
+_DRIVER_PARAMETERS = frozenset({"charset", "collation", "local_infile", "unix_socket", "read_timeout", "write_timeout"})
 # Deadlock, lock wait timeout, and the ways in which a MySQL or MariaDB server says that it is full, gone or going:
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _TRANSIENT_MYSQL = frozenset({1205, 1213, 1040, 1203, 1053, 1927, 2002, 2003, 2006, 2013, 2055})
