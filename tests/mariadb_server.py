@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,9 +34,11 @@ class MariaDBServer:
 
     Args:
         durable: Whether a commit waits for the disk, as servers do by default.
+        options: What the server is told besides, as on its command line.
     """
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(self, *, durable: bool = False, options: Sequence[str] = ()) -> None:
+        self._more = options
         self._durable = durable
         self._password = secrets.token_hex(16)
         self._folder: Path | None = None
@@ -178,6 +181,7 @@ class MariaDBServer:
     def _options(self, folder: Path) -> list[str]:
         return [
             *_as_root(),
+            *self._more,
             f"--datadir={folder / 'data'}",
             f"--socket={folder / 'socket'}",
             f"--pid-file={folder / 'pid'}",

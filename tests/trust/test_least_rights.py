@@ -1,0 +1,138 @@
+"""The database users of docs/security.md can do their work, and nothing more is needed."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import DBAPIError
+
+from bouncer import accounts, requeueing
+from bouncer.database import engine_for, read, write
+from bouncer.errors import SettingRefused
+from bouncer.exporting import export_results
+from bouncer.importing import import_contacts
+from bouncer.migrate import upgrade
+from deployments.reporting import take_stock
+from flows.housekeeping import housekeeping
+from tests.contacts import addresses
+from tests.deployments.commands import run
+from tests.flows.runs import ingested
+from tests.mariadb_server import MariaDBServer
+from tests.prefect_server import set_up_afresh
+from tests.sandbox_process import SandboxHandle
+
+_PAGE = Path(__file__).resolve().parents[2] / "docs" / "security.md"
+_PASSWORD = "marked-password"
+
+
+def _statements(block: str) -> str:
+    """The statements of a block of the page, by the word behind its ``sql``."""
+    found = re.search(rf"```sql {block}\n(.*?)```", _PAGE.read_text(), re.DOTALL)
+    assert found is not None, block
+    return found[1]
+
+
+class _Server:
+    """A database on which the page's users are made, and dropped with it."""
+
+    def __init__(self, server: MariaDBServer, url: str) -> None:
+        self._server = server
+        self._url = make_url(url)
+        self.name = str(self._url.database)
+
+    def grant(self, statements: str) -> str:
+        """Runs the page's statements for this database, and returns the URL of the user that they are about."""
+        suited = (
+            statements.replace("NAME.", f"{self.name}.").replace("PASSWORD", _PASSWORD).replace("'%'", "'127.0.0.1'")
+        )
+        self._server.execute(*(each for each in suited.split(";") if each.strip()))
+        found = re.search(r"TO '(\w+)'", suited)
+        assert found is not None
+        return self._url.set(username=found[1], password=_PASSWORD).render_as_string(hide_password=False)
+
+    def forget(self, *users: str) -> None:
+        """Drops users."""
+        self._server.execute(*(f"DROP USER IF EXISTS '{user}'@'127.0.0.1'" for user in users))
+
+    def grants_by_table(self) -> str:
+        """What the page's query prints."""
+        engine = engine_for(self._url.render_as_string(hide_password=False))
+        with engine.connect() as connection:
+            rows = connection.exec_driver_sql(
+                _statements("tables").replace("'NAME'", f"'{self.name}'").replace("%", "%%")
+            )
+            grants = "\n".join(str(row[0]) for row in rows)
+        engine.dispose()
+        return grants
+
+
+@pytest.fixture
+def server(mariadb: MariaDBServer, mariadb_url: str) -> _Server:
+    """An empty database."""
+    server = _Server(mariadb, mariadb_url)
+    server.forget("bouncer", "bouncer_setup")
+    return server
+
+
+def _assert_may_not_change_tables(engine: Engine) -> None:
+    for statement in (
+        "CREATE TABLE another (id INT)",
+        "ALTER TABLE Bouncer_Batches ADD COLUMN another INT",
+        "DROP TABLE Bouncer_Health_Metrics",
+    ):
+        with engine.connect() as connection, pytest.raises(DBAPIError, match="denied"):
+            connection.exec_driver_sql(statement)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.usefixtures("prefect_server")
+async def test_a_user_without_rights_on_tables_does_all_daily_work(
+    server: _Server, sandbox: SandboxHandle, tmp_path: Path, narrow: bool
+) -> None:
+    """After setup by one user, another imports, verifies, exports, requeues, pauses and keeps house."""
+    account = {"bouncer_api_key": sandbox.key, "bouncer_api_base_url": sandbox.url}
+    quick = {"poll_seconds_min": 0.1, "poll_seconds_max": 0.3, "rate_limit_per_minute": 6000, "batch_size": 40}
+    await set_up_afresh(server.grant(_statements("setup")), **account, **quick)
+    url = server.grant(_statements("narrow") if narrow else _statements("run"))
+    if narrow:
+        server.grant(server.grants_by_table())
+    engine = await set_up_afresh(url, **account, **quick)
+    _assert_may_not_change_tables(engine)
+
+    file = tmp_path / "contacts.csv"
+    file.write_text("\n".join(["email", *addresses(100), "no address"]) + "\n")
+    assert import_contacts(engine, file).queued == 100
+    sandbox.fault("lost_answer", operation="create")
+    sandbox.fault("status", operation="create", code=400, times=2)
+    summary, _ = await ingested()
+    assert (summary.outcome, summary.verified) == ("drained", 100)
+    sandbox.post("/_sandbox/reset")
+    again = tmp_path / "again.csv"
+    again.write_text("\n".join(["email", *addresses(20, prefix="another")]) + "\n")
+    import_contacts(engine, again)
+    assert (await ingested())[0].verified == 20
+    assert_rows(engine, 120)
+    assert export_results(engine, tmp_path / "results.csv").rows == 120
+    assert write(engine, accounts.pause, "default", by="me", reason="to see")
+    assert write(engine, accounts.resume, "default")
+    write(engine, requeueing.requeue, held=True)
+    await housekeeping()
+    if not narrow:
+        told = run(["status", "--json"], {**os.environ, "DATABASE_URL": url})
+        assert told.code == 0, told.err
+
+
+def assert_rows(engine: Engine, verified: int) -> None:
+    """So many contacts have a verdict, and none is left."""
+    report = read(engine, take_stock)
+    assert (report.contacts.completed, report.contacts.queued, report.contacts.assigned) == (verified, 0, 0)
+
+
+def test_without_the_rights_to_make_tables_setup_says_which_are_needed(server: _Server) -> None:
+    """On an empty database the daily user is told what to grant, in one line."""
+    engine = engine_for(server.grant(_statements("run")))
+    with pytest.raises(SettingRefused, match="grant its user CREATE, ALTER, INDEX and REFERENCES"):
+        upgrade(engine)
+    engine.dispose()
