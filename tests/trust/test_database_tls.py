@@ -96,7 +96,6 @@ def test_a_certificate_for_another_name_is_refused(site: _Site) -> None:
         "ssl_ca=/no/such/file.pem",
         "ssl_cipher=NULL",
         "read_default_file=/etc/passwd",
-        "local_infile=1",
     ],
 )
 def test_nothing_switches_the_verification_off(parameters: str) -> None:
