@@ -36,7 +36,10 @@ class BouncerAccount(Block):
     _block_type_slug = "bouncer-account"
     _description = "An account at Bouncer (usebouncer.com): the API key, and how fast and how much may be sent with it."
     _documentation_url = HttpUrl("https://docs.usebouncer.com")
-    _logo_url = HttpUrl("https://www.usebouncer.com/favicon.ico")
+    # Prefect's own picture for e-mail, square as the UI wants it, from where the UI takes those of all blocks.
+    _logo_url = HttpUrl(
+        "https://cdn.sanity.io/images/3ugk85nk/production/82bc6ed16ca42a2252a5512c72233a253b8a58eb-250x250.png"
+    )
 
     api_key: SecretStr = Field(title="API key", description="From app.usebouncer.com; sent as x-api-key.")
     base_url: str = Field(

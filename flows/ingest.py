@@ -1,9 +1,11 @@
 """Flow ``ingest``: contacts leave the queue in batches and come back with verdicts, until none waits."""
 
-from typing import cast
+from typing import Annotated, cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from pydantic import Field
 
 from blocks.access import Access, open_access
 from bouncer.batches import BatchTitle
@@ -24,18 +26,27 @@ LOOK_SECONDS = 5.0
 """How often ingest looks for batches that died elsewhere, and for contacts that were queued meanwhile."""
 
 
-@flow(name="ingest", flow_run_name="ingest", persist_result=False)
-async def ingest(request_id: int | None = None, account: str = "default", on_workers: bool = False) -> IngestSummary:
+def _run_name() -> str:
+    request = flow_run.get_parameters().get("request_id")
+    return "all requests" if request is None else f"request {request}"
+
+
+@flow(name="ingest", flow_run_name=_run_name, persist_result=False)
+async def ingest(
+    request_id: Annotated[int | None, Field(ge=1)] = None,
+    account: Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9-]*$")] = "default",
+    on_workers: bool = False,
+) -> IngestSummary:
     """Verifies the contacts that wait in the queue.
 
     First takes up what earlier runs left behind. Needs the blocks bouncer-account and contacts-database, and the
     limits that bouncer-flows setup makes.
 
     Args:
-        request_id: Only the contacts of this request; all requests if left empty.
-        account: The Bouncer account block that pays.
-        on_workers: Start the batches as runs of deployment verify-batch, and end. Otherwise they run in this
-            process, which ends when no contact waits any more.
+        request_id: The number of one request, whose contacts alone are verified; all requests if left at None.
+        account: The name of the Bouncer Account block that pays.
+        on_workers: On: start the batches as runs of deployment verify-batch, and end. Off: verify them in this run,
+            which ends when no contact waits any more.
     """
     async with open_access(account, new_owner()) as access:
         await check_limits(access)

@@ -1,6 +1,9 @@
 """Flow ``requeue``: failed contacts go back into the queue, and their dead letters are marked reviewed."""
 
+from typing import Annotated
+
 from prefect import flow, get_run_logger
+from pydantic import Field
 
 from blocks.access import open_access
 from bouncer import requeueing
@@ -11,11 +14,13 @@ __all__ = ["requeue"]
 
 
 @flow(name="requeue", flow_run_name="requeue", persist_result=False)
-async def requeue(request_id: int | None = None, held: bool = False, dry_run: bool = False) -> Requeued:
+async def requeue(
+    request_id: Annotated[int | None, Field(ge=1)] = None, held: bool = False, dry_run: bool = False
+) -> Requeued:
     """Puts failed contacts back into the queue; the next ingest sends them.
 
     Args:
-        request_id: Only the contacts of this request; all requests if left empty.
+        request_id: The number of one request, whose contacts alone are queued again; all requests if left at None.
         held: Also send again the batches whose upload was lost and that were held. They may be paid twice.
         dry_run: Only say what it would do.
     """

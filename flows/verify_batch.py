@@ -1,9 +1,12 @@
 """Flow ``verify-batch``: one batch from its row to its verdicts, from whatever step it has reached."""
 
+from typing import Annotated
+
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
+from pydantic import Field
 
 from blocks.access import Access
 from bouncer.batches import BatchWork, Step
@@ -35,14 +38,14 @@ def _run_name() -> str:
 
 
 @flow(name="verify-batch", flow_run_name=_run_name, persist_result=False)
-async def verify_batch(batch_id: int) -> State[None]:  # noqa: PLR0911  # one return an outcome
+async def verify_batch(batch_id: Annotated[int, Field(ge=1)]) -> State[None]:  # noqa: PLR0911  # one return an outcome
     """Uploads a batch, polls it until Bouncer has verified it, and loads its verdicts.
 
     Goes on from the step that the batch has reached, so it can be rerun at any time. Needs the blocks
     bouncer-account and contacts-database.
 
     Args:
-        batch_id: The row in Bouncer_Batches.
+        batch_id: The number of the batch: its row in Bouncer_Batches, and what its run is named for.
     """
     async with owned_batch(batch_id) as (access, batch):
         if batch is None:

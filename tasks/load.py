@@ -2,8 +2,11 @@
 
 import asyncio
 
+import httpx
 from prefect import get_run_logger, task
+from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import PrefectException
 
 from blocks.access import Access
 from bouncer import loading
@@ -53,7 +56,23 @@ async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
         )
         announce("batch.odd", account=access.name, batch=batch.id, missing=report.missing, unmatched=report.unmatched)
     log.info("batch %d: %d contacts settled", batch.id, report.settled)
+    await _show(batch, report)
     return report
+
+
+async def _show(batch: BatchWork, report: LoadReport) -> None:
+    counts = {**report.by_status, "none, queued again": report.missing}
+    rows = [
+        {"verdict": verdict, "contacts": f"{count:,}", "share": f"{count / max(1, sum(counts.values())):.1%}"}
+        for verdict, count in sorted(counts.items(), key=lambda pair: -pair[1])
+        if count
+    ]
+    about = f"Batch {batch.id}: what Bouncer said of its {batch.quantity:,} addresses"
+    try:
+        await acreate_table_artifact(rows, key=f"batch-{batch.id}-verdicts", description=about)
+    except (httpx.HTTPError, PrefectException) as error:
+        # The verdicts are stored; a table that is missing in the UI must not make the run look failed.
+        get_run_logger().warning("the table of batch %d could not be shown (%s)", batch.id, type(error).__name__)
 
 
 async def _download(access: Access, batch: BatchWork, batch_id: str) -> list[Verdict]:

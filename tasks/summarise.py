@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from prefect.artifacts import acreate_markdown_artifact
 
 from blocks.access import Access
+from bouncer.accounts import read_state
 from bouncer.claiming import Claimed
 from bouncer.counting import Progress, count_batches, count_contacts, count_verdicts
 from tasks.crew import Crew
@@ -100,7 +101,7 @@ class Tally:
 
 
 async def summarise(access: Access, request_id: int | None, tally: Tally) -> IngestSummary:
-    """Counts what was done and publishes it as an artifact of the run.
+    """Counts what was done and, unless that is nothing, publishes it as an artifact of the run.
 
     Args:
         access: The account and the database.
@@ -129,11 +130,16 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
         possible_double_payments=batches.possible_double_payments,
         message=f"{message}; {tally.why}" if tally.why else message,
     )
-    await acreate_markdown_artifact(_markdown(summary), key="ingest-summary", description=f"Ingest: {summary.message}")
+    # A summary of nothing each minute would bury those that are worth reading.
+    if outcome != "nothing to do":
+        about = f"Ingest: {summary.message}"
+        state = await access.read(read_state, access.name)
+        text = _markdown(summary, state.credits)
+        await acreate_markdown_artifact(text, key="ingest-summary", description=about)
     return summary
 
 
-def _markdown(summary: IngestSummary) -> str:
+def _markdown(summary: IngestSummary, credits_left: int | None) -> str:
     most = max(summary.verdicts.values(), default=0)
     total = sum(summary.verdicts.values())
     minute = summary.verified / summary.seconds * 60 if summary.seconds else 0
@@ -141,20 +147,28 @@ def _markdown(summary: IngestSummary) -> str:
         f"| {verdict} | {count:,} | {count / total:.1%} | {'█' * max(1, round(_BAR * count / most))} |"
         for verdict, count in summary.verdicts.items()
     ]
-    counts = [
-        f"{count:,}"
-        for count in (summary.contacts, summary.verified, summary.failed, summary.left, summary.reused, summary.batches)
-    ]
+    figures = {
+        "contacts": f"{summary.contacts:,}",
+        "verified": f"{summary.verified:,}",
+        "of these, verdict known already": f"{summary.reused:,}",
+        "failed, with a reason": f"{summary.failed:,}",
+        "still waiting": f"{summary.left:,}",
+        "batches": f"{summary.batches:,}",
+        "seconds": f"{summary.seconds:,.1f}",
+        "contacts verified a minute": f"{minute:,.0f}",
+        "addresses that may have been paid twice, ever": f"{summary.possible_double_payments:,}",
+        "credits left, as Bouncer told at the beginning": "not told" if credits_left is None else f"{credits_left:,}",
+    }
     return "\n".join(
         [
             f"## {summary.message}",
             "",
-            "| contacts | verified | failed | waiting | known already | batches | seconds | contacts a minute |",
-            "|---:|---:|---:|---:|---:|---:|---:|---:|",
-            f"| {' | '.join(counts)} | {summary.seconds:,.1f} | {minute:,.0f} |",
-            "",
             "| verdict | contacts | share | |",
             "|---|---:|---:|---|",
             *bars,
+            "",
+            "| this run | |",
+            "|---|---:|",
+            *(f"| {what} | {figure} |" for what, figure in figures.items()),
         ]
     )

@@ -115,6 +115,12 @@ class Started:
         """Sends it a signal."""
         self.process.send_signal(number)
 
+    def stop(self, seconds: float) -> None:
+        """Asks it to end as Ctrl-C does, and waits so long for its end."""
+        if self.code is None:
+            self.send(signal.SIGINT)
+            self.wait(seconds)
+
     def wait(self, seconds: float) -> int:
         """Waits for its end and returns its exit code."""
         return self.process.wait(seconds)

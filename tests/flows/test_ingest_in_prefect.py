@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -44,7 +45,7 @@ async def test_a_run_can_be_followed_by_its_names_and_states(set_up_account: Set
         parent = await client.read_flow_run(run)
         names = {(await client.read_flow(flow)).name for flow in {parent.flow_id, *(s.flow_id for s in subflows)}}
     assert names == {"ingest", "verify-batch"}
-    assert (parent.name, parent.state_name) == ("ingest", "Completed")
+    assert (parent.name, parent.state_name) == ("all requests", "Completed")
 
     @until_it_holds
     async def recorded() -> None:
@@ -56,12 +57,14 @@ async def test_a_run_can_be_followed_by_its_names_and_states(set_up_account: Set
 
     await recorded()
     found = {artifact.key: artifact for artifact in await _artifacts(run, *(subflow.id for subflow in subflows))}
-    assert set(found) == {"ingest-summary", "batch-1", "batch-2"}
+    assert set(found) == {"ingest-summary", "batch-1", "batch-2", "batch-1-verdicts", "batch-2-verdicts"}
     assert found["batch-1"].data == 100
     assert found["batch-1"].description == "Batch 1: 40 addresses at Bouncer"
+    assert sum(int(row["contacts"]) for row in json.loads(str(found["batch-2-verdicts"].data))) == 40
     summary = str(found["ingest-summary"].data)
     assert summary.startswith("## drained: 80 contacts verified, 0 failed, 0 still wait\n")
-    assert "| 80 | 80 | 0 | 0 | 0 | 2 |" in summary
+    assert "| contacts | 80 |\n| verified | 80 |" in summary
+    assert "| batches | 2 |" in summary
     assert "| deliverable |" in summary
 
 

@@ -1,0 +1,112 @@
+"""The deployments: `prefect deploy --all` makes them as they stand, and `serve` runs the same ones."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect import get_client
+from prefect.client.schemas.responses import DeploymentResponse
+
+from deployments.catalogue import served_deployments
+from deployments.local_server import LocalServer
+from deployments.work_pool import WORK_POOL, ensure_work_pool
+from tasks.dispatch import QUEUES
+
+_PROJECT = Path(__file__).resolve().parents[2]
+
+
+def _written() -> dict[str, dict[str, Any]]:
+    """The deployments of prefect.yaml by their names."""
+    content = yaml.safe_load((_PROJECT / "prefect.yaml").read_text())
+    return {deployment["name"]: deployment for deployment in content["deployments"]}
+
+
+@pytest.fixture(scope="module")
+def deployed(prefect_server: LocalServer) -> None:
+    """Every deployment, made by Prefect's own command as the README says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        cwd=_PROJECT,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+async def _found(name: str) -> DeploymentResponse:
+    async with get_client() as client:
+        return await client.read_deployment_by_name(f"{name}/{name}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def pool(prefect_server: LocalServer) -> None:
+    """The work pool, as setup makes it."""
+    async with get_client() as client:
+        await ensure_work_pool(client)
+
+
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.parametrize("name", _written())
+async def test_it_is_deployed_as_it_stands(name: str) -> None:
+    """Each is in a queue of the work pool, has a description and a tag, and says what each of its parameters is."""
+    deployment = await _found(name)
+    assert (deployment.work_pool_name, deployment.work_queue_name) == (WORK_POOL, deployment.work_queue_name)
+    assert deployment.work_queue_name in QUEUES.values()
+    assert deployment.description
+    assert deployment.description.strip().endswith(".")
+    assert "bouncer-flows" in deployment.tags
+    assert deployment.enforce_parameter_schema
+    # No folder of the machine that deployed: workers on other machines do not have it.
+    assert not deployment.pull_steps
+    assert str(_PROJECT) not in deployment.model_dump_json()
+    schema = deployment.parameter_openapi_schema or {}
+    undescribed = [name for name, field in schema["properties"].items() if not field.get("description")]
+    assert undescribed == []
+    assert set(deployment.parameters) <= set(schema["properties"])
+
+
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.parametrize("name", _written())
+async def test_its_numbers_have_bounds(name: str) -> None:
+    """What makes no sense is refused by the form, before a run is started."""
+    schema = (await _found(name)).parameter_openapi_schema or {}
+    definitions = schema.get("definitions", {})
+    fields = {**schema["properties"]}
+    for definition in definitions.values():
+        fields |= definition.get("properties", {})
+    unbounded = [
+        field
+        for field, its in fields.items()
+        for kind in its.get("anyOf", [its])
+        if kind.get("type") in {"integer", "number"}
+        and not {"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "enum"} & set(kind)
+    ]
+    assert unbounded == []
+
+
+async def test_serve_runs_the_same_deployments(prefect_server: LocalServer) -> None:
+    """One machine and many machines have the same flows, by the same names, schedules, parameters and descriptions."""
+    written = _written()
+    served = {deployment.name: deployment for deployment in await served_deployments(15)}
+    assert set(served) == set(written)
+    for name, deployment in served.items():
+        wanted = written[name]
+        assert deployment.flow_name == name
+        assert (deployment.description or "").split() == wanted["description"].split(), name
+        assert deployment.parameters == wanted.get("parameters", {}), name
+        assert deployment.tags == wanted["tags"], name
+        assert [(s.schedule.cron, s.active) for s in deployment.schedules or []] == [
+            (s["cron"], s.get("active", True)) for s in wanted.get("schedules", [])
+        ], name
+        limit = wanted.get("concurrency_limit")
+        assert deployment.concurrency_limit == (limit and limit["limit"]), name
+        if limit:
+            assert deployment.concurrency_options is not None
+            assert deployment.concurrency_options.collision_strategy == limit["collision_strategy"], name
+        assert deployment.entrypoint == wanted["entrypoint"], name

@@ -1,0 +1,62 @@
+"""What a person does and sees in the Prefect UI, in a real browser."""
+
+import re
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.contacts import addresses, queue, statuses
+from tests.sandbox_process import SandboxHandle
+from tests.ui.browser import PrefectUI
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_a_request_is_verified_from_the_form_and_followed_to_its_summary(ui: PrefectUI, contacts: Engine) -> None:
+    """The form explains itself; batches are seen by name and with their progress; the summary tells the verdicts."""
+    queue(contacts, addresses(600), request=1)
+    ui.open_deployment("ingest")
+    ui.open_form()
+    ui.says("The number of one request, whose contacts alone are verified; all requests if left at None.")
+    ui.says("The name of the Bouncer Account block that pays.")
+    ui.fill(request_id=1, on_workers=False)
+    ui.keep("ingest-form")
+    ui.submit()
+    ui.open("/runs")
+    ui.follow(re.compile("batch 2: 100 contacts of request 1"))
+    ui.open_artifact("batch-2")
+    ui.says("Batch 2: 100 addresses at Bouncer")
+    ui.keep("batch-progress")
+    ui.open("/runs")
+    ui.follow("request 1")
+    ui.has_ended("Completed")
+    ui.tab("Subflow Runs")
+    for batch in range(1, 7):
+        ui.says(f"batch {batch}: 100 contacts of request 1")
+    ui.keep("ingest-run")
+    ui.open_artifact("ingest-summary")
+    ui.says("drained: 600 contacts verified, 0 failed, 0 still wait")
+    ui.says("deliverable")
+    ui.keep("ingest-summary")
+
+
+def test_a_failed_batch_is_retried_by_its_button(ui: PrefectUI, contacts: Engine, bouncer: SandboxHandle) -> None:
+    """A run that failed says why; the button on its page makes it go on where it was, and nothing is paid twice."""
+    queue(contacts, addresses(50, prefix="retried"), request=2)
+    bouncer.fault("status", operation="download", code=401)
+    ui.open_deployment("ingest")
+    ui.open_form()
+    ui.submit()
+    ui.open("/runs")
+    ui.follow(re.compile("50 contacts of request 2"))
+    ui.has_ended("Failed")
+    ui.says(re.compile("Bouncer answered 401 to download"))
+    ui.keep("batch-failed")
+    assert statuses(contacts, request=2) == {"assigned": 50}
+    ui.retry()
+    ui.has_ended("Completed")
+    ui.tab("Artifacts")
+    ui.says("what Bouncer said of its 50 addresses")
+    ui.keep("batch-retried")
+    assert statuses(contacts, request=2) == {"completed": 50}
+    assert bouncer.ledger()["addresses_twice"] == 0
