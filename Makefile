@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 
-.PHONY: install run test check chaos bench bench-quick docs-check reference lock mariadb clean
+.PHONY: install run test check chaos bench bench-quick docs-check reference screenshots lock mariadb chromium clean
 
 ## install: make .venv from the lock, and nothing more
 install: .venv/installed
@@ -14,7 +14,7 @@ run: .venv/installed
 	$(BIN)/bouncer-flows demo
 
 ## test: everything that CI runs
-test: .venv/installed mariadb check
+test: .venv/installed mariadb chromium check
 	$(BIN)/pytest -m "not chaos"
 
 ## check: style, types
@@ -39,6 +39,10 @@ bench-quick: .venv/installed mariadb
 reference: .venv/installed
 	$(BIN)/python -m tests.docs.reference
 
+## screenshots: take the pictures in docs/images anew, in a real browser
+screenshots: .venv/installed chromium
+	KEEP_SCREENSHOTS=1 $(BIN)/pytest tests/ui
+
 ## lock: bring requirements.lock up to date with pyproject.toml
 lock: .venv/installed
 	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
@@ -59,6 +63,10 @@ lock: .venv/installed
 # The tests start a private MariaDB server of their own; they only need its programs.
 mariadb:
 	@command -v mariadbd >/dev/null 2>&1 || test -x /usr/sbin/mariadbd || ./.ci/install-mariadb
+
+# The test of the UI drives Debian's browser.
+chromium:
+	@command -v chromium >/dev/null 2>&1 || ./.ci/install-chromium
 
 clean:
 	rm -rf .venv .demo build *.egg-info

@@ -1,55 +1,61 @@
 """The deployments of ``bouncer-flows serve``: those of prefect.yaml, on one machine and without a work pool."""
 
+from pathlib import Path
+from typing import Any, cast
+
+import yaml  # type: ignore[import-untyped]  # it comes with Prefect, whose own format this is, and brings no types
+from prefect import Flow
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
+from prefect.utilities.importtools import import_object
 
-from flows.housekeeping import housekeeping
-from flows.ingest import ingest
-from flows.requeue import requeue
-from flows.verify_batch import verify_batch
+from bouncer.errors import SettingRefused
 
-__all__ = ["served_deployments"]
+__all__ = ["served_deployments", "written_deployments"]
 
-_TAGS = ["bouncer-flows"]
+_FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
+
+
+def written_deployments() -> list[dict[str, Any]]:
+    """The deployments as prefect.yaml has them.
+
+    Raises:
+        SettingRefused: The file is not where it should be.
+    """
+    try:
+        content = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+    except OSError:
+        raise SettingRefused(f"{_FILE} cannot be read; run bouncer-flows from a checkout of the project") from None
+    return cast("list[dict[str, Any]]", content["deployments"])
 
 
 async def served_deployments(slots: int) -> list[RunnerDeployment]:
-    """Makes the deployments.
+    """Makes the deployments of prefect.yaml for one machine.
 
     Args:
-        slots: The most batches in flight.
+        slots: The most batches in flight, which is how many runs of verify-batch there are at once.
     """
-    return [
-        await ingest.ato_deployment(
-            "ingest",
-            description="Every minute: takes up what was left behind and starts batches for the free slots.",
-            parameters={"on_workers": True},
-            schedule=Cron("* * * * *", timezone="UTC"),
-            concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
-            tags=_TAGS,
-            entrypoint_type=EntrypointType.MODULE_PATH,
+    return [await _served(written, slots) for written in written_deployments()]
+
+
+async def _served(written: dict[str, Any], slots: int) -> RunnerDeployment:
+    flow = cast("Flow[..., Any]", import_object(written["entrypoint"]))
+    limit = written.get("concurrency_limit")
+    return await flow.ato_deployment(
+        written["name"],
+        description=written["description"],
+        tags=written["tags"],
+        parameters=written.get("parameters"),
+        schedules=[
+            Cron(schedule["cron"], timezone=schedule["timezone"], active=schedule.get("active", True))
+            for schedule in written.get("schedules", [])
+        ],
+        concurrency_limit=limit
+        and ConcurrencyLimitConfig(
+            limit=slots if written["name"] == "verify-batch" else limit["limit"],
+            collision_strategy=ConcurrencyLimitStrategy(limit["collision_strategy"]),
         ),
-        await verify_batch.ato_deployment(
-            "verify-batch",
-            description="One batch from its row to its verdicts, from whatever step it has reached.",
-            concurrency_limit=ConcurrencyLimitConfig(limit=slots, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
-            tags=_TAGS,
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        ),
-        await requeue.ato_deployment(
-            "requeue",
-            description="Puts failed contacts back into the queue and marks their dead letters reviewed.",
-            tags=_TAGS,
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        ),
-        await housekeeping.ato_deployment(
-            "housekeeping",
-            description="Every hour: deletes what is too old, frees leaked slots, takes back contacts of lost batches.",
-            schedule=Cron("17 * * * *", timezone="UTC"),
-            concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
-            tags=_TAGS,
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        ),
-    ]
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )

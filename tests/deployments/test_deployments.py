@@ -1,5 +1,6 @@
 """The deployments: `prefect deploy --all` makes them as they stand, and `serve` runs the same ones."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -28,6 +29,7 @@ def _written() -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def deployed(prefect_server: LocalServer) -> None:
     """Every deployment, made by Prefect's own command as the README says."""
+    asyncio.run(_make_work_pool())
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
         cwd=_PROJECT,
@@ -39,16 +41,14 @@ def deployed(prefect_server: LocalServer) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+async def _make_work_pool() -> None:
+    async with get_client() as client:
+        await ensure_work_pool(client)
+
+
 async def _found(name: str) -> DeploymentResponse:
     async with get_client() as client:
         return await client.read_deployment_by_name(f"{name}/{name}")
-
-
-@pytest.fixture(scope="module", autouse=True)
-async def pool(prefect_server: LocalServer) -> None:
-    """The work pool, as setup makes it."""
-    async with get_client() as client:
-        await ensure_work_pool(client)
 
 
 @pytest.mark.usefixtures("deployed")
@@ -90,23 +90,26 @@ async def test_its_numbers_have_bounds(name: str) -> None:
     assert unbounded == []
 
 
-async def test_serve_runs_the_same_deployments(prefect_server: LocalServer) -> None:
-    """One machine and many machines have the same flows, by the same names, schedules, parameters and descriptions."""
-    written = _written()
+@pytest.mark.usefixtures("deployed")
+async def test_serve_runs_the_same_deployments() -> None:
+    """One machine and many machines have the same flows, with the same names, schedules, parameters and limits."""
     served = {deployment.name: deployment for deployment in await served_deployments(15)}
-    assert set(served) == set(written)
+    assert set(served) == set(_written())
     for name, deployment in served.items():
-        wanted = written[name]
+        on_workers = await _found(name)
         assert deployment.flow_name == name
-        assert (deployment.description or "").split() == wanted["description"].split(), name
-        assert deployment.parameters == wanted.get("parameters", {}), name
-        assert deployment.tags == wanted["tags"], name
-        assert [(s.schedule.cron, s.active) for s in deployment.schedules or []] == [
-            (s["cron"], s.get("active", True)) for s in wanted.get("schedules", [])
-        ], name
-        limit = wanted.get("concurrency_limit")
-        assert deployment.concurrency_limit == (limit and limit["limit"]), name
-        if limit:
-            assert deployment.concurrency_options is not None
-            assert deployment.concurrency_options.collision_strategy == limit["collision_strategy"], name
-        assert deployment.entrypoint == wanted["entrypoint"], name
+        assert deployment.entrypoint == on_workers.entrypoint
+        assert (deployment.description, deployment.tags) == (on_workers.description, on_workers.tags)
+        assert (deployment.parameters or {}) == on_workers.parameters
+        assert [(schedule.schedule, schedule.active) for schedule in deployment.schedules or []] == [
+            (schedule.schedule, schedule.active) for schedule in on_workers.schedules
+        ]
+        limit = on_workers.global_concurrency_limit
+        assert deployment.concurrency_limit == (limit and limit.limit)
+        assert deployment.concurrency_options == on_workers.concurrency_options
+
+
+async def test_as_many_batches_are_served_as_the_account_may_have(prefect_server: LocalServer) -> None:
+    """The limit of verify-batch is the setting's on one machine; the others keep their own."""
+    limits = {deployment.name: deployment.concurrency_limit for deployment in await served_deployments(3)}
+    assert (limits["verify-batch"], limits["ingest"], limits["requeue"]) == (3, 1, None)

@@ -35,8 +35,9 @@ def deployments_of_file() -> list[dict[str, Any]]:
 
 
 def _deployment(deployment: dict[str, Any]) -> list[str]:
-    file, _, function = deployment["entrypoint"].partition(":")
-    flow: Flow[Any, Any] = getattr(importlib.import_module(file.removesuffix(".py").replace("/", ".")), function)
+    module, _, function = deployment["entrypoint"].rpartition(".")
+    flow: Flow[Any, Any] = getattr(importlib.import_module(module), function)
+    file = f"{module.replace('.', '/')}.py"
     schema = flow.parameters.model_dump()
     given = deployment.get("parameters", {})
     definitions: dict[str, Schema] = schema.get("definitions", {})
