@@ -32,7 +32,7 @@ from bouncer.rejected_file import RejectedFile
 from bouncer.staging import stage
 from bouncer.tables import Contact, Priority, QueuedContact, QueueStatus, Request, User
 
-__all__ = ["LOCAL_USER", "ImportReport", "import_contacts"]
+__all__ = ["LOCAL_USER", "ImportReport", "import_contacts", "request_names"]
 
 LOCAL_USER = "local user"
 """Whose the requests are for which nobody is named; no address, so that it cannot be anybody's."""
@@ -108,7 +108,7 @@ def import_contacts(
         DatabaseUnavailable: The database was away for too long; the same import again does the rest.
     """
     layout = inspect(path, column)
-    names = _names(path, request_name, user_email)
+    names = request_names(path, request_name, user_email)
     try:
         return _import(engine, layout, names, priority, progress)
     except (DataError, IntegrityError, OperationalError) as error:
@@ -176,7 +176,17 @@ class _Checked:
     bytes_done: int
 
 
-def _names(path: Path, request_name: str | None, user_email: str | None) -> tuple[str, str]:
+def request_names(path: Path, request_name: str | None, user_email: str | None) -> tuple[str, str]:
+    """The names of the request and of the user that an import is for.
+
+    Args:
+        path: The file, whose name is the request's unless told.
+        request_name: As of ``import_contacts``.
+        user_email: As of ``import_contacts``.
+
+    Raises:
+        InputRefused: One of them cannot be used.
+    """
     name = (path.name if request_name is None else request_name).strip()
     if not 1 <= len(name) <= _NAME_CHARACTERS:
         raise InputRefused(

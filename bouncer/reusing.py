@@ -29,7 +29,7 @@ from bouncer.dialects import database_now, insert_ignoring
 from bouncer.staging import stage
 from bouncer.tables import Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Result
 
-__all__ = ["VERDICT_OF_CONTACT", "FreshFor", "join_batches_in_flight", "reuse_verdicts"]
+__all__ = ["BY_ADDRESS_KEY", "VERDICT_OF_CONTACT", "FreshFor", "join_batches_in_flight", "reuse_verdicts"]
 
 _CLAIMED: dict[str, TypeEngine[Any]] = {
     "queue_id": Integer(),
@@ -37,7 +37,7 @@ _CLAIMED: dict[str, TypeEngine[Any]] = {
     "address_key": LargeBinary(16),
 }
 # For MariaDB and MySQL: where most contacts have no key yet, these hold a search by it for a search of all contacts.
-_BY_KEY = "FORCE INDEX (idx_bouncer_address_key)"
+BY_ADDRESS_KEY = "FORCE INDEX (idx_bouncer_address_key)"
 _VERDICT_COLUMNS = [c.name for c in Result.__table__.columns if c.name not in {"batch_id", "global_id"}]
 VERDICT_OF_CONTACT = (
     "bouncer_status",
@@ -123,7 +123,7 @@ def _that_counts(claimed: Table, fresh_for: FreshFor, now: datetime) -> Select[A
     return (
         select(claimed.c.queue_id, claimed.c.global_id, Contact.global_id, Contact.bouncer_verified_ts, its_result)
         .join(Contact, Contact.bouncer_address_key == claimed.c.address_key)
-        .with_hint(Contact, _BY_KEY)
+        .with_hint(Contact, BY_ADDRESS_KEY)
         .where(fresh_for.covers(Contact.bouncer_status, Contact.bouncer_verified_ts, now))
     )
 
@@ -132,7 +132,7 @@ def _of_deep_pass(claimed: Table, fresh_for: FreshFor, now: datetime) -> Select[
     return (
         select(claimed.c.queue_id, claimed.c.global_id, Result.global_id, Result.processed_ts, Result.batch_id)
         .join(Contact, Contact.bouncer_address_key == claimed.c.address_key)
-        .with_hint(Contact, _BY_KEY)
+        .with_hint(Contact, BY_ADDRESS_KEY)
         .join(Result, Result.global_id == Contact.global_id)
         .join(Batch, Batch.id == Result.batch_id)
         .where(Batch.layer == Layer.DEEP, fresh_for.covers(Result.bouncer_status, Result.processed_ts, now))
@@ -169,7 +169,7 @@ def join_batches_in_flight(connection: Connection, contacts: pd.DataFrame, layer
         connection.execute(
             select(claimed.c.queue_id, in_flight)
             .join(Contact, Contact.bouncer_address_key == claimed.c.address_key)
-            .with_hint(Contact, _BY_KEY)
+            .with_hint(Contact, BY_ADDRESS_KEY)
         ),
         columns=["queue_id", "batch_id"],
     )

@@ -11,7 +11,7 @@ import socket
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import httpx
 import orjson
@@ -24,6 +24,9 @@ from bouncer.database import engine_for, probe, write
 from bouncer.errors import BouncerFlowsError
 from deployments.orchestration import orchestrator
 from deployments.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from bouncer.forecasting import Forecast
 
 __all__ = ["main"]
 
@@ -39,6 +42,7 @@ _INTERRUPTED = 130
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
 Verbose = Annotated[bool, Parameter(name="--verbose", negative="", help="Show the runs' logs, not just warnings.")]
+DryRun = Annotated[bool, Parameter(negative="", help="Only tell what it would cost; change nothing.")]
 OneRequest = Annotated[int | None, Parameter(name="--request", help="The id of one request; all if left out.")]
 File = Annotated[Path, Parameter(help="A CSV file.")]
 FileOrDash = Annotated[
@@ -102,6 +106,7 @@ def import_(
     user: Annotated[str | None, Parameter(help="The e-mail address of the user who asks.")] = None,
     priority: Literal["low", "normal", "high", "critical"] = "normal",
     column: Annotated[str | None, Parameter(help="The column with the addresses, if its name is odd.")] = None,
+    dry_run: DryRun = False,
     json: AsJson = False,
 ) -> int:
     """Puts the contacts of a CSV file into the queue. Importing the same file again adds nothing.
@@ -109,6 +114,13 @@ def import_(
     Args:
         priority: How urgent they are; higher goes first.
     """
+    if dry_run:
+        settings = read_settings()
+        with orchestrator(settings):
+            from deployments.forecasts import forecast_import
+
+            forecast = forecast_import(settings, file, request=request, user=user, column=column, quiet=json)
+        return _tell_forecast(forecast, json=json)
     from bouncer.importing import import_contacts
     from bouncer.tables import Priority
     from deployments.display import byte_progress
@@ -139,12 +151,20 @@ def import_(
 
 
 @app.command
-def ingest(*, request: OneRequest = None, json: AsJson = False, verbose: Verbose = False) -> int:
+def ingest(
+    *, request: OneRequest = None, dry_run: DryRun = False, json: AsJson = False, verbose: Verbose = False
+) -> int:
     """Verifies what waits in the queue, in this process, until nothing waits any more.
 
     Exit code 0: every contact has a verdict. 1: some failed, with a reason. 2: it could not run to the end.
     """
     settings = read_settings()
+    if dry_run:
+        with orchestrator(settings, verbose=verbose):
+            from deployments.forecasts import forecast_ingest
+
+            forecast = forecast_ingest(request, verbose=verbose)
+        return _tell_forecast(forecast, json=json)
     with orchestrator(settings, verbose=verbose) as ui:
         from deployments.running import run_ingest
 
@@ -291,6 +311,16 @@ def _database(settings: Settings) -> Engine:
     probe(engine)
     upgrade(engine)
     return engine
+
+
+def _tell_forecast(forecast: "Forecast", *, json: bool) -> int:
+    if json:
+        _print_json(forecast)
+    else:
+        from deployments.forecasts import print_forecast
+
+        print_forecast(forecast)
+    return 0
 
 
 def _print_json(report: object) -> None:

@@ -10,6 +10,7 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr, ValidationError
 
 from blocks.bouncer_account import BouncerAccount
+from blocks.bouncer_prices import ensure_prices
 from blocks.contacts_database import ContactsDatabase
 from blocks.limits import Limit, limits_of
 from bouncer.database import probe
@@ -42,6 +43,7 @@ async def set_up(settings: Settings) -> list[str]:
     changes = await asyncio.to_thread(_migrate, database)
     changes += await _save_database(database)
     account = await _save_account("default", settings, changes)
+    changes += await ensure_prices()
     wanted = limits_of(
         "default", batches=account.max_concurrent_batches, requests_per_minute=account.rate_limit_per_minute
     )

@@ -1,0 +1,46 @@
+"""Forecasting what the waiting contacts would cost, and showing it."""
+
+import asyncio
+
+from prefect import get_run_logger, task
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from blocks.access import Access
+from blocks.bouncer_prices import load_prices
+from bouncer.forecast_text import headline, markdown
+from bouncer.forecasting import Forecast, Terms, forecast_queue
+
+__all__ = ["forecast_waiting", "publish_forecast", "terms_of"]
+
+
+async def terms_of(access: Access) -> Terms:
+    """The terms under which the account's addresses are verified."""
+    return Terms(
+        account=access.name,
+        batch_size=access.account.batch_size,
+        slots=access.account.max_concurrent_batches,
+        fresh_for=access.account.fresh_for,
+        prices=await load_prices(),
+    )
+
+
+@task(name="forecast", task_run_name="forecast", cache_policy=NO_CACHE, persist_result=False)
+async def forecast_waiting(access: Access, request_id: int | None = None) -> Forecast:
+    """Counts what verifying the waiting contacts would cost. Safe to run twice: it only reads.
+
+    Args:
+        access: The account and the database.
+        request_id: Only this request, or None for all.
+
+    Returns:
+        Contacts by what they cost, credits, price, time and domains.
+    """
+    return await asyncio.to_thread(forecast_queue, access.engine, await terms_of(access), request_id=request_id)
+
+
+async def publish_forecast(forecast: Forecast) -> Forecast:
+    """Logs a forecast, publishes it as an artifact of the run, and returns it."""
+    get_run_logger().info("%s", headline(forecast))
+    await acreate_markdown_artifact(markdown(forecast), key="forecast", description=headline(forecast))
+    return forecast

@@ -1,0 +1,167 @@
+"""Forecasts: what a file or the queue would cost, by the rules of a claim, with nothing changed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+
+from bouncer.database import read
+from bouncer.forecasting import Forecast, Terms, forecast_file, forecast_queue
+from bouncer.importing import LOCAL_USER, import_contacts
+from bouncer.prices import PriceTable
+from bouncer.reusing import FreshFor
+from bouncer.tables import Base, Batch, Contact
+from tests.bouncer.contacts import (
+    ACCOUNT,
+    batch_rows,
+    claim,
+    load_verdicts,
+    new_request,
+    queue,
+    queue_again,
+    sent,
+    set_back,
+    verdicts,
+    verify,
+)
+
+_TERMS = Terms(account=ACCOUNT, batch_size=100, slots=2, fresh_for=FreshFor(), prices=PriceTable())
+
+
+def _parts(forecast: Forecast) -> tuple[int, ...]:
+    return (forecast.contacts, forecast.invalid, forecast.duplicates, forecast.fresh, forecast.shared, forecast.to_pay)
+
+
+def _emails(count: int, domain: str = "example.com") -> list[str]:
+    return [f"person{number}@{domain}" for number in range(count)]
+
+
+def _verified(engine: Engine, emails: list[str], **verdict: Any) -> None:
+    queue(engine, emails)
+    for batch in claim(engine).batches:
+        load_verdicts(engine, verify(engine, batch.id), verdicts(sent(engine, batch.id), **verdict))
+
+
+def _everything(engine: Engine) -> dict[str, list[Any]]:
+    tables = Base.metadata.tables.values()
+    return read(engine, lambda connection: {t.name: list(connection.execute(select(t)).all()) for t in tables})
+
+
+def _file(folder: Path, lines: list[str]) -> Path:
+    path = folder / "list.csv"
+    path.write_text("email\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def test_a_forecast_of_the_queue_agrees_with_what_a_claim_does(engine: Engine) -> None:
+    """Invalid, repeated, known and travelling addresses are told apart as the claim that follows tells them apart."""
+    _verified(engine, _emails(20))
+    queue(engine, _emails(10, "travelling.example"))
+    claim(engine)
+    queue(engine, [*_emails(25), *_emails(5, "TRAVELLING.example"), "PERSON24@example.com", "no address"])
+    before = _everything(engine)
+    forecast = forecast_queue(engine, _TERMS)
+    assert _everything(engine) == before
+    assert _parts(forecast) == (32, 1, 1, 20, 5, 5)
+    claimed = claim(engine)
+    assert (claimed.invalid, claimed.reused, claimed.joined) == (1, 20, 5)
+    assert sum(batch.quantity for batch in claimed.batches) == forecast.to_pay == forecast.most_credits
+
+
+def test_a_forecast_of_a_file_agrees_with_its_import_and_claim(engine: Engine, tmp_path: Path) -> None:
+    """What an import would queue, reject or find twice is forecast, and a file that is in the request costs nothing."""
+    _verified(engine, _emails(20))
+    path = _file(tmp_path, [*_emails(30), "Person3@Example.com", "nonsense", "", "new@firm.example"])
+    before = _everything(engine)
+    forecast = forecast_file(engine, path, _TERMS, request=("autumn", LOCAL_USER))
+    assert _everything(engine) == before
+    assert _parts(forecast) == (33, 1, 1, 20, 0, 11)
+    report = import_contacts(engine, path, request_name="autumn")
+    assert (report.lines, report.rejected, report.duplicates) == (33, 1, 1)
+    assert sum(batch.quantity for batch in claim(engine).batches) == forecast.to_pay
+    again = forecast_file(engine, path, _TERMS, request=("autumn", LOCAL_USER))
+    assert _parts(again) == (33, 1, 32, 0, 0, 0)
+    elsewhere = forecast_file(engine, path, _TERMS, request=("winter", LOCAL_USER))
+    assert _parts(elsewhere) == (33, 1, 1, 20, 11, 0)
+
+
+def test_one_request_is_forecast_alone(engine: Engine) -> None:
+    """With a request's id only its contacts are looked at; all requests together share their addresses."""
+    first, second = new_request(engine), new_request(engine)
+    contacts = queue(engine, _emails(10), request_id=first)
+    queue_again(engine, contacts[:4], request_id=second, priority=100)
+    assert _parts(forecast_queue(engine, _TERMS, request_id=second)) == (4, 0, 0, 0, 0, 4)
+    assert _parts(forecast_queue(engine, _TERMS)) == (14, 0, 4, 0, 0, 10)
+
+
+def test_stale_verdicts_are_paid_for_again(engine: Engine) -> None:
+    """A verdict that is too old, or an unknown one, is no reason not to pay; with an age of 0 none is."""
+    _verified(engine, _emails(5, "old.example"))
+    set_back(engine, Contact.bouncer_verified_ts, 100 * 86_400)
+    _verified(engine, _emails(5, "unknown.example"), status="unknown")
+    _verified(engine, _emails(5, "good.example"))
+    for domain in ("old.example", "unknown.example", "good.example"):
+        queue(engine, _emails(5, domain))
+    assert _parts(forecast_queue(engine, _TERMS)) == (15, 0, 0, 5, 0, 10)
+    anew = Terms(account=ACCOUNT, batch_size=100, slots=2, fresh_for=FreshFor(days=0), prices=PriceTable())
+    assert _parts(forecast_queue(engine, anew)) == (15, 0, 0, 0, 0, 15)
+
+
+def test_credits_are_expected_at_the_share_that_was_charged_before(engine: Engine) -> None:
+    """Unknown verdicts are free: what the account was charged for its recent batches is expected again."""
+    queue(engine, _emails(60, "first.example"))
+    assert forecast_queue(engine, _TERMS).charged_share is None
+    for batch in claim(engine).batches:
+        load_verdicts(engine, verify(engine, batch.id), verdicts(sent(engine, batch.id)))
+    with engine.begin() as connection:
+        connection.execute(Batch.__table__.update().values(credits=45))
+    queue(engine, _emails(200, "second.example"))
+    forecast = forecast_queue(engine, _TERMS)
+    assert (forecast.charged_share, forecast.expected_credits, forecast.most_credits) == (0.75, 150, 200)
+    assert (forecast.price, forecast.most_price) == (1.2, 1.6)
+
+
+def test_the_time_is_that_of_the_present_speed(engine: Engine) -> None:
+    """As fast as recent batches were, with as many at once as there are slots; else as slow as is documented."""
+    queue(engine, _emails(100, "first.example"))
+    documented = forecast_queue(engine, _TERMS)
+    assert (documented.pace_is_documented, documented.seconds, documented.batches) == (True, 3.6, 1)
+    (batch,) = claim(engine).batches
+    load_verdicts(engine, verify(engine, batch.id), verdicts(sent(engine, batch.id)))
+    set_back(engine, Batch.verified_ts, 100)
+    set_back(engine, Batch.uploaded_ts, 150)
+    queue(engine, _emails(400, "second.example"))
+    forecast = forecast_queue(engine, _TERMS)
+    assert batch_rows(engine)[0].quantity == 100
+    # Half a second an address, four batches of 100, two at a time.
+    assert (forecast.pace_is_documented, forecast.seconds, forecast.batches) == (False, 100.0, 4)
+
+
+def test_the_most_frequent_domains_are_told_with_their_shares(engine: Engine) -> None:
+    """The shares are of the valid contacts, the ten largest domains by name and the others together."""
+    queue(engine, [*_emails(50, "big.example"), *_emails(30, "Middle.example"), "nothing"])
+    queue(engine, [f"a@small{number}.example" for number in range(20)])
+    forecast = forecast_queue(engine, _TERMS)
+    shares = [(share.domain, share.contacts, share.share) for share in forecast.domains[:2]]
+    assert shares == [("big.example", 50, 0.5), ("middle.example", 30, 0.3)]
+    assert (len(forecast.domains), forecast.other_domains) == (10, 12)
+
+
+def test_a_file_can_be_forecast_before_there_is_a_database(tmp_path: Path) -> None:
+    """Whoever wants to know the price first needs no database; repeated lines are found over all chunks."""
+    path = _file(tmp_path, [f"a{number % 50_000}@example.com" for number in range(60_000)])
+    forecast = forecast_file(None, path, _TERMS, request=("any", LOCAL_USER))
+    assert _parts(forecast) == (60_000, 0, 10_000, 0, 0, 50_000)
+    assert (forecast.credits_at_hand, forecast.credits_missing) == (None, None)
+
+
+@pytest.mark.parametrize("most", [10, 1_000_000])
+def test_repeated_addresses_are_found_however_many_came_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """Keys that were put away are found again as the recent ones are."""
+    monkeypatch.setattr("bouncer.census._RECENT_KEYS", most)
+    monkeypatch.setattr("bouncer.forecasting._CHUNK_ROWS", 50)
+    path = _file(tmp_path, [f"a{number % 70}@example.com" for number in range(500)])
+    assert _parts(forecast_file(None, path, _TERMS, request=("any", LOCAL_USER))) == (500, 0, 430, 0, 0, 70)
