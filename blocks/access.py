@@ -1,11 +1,13 @@
 """What a run has at hand: the account, its client, and the contacts database, whose calls run in threads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
+import httpx
+from prefect import get_client
 from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 from sqlalchemy import Connection, Engine
@@ -15,8 +17,9 @@ from blocks.contacts_database import ContactsDatabase
 from bouncer.client import BouncerClient
 from bouncer.database import read, write
 from bouncer.errors import SettingRefused
+from bouncer.tables import Layer
 
-__all__ = ["Access", "open_access", "open_database"]
+__all__ = ["Access", "account_names", "open_access", "open_accounts", "open_database"]
 
 _Params = ParamSpec("_Params")
 _Return = TypeVar("_Return")
@@ -37,6 +40,11 @@ class Access:
     account: BouncerAccount = field(repr=False)
     engine: Engine = field(repr=False)
     client: BouncerClient = field(repr=False)
+
+    @property
+    def layer(self) -> Layer:
+        """The layer that the account serves."""
+        return self.account.layer
 
     async def read(
         self, work: Callable[Concatenate[Connection, _Params], _Return], *args: _Params.args, **kwargs: _Params.kwargs
@@ -77,6 +85,48 @@ async def open_access(name: str, caller: str) -> AsyncIterator[Access]:
         raise SettingRefused(f"block bouncer-account/{name} is missing; run bouncer-flows setup") from None
     async with account.get_client(engine, name=name, caller=caller) as client:
         yield Access(name, account, engine, client)
+
+
+async def account_names() -> list[str]:
+    """The names of all saved account blocks, the default one first."""
+    async with get_client() as client:
+        try:
+            documents = await client.read_block_documents_by_type("bouncer-account", include_secrets=False)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.NOT_FOUND:
+                raise
+            # The type is not known before the first block of it is saved.
+            return []
+    names = {document.name for document in documents if document.name is not None}
+    return sorted(names, key=lambda name: (name != "default", name))
+
+
+@asynccontextmanager
+async def open_accounts(
+    names: Sequence[str] | None, caller: str, *, layer: Layer | None = None
+) -> AsyncIterator[list[Access]]:
+    """Opens several accounts over the one database.
+
+    Args:
+        names: The account blocks' names; all saved ones if there are none.
+        caller: A name for this run, unique over all workers.
+        layer: Only those that serve this layer, or None for all.
+
+    Yields:
+        The accesses, in the order of the names.
+
+    Raises:
+        SettingRefused: A block is missing, or none serves the layer.
+    """
+    async with AsyncExitStack() as opened:
+        accounts = [
+            await opened.enter_async_context(open_access(name, caller))
+            for name in names or await account_names() or ["default"]
+        ]
+        serving = [access for access in accounts if layer is None or access.layer is layer]
+        if not serving:
+            raise SettingRefused(f"no account block serves the {layer} layer; make one, then run bouncer-flows setup")
+        yield serving
 
 
 async def open_database() -> Engine:

@@ -15,6 +15,7 @@ from bouncer.client import BouncerClient
 from bouncer.errors import SettingRefused
 from bouncer.gate import SharedGate
 from bouncer.reusing import FreshFor
+from bouncer.tables import Layer
 
 __all__ = ["BouncerAccount"]
 
@@ -83,6 +84,12 @@ class BouncerAccount(Block):
         default="resubmit",
         title="When the answer to an upload is lost",
         description="resubmit: send the batch again, which may be paid twice. hold: wait for a person.",
+    )
+    layer: Layer = Field(
+        default=Layer.BASIC,
+        title="Layer",
+        description="basic: contacts as they come. deep: those that the first pass left risky, for an account or key "
+        "that has deep catch-all verification switched on at Bouncer.",
     )
 
     callback_url: str | None = Field(

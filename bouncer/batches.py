@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, case, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, exists, func, not_, or_, select, update
 from sqlalchemy.sql.dml import Update
 
 from bouncer.accounts import ensure_row
@@ -35,6 +35,8 @@ __all__ = [
     "forget_dead_leases",
     "has_no_owner",
     "has_room",
+    "has_unsent",
+    "is_unsent",
     "longest_at_bouncer_seconds",
     "ownerless",
     "record_ambiguous_upload",
@@ -251,6 +253,24 @@ def count_under_way(connection: Connection, account: str) -> int:
     """How many batches are not settled, whether or not anybody works on them; held ones wait for a person."""
     query = select(func.count()).where(Batch.account == account, Batch.status.in_(UNSETTLED), Batch.held_ts.is_(None))
     return connection.scalar(query) or 0
+
+
+def is_unsent(account: str) -> list[ColumnElement[bool]]:
+    """The conditions for a batch that nobody works on and that Bouncer certainly never had."""
+    return [
+        Batch.account == account,
+        Batch.status == BatchStatus.QUEUED,
+        has_no_owner(),
+        Batch.batch_id.is_(None),
+        Batch.upload_begun_ts.is_(None),
+        Batch.held_ts.is_(None),
+        Batch.ambiguous_uploads == 0,
+    ]
+
+
+def has_unsent(connection: Connection, account: str) -> bool:
+    """Whether an account has batches that nobody works on and that Bouncer certainly never had."""
+    return bool(connection.scalar(select(exists().where(*is_unsent(account)))))
 
 
 def forget_dead_leases(connection: Connection, account: str) -> list[str]:

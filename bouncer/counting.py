@@ -2,12 +2,20 @@
 
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, exists, func, select
 
 from bouncer.batches import UNSETTLED
-from bouncer.tables import Batch, DeadLetter, QueuedContact, QueueStatus, Result
+from bouncer.tables import Batch, DeadLetter, Layer, QueuedContact, QueueStatus, Result
 
-__all__ = ["BatchCounts", "Progress", "count_batches", "count_contacts", "count_dead_letters", "count_verdicts"]
+__all__ = [
+    "BatchCounts",
+    "Progress",
+    "count_batches",
+    "count_contacts",
+    "count_dead_letters",
+    "count_verdicts",
+    "open_layers",
+]
 
 
 @dataclass(frozen=True)
@@ -57,11 +65,10 @@ class BatchCounts:
         return sum(self.by_status.get(status, 0) for status in UNSETTLED)
 
 
-def count_contacts(connection: Connection, request_id: int | None = None) -> Progress:
-    """Counts the contacts of a request, or all, by where they stand."""
+def count_contacts(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> Progress:
+    """Counts the contacts of a request, or all, and of a layer, or both, by where they stand."""
     query = select(QueuedContact.status, func.count()).group_by(QueuedContact.status)
-    if request_id is not None:
-        query = query.where(QueuedContact.request_id == request_id)
+    query = query.where(*_among(request_id, layer))
     return Progress(**{str(status): count for status, count in connection.execute(query)})
 
 
@@ -86,23 +93,37 @@ def count_batches(connection: Connection, request_id: int | None = None) -> Batc
     )
 
 
-def count_verdicts(connection: Connection, request_id: int | None = None) -> dict[str, int]:
-    """Counts the settled contacts of a request, or all, by Bouncer's verdict."""
+def open_layers(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> set[Layer]:
+    """The layers in which contacts of a request, or of any, wait or are in batches under way."""
+    open_ = (QueueStatus.QUEUED, QueueStatus.ASSIGNED)
+    return {
+        one
+        for one in ([layer] if layer is not None else Layer)
+        for status in open_
+        if connection.scalar(select(exists().where(QueuedContact.status == status, *_among(request_id, one))))
+    }
+
+
+def count_verdicts(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> dict[str, int]:
+    """Counts the settled contacts of a request, or all, and of a layer, or both, by Bouncer's verdict."""
     query = (
         select(Result.bouncer_status, func.count())
         .join(
             QueuedContact,
             (QueuedContact.batch_id == Result.batch_id) & (QueuedContact.global_id == Result.global_id),
         )
-        .where(QueuedContact.status == QueueStatus.COMPLETED)
+        .where(QueuedContact.status == QueueStatus.COMPLETED, *_among(request_id, layer))
         .group_by(Result.bouncer_status)
         .order_by(func.count().desc())
     )
-    if request_id is not None:
-        query = query.where(QueuedContact.request_id == request_id)
     return {str(status): count for status, count in connection.execute(query)}
 
 
 def count_dead_letters(connection: Connection) -> int:
     """Dead letters that nobody has reviewed yet."""
     return connection.scalar(select(func.count()).where(DeadLetter.reviewed.is_not(True))) or 0
+
+
+def _among(request_id: int | None, layer: Layer | None) -> list[ColumnElement[bool]]:
+    of_request = [] if request_id is None else [QueuedContact.request_id == request_id]
+    return of_request if layer is None else [*of_request, QueuedContact.layer == layer]

@@ -3,13 +3,23 @@
 import pandas as pd
 from sqlalchemy import Connection, Integer, Update, case, delete, func, insert, or_, select, update
 
-from bouncer.batches import UNSETTLED, BatchWork
+from bouncer.batches import UNSETTLED, BatchWork, is_unsent
 from bouncer.errors import OwnershipLost
 from bouncer.policy import clean_message
 from bouncer.staging import stage
 from bouncer.tables import Batch, BatchStatus, Contact, DeadLetter, QueuedContact, QueueStatus
 
-__all__ = ["MOST_ATTEMPTS", "dissolve", "fail", "lose", "new_batch", "requeue_or_fail", "requeue_orphans", "split"]
+__all__ = [
+    "MOST_ATTEMPTS",
+    "dissolve",
+    "fail",
+    "lose",
+    "new_batch",
+    "requeue_or_fail",
+    "requeue_orphans",
+    "return_unsent",
+    "split",
+]
 
 REFUSALS_TO_GIVE_UP = 16
 """When so many parts of a batch were refused and none taken, it is not for single addresses."""
@@ -32,6 +42,23 @@ def dissolve(connection: Connection, batch: BatchWork) -> int:
         _close(connection, batch, "not uploaded; its contacts went back to the queue")
     else:
         connection.execute(delete(Batch).where(Batch.id == batch.id))
+    return returned.rowcount
+
+
+def return_unsent(connection: Connection, account: str) -> int:
+    """Puts the contacts of batches that an account has never sent, and cannot send now, back into the queue.
+
+    Other accounts of the layer take them. Safe to run twice: these batches go.
+
+    Returns:
+        How many contacts went back.
+    """
+    unsent = connection.scalars(select(Batch.id).where(*is_unsent(account)).with_for_update()).all()
+    if not unsent:
+        return 0
+    its_contacts = (QueuedContact.batch_id.in_(unsent), QueuedContact.status == QueueStatus.ASSIGNED)
+    returned = connection.execute(update(QueuedContact).where(*its_contacts).values(_waiting_again()))
+    connection.execute(delete(Batch).where(Batch.id.in_(unsent)))
     return returned.rowcount
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bouncer.errors import SettingRefused
+from bouncer.tables import Layer
 
 __all__ = ["DEFAULT_BASE_URL", "Settings", "read_settings", "without_secrets"]
 
@@ -115,6 +116,10 @@ class Settings(BaseSettings):
         if values.get("callback_url") == "off":
             values["callback_url"] = None
         return values
+
+    def deep_account_values(self) -> dict[str, Any]:
+        """The fields of the deep account's block that were set from outside; all but the key are shared."""
+        return {**self.account_values(), "api_key": self.deep_bouncer_api_key, "layer": Layer.DEEP}
 
 
 _ACCOUNT_FIELDS = {

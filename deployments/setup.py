@@ -1,7 +1,7 @@
 """Setup: tables, blocks, limits, work pool and automations, as the settings ask for; says what it changed."""
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
@@ -9,6 +9,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalC
 from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr, ValidationError
 
+from blocks.access import account_names
 from blocks.bouncer_account import BouncerAccount
 from blocks.bouncer_prices import ensure_prices
 from blocks.contacts_database import ContactsDatabase
@@ -42,13 +43,12 @@ async def set_up(settings: Settings) -> list[str]:
     database = await _database(settings)
     changes = await asyncio.to_thread(_migrate, database)
     changes += await _save_database(database)
-    account = await _save_account("default", settings, changes)
+    await _save_account("default", settings.account_values(), changes)
+    if settings.deep_bouncer_api_key is not None:
+        await _save_account("deep", settings.deep_account_values(), changes)
     changes += await ensure_prices()
-    wanted = limits_of(
-        "default", batches=account.max_concurrent_batches, requests_per_minute=account.rate_limit_per_minute
-    )
     async with get_client() as client:
-        for limit in wanted:
+        for limit in await _wanted_limits():
             changes += await _set_limit(client, limit)
         changes += await ensure_work_pool(client)
         for automation in AUTOMATIONS:
@@ -78,12 +78,14 @@ async def check_setup(settings: Settings) -> list[str]:
             wrong.append("block contacts-database/default is not what DATABASE_URL says")
     if account is None:
         return [*wrong, "block bouncer-account/default is missing"]
-    if any(getattr(account, name) != value for name, value in settings.account_values().items()):
+    if _differs(account, settings.account_values()):
         wrong.append("block bouncer-account/default is not what the environment says")
+    if settings.deep_bouncer_api_key is not None and _differs(
+        await _saved_account("deep"), settings.deep_account_values()
+    ):
+        wrong.append("block bouncer-account/deep is not what the environment says")
     async with get_client() as client:
-        for limit in limits_of(
-            "default", batches=account.max_concurrent_batches, requests_per_minute=account.rate_limit_per_minute
-        ):
+        for limit in await _wanted_limits():
             if not await _stands(client, limit):
                 wrong.append(f"limit {limit.name} is missing or set otherwise")
         wrong += await missing_queues(client)
@@ -135,13 +137,26 @@ async def _save_database(database: ContactsDatabase) -> list[str]:
     return ["block contacts-database/default saved"]
 
 
-async def _save_account(name: str, settings: Settings, changes: list[str]) -> BouncerAccount:
+def _differs(account: BouncerAccount | None, values: dict[str, Any]) -> bool:
+    return account is None or any(getattr(account, field) != value for field, value in values.items())
+
+
+async def _wanted_limits() -> list[Limit]:
+    # Of every account that is saved: also of those that somebody has made in the UI.
+    limits: list[Limit] = []
+    for name in await account_names():
+        account = cast("BouncerAccount", await BouncerAccount.aload(name))
+        limits += limits_of(
+            name, batches=account.max_concurrent_batches, requests_per_minute=account.rate_limit_per_minute
+        )
+    return limits
+
+
+async def _save_account(name: str, values: dict[str, Any], changes: list[str]) -> None:
     saved = await _saved_account(name)
-    values = settings.account_values()
     if saved is not None:
-        changed = [field for field, value in values.items() if getattr(saved, field) != value]
-        if not changed:
-            return saved
+        if not _differs(saved, values):
+            return
         kept = {field: getattr(saved, field) for field in BouncerAccount.model_fields if field not in values}
         values = {**kept, **values}
     elif "api_key" not in values:
@@ -153,7 +168,6 @@ async def _save_account(name: str, settings: Settings, changes: list[str]) -> Bo
         raise SettingRefused(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
     await account.asave(name, overwrite=True)
     changes.append(f"block bouncer-account/{name} saved")
-    return account
 
 
 async def _stands(client: PrefectClient, limit: Limit) -> bool:

@@ -7,13 +7,15 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from blocks.access import Access, open_access
+from blocks.access import Access, open_accounts
 from bouncer.batches import BatchTitle
+from bouncer.tables import Layer
 from flows.verify_batch import verify_batch
-from tasks.check import check_account, check_limits
+from tasks.check import check_accounts, check_limits
 from tasks.claim import claim
-from tasks.crew import Crew
+from tasks.crew import Crews
 from tasks.dispatch import refill
+from tasks.hand_over import hand_over
 from tasks.look import look
 from tasks.ownership import new_owner
 from tasks.recover import recover
@@ -26,6 +28,9 @@ LOOK_SECONDS = 5.0
 """How often ingest looks for batches that died elsewhere, and for contacts that were queued meanwhile."""
 
 
+AccountName = Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
 def _run_name() -> str:
     request = flow_run.get_parameters().get("request_id")
     return "all requests" if request is None else f"request {request}"
@@ -34,7 +39,8 @@ def _run_name() -> str:
 @flow(name="ingest", flow_run_name=_run_name, persist_result=False)
 async def ingest(
     request_id: Annotated[int | None, Field(ge=1)] = None,
-    account: Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9-]*$")] = "default",
+    accounts: list[AccountName] | None = None,
+    layer: Layer | None = None,
     on_workers: bool = False,
 ) -> IngestSummary:
     """Verifies the contacts that wait in the queue.
@@ -44,41 +50,51 @@ async def ingest(
 
     Args:
         request_id: The number of one request, whose contacts alone are verified; all requests if left at None.
-        account: The name of the Bouncer Account block that pays.
+        accounts: The names of the Bouncer Account blocks that pay; all saved ones if left at None. Those of one layer
+            share the work; where one of them cannot go on, the others do.
+        layer: Only what waits for this pass, basic or deep; both if left at None.
         on_workers: On: start the batches as runs of deployment verify-batch, and end. Off: verify them in this run,
             which ends when no contact waits any more.
     """
-    async with open_access(account, new_owner()) as access:
-        await check_limits(access)
-        tally = await Tally.begin(access, request_id)
+    async with open_accounts(accounts, new_owner(), layer=layer) as opened:
+        for access in opened:
+            await check_limits(access)
+        tally = await Tally.begin(opened[0], request_id, layer)
         if tally.before.open:
-            await check_account(access)
-            await recover(access)
+            working, tally.cannot_send = await check_accounts(opened, tally.open_layers)
+            for access in working:
+                await recover(access)
             if on_workers:
-                tally.dispatched(await refill(access, request_id))
+                tally.dispatched(await refill(working, request_id))
             else:
-                await _drain(access, request_id, tally)
-        return await summarise(access, request_id, tally)
+                await _drain(working, request_id, tally)
+        return await summarise(opened[0], request_id, tally)
 
 
-async def _drain(access: Access, request_id: int | None, tally: Tally) -> None:
-    crew = Crew(_start, access.account.max_concurrent_batches)
+async def _drain(accounts: list[Access], request_id: int | None, tally: Tally) -> None:
+    crews = Crews(_start, {access.name: access.account.max_concurrent_batches for access in accounts})
     try:
-        while not is_stopping() and crew.fatal is None:
-            outlook = await look(access, request_id, crew=crew)
-            crew.begin(outlook.left_behind)
-            if outlook.may_claim:
-                claimed = await claim(access, crew.room, request_id)
-                crew.begin(claimed.batches)
-                tally.note(claimed)
-                if claimed.took_any:
-                    continue
-            if crew.is_idle and outlook.is_over:
+        while not is_stopping() and crews.fatal is None:
+            outlook = await look(accounts, request_id, crews=crews)
+            crews.begin(outlook.left_behind)
+            took_any = False
+            for access in accounts:
+                if access.name in outlook.unsent:
+                    await hand_over(access)
+                    took_any = True
+                if access.name in outlook.turns:
+                    claimed = await claim(access, outlook.turns[access.name], request_id)
+                    crews.begin(claimed.batches)
+                    tally.note(claimed)
+                    took_any = took_any or claimed.took_any
+            if took_any:
+                continue
+            if crews.is_idle and outlook.is_over:
                 break
-            await crew.next_ended(LOOK_SECONDS)
+            await crews.next_ended(LOOK_SECONDS)
     finally:
-        await crew.all_ended()
-    tally.end(outlook, crew)
+        await crews.all_ended()
+    tally.end(outlook, crews)
 
 
 async def _start(batch: BatchTitle) -> State[None]:

@@ -1,5 +1,7 @@
 """What must be true before anything is sent: limits that hold, a key that works, an account that is not paused."""
 
+from collections.abc import Collection, Sequence
+
 import httpx
 from prefect import get_client, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -9,10 +11,20 @@ from prefect.exceptions import ObjectNotFound
 from blocks.access import Access
 from blocks.limits import limits_of
 from bouncer import accounts
-from bouncer.errors import LimitsMissing, Paused, RateLimited, UnexpectedAnswer
+from bouncer.errors import (
+    BouncerFlowsError,
+    BouncerUnavailable,
+    KeyRefused,
+    LimitsMissing,
+    Paused,
+    RateLimited,
+    SettingRefused,
+    UnexpectedAnswer,
+)
+from bouncer.tables import Layer
 from tasks.announcing import announce
 
-__all__ = ["check_account", "check_limits", "keeps_leases_in_memory"]
+__all__ = ["check_account", "check_accounts", "check_limits", "keeps_leases_in_memory"]
 
 
 @task(name="check-limits", task_run_name="check limits", cache_policy=NO_CACHE, persist_result=False)
@@ -43,6 +55,48 @@ async def check_limits(access: Access) -> None:
                 "the Prefect server keeps slot leases in memory, so slots leak when it is killed; start it with "
                 "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=prefect.server.concurrency.lease_storage.filesystem"
             )
+
+
+async def check_accounts(
+    accounts: Sequence[Access], layers: Collection[Layer]
+) -> tuple[list[Access], dict[str, BouncerFlowsError]]:
+    """Checks the accounts whose layer has work, and sets those aside that cannot send now.
+
+    Args:
+        accounts: The accounts that may work.
+        layers: The layers for which contacts wait.
+
+    Returns:
+        The accounts to work with, paused ones too, whose batches in flight are to be finished; and the accounts that
+        were set aside, with the reason.
+
+    Raises:
+        KeyRefused: No account can be used; this is what is wrong with the first of them.
+        BouncerUnavailable: Likewise.
+        Paused: Likewise.
+        SettingRefused: There is no account for the layer.
+    """
+    work_with: list[Access] = []
+    cannot_send: dict[str, BouncerFlowsError] = {
+        layer: SettingRefused(f"no account block serves the {layer} layer, for which contacts wait")
+        for layer in sorted(layers)
+        if layer not in {access.layer for access in accounts}
+    }
+    for access in accounts:
+        if access.layer not in layers:
+            continue
+        try:
+            await check_account(access)
+        except (KeyRefused, BouncerUnavailable, Paused) as error:
+            cannot_send[access.name] = error
+            if not isinstance(error, Paused):
+                continue
+        work_with.append(access)
+    if not any(access.name not in cannot_send for access in work_with):
+        raise next(iter(cannot_send.values()))
+    for name, reason in cannot_send.items():
+        get_run_logger().warning("account %s cannot be used now: %s", name, reason)
+    return work_with, cannot_send
 
 
 async def keeps_leases_in_memory(client: PrefectClient) -> bool:

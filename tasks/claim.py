@@ -32,6 +32,7 @@ async def claim(access: Access, batches: int, request_id: int | None = None) -> 
         batch_size=access.account.batch_size,
         fresh_for=access.account.fresh_for,
         request_id=request_id,
+        layer=access.layer,
     )
     if claimed.contacts:
         get_run_logger().info(

@@ -1,8 +1,8 @@
-"""The batches under way in this process: each a subflow of its own, started when a slot is free."""
+"""The batches under way in this process, by account: each a subflow of its own, started when a slot is free."""
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
@@ -11,16 +11,19 @@ from bouncer.batches import BatchTitle
 from bouncer.errors import BouncerFlowsError, DatabaseUnavailable, KeyRefused, LimitsMissing, OrchestratorUnavailable
 from tasks.stopping import stopping_with
 
-__all__ = ["Crew"]
+__all__ = ["Crew", "Crews"]
 
 MOST_FAILED_RUNS = 3
 """After so many failed runs of one batch in a row it is left for the next ingest."""
 
-_FATAL = (KeyRefused, LimitsMissing, OrchestratorUnavailable, DatabaseUnavailable)
+_FATAL_FOR_ALL = (OrchestratorUnavailable, DatabaseUnavailable)
+_FATAL = (KeyRefused, LimitsMissing, *_FATAL_FOR_ALL)
+
+_Start = Callable[[BatchTitle], Awaitable[State[None]]]
 
 
 class Crew:
-    """Runs ``verify-batch`` for each batch, and remembers how it ended.
+    """Runs ``verify-batch`` for each batch of one account, and remembers how it ended.
 
     What a subflow returns is for people. Whether a batch is settled is always asked of its row, since a subflow that
     is replayed by a retried parent can be another batch's (PrefectHQ/prefect#22259).
@@ -31,10 +34,10 @@ class Crew:
 
     Attributes:
         started: How many runs were started.
-        fatal: The error that makes it senseless to start any more batches, or None.
+        fatal: The error that makes it senseless to start any more batches of this account, or None.
     """
 
-    def __init__(self, start: Callable[[BatchTitle], Awaitable[State[None]]], slots: int) -> None:
+    def __init__(self, start: _Start, slots: int) -> None:
         self._start = start
         # Some more than there are slots: a batch that is being loaded holds none, and the next is at hand at once.
         self._size = slots + max(1, slots // 5)
@@ -45,9 +48,9 @@ class Crew:
         self._given_up = threading.Event()
 
     @property
-    def is_idle(self) -> bool:
-        """Whether no batch is under way."""
-        return not self._running
+    def runs(self) -> list[asyncio.Task[State[None]]]:
+        """The runs under way."""
+        return list(self._running.values())
 
     @property
     def room(self) -> int:
@@ -76,21 +79,12 @@ class Crew:
                     self._running[batch.id] = asyncio.create_task(self._run(batch), name=str(batch))
                 self.started += 1
 
-    async def next_ended(self, seconds: float) -> None:
-        """Waits until a batch has ended, at most so long."""
-        if not self._running:
-            await asyncio.sleep(seconds)
-            return
-        await asyncio.wait(self._running.values(), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    async def note_ended(self) -> None:
+        """Takes note of the runs that have ended."""
         for batch, run in list(self._running.items()):
             if run.done():
                 del self._running[batch]
                 await self._note(batch, run)
-
-    async def all_ended(self) -> None:
-        """Waits until every batch has ended."""
-        while self._running:
-            await self.next_ended(60)
 
     async def _run(self, batch: BatchTitle) -> State[None]:
         return await self._start(batch)
@@ -107,3 +101,75 @@ class Crew:
             # Some may be waiting for room, which batches that cannot be polled any more will never make.
             self._given_up.set()
         get_run_logger().warning("the run of batch %d ended %s: %s", batch, state.name, state.message)
+
+
+class Crews:
+    """The crews of all accounts that work together.
+
+    Args:
+        start: Starts the subflow of a batch under a name, and returns its final state.
+        slots: How many batches of each account can be in flight.
+    """
+
+    def __init__(self, start: _Start, slots: Mapping[str, int]) -> None:
+        self._crews = {account: Crew(start, places) for account, places in slots.items()}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no batch is under way."""
+        return not any(crew.runs for crew in self._crews.values())
+
+    @property
+    def started(self) -> int:
+        """How many runs were started."""
+        return sum(crew.started for crew in self._crews.values())
+
+    @property
+    def gave_up_on(self) -> list[int]:
+        """Batches whose runs failed too often."""
+        return [batch for crew in self._crews.values() for batch in crew.gave_up_on]
+
+    @property
+    def known(self) -> list[int]:
+        """Batches that are under way here, or that were given up on."""
+        return [batch for crew in self._crews.values() for batch in crew.known]
+
+    @property
+    def room(self) -> dict[str, int]:
+        """How many more batches of each account can be started; none of one that cannot go on."""
+        return {account: 0 if crew.fatal else crew.room for account, crew in self._crews.items()}
+
+    @property
+    def refused(self) -> dict[str, BouncerFlowsError]:
+        """The accounts that cannot go on, and why."""
+        return {account: crew.fatal for account, crew in self._crews.items() if crew.fatal is not None}
+
+    @property
+    def fatal(self) -> BouncerFlowsError | None:
+        """The error that makes going on senseless for all, or None while an account is left that can."""
+        errors = list(self.refused.values())
+        return next(
+            (error for error in errors if isinstance(error, _FATAL_FOR_ALL) or len(errors) == len(self._crews)), None
+        )
+
+    def begin(self, batches: Iterable[BatchTitle]) -> None:
+        """Starts batches, each in the crew of its account; see ``Crew.begin``."""
+        for batch in batches:
+            crew = self._crews[batch.account]
+            if crew.fatal is None:
+                crew.begin([batch])
+
+    async def next_ended(self, seconds: float) -> None:
+        """Waits until a batch has ended, at most so long."""
+        runs = [run for crew in self._crews.values() for run in crew.runs]
+        if not runs:
+            await asyncio.sleep(seconds)
+            return
+        await asyncio.wait(runs, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for crew in self._crews.values():
+            await crew.note_ended()
+
+    async def all_ended(self) -> None:
+        """Waits until every batch has ended."""
+        while not self.is_idle:
+            await self.next_ended(60)

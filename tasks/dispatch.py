@@ -1,6 +1,6 @@
 """Starting batches on workers: each a run of deployment ``verify-batch``, in the work queue of its priority."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prefect import get_client, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -13,6 +13,7 @@ from blocks.access import Access
 from bouncer.batches import BatchTitle
 from bouncer.errors import BouncerFlowsError, SettingRefused
 from tasks.claim import claim
+from tasks.hand_over import hand_over
 from tasks.look import look
 
 __all__ = ["DEPLOYMENT", "QUEUES", "dispatch", "keep_going", "refill"]
@@ -25,29 +26,42 @@ QUEUES = {100: "critical", 75: "high", 50: "normal", 25: "low"}
 _AHEAD_SHARE = 3
 
 
-async def refill(access: Access, request_id: int | None = None) -> int:
+async def refill(accounts: Sequence[Access], request_id: int | None = None) -> int:
     """Starts what earlier runs left behind, then new batches for the free slots and a little ahead.
 
     A little ahead, so that a freed slot need not wait for the next tick; no more, so that an urgent contact does not
     wait behind a thousand ready-made batches.
 
     Args:
-        access: The account and the database.
+        accounts: The accounts, over one database.
         request_id: Only this request, or None for all.
 
     Returns:
         How many contacts were claimed.
     """
-    slots = access.account.max_concurrent_batches
-    outlook = await look(access, request_id, slots=slots + max(1, slots // _AHEAD_SHARE))
-    if outlook.left_behind:
-        await dispatch(outlook.left_behind)
-    if not outlook.may_claim:
-        return 0
-    claimed = await claim(access, outlook.room, request_id)
-    if claimed.batches:
-        await dispatch(claimed.batches)
-    return claimed.contacts
+    slots = {access.name: _with_some_ahead(access.account.max_concurrent_batches) for access in accounts}
+    contacts = 0
+    while True:
+        outlook = await look(accounts, request_id, slots=slots)
+        if outlook.left_behind:
+            await dispatch(outlook.left_behind)
+        for access in accounts:
+            if access.name in outlook.unsent:
+                await hand_over(access)
+        claims = [
+            await claim(access, outlook.turns[access.name], request_id)
+            for access in accounts
+            if access.name in outlook.turns
+        ]
+        contacts += sum(claimed.contacts for claimed in claims)
+        made = [batch for claimed in claims for batch in claimed.batches]
+        if not made:
+            return contacts
+        await dispatch(made)
+
+
+def _with_some_ahead(slots: int) -> int:
+    return slots + max(1, slots // _AHEAD_SHARE)
 
 
 async def keep_going(access: Access) -> None:
@@ -55,7 +69,7 @@ async def keep_going(access: Access) -> None:
     if deployment.id is None:
         return
     try:
-        await refill(access)
+        await refill([access])
     except BouncerFlowsError as error:
         get_run_logger().warning("%s; the next tick of ingest starts the next batches", error)
 

@@ -1,6 +1,6 @@
 """What is left to do, asked of the rows themselves; cheap enough to be asked all the time."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, exists, select
@@ -8,8 +8,8 @@ from sqlalchemy import Connection, exists, select
 from blocks.access import Access
 from bouncer import accounts, batches
 from bouncer.batches import BatchTitle
-from bouncer.tables import QueuedContact, QueueStatus
-from tasks.crew import Crew
+from bouncer.tables import Layer, QueuedContact, QueueStatus
+from tasks.crew import Crews
 
 __all__ = ["Outlook", "look"]
 
@@ -20,53 +20,89 @@ class Outlook:
 
     Attributes:
         left_behind: Batches without a living owner.
-        contacts_wait: Whether contacts wait in the queue.
+        turns: How many batches each account should claim now. Where several accounts of a layer have room, each takes
+            one and looks again, so that all get their share of a queue that is soon empty.
+        contacts_wait: Whether contacts wait in the queue that one of the accounts could take.
         others_work: Whether living runs elsewhere work on batches.
-        paused: Why no upload may begin, or None.
-        room: How many more batches this run may take on.
+        paused: The accounts that may upload nothing, and why.
+        unsent: Accounts that may upload nothing, but have batches that others of their layer could send.
     """
 
     left_behind: list[BatchTitle]
+    turns: dict[str, int]
     contacts_wait: bool
     others_work: bool
-    paused: str | None
-    room: int
-
-    @property
-    def may_claim(self) -> bool:
-        """Whether contacts should be claimed now."""
-        return self.contacts_wait and self.paused is None and self.room > 0
+    paused: dict[str, str]
+    unsent: list[str]
 
     @property
     def is_over(self) -> bool:
         """Whether nothing is left that this run could do or should wait for."""
-        return not self.left_behind and not self.others_work and (self.paused is not None or not self.contacts_wait)
+        return not (self.left_behind or self.others_work or self.contacts_wait or self.unsent)
 
 
-async def look(access: Access, request_id: int | None, *, crew: Crew | None = None, slots: int = 0) -> Outlook:
+async def look(
+    accounts: Sequence[Access],
+    request_id: int | None,
+    *,
+    crews: Crews | None = None,
+    slots: Mapping[str, int] | None = None,
+) -> Outlook:
     """Looks at what is left to do for one request, or for all.
 
     Args:
-        access: The account and the database.
+        accounts: The accounts, over one database.
         request_id: Only this request, or None for all.
-        crew: The batches that this run works on or has given up on; they count against its own size.
-        slots: Where there is no crew, how many batches may be under way, wherever they are.
+        crews: The batches that this run works on or has given up on; they count against its own size.
+        slots: Where there are no crews, how many batches of each account may be under way, wherever they are.
     """
-    if crew is not None:
-        return await access.read(_look, access.name, request_id, crew.known, crew.room)
-    under_way = await access.read(batches.count_under_way, access.name)
-    return await access.read(_look, access.name, request_id, (), slots - under_way)
+    layers = {access.name: access.layer for access in accounts}
+    reading = accounts[0].read
+    if crews is not None:
+        return await reading(_look, layers, request_id, crews.known, crews.room, list(crews.refused))
+    room = {name: places - await reading(batches.count_under_way, name) for name, places in (slots or {}).items()}
+    return await reading(_look, layers, request_id, (), room, ())
 
 
-def _look(connection: Connection, account: str, request_id: int | None, known: Collection[int], room: int) -> Outlook:
-    state = accounts.read_state(connection, account)
-    left_behind = batches.ownerless(connection, account, request_id, only_uploaded=state.paused_ts is not None)
-    of_request = [] if request_id is None else [QueuedContact.request_id == request_id]
-    waits = connection.scalar(select(exists().where(QueuedContact.status == QueueStatus.QUEUED, *of_request)))
+def _look(
+    connection: Connection,
+    layers: Mapping[str, Layer],
+    request_id: int | None,
+    known: Collection[int],
+    room: Mapping[str, int],
+    refused: Collection[str],
+) -> Outlook:
+    states = {name: accounts.read_state(connection, name) for name in layers}
+    paused = {
+        name: f"paused by {state.paused_by}: {state.paused_reason}"
+        for name, state in states.items()
+        if state.paused_ts is not None
+    }
+    able = {name: layer for name, layer in layers.items() if name not in paused and name not in refused}
+    waiting = {layer for layer in set(able.values()) if _waits(connection, layer, request_id)}
+    ready = [name for name, layer in able.items() if layer in waiting and room[name] > 0]
+    left_behind = [
+        batch
+        for name in layers
+        if name not in refused
+        for batch in batches.ownerless(connection, name, request_id, only_uploaded=name in paused)
+        if batch.id not in known
+    ]
     return Outlook(
-        left_behind=[batch for batch in left_behind if batch.id not in known],
-        contacts_wait=bool(waits),
-        others_work=batches.count_owned(connection, account, besides=known) > 0,
-        paused=None if state.paused_ts is None else f"paused by {state.paused_by}: {state.paused_reason}",
-        room=room,
+        left_behind=left_behind,
+        turns={name: 1 if sum(layers[other] is layers[name] for other in ready) > 1 else room[name] for name in ready},
+        contacts_wait=bool(waiting),
+        others_work=any(batches.count_owned(connection, name, besides=known) for name in layers),
+        paused=paused,
+        unsent=[
+            name
+            for name, layer in layers.items()
+            if name not in able and layer in able.values() and batches.has_unsent(connection, name)
+        ],
     )
+
+
+def _waits(connection: Connection, layer: Layer, request_id: int | None) -> bool:
+    of_request = [] if request_id is None else [QueuedContact.request_id == request_id]
+    waits = exists().where(QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer, *of_request)
+    return bool(connection.scalar(select(waits)))

@@ -8,8 +8,10 @@ from prefect.artifacts import acreate_markdown_artifact
 from blocks.access import Access
 from bouncer.accounts import read_state
 from bouncer.claiming import Claimed
-from bouncer.counting import Progress, count_batches, count_contacts, count_verdicts
-from tasks.crew import Crew
+from bouncer.counting import Progress, count_batches, count_contacts, count_verdicts, open_layers
+from bouncer.errors import BouncerFlowsError
+from bouncer.tables import Layer
+from tasks.crew import Crews
 from tasks.look import Outlook
 from tasks.stopping import is_stopping
 
@@ -55,6 +57,9 @@ class Tally:
 
     Attributes:
         before: The contacts as they stood at the beginning.
+        layer: The one layer that is worked on, or None for both.
+        open_layers: The layers with contacts that were not finished at the beginning.
+        cannot_send: Accounts that could not be used, and why.
         reused: Contacts settled from a known verdict.
         batches: Batches that were worked on.
         outcome: How it ended.
@@ -62,6 +67,9 @@ class Tally:
     """
 
     before: Progress
+    layer: Layer | None = None
+    open_layers: set[Layer] = field(default_factory=set)
+    cannot_send: dict[str, BouncerFlowsError] = field(default_factory=dict)
     reused: int = 0
     batches: int = 0
     outcome: str = "nothing to do"
@@ -69,9 +77,13 @@ class Tally:
     began: float = field(default_factory=time.monotonic)
 
     @classmethod
-    async def begin(cls, access: Access, request_id: int | None) -> "Tally":
+    async def begin(cls, access: Access, request_id: int | None, layer: Layer | None) -> "Tally":
         """Counts the contacts at the beginning."""
-        return cls(await access.read(count_contacts, request_id))
+        return cls(
+            await access.read(count_contacts, request_id, layer),
+            layer,
+            await access.read(open_layers, request_id, layer),
+        )
 
     def note(self, claimed: Claimed) -> None:
         """Counts what a claim settled by itself."""
@@ -81,23 +93,27 @@ class Tally:
         """Notes that batches were started on workers, which go on after this run."""
         self.outcome, self.why = "dispatched", f"{contacts:,} contacts were started on workers"
 
-    def end(self, outlook: Outlook, crew: Crew) -> None:
+    def end(self, outlook: Outlook, crews: Crews) -> None:
         """Notes how it ended.
 
         Raises:
             BouncerFlowsError: The error that made going on senseless.
         """
-        self.batches = crew.started
-        if crew.fatal is not None:
-            raise crew.fatal
+        self.batches = crews.started
+        self.cannot_send |= crews.refused
+        if crews.fatal is not None:
+            raise crews.fatal
         if is_stopping():
             self.outcome, self.why = "stopped", "stopped on request; run ingest again to go on"
-        elif outlook.paused is not None:
-            self.outcome, self.why = "paused", outlook.paused
-        elif crew.gave_up_on:
-            self.outcome, self.why = "unfinished", f"batches {crew.gave_up_on} failed again and again; run ingest again"
+        elif crews.gave_up_on:
+            self.outcome = "unfinished"
+            self.why = f"batches {crews.gave_up_on} failed again and again; run ingest again"
         else:
-            self.outcome = "drained"
+            self.outcome = "paused" if outlook.paused else "drained"
+            reasons = {**{name: str(error) for name, error in self.cannot_send.items()}, **outlook.paused}
+            self.why = "; ".join(
+                why if name == "default" else f"account {name}: {why}" for name, why in reasons.items()
+            )
 
 
 async def summarise(access: Access, request_id: int | None, tally: Tally) -> IngestSummary:
@@ -108,11 +124,14 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
         request_id: The request, or None for all.
         tally: What was counted on the way.
     """
-    after = await access.read(count_contacts, request_id)
+    after = await access.read(count_contacts, request_id, tally.layer)
     batches = await access.read(count_batches, request_id)
     verified = after.completed - tally.before.completed
     failed = after.failed - tally.before.failed
-    outcome = "unfinished" if tally.outcome == "drained" and after.open else tally.outcome
+    outcome = tally.outcome
+    if outcome in {"drained", "paused"}:
+        # Where one account is paused, others may have done it all.
+        outcome = "drained" if not after.open else "unfinished" if outcome == "drained" else outcome
     if tally.outcome == "nothing to do":
         message = "nothing to do: no contacts wait in the queue"
     else:
@@ -126,7 +145,7 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
         reused=tally.reused,
         batches=tally.batches,
         seconds=round(time.monotonic() - tally.began, 1),
-        verdicts=await access.read(count_verdicts, request_id) if tally.before.open else {},
+        verdicts=await access.read(count_verdicts, request_id, tally.layer) if tally.before.open else {},
         possible_double_payments=batches.possible_double_payments,
         message=f"{message}; {tally.why}" if tally.why else message,
     )

@@ -63,9 +63,11 @@ def assert_verified_once(engine: Engine, sandbox: SandboxHandle, *, contacts: in
 
 
 def _said(sandbox: SandboxHandle) -> dict[bytes, str]:
-    with httpx.Client(headers={"x-api-key": sandbox.key}, timeout=30) as client:
+    with httpx.Client(base_url=sandbox.url, timeout=30) as client:
         answers = [
-            client.get(f"{sandbox.url}/email/verify/batch/{batch['id']}/download").raise_for_status().json()
+            client.get(f"/email/verify/batch/{batch['id']}/download", headers={"x-api-key": batch["key"]})
+            .raise_for_status()
+            .json()
             for batch in sandbox.batches()
         ]
     return {address_key(result["email"]): result["status"] for answer in answers for result in answer}

@@ -4,25 +4,32 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import httpx
 import pytest
 from prefect import get_client
 from prefect.context import refresh_global_settings_context
 from prefect.events.worker import EventsWorker
-from prefect.exceptions import ObjectNotFound
 from prefect.logging.handlers import APILogWorker
 from sqlalchemy import Engine
 
+from blocks.bouncer_account import BouncerAccount
 from blocks.contacts_database import engine_of
 from deployments.local_server import LocalServer, local_server
 from deployments.settings import Settings
 from deployments.setup import set_up
 
-__all__ = ["forget_setup", "prefect_environment", "running_prefect_server", "send_what_waits", "set_up_afresh"]
+__all__ = [
+    "add_account",
+    "forget_setup",
+    "prefect_environment",
+    "running_prefect_server",
+    "send_what_waits",
+    "set_up_afresh",
+]
 
-_BLOCKS = (("bouncer-account", "default"), ("contacts-database", "default"))
-_LIMITS = ("bouncer-batches", "bouncer-api", "bouncer-uploads")
+_BLOCK_TYPES = ("bouncer-account", "contacts-database")
 
 
 def prefect_environment(server: LocalServer, home: Path) -> dict[str, str]:
@@ -71,13 +78,13 @@ def send_what_waits() -> None:
 async def forget_setup() -> None:
     """Takes the blocks and limits away that an earlier test left, and with them its spent tokens."""
     async with get_client() as client:
-        for block_type, name in _BLOCKS:
-            with suppress(ObjectNotFound):
-                document = await client.read_block_document_by_name(name, block_type, include_secrets=False)
-                await client.delete_block_document(document.id)
-        for limit in _LIMITS:
-            with suppress(ObjectNotFound):
-                await client.delete_global_concurrency_limit_by_name(limit)
+        for block_type in _BLOCK_TYPES:
+            # The server does not know the type before the first block of it is saved.
+            with suppress(httpx.HTTPStatusError):
+                for document in await client.read_block_documents_by_type(block_type, include_secrets=False):
+                    await client.delete_block_document(document.id)
+        for limit in await client.read_global_concurrency_limits(limit=200, offset=0):
+            await client.delete_global_concurrency_limit_by_name(limit.name)
 
 
 async def set_up_afresh(database_url: str, **settings: Any) -> Engine:
@@ -93,3 +100,11 @@ async def set_up_afresh(database_url: str, **settings: Any) -> Engine:
     await forget_setup()
     await set_up(Settings(database_url=database_url, **settings))
     return engine_of(database_url)
+
+
+async def add_account(name: str, **fields: Any) -> None:
+    """Saves a further account block, like the default one but for some fields, and sets up what it needs."""
+    default = cast("BouncerAccount", await BouncerAccount.aload("default"))
+    values = {field: getattr(default, field) for field in BouncerAccount.model_fields}
+    await BouncerAccount(**{**values, **fields}).asave(name, overwrite=True)
+    await set_up(Settings())

@@ -131,4 +131,4 @@ async def test_an_account_that_is_missing_is_named(set_up_account: SetUpAccount)
     """An ingest for an account that was never set up says which block is missing and what to run."""
     await set_up_account()
     with pytest.raises(Exception, match="block bouncer-account/deep is missing; run bouncer-flows setup"):
-        await ingest(account="deep")
+        await ingest(accounts=["deep"])

@@ -10,7 +10,7 @@ from prefect.states import Completed, Failed, exception_to_failed_state
 from bouncer.batches import BatchTitle
 from bouncer.errors import BatchLost, KeyRefused
 from deployments.local_server import LocalServer
-from tasks.crew import MOST_FAILED_RUNS, Crew
+from tasks.crew import MOST_FAILED_RUNS, Crews
 
 
 def _titles(*ids: int) -> list[BatchTitle]:
@@ -31,14 +31,14 @@ async def test_no_batch_is_started_twice_and_none_beyond_the_room() -> None:
         await go.wait()
         return Completed()
 
-    crew = Crew(start, slots=2)
-    assert crew.room == 3
-    crew.begin(_titles(1, 2))
-    crew.begin(_titles(1, 2, 3, 4))
-    assert (crew.room, crew.started, crew.is_idle) == (0, 3, False)
+    crews = Crews(start, {"default": 2})
+    assert crews.room == {"default": 3}
+    crews.begin(_titles(1, 2))
+    crews.begin(_titles(1, 2, 3, 4))
+    assert (crews.room, crews.started, crews.is_idle) == ({"default": 0}, 3, False)
     go.set()
-    await crew.all_ended()
-    assert (sorted(started), crew.is_idle, crew.gave_up_on, crew.fatal) == ([1, 2, 3], True, [], None)
+    await crews.all_ended()
+    assert (sorted(started), crews.is_idle, crews.gave_up_on, crews.fatal) == ([1, 2, 3], True, [], None)
 
 
 async def test_what_bouncer_has_is_taken_up_even_where_there_is_no_room() -> None:
@@ -47,11 +47,11 @@ async def test_what_bouncer_has_is_taken_up_even_where_there_is_no_room() -> Non
     async def start(batch: BatchTitle) -> State[None]:
         return Completed()
 
-    crew = Crew(start, slots=1)
-    crew.begin(_titles(1, 2, 3))
-    crew.begin([BatchTitle(4, 1_000, 3, 50, in_flight=True)])
-    assert crew.known == [1, 2, 4]
-    await crew.all_ended()
+    crews = Crews(start, {"default": 1})
+    crews.begin(_titles(1, 2, 3))
+    crews.begin([BatchTitle(4, 1_000, 3, 50, in_flight=True)])
+    assert crews.known == [1, 2, 4]
+    await crews.all_ended()
 
 
 async def test_a_batch_that_fails_again_and_again_is_left_for_the_next_run(prefect_server: LocalServer) -> None:
@@ -63,12 +63,12 @@ async def test_a_batch_that_fails_again_and_again_is_left_for_the_next_run(prefe
 
     @flow
     async def drive() -> list[int]:
-        crew = Crew(start, slots=2)
+        crews = Crews(start, {"default": 2})
         for _ in range(4):
-            crew.begin(_titles(1, 2))
-            await crew.all_ended()
-        assert crew.fatal is None
-        return crew.gave_up_on
+            crews.begin(_titles(1, 2))
+            await crews.all_ended()
+        assert crews.fatal is None
+        return crews.gave_up_on
 
     assert await drive() == [1]
     assert len(outcomes[1]) == 5 - MOST_FAILED_RUNS
@@ -83,10 +83,31 @@ async def test_only_what_makes_going_on_senseless_is_fatal(prefect_server: Local
 
     @flow
     async def drive(batch: int) -> str:
-        crew = Crew(start, slots=1)
-        crew.begin(_titles(batch))
-        await crew.all_ended()
-        return repr(crew.fatal)
+        crews = Crews(start, {"default": 1})
+        crews.begin(_titles(batch))
+        await crews.all_ended()
+        return repr(crews.fatal)
 
     assert await drive(1) == "None"
     assert await drive(2) == "KeyRefused('refused')"
+
+
+async def test_an_account_that_cannot_go_on_does_not_stop_the_others(prefect_server: LocalServer) -> None:
+    """Where one of two keys is refused, the other account goes on; with both refused nothing can."""
+
+    async def start(batch: BatchTitle) -> State[None]:
+        if batch.account in refused:
+            return cast("State[None]", await exception_to_failed_state(KeyRefused("refused")))
+        return Completed()
+
+    @flow
+    async def drive() -> list[object]:
+        crews = Crews(start, {"default": 2, "second": 2})
+        crews.begin([BatchTitle(id_, 1_000, 3, 50, account) for id_, account in ((1, "default"), (2, "second"))])
+        await crews.all_ended()
+        return [crews.fatal and str(crews.fatal), list(crews.refused), crews.room]
+
+    refused = {"second"}
+    assert await drive() == [None, ["second"], {"default": 3, "second": 0}]
+    refused = {"default", "second"}
+    assert await drive() == ["refused", ["default", "second"], {"default": 0, "second": 0}]
