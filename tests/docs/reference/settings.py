@@ -48,9 +48,10 @@ def settings_page() -> str:
 
 
 def _block(block: type[Block]) -> list[str]:
+    # Prefect keeps the older word for what pydantic calls $defs.
     schema: dict[str, Any] = block.model_json_schema()
     rows = [
-        (f"`{name}`", default_of(field), allowed(field, schema.get("$defs", {})), field.get("description", ""))
+        (f"`{name}`", default_of(field), allowed(field, schema.get("definitions", {})), field.get("description", ""))
         for name, field in schema["properties"].items()
     ]
     return [
