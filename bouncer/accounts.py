@@ -6,11 +6,20 @@ from datetime import datetime
 from sqlalchemy import Connection, func, or_, select, update
 
 from bouncer import breaker
-from bouncer.dialects import insert_ignoring
+from bouncer.dialects import age_seconds, insert_ignoring
 from bouncer.policy import clean_message
 from bouncer.tables import Account
 
-__all__ = ["OUT_OF_CREDITS", "AccountState", "ensure_row", "pause", "read_state", "record_credits", "resume"]
+__all__ = [
+    "OUT_OF_CREDITS",
+    "AccountState",
+    "credits_age_seconds",
+    "ensure_row",
+    "pause",
+    "read_state",
+    "record_credits",
+    "resume",
+]
 
 OUT_OF_CREDITS = "out of credits"
 """The reason that lets ingest resume by itself once there are credits again."""
@@ -110,3 +119,9 @@ def record_credits(connection: Connection, account: str, credits_left: int) -> N
         .where(Account.account == account)
         .values(credits=credits_left, credits_ts=func.current_timestamp())
     )
+
+
+def credits_age_seconds(connection: Connection, account: str) -> float | None:
+    """How long ago Bouncer told the account's credits, by the database's clock; None where it never has."""
+    age = connection.scalar(select(age_seconds(Account.credits_ts)).where(Account.account == account))
+    return None if age is None else float(age)

@@ -24,6 +24,9 @@ from deployments.entrance import ALLOWED_HOSTS
 
 __all__ = ["main"]
 
+_ITSELF = "prefect-in-memory"
+"""The host that Prefect's server calls itself by, without a network."""
+
 _begin = AioSqliteConfiguration.begin_transaction
 _create_app = prefect.server.api.server.create_app
 
@@ -38,7 +41,10 @@ def main() -> None:
 
 def _create_app_for_some_hosts(*args: Any, **kwargs: Any) -> FastAPI:
     made = _create_app(*args, **kwargs)
-    made.add_middleware(TrustedHostMiddleware, allowed_hosts=os.environ[ALLOWED_HOSTS].split(","), www_redirect=False)
+    # Automations ask for the running app again, which takes no more middleware, and talk to it under a name of its own.
+    if all(one.cls is not TrustedHostMiddleware for one in made.user_middleware):
+        hosts = [*os.environ[ALLOWED_HOSTS].split(","), _ITSELF]
+        made.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     return made
 
 

@@ -1,10 +1,17 @@
 """Events that automations can act on, all under one name space."""
 
-from prefect.events import emit_event
+from datetime import UTC, datetime
+from uuid import NAMESPACE_URL, uuid5
 
-__all__ = ["EVENTS", "announce"]
+from prefect import get_client
+from prefect.events import emit_event
+from prefect.events.schemas.events import Event, Resource
+
+__all__ = ["EVENTS", "announce", "announce_once"]
 
 EVENTS = {
+    "alert.began": "a figure went beyond its threshold; once, however long it stays there",
+    "alert.ended": "it has been on the right side again for a while",
     "batch.failed": "Bouncer refused a batch for good; its contacts failed, and it has a dead letter",
     "batch.lost": "Bouncer does not know a batch any more; its contacts are queued again",
     "batch.odd": "results without an address, or addresses without a result, came with a batch",
@@ -24,8 +31,33 @@ def announce(what: str, *, account: str, **details: str | float | bool | None) -
         account: The name of the account block.
         **details: The payload; never a key, never an address.
     """
-    emit_event(
+    emit_event(event=f"bouncer-flows.{what}", resource=_resource(account), payload=dict(details))
+
+
+async def announce_once(what: str, *, account: str, once: str, **details: str | float | bool | None) -> None:
+    """Emits an event like ``announce``, and comes back when the server has it.
+
+    Announced again, it is the same event: the server keeps one of each id.
+
+    Args:
+        what: Such as ``alert.began``.
+        account: The name of the account block.
+        once: What makes it this event and no other.
+        **details: The payload; never a key, never an address.
+
+    Raises:
+        httpx.HTTPError: The Prefect server does not take it.
+    """
+    event = Event(
+        id=uuid5(NAMESPACE_URL, f"bouncer-flows/{account}/{what}/{once}"),
+        occurred=datetime.now(UTC),
         event=f"bouncer-flows.{what}",
-        resource={"prefect.resource.id": f"bouncer-flows.account.{account}", "prefect.resource.name": account},
+        resource=Resource(_resource(account)),
         payload=dict(details),
     )
+    async with get_client() as client:
+        await client.request("POST", "/events", json=[event.model_dump(mode="json")])
+
+
+def _resource(account: str) -> dict[str, str]:
+    return {"prefect.resource.id": f"bouncer-flows.account.{account}", "prefect.resource.name": account}

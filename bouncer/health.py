@@ -1,0 +1,165 @@
+"""The figures by which people see whether all is well, and the names and units under which they are kept."""
+
+from dataclasses import dataclass
+
+from bouncer.accounts import AccountState
+from bouncer.calls import CallFigures
+
+__all__ = ["AccountHealth", "Health", "QueueHealth", "ServiceHealth"]
+
+_LARGEST_INT = 2**31 - 1
+_BREAKER = {"closed": 0, "half-open": 1, "open": 2}
+
+
+@dataclass(frozen=True)
+class QueueHealth:
+    """The queue and the batches of one account.
+
+    Attributes:
+        backlog_contacts: Contacts that wait in the queue; a number beyond a million may be ten minutes old.
+        oldest_waiting_seconds: The age of the oldest of them; None where none waits.
+        batches_under_way: Batches that are not settled.
+        batches_in_flight: Those of them that Bouncer has, or may have.
+        batches_held: Those that wait for a person.
+        batches_overdue: Those that have been at Bouncer without progress for longer than their deadline.
+        unsent_contacts: Addresses in batches that are not uploaded yet.
+        settled_in_window: Addresses that came back with loaded batches in the window.
+        settled_an_hour: Likewise in the last hour. Contacts settled at no cost are in neither.
+        credits_an_hour: Credits that those batches cost; their addresses where Bouncer did not tell.
+        dead_letters: Failed batches that nobody has reviewed.
+        possible_double_payments: Addresses in uploads whose answer was lost, ever.
+    """
+
+    backlog_contacts: int
+    oldest_waiting_seconds: int | None
+    batches_under_way: int
+    batches_in_flight: int
+    batches_held: int
+    batches_overdue: int
+    unsent_contacts: int
+    settled_in_window: int
+    settled_an_hour: int
+    credits_an_hour: int
+    dead_letters: int
+    possible_double_payments: int
+
+
+@dataclass(frozen=True)
+class AccountHealth:
+    """What all workers share about one account, and how its calls went.
+
+    Attributes:
+        state: Pause, breaker and credits.
+        paused_seconds: For how long no upload may begin; None where it is not paused.
+        requests_a_minute: In the present or the last minute, whichever had more.
+        limit_a_minute: What the rate limit lets pass in the long run.
+        calls: Of the window, all together.
+        by_call: Of the window, each call for itself.
+    """
+
+    state: AccountState
+    paused_seconds: int | None
+    requests_a_minute: int
+    limit_a_minute: int
+    calls: CallFigures
+    by_call: dict[str, CallFigures]
+
+    @property
+    def rate_limit_percent(self) -> int:
+        """How much of the rate limit is used."""
+        return round(100 * self.requests_a_minute / self.limit_a_minute)
+
+
+@dataclass(frozen=True)
+class ServiceHealth:
+    """What the check itself found out by asking.
+
+    Attributes:
+        database_ms: What the database takes to answer the simplest question.
+        prefect_ms: Likewise the Prefect server.
+        bouncer_trouble: Why Bouncer cannot be used, or None.
+        bouncer_known: Whether Bouncer has told, or refused to tell, anything of late.
+        worker_failures_an_hour: Runs of this project's flows that failed or crashed in the last hour.
+        late_runs: Runs that should have begun and have not.
+        workers_online: Workers of the work pool; 0 where runs are served without one.
+        run_memory_mb: The most memory that the check's own process has had.
+        run_cpu_ms: The processor time that it has used.
+    """
+
+    database_ms: int
+    prefect_ms: int
+    bouncer_trouble: str | None
+    bouncer_known: bool
+    worker_failures_an_hour: int
+    late_runs: int
+    workers_online: int
+    run_memory_mb: int
+    run_cpu_ms: int
+
+
+@dataclass(frozen=True)
+class Health:
+    """Everything that one check has measured.
+
+    Attributes:
+        window_minutes: Over how many minutes rates are taken.
+    """
+
+    queue: QueueHealth
+    account: AccountHealth
+    service: ServiceHealth
+    window_minutes: int
+
+    @property
+    def settled_a_minute(self) -> int:
+        """Addresses that came back a minute, in the window."""
+        return round(self.queue.settled_in_window / self.window_minutes)
+
+    @property
+    def credits_last_hours(self) -> int | None:
+        """How many hours the credits last at the last hour's pace; None where that cannot be told."""
+        if self.account.state.credits is None or not self.queue.credits_an_hour:
+            return None
+        return self.account.state.credits // self.queue.credits_an_hour
+
+    def metrics(self) -> dict[str, int]:
+        """Every figure by the name that it is kept under, with its unit; those that nobody knows are left out."""
+        queue, account, service = self.queue, self.account, self.service
+        figures: dict[str, int | None] = {
+            "backlog_contacts": queue.backlog_contacts,
+            "oldest_waiting_seconds": queue.oldest_waiting_seconds or 0,
+            "batches_under_way": queue.batches_under_way,
+            "batches_in_flight": queue.batches_in_flight,
+            "batches_held": queue.batches_held,
+            "batches_overdue": queue.batches_overdue,
+            "settled_contacts_a_minute": self.settled_a_minute,
+            "settled_contacts_an_hour": queue.settled_an_hour,
+            "dead_letters": queue.dead_letters,
+            "possible_double_payments": queue.possible_double_payments,
+            "paused_seconds": account.paused_seconds or 0,
+            "breaker_state": _BREAKER[account.state.breaker_state],
+            "credits_left": account.state.credits,
+            "credits_last_hours": self.credits_last_hours,
+            "requests_a_minute": account.requests_a_minute,
+            "rate_limit_percent": account.rate_limit_percent,
+            "error_rate_permille": _permille(sum(account.calls.errors.values()), account.calls.total),
+            "database_ms": service.database_ms,
+            "prefect_ms": service.prefect_ms,
+            "bouncer_usable": int(service.bouncer_trouble is None) if service.bouncer_known else None,
+            "worker_failures_an_hour": service.worker_failures_an_hour,
+            "late_runs": service.late_runs,
+            "workers_online": service.workers_online,
+            "run_memory_mb": service.run_memory_mb,
+            "run_cpu_ms": service.run_cpu_ms,
+        }
+        for kind, count in account.calls.errors.items():
+            figures[f"error_rate_permille.{kind}"] = _permille(count, account.calls.total)
+        for call, of_call in (("", account.calls), *((f".{call}", of) for call, of in account.by_call.items())):
+            figures[f"response_p50_ms{call}"] = of_call.p50_ms
+            figures[f"response_p95_ms{call}"] = of_call.p95_ms
+            figures[f"response_max_ms{call}"] = of_call.max_ms
+        return {name: min(value, _LARGEST_INT) for name, value in figures.items() if value is not None}
+
+
+def _permille(part: int, whole: int) -> int:
+    return round(1000 * part / whole) if whole else 0

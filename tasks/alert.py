@@ -1,0 +1,51 @@
+"""Alerting: thresholds that are crossed begin alerts, a calm ends them, and each of both is told once."""
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.access import Access
+from bouncer import alerts
+from bouncer.alerts import AlertInForce
+from bouncer.health import Health
+from bouncer.thresholds import Thresholds
+from tasks.announcing import announce_once
+
+__all__ = ["alert"]
+
+
+@task(name="alert", task_run_name="alert", cache_policy=NO_CACHE, persist_result=False)
+async def alert(access: Access, health: Health, thresholds: Thresholds) -> list[AlertInForce]:
+    """Holds the figures against the thresholds, and tells what has begun and what has ended.
+
+    Safe to run twice: alerts begin and end by compare-and-set. Each beginning and end is an event
+    ``bouncer-flows.alert.began`` or ``.ended``, of an id of its own, and is noted once the server has it; after a
+    kill in between, the next check sends the same event again.
+
+    Args:
+        access: The account and the database.
+        health: What was measured.
+        thresholds: Beyond what figures there is to be an alert.
+
+    Returns:
+        The alerts that are in force, the oldest first.
+    """
+    await _tell(access)
+    judgements = alerts.judge(health, thresholds)
+    await access.write(alerts.settle, access.name, judgements, calm_minutes=thresholds.calm_minutes)
+    await _tell(access)
+    return await access.read(alerts.in_force, access.name)
+
+
+async def _tell(access: Access) -> None:
+    for news in await access.read(alerts.untold, access.name):
+        await announce_once(
+            f"alert.{news.what}",
+            account=access.name,
+            once=f"{news.alert}/{news.began_ts:%Y-%m-%dT%H:%M:%S}",
+            alert=news.alert,
+            since=f"{news.began_ts:%Y-%m-%d %H:%M} UTC",
+            message=news.message,
+            minutes=round(news.seconds / 60, 1),
+        )
+        await access.write(alerts.mark_told, access.name, news)
+        get_run_logger().warning("alert %s %s: %s", news.alert, news.what, news.message)

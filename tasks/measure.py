@@ -1,0 +1,176 @@
+"""Measuring: how the queue, the account, Bouncer, the Prefect server and the runs are doing."""
+
+import resource
+import sys
+import time
+from asyncio import timeout
+from datetime import UTC, datetime, timedelta
+
+from prefect import get_client, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType, WorkerStatus
+from prefect.exceptions import ObjectNotFound
+from sqlalchemy import Connection, select
+
+from blocks.access import Access
+from blocks.limits import limits_of
+from bouncer import accounts
+from bouncer.breaker import State
+from bouncer.errors import BouncerUnavailable, KeyRefused, LimitsMissing, RateLimited, UnexpectedAnswer
+from bouncer.health import Health, ServiceHealth
+from bouncer.measuring import measure_account, measure_queue, record_metrics
+from bouncer.thresholds import Thresholds
+
+__all__ = ["FLOWS", "measure"]
+
+FLOWS = (
+    "cancel",
+    "check-health",
+    "export-request",
+    "forecast",
+    "housekeeping",
+    "ingest",
+    "report-costs",
+    "requeue",
+    "reverify",
+    "steer",
+    "verify-batch",
+    "verify-risky",
+)
+"""The flows whose failed and late runs are counted: a Prefect server may have those of others too."""
+
+_WORK_POOL = "bouncer"
+_CREDITS_SECONDS = 60.0
+"""How old the credits may be: ingest asks for them too, and all together may ask 10 times a minute."""
+
+_PATIENCE_SECONDS = 20.0
+"""How long Bouncer has for an answer; the next check is due in a minute."""
+
+
+@task(name="measure", task_run_name="measure", cache_policy=NO_CACHE, persist_result=False)
+async def measure(access: Access, thresholds: Thresholds) -> Health:
+    """Measures everything, and keeps the figures in ``Bouncer_Health_Metrics``.
+
+    Safe to run twice: each run adds the figures of its own moment.
+
+    Args:
+        access: The account and the database.
+        thresholds: Of which the window is taken.
+
+    Returns:
+        The figures.
+
+    Raises:
+        DatabaseUnavailable: The database did not come back in time.
+    """
+    began = time.monotonic()
+    await access.read(_ask_nothing)
+    database_ms = _ms_since(began)
+    trouble, is_known = await _ask_bouncer(access)
+    queue = await access.write(
+        measure_queue,
+        access.name,
+        window_minutes=thresholds.window_minutes,
+        deadline_seconds=access.account.batch_deadline_seconds,
+    )
+    account = await access.read(
+        measure_account,
+        access.name,
+        window_minutes=thresholds.window_minutes,
+        limit_a_minute=_steady_requests_a_minute(access),
+    )
+    async with get_client() as client:
+        began = time.monotonic()
+        await client.request("GET", "/health")
+        prefect_ms = _ms_since(began)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        service = ServiceHealth(
+            database_ms=database_ms,
+            prefect_ms=prefect_ms,
+            bouncer_trouble=trouble,
+            bouncer_known=is_known,
+            worker_failures_an_hour=await _count_failed_runs(client),
+            late_runs=await _count_late_runs(client),
+            workers_online=await _count_workers(client),
+            # Linux tells kilobytes, macOS bytes.
+            run_memory_mb=usage.ru_maxrss // (1024 if sys.platform != "darwin" else 1024**2),
+            run_cpu_ms=round(1000 * (usage.ru_utime + usage.ru_stime)),
+        )
+    health = Health(queue, account, service, thresholds.window_minutes)
+    limits = {
+        "limit_batches": access.account.max_concurrent_batches,
+        "limit_requests_a_minute": access.account.rate_limit_per_minute,
+    }
+    await access.write(record_metrics, {**health.metrics(), **limits})
+    return health
+
+
+def _ask_nothing(connection: Connection) -> None:
+    connection.execute(select(1)).all()
+
+
+def _ms_since(began: float) -> int:
+    return round(1000 * (time.monotonic() - began))
+
+
+def _steady_requests_a_minute(access: Access) -> int:
+    # The ceiling less the burst: what a token bucket lets pass in the long run.
+    limits = limits_of(
+        access.name,
+        batches=access.account.max_concurrent_batches,
+        requests_per_minute=access.account.rate_limit_per_minute,
+    )
+    return max(1, round(60 * next(limit.decay_per_second for limit in limits if "api" in limit.name)))
+
+
+async def _ask_bouncer(access: Access) -> tuple[str | None, bool]:
+    """Returns why Bouncer cannot be used, or None, and whether that is known at all."""
+    state = await access.read(accounts.read_state, access.name)
+    if state.breaker_state != State.CLOSED:
+        return "the circuit breaker is open: Bouncer has failed several calls in a row", True
+    age = await access.read(accounts.credits_age_seconds, access.name)
+    if age is not None and age < _CREDITS_SECONDS:
+        return None, True
+    try:
+        async with timeout(_PATIENCE_SECONDS):
+            await access.write(accounts.record_credits, access.name, await access.client.credits())
+    except (RateLimited, UnexpectedAnswer, TimeoutError):
+        return None, False
+    except (KeyRefused, BouncerUnavailable, LimitsMissing) as error:
+        return str(error), True
+    return None, True
+
+
+async def _count_failed_runs(client: PrefectClient) -> int:
+    ended_badly = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.FAILED, StateType.CRASHED])),
+        end_time=FlowRunFilterEndTime(after_=datetime.now(UTC) - timedelta(hours=1)),
+    )
+    return await client.count_flow_runs(flow_filter=_our_flows(), flow_run_filter=ended_badly)
+
+
+async def _count_late_runs(client: PrefectClient) -> int:
+    late = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Late"])))
+    return await client.count_flow_runs(flow_filter=_our_flows(), flow_run_filter=late)
+
+
+async def _count_workers(client: PrefectClient) -> int:
+    try:
+        workers = await client.read_workers_for_work_pool(_WORK_POOL)
+    except ObjectNotFound:
+        return 0
+    return sum(worker.status == WorkerStatus.ONLINE for worker in workers)
+
+
+def _our_flows() -> FlowFilter:
+    return FlowFilter(name=FlowFilterName(any_=list(FLOWS)))

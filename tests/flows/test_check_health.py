@@ -1,0 +1,181 @@
+"""Flow check-health: figures are kept, each alert is told once when it begins and once when it ends."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import ArtifactSort
+from sqlalchemy import Engine, func, select, update
+
+from blocks.access import open_access
+from bouncer import accounts
+from bouncer.database import read, write
+from bouncer.dialects import database_now
+from bouncer.errors import KeyRefused
+from bouncer.measuring import latest_metrics
+from bouncer.tables import Account, CallCount, HealthMetric, QueuedContact, RateLimitWindow
+from bouncer.thresholds import Thresholds
+from flows.check_health import check_health
+from flows.ingest import ingest
+from tests.bouncer.existing_tables import on_sqlite
+from tests.conftest import SetUpAccount
+from tests.contacts import addresses, queue
+from tests.flows.runs import events, ingested, until_it_holds
+from tests.sandbox_process import SandboxHandle
+
+_LOW = Thresholds(
+    backlog_contacts=20,
+    error_rate_percent=5,
+    rate_limit_percent=0,
+    response_seconds=0.2,
+    worker_failures_an_hour=1,
+    oldest_waiting_hours=24,
+    paused_minutes=60,
+    min_calls=1,
+    calm_minutes=0,
+)
+_ALL = {
+    "backlog",
+    "bouncer",
+    "credits",
+    "deadline",
+    "error-rate",
+    "paused",
+    "rate-limit",
+    "response-time",
+    "worker-failures",
+}
+
+
+@pytest.fixture(autouse=True)
+async def no_earlier_failures(set_up_account: SetUpAccount) -> None:
+    """What other tests left on the Prefect server is no failure of this one's workers."""
+    await _forget_failed_runs()
+
+
+async def _forget_failed_runs() -> None:
+    badly = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.FAILED, StateType.CRASHED]))
+    async with get_client() as client:
+        while runs := await client.read_flow_runs(flow_run_filter=FlowRunFilter(state=badly)):
+            for run in runs:
+                await client.delete_flow_run(run.id)
+
+
+async def _told_since(moment: datetime) -> Counter[tuple[str, str]]:
+    return Counter(
+        (str(event["payload"]["alert"]), str(event["event"]).removeprefix("bouncer-flows.alert."))
+        for event in await events("bouncer-flows.alert.")
+        if datetime.fromisoformat(event["occurred"]) >= moment
+    )
+
+
+async def _dashboard() -> str:
+    async with get_client() as client:
+        (latest,) = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["dashboard"])),
+            sort=ArtifactSort.CREATED_DESC,
+            limit=1,
+        )
+    return str(latest.data)
+
+
+def _set_back(engine: Engine, column: Any, **span: float) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(column.class_).values({column: database_now(connection) - timedelta(**span)}))
+
+
+async def test_each_alert_begins_once_and_ends_once(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
+    """Every threshold is crossed for several checks, and then none is: one event for each beginning and each end."""
+    engine = await set_up_account(rate_limit_per_minute=600)
+    began = datetime.now(UTC)
+    healthy = await check_health(_LOW.model_copy(update={"rate_limit_percent": 100}), return_state=True)
+    assert (healthy.name, healthy.message) == ("Completed", "all is well")
+
+    queue(engine, addresses(30))
+    sandbox.post("/_sandbox/credits", {"key": sandbox.key, "credits": 5})
+    sandbox.fault("slow", operation="credits", seconds=0.4, times=1)
+    async with open_access("default", "a worker") as access:
+        await access.write(accounts.record_credits, access.name, await access.client.credits())
+    for _ in range(2):
+        sandbox.fault("status", operation="credits", code=401, message="user not found")
+        with pytest.raises(KeyRefused):
+            await ingest()
+    write(engine, accounts.pause, "default", by="ann@desk", reason="the list is wrong")
+    _set_back(engine, Account.paused_ts, hours=2)
+    _set_back(engine, Account.credits_ts, hours=2)
+    _set_back(engine, QueuedContact.created_ts, hours=48)
+    sandbox.fault("status", operation="credits", code=401, message="user not found", times=None)
+    for _ in range(2):
+        alarmed = await check_health(_LOW, return_state=True)
+        assert alarmed.name == "Alerts", alarmed.message
+    shown = await _dashboard()
+    assert shown.startswith("# 9 alerts: ")
+    assert "**Paused** since" in shown
+    assert "by ann@desk: the list is wrong" in shown
+
+    sandbox.clear_faults()
+    sandbox.post("/_sandbox/credits", {"key": sandbox.key, "credits": 1000})
+    write(engine, accounts.resume, "default")
+    assert (await ingested())[0].verified == 30
+    _set_back(engine, CallCount.window_start_ts, hours=1)
+    _set_back(engine, RateLimitWindow.window_start_ts, hours=1)
+    await _forget_failed_runs()
+    for _ in range(2):
+        calm = await check_health(_LOW, return_state=True)
+        assert (calm.name, calm.message) == ("Completed", "all is well")
+    assert (await _dashboard()).startswith("# All is well\n")
+
+    @until_it_holds
+    async def told() -> None:
+        assert await _told_since(began) == {(alert, what): 1 for alert in _ALL for what in ("began", "ended")}
+
+    await told()
+
+
+@on_sqlite
+async def test_figures_are_kept_with_their_units(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
+    """A check after a run knows what was settled, how the calls went and what is left; the numbers are the rows'."""
+    engine = await set_up_account()
+    queue(engine, addresses(40))
+    await ingested()
+    queue(engine, addresses(7, prefix="later"))
+    await check_health()
+    checked, metrics = read(engine, latest_metrics)
+    assert checked is not None
+    assert metrics["backlog_contacts"] == 7
+    assert metrics["settled_contacts_a_minute"] == 8
+    assert metrics["settled_contacts_an_hour"] == 40
+    assert (metrics["batches_in_flight"], metrics["batches_under_way"]) == (0, 0)
+    assert (metrics["error_rate_permille"], metrics["worker_failures_an_hour"]) == (0, 0)
+    assert 0 < metrics["response_p50_ms.create"] <= metrics["response_max_ms"]
+    assert metrics["response_p95_ms.status"] <= metrics["response_max_ms.status"]
+    assert (metrics["bouncer_usable"], metrics["breaker_state"], metrics["paused_seconds"]) == (1, 0, 0)
+    assert (
+        metrics["credits_left"] == sandbox.ledger()["credits"][sandbox.key] if "credits" in sandbox.ledger() else True
+    )
+    assert (metrics["limit_batches"], metrics["limit_requests_a_minute"]) == (15, 6000)
+    assert metrics["run_memory_mb"] > 50
+
+
+@on_sqlite
+async def test_credits_are_asked_for_at_most_once_a_minute(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """Bouncer answers 10 calls for credits a minute; checks and ingests share what was told a moment ago."""
+    engine = await set_up_account()
+    for _ in range(3):
+        await check_health()
+    assert sandbox.ledger()["requests_by_operation"] == {"credits": 1}
+    with engine.connect() as connection:
+        checks = connection.scalar(select(func.count()).where(HealthMetric.metric_name == "credits_left"))
+    assert checks == 3
