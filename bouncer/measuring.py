@@ -18,7 +18,7 @@ from bouncer.calls import count_calls, figures_of
 from bouncer.counting import count_batches, count_dead_letters
 from bouncer.dialects import age_seconds, database_now
 from bouncer.health import AccountHealth, QueueHealth
-from bouncer.tables import Account, Batch, BatchStatus, HealthMetric, QueuedContact, QueueStatus, RateLimitWindow
+from bouncer.tables import Account, Batch, BatchStatus, HealthMetric, Layer, QueuedContact, QueueStatus, RateLimitWindow
 from bouncer.waiting import oldest_waiting_seconds
 
 __all__ = ["history", "latest_metrics", "measure_account", "measure_queue", "record_metrics"]
@@ -33,14 +33,18 @@ DEADLINE_GRACE_SECONDS = 600
 """How long after its deadline a batch may still be at Bouncer: it is finished early then, which takes a moment."""
 
 _FULL_COUNT = "backlog_full_count_contacts"
+"""The metric of such a count, with the layer behind it."""
 
 
-def measure_queue(connection: Connection, account: str, *, window_minutes: int, deadline_seconds: float) -> QueueHealth:
+def measure_queue(
+    connection: Connection, account: str, layer: Layer, *, window_minutes: int, deadline_seconds: float
+) -> QueueHealth:
     """Measures the queue and the batches of an account.
 
     Args:
         connection: In a transaction that writes: a count that took long is kept for a while.
         account: The name of the account block.
+        layer: The layer that it serves, whose contacts wait for it.
         window_minutes: Over how many minutes the rate is taken.
         deadline_seconds: How long a batch may be at Bouncer without progress.
     """
@@ -49,8 +53,8 @@ def measure_queue(connection: Connection, account: str, *, window_minutes: int, 
     settled_in_window, _ = _settled(connection, account, timedelta(minutes=window_minutes))
     settled_an_hour, credits_an_hour = _settled(connection, account, timedelta(hours=1))
     return QueueHealth(
-        backlog_contacts=_count_waiting(connection),
-        oldest_waiting_seconds=oldest_waiting_seconds(connection),
+        backlog_contacts=_count_waiting(connection, layer),
+        oldest_waiting_seconds=oldest_waiting_seconds(connection, layer),
         batches_under_way=sum(one.held_ts is None for one in batches),
         batches_in_flight=sum(one.at_bouncer for one in batches),
         batches_held=sum(one.held_ts is not None for one in batches),
@@ -117,11 +121,12 @@ def _settled(connection: Connection, account: str, span: timedelta) -> tuple[int
     return int(addresses or 0), int(charged or 0)
 
 
-def _count_waiting(connection: Connection) -> int:
+def _count_waiting(connection: Connection, layer: Layer) -> int:
+    full_count = f"{_FULL_COUNT}.{layer}"
     counted = connection.scalar(
         select(HealthMetric.metric_value)
         .where(
-            HealthMetric.metric_name == _FULL_COUNT,
+            HealthMetric.metric_name == full_count,
             HealthMetric.recorded_ts > database_now(connection) - timedelta(seconds=FULL_COUNT_SECONDS),
         )
         .order_by(HealthMetric.recorded_ts.desc())
@@ -129,9 +134,14 @@ def _count_waiting(connection: Connection) -> int:
     )
     if counted is not None:
         return counted
-    waiting = connection.scalar(select(func.count()).where(QueuedContact.status == QueueStatus.QUEUED)) or 0
+    waiting = (
+        connection.scalar(
+            select(func.count()).where(QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer)
+        )
+        or 0
+    )
     if waiting > MANY_CONTACTS:
-        record_metrics(connection, {_FULL_COUNT: waiting})
+        record_metrics(connection, {full_count: waiting})
     return waiting
 
 
@@ -148,7 +158,7 @@ def latest_metrics(connection: Connection) -> tuple[datetime | None, dict[str, i
     # A check writes its figures in one statement, so their numbers follow that of the first.
     rows = connection.execute(
         select(HealthMetric.metric_name, HealthMetric.metric_value)
-        .where(HealthMetric.id >= last.id, HealthMetric.metric_name != _FULL_COUNT)
+        .where(HealthMetric.id >= last.id, HealthMetric.metric_name.not_like(f"{_FULL_COUNT}%"))
         .order_by(HealthMetric.id)
     ).all()
     return last.recorded_ts, {row.metric_name: row.metric_value for row in rows}

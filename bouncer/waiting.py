@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, func, select
 
 from bouncer.dialects import age_seconds
-from bouncer.tables import QueuedContact, QueueStatus
+from bouncer.tables import Layer, QueuedContact, QueueStatus
 
 __all__ = ["oldest_waiting_seconds"]
 
@@ -11,13 +11,15 @@ _MOST_REQUESTS = 200
 """How many waiting requests of one priority are looked at."""
 
 
-def oldest_waiting_seconds(connection: Connection) -> int | None:
-    """The age of the contact that waits longest, or None where none waits.
+def oldest_waiting_seconds(connection: Connection, layer: Layer) -> int | None:
+    """The age of the contact of a layer that waits longest, or None where none waits.
 
     Of each request and priority the contact with the lowest number is looked at, which was queued first.
     """
     first_ones = [
-        queue_id for priority in _priorities(connection) for queue_id in _first_of_each_request(connection, priority)
+        queue_id
+        for priority in _priorities(connection, layer)
+        for queue_id in _first_of_each_request(connection, layer, priority)
     ]
     age = connection.scalar(
         select(func.max(age_seconds(QueuedContact.created_ts))).where(QueuedContact.queue_id.in_(first_ones))
@@ -25,9 +27,11 @@ def oldest_waiting_seconds(connection: Connection) -> int | None:
     return None if age is None else max(0, int(age))
 
 
-def _priorities(connection: Connection) -> list[int]:
+def _priorities(connection: Connection, layer: Layer) -> list[int]:
     priorities: list[int] = []
-    below = select(func.max(QueuedContact.priority)).where(QueuedContact.status == QueueStatus.QUEUED)
+    below = select(func.max(QueuedContact.priority)).where(
+        QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer
+    )
     found = connection.scalar(below)
     while found is not None:
         priorities.append(found)
@@ -35,10 +39,14 @@ def _priorities(connection: Connection) -> list[int]:
     return priorities
 
 
-def _first_of_each_request(connection: Connection, priority: int) -> list[int]:
+def _first_of_each_request(connection: Connection, layer: Layer, priority: int) -> list[int]:
     # The least of a column behind equal ones is one seek in idx_claim.
     first_ones: list[int] = []
-    waiting = (QueuedContact.status == QueueStatus.QUEUED, QueuedContact.priority == priority)
+    waiting = (
+        QueuedContact.status == QueueStatus.QUEUED,
+        QueuedContact.layer == layer,
+        QueuedContact.priority == priority,
+    )
     request = connection.scalar(select(func.min(QueuedContact.request_id)).where(*waiting))
     while request is not None and len(first_ones) < _MOST_REQUESTS:
         first = connection.scalar(

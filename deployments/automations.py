@@ -1,14 +1,22 @@
 """The automations that setup makes: what Prefect should do by itself when it sees, or misses, an event."""
 
 from datetime import timedelta
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState
+from prefect.events.actions import ChangeFlowRunState, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-__all__ = ["AUTOMATIONS", "ensure_automation", "is_as_wanted"]
+__all__ = [
+    "AUTOMATIONS",
+    "NOTIFICATIONS",
+    "ensure_automation",
+    "ensure_no_automation",
+    "is_as_wanted",
+    "notifications",
+]
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
 
@@ -38,6 +46,67 @@ AUTOMATIONS = (
 )
 
 
+NOTIFICATIONS = ("bouncer-flows: tell of alerts", "bouncer-flows: tell of failing checks")
+"""The automations that there are while ALERT_BLOCK names a notification block."""
+
+_CHECKS_FAIL = timedelta(minutes=15)
+
+
+def notifications(block_document: UUID) -> tuple[AutomationCore, ...]:
+    """The automations that send alerts to a person.
+
+    Args:
+        block_document: The notification block that takes them there.
+    """
+    alerts, failing = NOTIFICATIONS
+    return (
+        AutomationCore(
+            name=alerts,
+            description="Sends each alert of check-health once when it begins and once when it ends.",
+            trigger=EventTrigger(
+                expect={"bouncer-flows.alert.began", "bouncer-flows.alert.ended"},
+                match=ResourceSpecification({"prefect.resource.id": ["bouncer-flows.account.*"]}),
+                posture=Posture.Reactive,
+                threshold=1,
+                within=timedelta(0),
+            ),
+            actions=[
+                SendNotification(
+                    block_document_id=block_document,
+                    subject="bouncer-flows: {{ event.payload.alert }} {{ event.payload.change }}",
+                    body=(
+                        "{{ event.payload.message }}\n\n"
+                        "Account {{ event.resource.name }}, since {{ event.payload.since }}. "
+                        "More is in artifact dashboard and in: bouncer-flows status"
+                    ),
+                )
+            ],
+        ),
+        AutomationCore(
+            name=failing,
+            description="Tells when check-health itself fails, as where the database is away, and does not recover.",
+            trigger=EventTrigger(
+                after={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
+                expect={"prefect.flow-run.Completed", "prefect.flow-run.Alerts"},
+                match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+                match_related=ResourceSpecification(
+                    {"prefect.resource.role": ["flow"], "prefect.resource.name": ["check-health"]}
+                ),
+                posture=Posture.Proactive,
+                threshold=1,
+                within=_CHECKS_FAIL,
+            ),
+            actions=[
+                SendNotification(
+                    block_document_id=block_document,
+                    subject="bouncer-flows: check-health fails",
+                    body="check-health has failed and has not succeeded for 15 minutes; its runs in Prefect say why.",
+                )
+            ],
+        ),
+    )
+
+
 async def is_as_wanted(client: PrefectClient, wanted: AutomationCore) -> bool:
     """Whether the automation exists, once, and is set as wanted."""
     found = await client.read_automations_by_name(wanted.name)
@@ -56,6 +125,18 @@ async def ensure_automation(client: PrefectClient, wanted: AutomationCore) -> li
         await client.delete_automation(found.id)
     await client.create_automation(wanted)
     return [f"automation {wanted.name!r} made"]
+
+
+async def ensure_no_automation(client: PrefectClient, name: str) -> list[str]:
+    """Takes away what there is of an automation.
+
+    Returns:
+        A line that says so; none where there was none.
+    """
+    found = await client.read_automations_by_name(name)
+    for automation in found:
+        await client.delete_automation(automation.id)
+    return [f"automation {name!r} taken away"] if found else []
 
 
 def _settings(automation: AutomationCore) -> dict[str, object]:

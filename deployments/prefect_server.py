@@ -42,7 +42,8 @@ def main() -> None:
 def _create_app_for_some_hosts(*args: Any, **kwargs: Any) -> FastAPI:
     made = _create_app(*args, **kwargs)
     # Automations ask for the running app again, which takes no more middleware, and talk to it under a name of its own.
-    if all(one.cls is not TrustedHostMiddleware for one in made.user_middleware):
+    present: list[object] = [one.cls for one in made.user_middleware]
+    if TrustedHostMiddleware not in present:
         hosts = [*os.environ[ALLOWED_HOSTS].split(","), _ITSELF]
         made.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     return made

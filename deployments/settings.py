@@ -62,6 +62,11 @@ class Settings(BaseSettings):
     callback_wait_seconds: float = Field(
         default=7200, ge=0, description="How long at most a lost upload waits for its callback."
     )
+    alert_block: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
+        description="The notification block that takes alerts to people, such as slack-webhook/ops.",
+    )
     deep_bouncer_api_key: SecretStr | None = Field(
         default=None, description="The key of a second account with deep catch-all verification."
     )

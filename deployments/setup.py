@@ -6,6 +6,7 @@ from typing import Any, cast
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
+from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr, ValidationError
 
@@ -17,7 +18,14 @@ from blocks.limits import Limit, limits_of
 from bouncer.database import probe
 from bouncer.errors import SettingRefused
 from bouncer.migrate import pending, upgrade
-from deployments.automations import AUTOMATIONS, ensure_automation, is_as_wanted
+from deployments.automations import (
+    AUTOMATIONS,
+    NOTIFICATIONS,
+    ensure_automation,
+    ensure_no_automation,
+    is_as_wanted,
+    notifications,
+)
 from deployments.settings import Settings
 from deployments.work_pool import ensure_work_pool, missing_queues
 from tasks.check import keeps_leases_in_memory
@@ -51,8 +59,11 @@ async def set_up(settings: Settings) -> list[str]:
         for limit in await _wanted_limits():
             changes += await _set_limit(client, limit)
         changes += await ensure_work_pool(client)
-        for automation in AUTOMATIONS:
+        for automation in (*AUTOMATIONS, *await _notifications(client, settings)):
             changes += await ensure_automation(client, automation)
+        if settings.alert_block is None:
+            for name in NOTIFICATIONS:
+                changes += await ensure_no_automation(client, name)
     return changes
 
 
@@ -91,7 +102,7 @@ async def check_setup(settings: Settings) -> list[str]:
         wrong += await missing_queues(client)
         wrong += [
             f"automation {automation.name!r} is missing or set otherwise"
-            for automation in AUTOMATIONS
+            for automation in (*AUTOMATIONS, *await _notifications(client, settings))
             if not await is_as_wanted(client, automation)
         ]
         if await keeps_leases_in_memory(client):
@@ -168,6 +179,19 @@ async def _save_account(name: str, values: dict[str, Any], changes: list[str]) -
         raise SettingRefused(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
     await account.asave(name, overwrite=True)
     changes.append(f"block bouncer-account/{name} saved")
+
+
+async def _notifications(client: PrefectClient, settings: Settings) -> tuple[AutomationCore, ...]:
+    if settings.alert_block is None:
+        return ()
+    block_type, name = settings.alert_block.split("/")
+    try:
+        block = await client.read_block_document_by_name(name, block_type, include_secrets=False)
+    except ObjectNotFound:
+        raise SettingRefused(f"ALERT_BLOCK: there is no block {settings.alert_block}; make it in Prefect") from None
+    if block.block_schema is None or "notify" not in block.block_schema.capabilities:
+        raise SettingRefused(f"ALERT_BLOCK: block {settings.alert_block} cannot notify anybody; name one that can")
+    return notifications(block.id)
 
 
 async def _stands(client: PrefectClient, limit: Limit) -> bool:

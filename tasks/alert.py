@@ -39,10 +39,11 @@ async def alert(access: Access, health: Health, thresholds: Thresholds) -> list[
 async def _tell(access: Access) -> None:
     for news in await access.read(alerts.untold, access.name):
         await announce_once(
-            f"alert.{news.what}",
+            "alert.began" if news.what == "began" else "alert.ended",
             account=access.name,
             once=f"{news.alert}/{news.began_ts:%Y-%m-%dT%H:%M:%S}",
             alert=news.alert,
+            change=news.what,
             since=f"{news.began_ts:%Y-%m-%d %H:%M} UTC",
             message=news.message,
             minutes=round(news.seconds / 60, 1),

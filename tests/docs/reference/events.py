@@ -31,20 +31,27 @@ def events_page() -> str:
     )
 
 
+_ANNOUNCERS = {"announce", "announce_once"}
+
+
 def announced() -> dict[str, list[str]]:
     """The names of all events that the code announces, with the names of what their payloads hold."""
     found: dict[str, list[str]] = {}
     for call in _calls():
-        name = call.args[0]
-        if isinstance(name, ast.Constant):
-            payload = [word.arg for word in call.keywords if word.arg not in {None, "account"}]
-            found[str(name.value)] = [str(word) for word in payload]
+        payload = [str(word.arg) for word in call.keywords if word.arg not in {None, "account", "once"}]
+        found |= dict.fromkeys(_constants(call.args[0]), payload)
     return found
+
+
+def _constants(name: ast.expr) -> list[str]:
+    if isinstance(name, ast.IfExp):
+        return [*_constants(name.body), *_constants(name.orelse)]
+    return [str(name.value)] if isinstance(name, ast.Constant) else []
 
 
 def _calls() -> Iterator[ast.Call]:
     for folder in _FOLDERS:
         for file in sorted((_ROOT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text())):
-                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "announce":
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in _ANNOUNCERS:
                     yield node

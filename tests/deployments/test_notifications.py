@@ -1,0 +1,120 @@
+"""Alerts reach the people whom ALERT_BLOCK names, each once; without it there is nothing that would send any."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import cast
+
+import pytest
+from prefect import get_client
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.blocks.system import Secret
+
+from bouncer import accounts
+from bouncer.database import write
+from bouncer.errors import SettingRefused
+from bouncer.tables import Account
+from bouncer.thresholds import Thresholds
+from deployments.automations import NOTIFICATIONS
+from deployments.settings import Settings
+from deployments.setup import check_setup, set_up
+from flows.check_health import check_health
+from tests.bouncer.contacts import set_back
+from tests.bouncer.existing_tables import on_sqlite
+from tests.conftest import SetUpAccount
+from tests.flows.runs import until_it_holds
+from tests.sandbox_process import SandboxHandle
+
+pytestmark = on_sqlite
+
+
+@contextmanager
+def _inbox() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    received: list[dict[str, str]] = []
+
+    class Inbox(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name that it has there
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Inbox) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", received
+        server.shutdown()
+
+
+async def _names() -> set[str]:
+    async with get_client() as client:
+        return {one.name for one in await client.read_automations()} & set(NOTIFICATIONS)
+
+
+async def test_an_alert_reaches_the_block_that_was_named(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle, database_url: str
+) -> None:
+    """A pause of two hours is told once when it is noticed and once when it is over, with who and why."""
+    with _inbox() as (address, received):
+        webhook = CustomWebhookNotificationBlock(
+            name="ops", url=address, json_data={"subject": "{{subject}}", "body": "{{body}}"}
+        )
+        await webhook.save("ops", overwrite=True)
+        engine = await set_up_account(alert_block="custom-webhook/ops")
+        assert await _names() == set(NOTIFICATIONS)
+        write(engine, accounts.pause, "default", by="ann@desk", reason="the list is wrong")
+        set_back(engine, Account.paused_ts, 7200)
+        quick = Thresholds(calm_minutes=0, worker_failures_an_hour=1_000_000)
+        for _ in range(2):
+            assert (await check_health(quick, return_state=True)).name == "Alerts"
+        write(engine, accounts.resume, "default")
+        for _ in range(2):
+            assert (await check_health(quick, return_state=True)).name == "Completed"
+
+        @until_it_holds
+        async def told() -> None:
+            assert sorted(message["subject"] for message in received) == [
+                "bouncer-flows: paused began",
+                "bouncer-flows: paused ended",
+            ]
+
+        await told()
+    body = next(message["body"] for message in received if message["subject"].endswith("began"))
+    assert "paused for 120 min by ann@desk: the list is wrong (threshold 60 min)" in body
+    assert "Account default, since 20" in body
+
+
+async def test_without_a_block_nothing_is_sent(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle, database_url: str
+) -> None:
+    """The automations come and go with ALERT_BLOCK, and the check says where they are not as it wants them."""
+    await CustomWebhookNotificationBlock(name="ops", url="http://127.0.0.1:9/").save("ops", overwrite=True)
+    await set_up_account()
+    assert await _names() == set()
+    account = {"bouncer_api_key": sandbox.key, "bouncer_api_base_url": sandbox.url}
+    settings = cast("Settings", Settings(database_url=database_url, alert_block="custom-webhook/ops", **account))
+    assert await check_setup(settings) == [f"automation {name!r} is missing or set otherwise" for name in NOTIFICATIONS]
+    assert [line for line in await set_up(settings) if "tell of" in line] == [
+        f"automation {name!r} made" for name in NOTIFICATIONS
+    ]
+    assert await set_up(settings) == []
+    without = settings.model_copy(update={"alert_block": None})
+    assert await set_up(without) == [f"automation {name!r} taken away" for name in NOTIFICATIONS]
+    assert await check_setup(without) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ("slack-webhook/nobody", "there is no block slack-webhook/nobody; make it in Prefect"),
+        ("secret/words", "block secret/words cannot notify anybody; name one that can"),
+    ],
+)
+async def test_a_block_that_cannot_notify_is_refused(set_up_account: SetUpAccount, block: str, said: str) -> None:
+    """A block that is missing, or that is of another kind, is told at setup and not at the first alert."""
+    await Secret(value="x").save("words", overwrite=True)
+    with pytest.raises(SettingRefused, match=f"ALERT_BLOCK: {said}"):
+        await set_up_account(alert_block=block)
