@@ -34,7 +34,7 @@ from bouncer.settling import requeue_or_fail
 from bouncer.staging import insert_all, stage
 from bouncer.tables import Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Result
 
-__all__ = ["Awaited", "LoadReport", "await_verdicts", "load"]
+__all__ = ["Awaited", "LoadReport", "await_verdicts", "expected_credits", "load"]
 
 _COLUMNS: dict[str, TypeEngine[Any]] = {
     "global_id": BigInteger(),
@@ -51,6 +51,7 @@ _COLUMNS: dict[str, TypeEngine[Any]] = {
     "did_you_mean": String(320),
 }
 _KEY_COLUMNS: dict[str, TypeEngine[Any]] = {"global_id": BigInteger(), "address_key": LargeBinary(16)}
+_FREE_DOMAIN = "@sandbox.usebouncer.com"
 _CONTACT_COLUMNS = ["queue_id", "global_id", "email", "stored_key"]
 _BEYOND_BMP = re.compile(r"[^\x01-\uffff]")
 
@@ -129,6 +130,7 @@ def load(
             status=BatchStatus.COMPLETED,
             completed_ts=func.current_timestamp(),
             processed=Batch.quantity,
+            expected_credits=expected_credits(matched),
             missing=missing,
             unmatched=unmatched,
             error_message=None,
@@ -142,6 +144,19 @@ def load(
         unmatched=unmatched,
         by_status={str(status): int(count) for status, count in matched["bouncer_status"].value_counts().items()},
     )
+
+
+def expected_credits(verdicts: pd.DataFrame) -> int:
+    """What verdicts should have cost: one credit an address, but none for unknown ones and for Bouncer's own sandbox.
+
+    Args:
+        verdicts: Columns ``address_key``, ``email`` and ``bouncer_status``; equal addresses count once.
+    """
+    if verdicts.empty:
+        return 0
+    addresses = verdicts.drop_duplicates("address_key")
+    free = (addresses["bouncer_status"] == "unknown") | addresses["email"].str.lower().str.endswith(_FREE_DOMAIN)
+    return int((~free).sum())
 
 
 def _present_contacts(connection: Connection, id: int, awaited: Awaited | None) -> pd.DataFrame:  # noqa: A002  # the column's name

@@ -208,6 +208,33 @@ def export(file: FileOrDash, *, request: OneRequest = None) -> int:
 
 
 @app.command
+def ledger(
+    file: Annotated[Path | None, Parameter(help="A CSV file, for one line a batch.", allow_leading_hyphen=True)] = None,
+    *,
+    month: Annotated[str | None, Parameter(help="Such as 2026-05, in UTC; all months if left out.")] = None,
+    json: AsJson = False,
+) -> int:
+    """Shows what was paid for: credits by Bouncer's own count beside those that its verdicts suggest."""
+    from bouncer.database import read
+    from bouncer.ledger import Month, take_ledger
+    from deployments.ledger_report import print_ledger, write_ledger
+
+    of_month = None if month is None else Month.of(month)
+    engine = _database(read_settings())
+    if file is not None:
+        _not_an_option(file)
+        count = write_ledger(engine, file, of_month)
+        _say(f"{count:,} batches written to {'standard output' if str(file) == '-' else file}")
+        return 0
+    taken = read(engine, take_ledger, of_month)
+    if json:
+        _print_json(taken)
+    else:
+        print_ledger(taken)
+    return 0
+
+
+@app.command
 def requeue(
     *,
     request: OneRequest = None,
