@@ -17,6 +17,7 @@ from bouncer.accounts import ensure_row
 from bouncer.addresses import domain_hash, normalise_all
 from bouncer.batches import UNSETTLED, BatchTitle
 from bouncer.interleaving import lay_out
+from bouncer.request_progress import note_open
 from bouncer.reusing import VERDICT_OF_CONTACT, FreshFor, join_batches_in_flight, reuse_verdicts
 from bouncer.settling import new_batch
 from bouncer.staging import stage
@@ -55,6 +56,16 @@ class Claimed:
     reused: int = 0
     joined: int = 0
     invalid: int = 0
+
+    def __add__(self, other: "Claimed") -> "Claimed":
+        """Both claims together."""
+        return Claimed(
+            batches=self.batches + other.batches,
+            contacts=self.contacts + other.contacts,
+            reused=self.reused + other.reused,
+            joined=self.joined + other.joined,
+            invalid=self.invalid + other.invalid,
+        )
 
     @property
     def took_any(self) -> bool:
@@ -104,6 +115,7 @@ def claim(
     source = _next_source(connection, layer, request_id)
     if source is None or batches < 1:
         return Claimed()
+    note_open(connection, source.request_id)
     share = max(1, math.ceil(batches / source.waiting_requests))
     contacts = _lock_contacts(connection, source, share * batch_size)
     if contacts.empty:

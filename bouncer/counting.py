@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import ColumnElement, Connection, exists, func, select
 
 from bouncer.batches import UNSETTLED
-from bouncer.tables import Batch, DeadLetter, Layer, QueuedContact, QueueStatus, Result
+from bouncer.tables import Batch, DeadLetter, Layer, QueuedContact, QueueStatus, Request, Result
 
 __all__ = [
     "BatchCounts",
@@ -20,22 +20,28 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Progress:
-    """Contacts by where they stand."""
+    """Contacts by where they stand.
+
+    Attributes:
+        failed: Those that failed with a reason, but for cancelled ones.
+        cancelled: Those that the cancellation of their request took out of the queue.
+    """
 
     queued: int = 0
     assigned: int = 0
     completed: int = 0
     failed: int = 0
+    cancelled: int = 0
 
     @property
     def total(self) -> int:
         """All contacts that were ever queued."""
-        return self.queued + self.assigned + self.completed + self.failed
+        return self.open + self.settled
 
     @property
     def settled(self) -> int:
         """Contacts that are finished, with a verdict or with a reason."""
-        return self.completed + self.failed
+        return self.completed + self.failed + self.cancelled
 
     @property
     def open(self) -> int:
@@ -69,7 +75,18 @@ def count_contacts(connection: Connection, request_id: int | None = None, layer:
     """Counts the contacts of a request, or all, and of a layer, or both, by where they stand."""
     query = select(QueuedContact.status, func.count()).group_by(QueuedContact.status)
     query = query.where(*_among(request_id, layer))
-    return Progress(**{str(status): count for status, count in connection.execute(query)})
+    by_status = {str(status): count for status, count in connection.execute(query)}
+    failed = by_status.pop(QueueStatus.FAILED, 0)
+    # Fewer where an application has deleted cancelled contacts since.
+    cancelled = min(_count_cancelled(connection, request_id), failed)
+    return Progress(**by_status, failed=failed - cancelled, cancelled=cancelled)
+
+
+def _count_cancelled(connection: Connection, request_id: int | None) -> int:
+    query = select(func.sum(Request.bouncer_cancelled)).where(Request.bouncer_cancelled_ts.is_not(None))
+    if request_id is not None:
+        query = query.where(Request.request_id == request_id)
+    return int(connection.scalar(query) or 0)
 
 
 def count_batches(connection: Connection, request_id: int | None = None) -> BatchCounts:

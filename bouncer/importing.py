@@ -29,6 +29,7 @@ from bouncer.database import write
 from bouncer.errors import InputRefused
 from bouncer.prefetching import one_ahead
 from bouncer.rejected_file import RejectedFile
+from bouncer.request_progress import note_open
 from bouncer.staging import stage
 from bouncer.tables import Contact, Priority, QueuedContact, QueueStatus, Request, User
 
@@ -285,4 +286,6 @@ def _queue(
             .order_by(staged.line),
         )
     )
+    if queued.rowcount:
+        note_open(connection, request.request_id)
     tries.append((created.rowcount, queued.rowcount))

@@ -123,7 +123,7 @@ class Request(Base):
     """A list of contacts that somebody wants verified; a table of the application.
 
     ``bouncer_counted_ts`` is set from the first claim on, ``bouncer_completed_ts`` while none of its contacts waits or
-    is in flight, ``bouncer_announced_ts`` once the event of that was sent (``bouncer.requests``).
+    is in flight, ``bouncer_announced_ts`` once the event of that was sent (``bouncer.request_progress``).
     ``bouncer_deep_of`` is the request whose risky contacts this one sends through the deep pass.
     """
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from tasks.summarise import IngestSummary
 __all__ = ["run_ingest"]
 
 _LOOK_SECONDS = 1.0
+_SHARE_OF_TIME = 20
 
 
 def run_ingest(
@@ -84,8 +86,12 @@ def _shown(engine: Engine, request_id: int | None, *, quiet: bool) -> Iterator[N
     with contact_progress(began.open) as show:
 
         def follow() -> None:
-            while not done.wait(_LOOK_SECONDS):
+            wait = _LOOK_SECONDS
+            while not done.wait(wait):
+                looked = time.monotonic()
                 _tell(engine, request_id, began, show)
+                # Ten million contacts take seconds to count; that must not be all that the database does.
+                wait = max(_LOOK_SECONDS, _SHARE_OF_TIME * (time.monotonic() - looked))
 
         follower = threading.Thread(target=follow, name="progress", daemon=True)
         follower.start()

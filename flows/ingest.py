@@ -15,6 +15,7 @@ from tasks.check import check_accounts, check_limits
 from tasks.claim import claim
 from tasks.crew import Crews
 from tasks.dispatch import refill
+from tasks.follow_requests import RequestFollower, follow_requests
 from tasks.hand_over import hand_over
 from tasks.look import look
 from tasks.ownership import new_owner
@@ -59,8 +60,8 @@ async def ingest(
     async with open_accounts(accounts, new_owner(), layer=layer) as opened:
         for access in opened:
             await check_limits(access)
-        tally = await Tally.begin(opened[0], request_id, layer)
-        if tally.before.open:
+        tally = await Tally.begin(opened[0], request_id, layer, counts=not on_workers)
+        if tally.open_layers:
             working, tally.cannot_send = await check_accounts(opened, tally.open_layers)
             for access in working:
                 await recover(access)
@@ -68,15 +69,18 @@ async def ingest(
                 tally.dispatched(await refill(working, request_id))
             else:
                 await _drain(working, request_id, tally)
+        await follow_requests(opened[0])
         return await summarise(opened[0], request_id, tally)
 
 
 async def _drain(accounts: list[Access], request_id: int | None, tally: Tally) -> None:
     crews = Crews(_start, {access.name: access.account.max_concurrent_batches for access in accounts})
+    requests = RequestFollower(accounts[0])
     try:
         while not is_stopping() and crews.fatal is None:
             outlook = await look(accounts, request_id, crews=crews)
             crews.begin(outlook.left_behind)
+            await requests.follow()
             took_any = False
             for access in accounts:
                 if access.name in outlook.unsent:

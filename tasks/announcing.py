@@ -1,13 +1,14 @@
 """Events that automations can act on, all under one name space."""
 
 from datetime import UTC, datetime
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from prefect import get_client
 from prefect.events import emit_event
 from prefect.events.schemas.events import Event, Resource
 
-__all__ = ["EVENTS", "announce", "announce_once"]
+__all__ = ["EVENTS", "announce", "announce_of_request", "announce_once"]
 
 EVENTS = {
     "alert.began": "a figure went beyond its threshold; once, however long it stays there",
@@ -17,6 +18,7 @@ EVENTS = {
     "batch.odd": "results without an address, or addresses without a result, came with a batch",
     "credits.exhausted": "Bouncer answered 402; uploads pause, and the contacts are queued again",
     "credits.restored": "there are credits again; uploads go on",
+    "request.completed": "no contact of a request waits or is in flight any more; sent once, until it is opened again",
     "upload.found": "an upload whose answer was lost was found by its callback; nothing is paid twice",
     "upload.lost": "the answer to an upload was lost, so that the batch may be paid twice",
 }
@@ -48,12 +50,36 @@ async def announce_once(what: str, *, account: str, once: str, **details: str | 
     Raises:
         httpx.HTTPError: The Prefect server does not take it.
     """
+    await _send(what, _resource(account), f"bouncer-flows/{account}/{what}/{once}", details)
+
+
+async def announce_of_request(what: str, *, request_id: int, once: str, **details: str | float | bool | None) -> None:
+    """Emits an event about a request, once like ``announce_once``; the request's id is part of the payload.
+
+    Args:
+        what: Such as ``request.completed``.
+        request_id: The request.
+        once: What makes it this event and no other.
+        **details: The rest of the payload; never a key, never an address.
+
+    Raises:
+        httpx.HTTPError: The Prefect server does not take it.
+    """
+    resource = {
+        "prefect.resource.id": f"bouncer-flows.request.{request_id}",
+        "prefect.resource.name": f"request {request_id}",
+    }
+    id_ = f"bouncer-flows/request/{request_id}/{what}/{once}"
+    await _send(what, resource, id_, {"request_id": request_id, **details})
+
+
+async def _send(what: str, resource: dict[str, str], id_: str, payload: dict[str, Any]) -> None:
     event = Event(
-        id=uuid5(NAMESPACE_URL, f"bouncer-flows/{account}/{what}/{once}"),
+        id=uuid5(NAMESPACE_URL, id_),
         occurred=datetime.now(UTC),
         event=f"bouncer-flows.{what}",
-        resource=Resource(_resource(account)),
-        payload=dict(details),
+        resource=Resource(resource),
+        payload=payload,
     )
     async with get_client() as client:
         await client.request("POST", "/events", json=[event.model_dump(mode="json")])

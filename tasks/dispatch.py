@@ -11,8 +11,10 @@ from prefect.runtime import deployment
 
 from blocks.access import Access
 from bouncer.batches import BatchTitle
+from bouncer.claiming import Claimed
 from bouncer.errors import BouncerFlowsError, SettingRefused
 from tasks.claim import claim
+from tasks.follow_requests import follow_requests
 from tasks.hand_over import hand_over
 from tasks.look import look
 
@@ -26,7 +28,7 @@ QUEUES = {100: "critical", 75: "high", 50: "normal", 25: "low"}
 _AHEAD_SHARE = 3
 
 
-async def refill(accounts: Sequence[Access], request_id: int | None = None) -> int:
+async def refill(accounts: Sequence[Access], request_id: int | None = None) -> Claimed:
     """Starts what earlier runs left behind, then new batches for the free slots and a little ahead.
 
     A little ahead, so that a freed slot need not wait for the next tick; no more, so that an urgent contact does not
@@ -37,10 +39,10 @@ async def refill(accounts: Sequence[Access], request_id: int | None = None) -> i
         request_id: Only this request, or None for all.
 
     Returns:
-        How many contacts were claimed.
+        What was claimed, altogether.
     """
     slots = {access.name: _with_some_ahead(access.account.max_concurrent_batches) for access in accounts}
-    contacts = 0
+    total = Claimed()
     while True:
         outlook = await look(accounts, request_id, slots=slots)
         if outlook.left_behind:
@@ -53,10 +55,10 @@ async def refill(accounts: Sequence[Access], request_id: int | None = None) -> i
             for access in accounts
             if access.name in outlook.turns
         ]
-        contacts += sum(claimed.contacts for claimed in claims)
+        total = sum(claims, total)
         made = [batch for claimed in claims for batch in claimed.batches]
         if not made:
-            return contacts
+            return total
         await dispatch(made)
 
 
@@ -70,6 +72,7 @@ async def keep_going(access: Access) -> None:
         return
     try:
         await refill([access])
+        await follow_requests(access)
     except BouncerFlowsError as error:
         get_run_logger().warning("%s; the next tick of ingest starts the next batches", error)
 

@@ -10,6 +10,7 @@ from bouncer.accounts import read_state
 from bouncer.claiming import Claimed
 from bouncer.counting import Progress, count_batches, count_contacts, count_verdicts, open_layers
 from bouncer.errors import BouncerFlowsError
+from bouncer.request_progress import last_counted_open
 from bouncer.tables import Layer
 from tasks.crew import Crews
 from tasks.look import Outlook
@@ -18,6 +19,7 @@ from tasks.stopping import is_stopping
 __all__ = ["IngestSummary", "Tally", "summarise"]
 
 _BAR = 30
+_NOTHING_TO_DO = "nothing to do: no contacts wait in the queue"
 
 
 @dataclass(frozen=True)
@@ -56,42 +58,60 @@ class Tally:
     """What is counted while ingest runs.
 
     Attributes:
-        before: The contacts as they stood at the beginning.
+        before: The contacts as they stood at the beginning; None where nothing waited, or nobody asked.
         layer: The one layer that is worked on, or None for both.
         open_layers: The layers with contacts that were not finished at the beginning.
         cannot_send: Accounts that could not be used, and why.
+        claimed: Contacts taken from the queue.
         reused: Contacts settled from a known verdict.
+        invalid: Contacts failed because their address cannot be mailed to at all.
         batches: Batches that were worked on.
         outcome: How it ended.
         why: What else there is to say of that.
     """
 
-    before: Progress
+    before: Progress | None
     layer: Layer | None = None
     open_layers: set[Layer] = field(default_factory=set)
     cannot_send: dict[str, BouncerFlowsError] = field(default_factory=dict)
+    claimed: int = 0
     reused: int = 0
+    invalid: int = 0
     batches: int = 0
     outcome: str = "nothing to do"
     why: str = ""
     began: float = field(default_factory=time.monotonic)
 
     @classmethod
-    async def begin(cls, access: Access, request_id: int | None, layer: Layer | None) -> "Tally":
-        """Counts the contacts at the beginning."""
-        return cls(
-            await access.read(count_contacts, request_id, layer),
-            layer,
-            await access.read(open_layers, request_id, layer),
-        )
+    async def begin(cls, access: Access, request_id: int | None, layer: Layer | None, *, counts: bool) -> "Tally":
+        """Looks whether contacts wait.
+
+        Args:
+            access: The database.
+            request_id: The request, or None for all.
+            layer: The one layer that is worked on, or None for both.
+            counts: Whether to count them too. That takes seconds with ten million contacts: not for every minute.
+        """
+        waiting = await access.read(open_layers, request_id, layer)
+        before = await access.read(count_contacts, request_id, layer) if counts and waiting else None
+        return cls(before, layer, waiting)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return round(time.monotonic() - self.began, 1)
 
     def note(self, claimed: Claimed) -> None:
         """Counts what a claim settled by itself."""
+        self.claimed += claimed.contacts
         self.reused += claimed.reused
+        self.invalid += claimed.invalid
 
-    def dispatched(self, contacts: int) -> None:
+    def dispatched(self, claimed: Claimed) -> None:
         """Notes that batches were started on workers, which go on after this run."""
-        self.outcome, self.why = "dispatched", f"{contacts:,} contacts were started on workers"
+        self.note(claimed)
+        self.batches = len(claimed.batches)
+        self.outcome, self.why = "dispatched", f"{claimed.contacts:,} contacts were claimed for workers"
 
     def end(self, outlook: Outlook, crews: Crews) -> None:
         """Notes how it ended.
@@ -124,19 +144,51 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
         request_id: The request, or None for all.
         tally: What was counted on the way.
     """
+    if tally.before is None:
+        summary = await _of_a_tick(access, request_id, tally)
+    else:
+        summary = await _of_a_run(access, request_id, tally, tally.before)
+    # A summary of nothing each minute would bury those that are worth reading.
+    if summary.outcome != "nothing to do":
+        about = f"Ingest: {summary.message}"
+        state = await access.read(read_state, access.name)
+        text = _markdown(summary, state.credits)
+        await acreate_markdown_artifact(text, key="ingest-summary", description=about)
+    return summary
+
+
+async def _of_a_tick(access: Access, request_id: int | None, tally: Tally) -> IngestSummary:
+    # Every minute, so nothing is counted: what waits was counted for its requests some time ago.
+    left = await access.read(last_counted_open, request_id) if tally.open_layers else 0
+    batches = await access.read(count_batches, request_id)
+    message = f"dispatched: {tally.why}, some {left:,} are open" if tally.open_layers else _NOTHING_TO_DO
+    return IngestSummary(
+        outcome=tally.outcome,
+        contacts=tally.claimed,
+        verified=tally.reused,
+        failed=tally.invalid,
+        left=left,
+        reused=tally.reused,
+        batches=tally.batches,
+        seconds=tally.seconds,
+        verdicts={},
+        possible_double_payments=batches.possible_double_payments,
+        message=message,
+    )
+
+
+async def _of_a_run(access: Access, request_id: int | None, tally: Tally, before: Progress) -> IngestSummary:
     after = await access.read(count_contacts, request_id, tally.layer)
     batches = await access.read(count_batches, request_id)
-    verified = after.completed - tally.before.completed
-    failed = after.failed - tally.before.failed
+    verified = after.completed - before.completed
+    # Less than none where a request with failed contacts was cancelled meanwhile.
+    failed = max(after.failed - before.failed, 0)
     outcome = tally.outcome
     if outcome in {"drained", "paused"}:
         # Where one account is paused, others may have done it all.
         outcome = "drained" if not after.open else "unfinished" if outcome == "drained" else outcome
-    if tally.outcome == "nothing to do":
-        message = "nothing to do: no contacts wait in the queue"
-    else:
-        message = f"{outcome}: {verified:,} contacts verified, {failed:,} failed, {after.open:,} still wait"
-    summary = IngestSummary(
+    message = f"{outcome}: {verified:,} contacts verified, {failed:,} failed, {after.open:,} still wait"
+    return IngestSummary(
         outcome=outcome,
         contacts=verified + failed + after.open,
         verified=verified,
@@ -144,18 +196,11 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
         left=after.open,
         reused=tally.reused,
         batches=tally.batches,
-        seconds=round(time.monotonic() - tally.began, 1),
-        verdicts=await access.read(count_verdicts, request_id, tally.layer) if tally.before.open else {},
+        seconds=tally.seconds,
+        verdicts=await access.read(count_verdicts, request_id, tally.layer),
         possible_double_payments=batches.possible_double_payments,
         message=f"{message}; {tally.why}" if tally.why else message,
     )
-    # A summary of nothing each minute would bury those that are worth reading.
-    if outcome != "nothing to do":
-        about = f"Ingest: {summary.message}"
-        state = await access.read(read_state, access.name)
-        text = _markdown(summary, state.credits)
-        await acreate_markdown_artifact(text, key="ingest-summary", description=about)
-    return summary
 
 
 def _markdown(summary: IngestSummary, credits_left: int | None) -> str:

@@ -64,7 +64,7 @@ async def test_from_a_csv_file_to_its_verdicts(
 
     stock = run(["status", "--json"], environment)
     assert (stock.code, set(stock.answer)) == (0, _STATUS)
-    assert stock.answer["contacts"] == {"queued": 0, "assigned": 0, "completed": 300, "failed": 0}
+    assert stock.answer["contacts"] == {"queued": 0, "assigned": 0, "completed": 300, "failed": 0, "cancelled": 0}
     assert stock.answer["verdicts"] == ingested.answer["verdicts"]
     assert stock.answer["batches"]["by_status"] == {"completed": 1}
     on_one_screen = run(["status"], environment)

@@ -24,14 +24,15 @@ def events_page() -> str:
             "# Events",
             (
                 "They are emitted to the Prefect server, where automations can act on them. The resource is "
-                "`bouncer-flows.account.NAME`, the account block that it is about. No payload holds keys or addresses."
+                "`bouncer-flows.account.NAME`, the account block that it is about, or `bouncer-flows.request.ID`. "
+                "No payload holds keys or addresses."
             ),
             table(("event", "when", "payload"), rows),
         ]
     )
 
 
-_ANNOUNCERS = {"announce", "announce_once"}
+_ANNOUNCERS = {"announce", "announce_of_request", "announce_once"}
 
 
 def announced() -> dict[str, list[str]]:
