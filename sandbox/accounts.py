@@ -15,11 +15,13 @@ class Account:
         credits: Credits that are not charged, held ones included.
         held: Credits set aside for batches in flight.
         charged: Credits charged so far.
+        deep: Whether it verifies deeply: most addresses of domains that accept all turn out to be there or not.
     """
 
     credits: int
     held: int = 0
     charged: int = 0
+    deep: bool = False
     requests: SlidingWindow = field(default_factory=SlidingWindow)
     uploads: SlidingWindow = field(default_factory=SlidingWindow)
     credit_calls: SlidingWindow = field(default_factory=SlidingWindow)

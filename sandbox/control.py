@@ -11,13 +11,14 @@ from sandbox.answers import json_answer
 from sandbox.batches import Batch
 from sandbox.errors import ApiError
 from sandbox.faults import Fault
+from sandbox.ledger import of_pass
 from sandbox.service import Service
 from sandbox.settings import SandboxSettings
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/_sandbox")
-_LASTING = frozenset({"keys", "seed"})
+_LASTING = frozenset({"deep_keys", "keys", "seed"})
 
 
 class _Credits(BaseModel):
@@ -32,6 +33,7 @@ class _Key(BaseModel):
 
     key: str
     credits: NonNegativeInt = 0
+    deep: bool = False
     same_account_as: str | None = None
 
 
@@ -76,7 +78,7 @@ async def add_key(request: Request, wanted: _Key) -> Response:
     """Adds a key: to an account of its own, or as a further one of an existing account."""
     service = _service(request)
     if wanted.same_account_as is None:
-        service.accounts[wanted.key] = Account(wanted.credits)
+        service.accounts[wanted.key] = Account(wanted.credits, deep=wanted.deep)
     else:
         service.accounts[wanted.key] = _account(service, wanted.same_account_as)
     return json_answer({"credits": service.accounts[wanted.key].left}, 201)
@@ -166,7 +168,7 @@ def _uploaded_twice(service: Service) -> list[str]:
     repeated = service.ledger.uploaded.repeated
     found: set[str] = set()
     for batch in service.batches.values():
-        places = np.flatnonzero(np.isin(batch.addresses.digests, repeated))
+        places = np.flatnonzero(np.isin(of_pass(batch.addresses.digests, deep=batch.account.deep), repeated))
         texts = batch.addresses.unpacked()
         found.update(texts[place] for place in places)
     return sorted(found)

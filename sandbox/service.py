@@ -12,7 +12,7 @@ from sandbox.accounts import Account
 from sandbox.batches import NO_ADDRESSES, Addresses, Batch, iso_time
 from sandbox.errors import ApiError, too_many_requests
 from sandbox.faults import FaultPlan, Operation
-from sandbox.ledger import Ledger
+from sandbox.ledger import Ledger, of_pass
 from sandbox.pace import Composition, seconds_to_verify
 from sandbox.settings import SandboxSettings
 from sandbox.verdicts import CHARGED, digests_of, judge, render
@@ -37,6 +37,7 @@ class Service:
         """Forgets everything that happened since the start."""
         self.settings = self._initial_settings
         self.accounts = {key: Account(amount) for key, amount in self.settings.keys.items()}
+        self.accounts |= {key: Account(amount, deep=True) for key, amount in self.settings.deep_keys.items()}
         self.batches: dict[str, Batch] = {}
         self.ledger = Ledger()
         self.faults = FaultPlan(self.settings.seed)
@@ -73,7 +74,7 @@ class Service:
         for batch in [batch for batch in self._in_flight.values() if batch.is_completed(now)]:
             digests = batch.charged_digests()
             self._land(batch, len(digests))
-            self.ledger.count_charge(digests)
+            self.ledger.count_charge(of_pass(digests, deep=batch.account.deep))
 
     def in_flight(self, account: Account | None = None) -> int:
         """How many batches are queued or processing, of one account or of all."""
@@ -94,7 +95,7 @@ class Service:
             raise too_many_requests(None)
         unique = list(dict.fromkeys(map(str.lower, sent)))
         digests = digests_of(self.settings.seed, unique)
-        addresses = Addresses(unique, digests, judge(self.settings.seed, unique, digests))
+        addresses = Addresses(unique, digests, judge(self.settings.seed, unique, digests, deep=account.deep))
         held = addresses.not_free(len(addresses))
         if held > account.left:
             raise ApiError(402, f"{account.left} credits left")
@@ -117,7 +118,7 @@ class Service:
         account.held += held
         self.batches[batch.batch_id] = self._in_flight[batch.batch_id] = batch
         self.ledger.batches_over_limit += over_limit
-        self.ledger.count_upload(len(sent), digests, len(self._in_flight))
+        self.ledger.count_upload(len(sent), of_pass(digests, deep=account.deep), len(self._in_flight))
         self._spoil(batch)
         return batch
 
@@ -199,11 +200,11 @@ class Service:
             raise ApiError(402, f"{account.left} credits left")
         address = email.lower()
         digests = digests_of(self.settings.seed, [address])
-        code = judge(self.settings.seed, [address], digests)[0]
+        code = judge(self.settings.seed, [address], digests, deep=account.deep)[0]
         if CHARGED[code]:
             account.credits -= 1
             account.charged += 1
-            self.ledger.count_charge(digests)
+            self.ledger.count_charge(of_pass(digests, deep=account.deep))
         return render(self.settings.seed, address, int(digests[0]), code, iso_time(self.clock() + 3600))
 
     def _stop(self, batch: Batch, seconds: float) -> None:

@@ -17,6 +17,9 @@ class SandboxSettings(BaseModel):
     keys: dict[str, NonNegativeInt] = {"sandbox-key": 1_000_000_000}
     """API keys and the credits of each."""
 
+    deep_keys: dict[str, NonNegativeInt] = {"sandbox-deep-key": 1_000_000_000}
+    """API keys of accounts that verify deeply, and the credits of each."""
+
     seed: NonNegativeInt = 0
     """Decides verdicts, the order of results and which faults fire."""
 
