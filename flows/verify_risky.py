@@ -1,0 +1,56 @@
+"""Flow ``verify-risky``: contacts that the first pass left risky get a second and deeper verdict."""
+
+from typing import Annotated, Literal
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from blocks.access import open_accounts
+from bouncer.deepening import Risk
+from bouncer.tables import Layer
+from flows.ingest import ingest
+from tasks.ownership import new_owner
+from tasks.pick_risky import pick_risky
+from tasks.summarise import IngestSummary
+
+__all__ = ["verify_risky"]
+
+
+def _run_name() -> str:
+    request = flow_run.get_parameters().get("request_id")
+    return "risky contacts of all requests" if request is None else f"risky contacts of request {request}"
+
+
+@flow(name="verify-risky", flow_run_name=_run_name, persist_result=False)
+async def verify_risky(
+    request_id: Annotated[int | None, Field(ge=1)] = None,
+    score_below: Annotated[int | None, Field(ge=0, le=101)] = 70,
+    accept_all: bool = True,
+    statuses: list[Literal["deliverable", "risky", "undeliverable", "unknown"]] | None = None,
+    again: bool = False,
+    on_workers: bool = False,
+) -> IngestSummary | None:
+    """Sends contacts whose verdict leaves doubt through the deep account.
+
+    They go into a request of their own, in batches of their own. Both verdicts are kept; the one that tells more
+    counts. A contact is looked at once while its deep verdict is fresh. Needs a block bouncer-account with layer deep.
+
+    Args:
+        request_id: The number of one request, whose contacts alone are looked at; all requests if left at None.
+        score_below: Take contacts whose score is lower, of 0 to 100; none by their score if left at None.
+        accept_all: Take contacts at domains that accept mail for any address.
+        statuses: Of these, only contacts with one of these verdicts. An undeliverable address seldom gets better.
+        again: Take also contacts that the deep pass has looked at already and that are still risky.
+        on_workers: On: start the batches as runs of deployment verify-batch, and end. Off: verify them in this run.
+
+    Returns:
+        What the deep pass did; None where no contact needs it.
+    """
+    async with open_accounts(None, new_owner(), layer=Layer.DEEP) as accounts:
+        risk = Risk(score_below=score_below, accept_all=accept_all, statuses=tuple(statuses or ()))
+        picked = await pick_risky(accounts[0], request_id, risk, again=again)
+    if request_id is not None and picked.request_id is None:
+        get_run_logger().info("nothing to do: request %d has no risky contacts", request_id)
+        return None
+    return await ingest(request_id=picked.request_id, layer=Layer.DEEP, on_workers=on_workers)

@@ -1,0 +1,221 @@
+"""The deep pass takes what the first one left risky, once, and the verdict that tells more counts."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select, update
+
+from bouncer import claiming, deepening
+from bouncer.claiming import Claimed
+from bouncer.database import read, write
+from bouncer.deepening import Risk
+from bouncer.errors import InputRefused
+from bouncer.reusing import FreshFor
+from bouncer.tables import Contact, Layer, Request
+from tests.bouncer.contacts import (
+    at_once,
+    batch_rows,
+    claim,
+    load_verdicts,
+    new_request,
+    queue,
+    queue_again,
+    queue_rows,
+    set_back,
+    verdicts,
+    verify,
+)
+from tests.bouncer.existing_tables import rows
+
+_DAY = 86_400
+
+
+def _first_pass(engine: Engine, found: dict[str, dict[str, Any]], *, request: int | None = None) -> int:
+    """Verifies addresses with these verdicts; returns their request."""
+    request = new_request(engine) if request is None else request
+    queue(engine, found, request_id=request)
+    (batch,) = claim(engine, fresh_for=FreshFor(days=0)).batches
+    answers = [verdict for address, fields in found.items() for verdict in verdicts([address], **fields)]
+    load_verdicts(engine, verify(engine, batch.id), answers)
+    return request
+
+
+def _pick(engine: Engine, request: int, risk: Risk | None = None, *, again: bool = False) -> int:
+    stretch = write(engine, deepening.pick_some, request, risk or Risk(), after=0, fresh_days=90, again=again)
+    return stretch.picked
+
+
+def _claim_deep(engine: Engine, account: str = "deep") -> Claimed:
+    return write(engine, claiming.claim, account, batches=5, batch_size=100, fresh_for=FreshFor(), layer=Layer.DEEP)
+
+
+def _deep_pass(engine: Engine, request: int, found: dict[str, dict[str, Any]], *, again: bool = False) -> None:
+    assert _pick(engine, request, again=again) == len(found)
+    (batch,) = _claim_deep(engine).batches
+    answers = [verdict for address, fields in found.items() for verdict in verdicts([address], **fields)]
+    load_verdicts(engine, verify(engine, batch.id), answers)
+
+
+def _waiting(engine: Engine) -> list[str]:
+    return [row.email for row in queue_rows(engine) if row.layer == "deep" and row.status == "queued"]
+
+
+_ACCEPT_ALL = {"status": "risky", "score": 80, "domain": {"name": "x", "acceptAll": "yes"}}
+
+
+@pytest.mark.parametrize(
+    ("risk", "taken"),
+    [
+        (Risk(), ["catch-all", "low", "zero", "unknown"]),
+        (Risk(score_below=50), ["catch-all", "zero", "unknown"]),
+        (Risk(score_below=None), ["catch-all"]),
+        (Risk(accept_all=False), ["low", "zero", "unknown"]),
+        (Risk(statuses=("risky",)), ["catch-all", "low"]),
+        (Risk(score_below=None, accept_all=False, statuses=("undeliverable",)), ["zero"]),
+    ],
+)
+def test_which_contacts_are_risky(engine: Engine, risk: Risk, taken: list[str]) -> None:
+    """Accept-all or a score below the bound; no score is not a low one, and an unknown acceptAll is not a yes."""
+    found = {
+        "catch-all": _ACCEPT_ALL,
+        "low": {"status": "risky", "score": 69},
+        "just": {"status": "risky", "score": 70},
+        "zero": {"status": "undeliverable", "score": 0},
+        "unknown": {"status": "unknown", "score": 20},
+        "scoreless": {"status": "risky"},
+        "perhaps": {"status": "risky", "score": 90, "domain": {"acceptAll": "unknown"}},
+        "fine": {"status": "deliverable", "score": 95, "domain": {"acceptAll": "no"}},
+    }
+    request = _first_pass(engine, {f"{name}@example.com": fields for name, fields in found.items()})
+    assert _pick(engine, request, risk) == len(taken)
+    assert _waiting(engine) == [f"{name}@example.com" for name in taken]
+
+
+def test_they_go_into_a_request_of_their_own(engine: Engine) -> None:
+    """The first request keeps its contacts as they are; the deep one belongs to the same user and says whose it is."""
+    request = _first_pass(engine, {"a@example.com": _ACCEPT_ALL})
+    assert _pick(engine, request) == 1
+    first, deep = read(engine, lambda c: c.execute(select(Request.__table__).order_by(Request.request_id)).all())
+    assert (deep.name, deep.user_id, deep.bouncer_deep_of) == ("deep pass of request 1", first.user_id, request)
+    basic_row, deep_row = queue_rows(engine)
+    assert (basic_row.request_id, basic_row.status, deep_row.request_id) == (request, "completed", deep.request_id)
+    assert read(engine, deepening.deep_request_of, request) == deep.request_id
+
+
+def test_a_request_without_risky_contacts_gets_no_deep_pass(engine: Engine) -> None:
+    """Nothing is made for nothing; and a request that does not exist is told."""
+    request = _first_pass(engine, {"a@example.com": {"score": 99}})
+    assert _pick(engine, request) == 0
+    assert read(engine, deepening.deep_request_of, request) is None
+    with pytest.raises(InputRefused, match="there is no request 4711"):
+        _pick(engine, 4711)
+
+
+def test_accounts_take_only_their_layer(engine: Engine) -> None:
+    """A basic account leaves what waits for the deep one alone, and the other way round."""
+    request = _first_pass(engine, {"a@example.com": _ACCEPT_ALL})
+    _pick(engine, request)
+    assert claim(engine) == Claimed()
+    queue(engine, ["b@example.com"])
+    (deep,) = _claim_deep(engine).batches
+    (basic,) = claim(engine).batches
+    assert [(row.id, row.account, row.layer) for row in batch_rows(engine)[1:]] == [
+        (deep.id, "deep", "deep"),
+        (basic.id, "default", "basic"),
+    ]
+
+
+def test_both_verdicts_are_kept_and_the_one_that_tells_more_counts(engine: Engine) -> None:
+    """A deep verdict replaces the basic one in Contacts_Global, unless it is that nothing was found out."""
+    request = _first_pass(engine, {"a@example.com": _ACCEPT_ALL, "b@example.com": _ACCEPT_ALL})
+    _deep_pass(
+        engine,
+        request,
+        {"a@example.com": {"status": "undeliverable", "score": 5}, "b@example.com": {"status": "unknown", "score": 0}},
+    )
+    results = rows(engine, "Bouncer_Results")["Bouncer_Results"]
+    assert [(r["batch_id"], r["global_id"], r["bouncer_status"]) for r in results] == [
+        (1, 1, "risky"),
+        (1, 2, "risky"),
+        (2, 1, "undeliverable"),
+        (2, 2, "unknown"),
+    ]
+    a, b = read(engine, lambda c: c.execute(select(Contact.__table__).order_by(Contact.global_id)).all())
+    assert (a.bouncer_status, a.bouncer_score, a.bouncer_batch_id) == ("undeliverable", 5, 2)
+    assert (b.bouncer_status, b.bouncer_score, b.bouncer_batch_id) == ("risky", 80, 1)
+    assert a.bouncer_deep_ts is not None
+    assert b.bouncer_deep_ts is not None
+
+
+def test_no_contact_is_looked_at_twice_unless_asked(engine: Engine) -> None:
+    """While it waits, and after it has a deep verdict, it is not taken again; on demand it is, if it is still risky."""
+    request = _first_pass(engine, {"a@example.com": _ACCEPT_ALL, "b@example.com": _ACCEPT_ALL})
+    _deep_pass(engine, request, {"a@example.com": {"score": 99}, "b@example.com": _ACCEPT_ALL})
+    assert _pick(engine, request) == 0
+    assert _pick(engine, request, again=True) == 1
+    assert _waiting(engine) == ["b@example.com"]
+    assert _pick(engine, request, again=True) == 0
+    # Asked for again, it is verified again, although there is a deep verdict of this very day.
+    assert [batch.quantity for batch in _claim_deep(engine).batches] == [1]
+
+
+def test_a_deep_verdict_grows_old(engine: Engine) -> None:
+    """After RESULT_MAX_AGE_DAYS a contact that is risky again is looked at again."""
+    request = _first_pass(engine, {"a@example.com": _ACCEPT_ALL})
+    _deep_pass(engine, request, {"a@example.com": _ACCEPT_ALL})
+    set_back(engine, Contact.bouncer_deep_ts, 91 * _DAY)
+    assert _pick(engine, request) == 1
+
+
+def test_a_twin_takes_the_deep_verdict_that_there_is(engine: Engine) -> None:
+    """Another contact with the address is not paid for again in the deep pass, nor does a basic verdict do for it."""
+    request = _first_pass(engine, {"a@example.com": _ACCEPT_ALL})
+    queue(engine, ["A@example.com"])
+    assert claim(engine).reused == 1
+    twins_request = queue_rows(engine)[-1].request_id
+    assert _pick(engine, twins_request) == 1
+    _deep_pass(engine, request, {"a@example.com": {"status": "deliverable", "score": 90}})
+    _claim_deep(engine)
+    statuses = {(row.email, row.bouncer_status, row.status) for row in queue_rows(engine) if row.layer == "deep"}
+    assert statuses == {
+        ("a@example.com", "deliverable", "completed"),
+        ("A@example.com", "deliverable", "completed"),
+    }
+    assert sum(row.quantity for row in batch_rows(engine) if row.layer == "deep") == 1
+
+
+def test_an_imported_twin_takes_the_verdict_that_counts(engine: Engine) -> None:
+    """Where the deep pass found nothing out, a later contact with the address gets the basic verdict in full."""
+    request = _first_pass(engine, {"a@example.com": _ACCEPT_ALL})
+    _deep_pass(engine, request, {"a@example.com": {"status": "unknown", "score": 0}})
+    queue(engine, ["A@example.com"])
+    assert claim(engine).reused == 1
+    late = queue_rows(engine)[-1]
+    assert (late.bouncer_status, late.batch_id, late.bouncer_score) == ("risky", 1, 80)
+    assert late.bouncer_deep_ts is not None
+
+
+def test_deep_contacts_do_not_join_a_basic_batch(engine: Engine) -> None:
+    """An address that is on its way through the first pass again does not do for one that waits for the deep pass."""
+    request = _first_pass(engine, {"a@example.com": _ACCEPT_ALL})
+    _pick(engine, request)
+    queue_again(engine, [1])
+    write(engine, lambda c: c.execute(update(Contact).values(bouncer_verified_ts=None, bouncer_status=None)))
+    assert [batch.quantity for batch in claim(engine).batches] == [1]
+    assert [batch.quantity for batch in _claim_deep(engine).batches] == [1]
+
+
+def test_picking_at_once_picks_each_contact_once(engine: Engine) -> None:
+    """Two runs at the same time, as by event and by hand, queue no contact twice."""
+    request = _first_pass(engine, {f"a{number}@example.com": _ACCEPT_ALL for number in range(20)})
+    assert sum(at_once([lambda: _pick(engine, request)] * 4)) == 20
+    assert len(_waiting(engine)) == 20
+    assert len({row.request_id for row in queue_rows(engine) if row.layer == "deep"}) == 1
+
+
+def test_requests_are_found_one_by_one(engine: Engine) -> None:
+    """All requests with contacts are looked through where none is named; others have nothing to look at."""
+    new_request(engine)
+    second = _first_pass(engine, {"a@example.com": {"score": 99}})
+    third = _first_pass(engine, {"b@example.com": {"score": 99}})
+    assert read(engine, deepening.requests_with_verdicts) == [second, third]
