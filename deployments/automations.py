@@ -5,13 +5,17 @@ from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState, SendNotification
+from prefect.events.actions import ChangeFlowRunState, RunDeployment, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
+from tasks.follow_requests import COMPLETED
+
 __all__ = [
     "AUTOMATIONS",
+    "DEEPER_LOOKS",
     "NOTIFICATIONS",
+    "deep_pass",
     "ensure_automation",
     "ensure_no_automation",
     "is_as_wanted",
@@ -104,6 +108,36 @@ def notifications(block_document: UUID) -> tuple[AutomationCore, ...]:
                 )
             ],
         ),
+    )
+
+
+DEEPER_LOOKS = "bouncer-flows: deep pass of complete requests"
+"""The automation that there is while an account serves the deep layer."""
+
+# A template gives a text; read as JSON, it is the number that the flow asks for.
+_REQUEST_ID = {
+    "__prefect_kind": "json",
+    "value": {"__prefect_kind": "jinja", "template": "{{ event.payload.request_id }}"},
+}
+
+
+def deep_pass(deployment: UUID) -> AutomationCore:
+    """The automation that looks deeper at the risky contacts of a request as soon as its first pass is complete.
+
+    Args:
+        deployment: The deployment of flow verify-risky.
+    """
+    return AutomationCore(
+        name=DEEPER_LOOKS,
+        description="Runs verify-risky for each request whose contacts all have a verdict, or failed with a reason.",
+        trigger=EventTrigger(
+            expect={COMPLETED},
+            match=ResourceSpecification({"prefect.resource.id": ["bouncer-flows.request.*"]}),
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[RunDeployment(deployment_id=deployment, parameters={"request_id": _REQUEST_ID, "on_workers": True})],
     )
 
 

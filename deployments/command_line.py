@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import httpx
 import orjson
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 from rich.console import Console
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -27,6 +27,7 @@ from deployments.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from bouncer.forecasting import Forecast
+    from tasks.summarise import IngestSummary
 
 __all__ = ["main"]
 
@@ -169,15 +170,35 @@ def ingest(
         from deployments.running import run_ingest
 
         summary = run_ingest(settings, request_id=request, ui=ui, quiet=json, verbose=verbose)
-    if json:
-        _print_json(summary)
-    else:
-        from deployments.reporting import print_summary
+    return _tell_summary(summary, json=json)
 
-        print_summary(summary)
-    if summary.outcome not in {"drained", "nothing to do"}:
-        return _COULD_NOT_RUN
-    return _SOME_FAILED if summary.failed else 0
+
+@app.command(name="verify-risky")
+def verify_risky(
+    *,
+    request: OneRequest = None,
+    score_below: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=101))] = 70,
+    status: list[Literal["deliverable", "risky", "undeliverable", "unknown"]] | None = None,
+    again: Annotated[bool, Parameter(negative="")] = False,
+    json: AsJson = False,
+    verbose: Verbose = False,
+) -> int:
+    """Sends contacts whose verdict leaves doubt through the account that DEEP_BOUNCER_API_KEY opens.
+
+    These are contacts at domains that accept all mail, and those with a low score. Exit codes are those of ingest.
+
+    Args:
+        score_below: Take contacts whose score is lower, of 0 to 100.
+        status: Take only contacts with this verdict; may be given several times.
+        again: Take also contacts that the deep pass has looked at already and that are still risky.
+    """
+    settings = read_settings()
+    with orchestrator(settings, verbose=verbose) as ui:
+        from deployments.running import Wanted, run_verify_risky
+
+        wanted = Wanted(request, score_below, status, again)
+        summary = run_verify_risky(settings, wanted, ui=ui, quiet=json, verbose=verbose)
+    return _tell_summary(summary, json=json)
 
 
 @app.command
@@ -322,6 +343,18 @@ def demo(*, contacts: int = 50_000, folder: Path = Path(".demo")) -> int:
     from deployments.demo import run_demo
 
     return run_demo(contacts, folder)
+
+
+def _tell_summary(summary: "IngestSummary", *, json: bool) -> int:
+    if json:
+        _print_json(summary)
+    else:
+        from deployments.reporting import print_summary
+
+        print_summary(summary)
+    if summary.outcome not in {"drained", "nothing to do"}:
+        return _COULD_NOT_RUN
+    return _SOME_FAILED if summary.failed else 0
 
 
 def _not_an_option(file: Path) -> None:

@@ -1,11 +1,13 @@
-"""Runs flow ``ingest`` in this process, with live progress on the terminal."""
+"""Runs flows that verify contacts in this process, with live progress on the terminal."""
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Engine
 
@@ -18,13 +20,26 @@ from deployments.display import contact_progress, hide_expected_errors, say
 from deployments.settings import Settings
 from deployments.setup import set_up
 from flows.ingest import ingest
+from flows.verify_risky import verify_risky
 from tasks.stopping import graceful_signals
 from tasks.summarise import IngestSummary
 
-__all__ = ["run_ingest"]
+__all__ = ["Wanted", "run_ingest", "run_verify_risky"]
+
+_Summary = TypeVar("_Summary")
 
 _LOOK_SECONDS = 1.0
 _SHARE_OF_TIME = 20
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which contacts the deep pass should look at; see flow verify-risky."""
+
+    request_id: int | None
+    score_below: int
+    statuses: list[Literal["deliverable", "risky", "undeliverable", "unknown"]] | None
+    again: bool
 
 
 def run_ingest(
@@ -45,6 +60,48 @@ def run_ingest(
     Raises:
         BouncerFlowsError: It could not run.
     """
+    return _run(lambda: ingest(request_id), settings, request_id=request_id, ui=ui, quiet=quiet, verbose=verbose)
+
+
+def run_verify_risky(
+    settings: Settings, wanted: Wanted, *, ui: str | None, quiet: bool, verbose: bool = False
+) -> IngestSummary:
+    """Sets up what is missing, then sends risky contacts through the deep account.
+
+    Args:
+        settings: The environment.
+        wanted: Which contacts.
+        ui: The address of the local server's UI, to be shown.
+        quiet: Show no progress.
+        verbose: Show Prefect's own account of failures too.
+
+    Returns:
+        What was done.
+
+    Raises:
+        BouncerFlowsError: It could not run.
+    """
+    return _run(
+        lambda: verify_risky(
+            wanted.request_id, score_below=wanted.score_below, statuses=wanted.statuses, again=wanted.again
+        ),
+        settings,
+        request_id=None,
+        ui=ui,
+        quiet=quiet,
+        verbose=verbose,
+    )
+
+
+def _run(
+    flow: Callable[[], Coroutine[Any, Any, _Summary]],
+    settings: Settings,
+    *,
+    request_id: int | None,
+    ui: str | None,
+    quiet: bool,
+    verbose: bool,
+) -> _Summary:
     if not verbose:
         hide_expected_errors()
     for change in asyncio.run(set_up(settings)):
@@ -57,21 +114,21 @@ def run_ingest(
         receiving_callbacks(settings, engine),
         _shown(engine, request_id, quiet=quiet),
     ):
-        return _run_aside(request_id)
+        return _run_aside(flow)
 
 
-def _run_aside(request_id: int | None) -> IngestSummary:
+def _run_aside(flow: Callable[[], Coroutine[Any, Any, _Summary]]) -> _Summary:
     # Not in the main thread: there each flow run puts Prefect's own handler of SIGTERM, which raises in the middle of
     # whatever is being done, in the place of the graceful one.
-    summary: Future[IngestSummary] = Future()
+    summary: Future[_Summary] = Future()
 
     def run() -> None:
         try:
-            summary.set_result(asyncio.run(ingest(request_id)))
+            summary.set_result(asyncio.run(flow()))
         except BaseException as error:  # noqa: BLE001  # the main thread raises it again
             summary.set_exception(error)
 
-    threading.Thread(target=run, name="ingest", daemon=True).start()
+    threading.Thread(target=run, name="flow", daemon=True).start()
     return summary.result()
 
 

@@ -3,14 +3,15 @@
 import asyncio
 import os
 
-from prefect import serve
+from prefect import get_client, serve
+from prefect.deployments.runner import RunnerDeployment
 
 from blocks.access import open_database
 from deployments.callback_receiver import receiving_callbacks
 from deployments.catalogue import served_deployments
 from deployments.display import say
 from deployments.settings import Settings, without_secrets
-from deployments.setup import set_up
+from deployments.setup import set_up, set_up_deep_pass
 
 __all__ = ["serve_until_stopped"]
 
@@ -32,5 +33,17 @@ def serve_until_stopped(settings: Settings, ui: str | None) -> None:
     with receiving_callbacks(settings, asyncio.run(open_database())) as port:
         if port is not None:
             say(f"callbacks are received at {settings.callback_host}, port {port}")
+        deployments = asyncio.run(served_deployments(slots))
+        for change in asyncio.run(_let_the_deep_pass_follow(deployments)):
+            say(change)
         # Room for the batches in flight, for those that are loaded meanwhile, and for ingest beside them.
-        serve(*asyncio.run(served_deployments(slots)), limit=slots + 5, print_starting_message=False)
+        serve(*deployments, limit=slots + 5, print_starting_message=False)
+
+
+async def _let_the_deep_pass_follow(deployments: list[RunnerDeployment]) -> list[str]:
+    # The automation names its deployment, which must be there before.
+    for deployment in deployments:
+        if deployment.name == "verify-risky":
+            await deployment.aapply()
+    async with get_client() as client:
+        return await set_up_deep_pass(client)

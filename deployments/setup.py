@@ -18,9 +18,12 @@ from blocks.limits import Limit, limits_of
 from bouncer.database import probe
 from bouncer.errors import SettingRefused
 from bouncer.migrate import pending, upgrade
+from bouncer.tables import Layer
 from deployments.automations import (
     AUTOMATIONS,
+    DEEPER_LOOKS,
     NOTIFICATIONS,
+    deep_pass,
     ensure_automation,
     ensure_no_automation,
     is_as_wanted,
@@ -30,7 +33,9 @@ from deployments.settings import Settings
 from deployments.work_pool import ensure_work_pool, missing_queues
 from tasks.check import keeps_leases_in_memory
 
-__all__ = ["check_setup", "set_up"]
+__all__ = ["check_setup", "set_up", "set_up_deep_pass"]
+
+_VERIFY_RISKY = "verify-risky/verify-risky"
 
 
 async def set_up(settings: Settings) -> list[str]:
@@ -61,6 +66,7 @@ async def set_up(settings: Settings) -> list[str]:
         changes += await ensure_work_pool(client)
         for automation in (*AUTOMATIONS, *await _notifications(client, settings)):
             changes += await ensure_automation(client, automation)
+        changes += await set_up_deep_pass(client)
         if settings.alert_block is None:
             for name in NOTIFICATIONS:
                 changes += await ensure_no_automation(client, name)
@@ -102,12 +108,34 @@ async def check_setup(settings: Settings) -> list[str]:
         wrong += await missing_queues(client)
         wrong += [
             f"automation {automation.name!r} is missing or set otherwise"
-            for automation in (*AUTOMATIONS, *await _notifications(client, settings))
+            for automation in (*AUTOMATIONS, *await _notifications(client, settings), *await _deep_pass(client))
             if not await is_as_wanted(client, automation)
         ]
         if await keeps_leases_in_memory(client):
             wrong.append("the Prefect server keeps slot leases in memory, so slots leak when it is killed")
     return wrong
+
+
+async def set_up_deep_pass(client: PrefectClient) -> list[str]:
+    """Lets the deep pass of each request follow its first one, where there is an account for it and a deployment.
+
+    Returns:
+        A line for each thing that was changed.
+    """
+    wanted = await _deep_pass(client)
+    if not wanted:
+        return await ensure_no_automation(client, DEEPER_LOOKS)
+    return [line for automation in wanted for line in await ensure_automation(client, automation)]
+
+
+async def _deep_pass(client: PrefectClient) -> list[AutomationCore]:
+    if not any(account.layer is Layer.DEEP for _, account in await _saved_accounts()):
+        return []
+    try:
+        deployment = await client.read_deployment_by_name(_VERIFY_RISKY)
+    except ObjectNotFound:
+        return []
+    return [deep_pass(deployment.id)]
 
 
 def _migrate(database: ContactsDatabase) -> list[str]:
@@ -152,15 +180,19 @@ def _differs(account: BouncerAccount | None, values: dict[str, Any]) -> bool:
     return account is None or any(getattr(account, field) != value for field, value in values.items())
 
 
+async def _saved_accounts() -> list[tuple[str, BouncerAccount]]:
+    # All of them: also those that somebody has made in the UI.
+    return [(name, cast("BouncerAccount", await BouncerAccount.aload(name))) for name in await account_names()]
+
+
 async def _wanted_limits() -> list[Limit]:
-    # Of every account that is saved: also of those that somebody has made in the UI.
-    limits: list[Limit] = []
-    for name in await account_names():
-        account = cast("BouncerAccount", await BouncerAccount.aload(name))
-        limits += limits_of(
+    return [
+        limit
+        for name, account in await _saved_accounts()
+        for limit in limits_of(
             name, batches=account.max_concurrent_batches, requests_per_minute=account.rate_limit_per_minute
         )
-    return limits
+    ]
 
 
 async def _save_account(name: str, values: dict[str, Any], changes: list[str]) -> None:

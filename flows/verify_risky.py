@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
@@ -12,7 +12,7 @@ from bouncer.tables import Layer
 from flows.ingest import ingest
 from tasks.ownership import new_owner
 from tasks.pick_risky import pick_risky
-from tasks.summarise import IngestSummary
+from tasks.summarise import IngestSummary, nothing_to_do
 
 __all__ = ["verify_risky"]
 
@@ -30,7 +30,7 @@ async def verify_risky(
     statuses: list[Literal["deliverable", "risky", "undeliverable", "unknown"]] | None = None,
     again: bool = False,
     on_workers: bool = False,
-) -> IngestSummary | None:
+) -> IngestSummary:
     """Sends contacts whose verdict leaves doubt through the deep account.
 
     They go into a request of their own, in batches of their own. Both verdicts are kept; the one that tells more
@@ -45,12 +45,11 @@ async def verify_risky(
         on_workers: On: start the batches as runs of deployment verify-batch, and end. Off: verify them in this run.
 
     Returns:
-        What the deep pass did; None where no contact needs it.
+        What the deep pass did.
     """
     async with open_accounts(None, new_owner(), layer=Layer.DEEP) as accounts:
         risk = Risk(score_below=score_below, accept_all=accept_all, statuses=tuple(statuses or ()))
         picked = await pick_risky(accounts[0], request_id, risk, again=again)
     if request_id is not None and picked.request_id is None:
-        get_run_logger().info("nothing to do: request %d has no risky contacts", request_id)
-        return None
+        return nothing_to_do("no contact of this request needs a deeper look")
     return await ingest(request_id=picked.request_id, layer=Layer.DEEP, on_workers=on_workers)

@@ -16,7 +16,7 @@ from tasks.crew import Crews
 from tasks.look import Outlook
 from tasks.stopping import is_stopping
 
-__all__ = ["IngestSummary", "Tally", "summarise"]
+__all__ = ["IngestSummary", "Tally", "nothing_to_do", "summarise"]
 
 _BAR = 30
 _NOTHING_TO_DO = "nothing to do: no contacts wait in the queue"
@@ -51,6 +51,23 @@ class IngestSummary:
     verdicts: dict[str, int]
     possible_double_payments: int
     message: str
+
+
+def nothing_to_do(why: str) -> IngestSummary:
+    """The summary of a run that found nothing to do."""
+    return IngestSummary(
+        outcome="nothing to do",
+        contacts=0,
+        verified=0,
+        failed=0,
+        left=0,
+        reused=0,
+        batches=0,
+        seconds=0.0,
+        verdicts={},
+        possible_double_payments=0,
+        message=f"nothing to do: {why}",
+    )
 
 
 @dataclass
