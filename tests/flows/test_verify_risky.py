@@ -4,18 +4,23 @@ from collections import Counter
 
 import pytest
 from prefect import get_client
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.types.entrypoint import EntrypointType
 from sqlalchemy import Engine, select
 
+from blocks.bouncer_account import BouncerAccount
 from bouncer.database import read
 from bouncer.errors import SettingRefused
 from bouncer.tables import Batch, Contact, Request, Result
+from deployments.settings import Settings
+from deployments.setup import set_up
 from flows.verify_risky import verify_risky
 from tasks.summarise import IngestSummary
 from tests.bouncer.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue, statuses
-from tests.flows.runs import ingested
+from tests.flows.runs import events, ingested, until_it_holds
 from tests.sandbox_process import SandboxHandle
 
 DEEP_KEY = "sandbox-deep-key"
@@ -116,3 +121,31 @@ async def test_setup_makes_the_deep_accounts_block_and_limits(set_up_account: Se
         limits = {limit.name: limit.limit for limit in await client.read_global_concurrency_limits(limit=50, offset=0)}
     assert limits["bouncer-batches-deep"] == limits["bouncer-batches"] == 4
     assert {"bouncer-api-deep", "bouncer-uploads-deep"} <= set(limits)
+
+
+@on_sqlite
+async def test_it_follows_the_first_pass_of_a_request(set_up_account: SetUpAccount) -> None:
+    """Setup lets a complete request start its deep pass, where an account can do it; without one nothing is started."""
+    deployment = await verify_risky.ato_deployment(
+        "verify-risky", parameters={"on_workers": True}, entrypoint_type=EntrypointType.MODULE_PATH
+    )
+    deployment_id = await deployment.aapply()
+    engine = await set_up_account(deep_bouncer_api_key=DEEP_KEY)
+    queue(engine, ["accept-all@sandbox.usebouncer.com"], request=7101)
+    await ingested()
+
+    @until_it_holds
+    async def started() -> FlowRun:
+        of_deployment = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id]))
+        async with get_client() as client:
+            runs = await client.read_flow_runs(deployment_filter=of_deployment)
+        # Where it was not started, these say why.
+        assert len(runs) == 1, [event["payload"] for event in await events("prefect.automation.action.failed")]
+        return runs[0]
+
+    run = await started()
+    assert run.parameters["request_id"] == 7101
+    await BouncerAccount.adelete("deep")
+    assert "automation 'bouncer-flows: deep pass of complete requests' taken away" in await set_up(Settings())
+    async with get_client() as client:
+        await client.delete_deployment(deployment_id)
