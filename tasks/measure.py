@@ -29,7 +29,6 @@ from bouncer.breaker import State
 from bouncer.errors import BouncerUnavailable, KeyRefused, LimitsMissing, RateLimited, UnexpectedAnswer
 from bouncer.health import Health, ServiceHealth
 from bouncer.measuring import measure_account, measure_queue, record_metrics
-from bouncer.tables import Layer
 from bouncer.thresholds import Thresholds
 
 __all__ = ["FLOWS", "measure"]
@@ -81,7 +80,7 @@ async def measure(access: Access, thresholds: Thresholds) -> Health:
     queue = await access.write(
         measure_queue,
         access.name,
-        Layer.BASIC,
+        access.layer,
         window_minutes=thresholds.window_minutes,
         deadline_seconds=access.account.batch_deadline_seconds,
     )
