@@ -20,6 +20,7 @@ from bouncer.tables import CallCount
 __all__ = [
     "ANSWERED",
     "BOUNDS_MS",
+    "EXPECTED",
     "CallFigures",
     "CallNote",
     "CallTally",

@@ -9,6 +9,8 @@ import getpass
 import os
 import socket
 import sys
+import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -202,16 +204,26 @@ def verify_risky(
 
 
 @app.command
-def status(*, json: AsJson = False) -> int:
-    """Shows how far everything has come."""
-    from bouncer.database import read
-    from deployments.reporting import print_status, take_stock
+def status(*, watch: Annotated[bool, Parameter(negative="")] = False, json: AsJson = False) -> int:
+    """Shows how far everything has come, on one screen.
 
-    report = read(_database(read_settings()), take_stock)
+    Args:
+        watch: Renew it every two seconds, until Ctrl-C; with --json, one object a line.
+    """
+    from deployments.status_screen import WATCH_SECONDS, StockTaker, print_status, watch_status
+
+    settings = read_settings()
+    stock = StockTaker(_database(settings), settings)
     if json:
-        _print_json(report)
+        _print_json(stock.take())
+        with suppress(KeyboardInterrupt):
+            while watch:
+                time.sleep(WATCH_SECONDS)
+                _print_json(stock.take())
+    elif watch:
+        watch_status(stock.take)
     else:
-        print_status(report)
+        print_status(stock.take)
     return 0
 
 

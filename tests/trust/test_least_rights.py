@@ -14,7 +14,7 @@ from bouncer.errors import SettingRefused
 from bouncer.exporting import export_results
 from bouncer.importing import import_contacts
 from bouncer.migrate import upgrade
-from deployments.reporting import take_stock
+from bouncer.stock import count_everything
 from flows.housekeeping import housekeeping
 from tests.contacts import addresses
 from tests.deployments.commands import run
@@ -126,7 +126,7 @@ async def test_a_user_without_rights_on_tables_does_all_daily_work(
 
 def assert_rows(engine: Engine, verified: int) -> None:
     """So many contacts have a verdict, and none is left."""
-    report = read(engine, take_stock)
+    report = read(engine, count_everything)
     assert (report.contacts.completed, report.contacts.queued, report.contacts.assigned) == (verified, 0, 0)
 
 

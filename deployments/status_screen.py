@@ -1,0 +1,237 @@
+"""The screen of ``bouncer-flows status``: everything at a glance, in 80 columns."""
+
+import time
+from collections.abc import Callable
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy import Engine
+
+from bouncer.charts import bar
+from bouncer.database import read
+from bouncer.stock import Counts, Limits, StatusReport, count_everything, take_stock
+from bouncer.tables import Priority
+from deployments.settings import Settings
+
+__all__ = ["StockTaker", "print_status", "render_status", "watch_status"]
+
+WATCH_SECONDS = 2.0
+_PATIENCE = 20
+"""A count is repeated when so many times of what it took have passed: a twentieth of a processor, at most."""
+
+_MOST_BATCHES = 15
+_MOST_ERRORS = 5
+_LABEL_WIDTH = 10
+_LONGEST_NAME = 18
+
+
+class StockTaker:
+    """Takes stock again and again; what takes long to count is counted less often.
+
+    Args:
+        engine: Of the contacts database.
+        settings: The limits, where no check has told others.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._counts: Counts | None = None
+        self._due = 0.0
+
+    def take(self) -> StatusReport:
+        """Takes stock now."""
+        began = time.monotonic()
+        if self._counts is None or began >= self._due:
+            self._counts = read(self._engine, count_everything)
+            ended = time.monotonic()
+            self._due = ended + _PATIENCE * (ended - began)
+        return read(
+            self._engine,
+            take_stock,
+            self._counts,
+            most_batches=self._settings.max_concurrent_batches,
+            most_requests_a_minute=self._settings.rate_limit_per_minute,
+        )
+
+
+def print_status(take: Callable[[], StatusReport]) -> None:
+    """Prints the screen once."""
+    with Console(stderr=True).status("counting"):
+        report = take()
+    Console(highlight=False).print(render_status(report))
+
+
+def watch_status(take: Callable[[], StatusReport]) -> None:
+    """Shows the screen and renews it, until Ctrl-C; where there is no terminal, prints one after the other."""
+    console = Console(highlight=False)
+    try:
+        if not console.is_terminal:
+            while True:
+                console.print(render_status(take()))
+                time.sleep(WATCH_SECONDS)
+        with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
+            while True:
+                live.update(render_status(take()), refresh=True)
+                time.sleep(WATCH_SECONDS)
+    except KeyboardInterrupt:
+        return
+
+
+def render_status(report: StatusReport) -> RenderableType:
+    """Draws the screen."""
+    return Group(
+        _headline(report),
+        *(Text(f"ALERT {one.alert} since {one.began_ts:%H:%M}: {one.message}", "bold red") for one in report.alerts),
+        Text(),
+        _overview(report),
+        *_requests(report),
+        *_batches(report),
+        *_errors(report),
+    )
+
+
+def _headline(report: StatusReport) -> Text:
+    text = Text.assemble(("bouncer-flows", "bold"), f"  {report.taken_ts:%Y-%m-%d %H:%M:%S} UTC")
+    if report.checked_ts is None:
+        text.append("  check-health has never run", "yellow")
+    elif (report.taken_ts - report.checked_ts).total_seconds() > 300:
+        text.append(f"  check-health last ran at {report.checked_ts:%Y-%m-%d %H:%M}", "yellow")
+    elif not report.alerts:
+        text.append("  all is well", "green")
+    return text
+
+
+def _overview(report: StatusReport) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", width=_LABEL_WIDTH, no_wrap=True)
+    table.add_column()
+    contacts, batches = report.contacts, report.batches
+    table.add_row(
+        "Contacts",
+        f"{contacts.queued:,} wait · {contacts.assigned:,} under way · {contacts.completed:,} verified · "
+        f"{contacts.failed:,} failed",
+    )
+    if report.verdicts:
+        total = sum(report.verdicts.values())
+        shares = (f"{count / total:.1%} {verdict}" for verdict, count in report.verdicts.items())
+        table.add_row("Verdicts", " · ".join(shares))
+    table.add_row("Waiting", " · ".join(_waiting(report)) or "nothing")
+    for limits in report.limits:
+        table.add_row("Limits", _limits(limits, named=len(report.limits) > 1))
+    for state in report.accounts:
+        name = f"{state.account}: " if len(report.accounts) > 1 else ""
+        paused = (
+            Text("uploads on", "green")
+            if state.paused_ts is None
+            else Text(f"PAUSED since {state.paused_ts:%H:%M} by {state.paused_by}: {state.paused_reason}", "bold red")
+        )
+        is_closed = state.breaker_state == "closed"
+        breaker = Text(f"breaker {state.breaker_state}", "green" if is_closed else "bold red")
+        credits_left = "credits unknown" if state.credits is None else f"{state.credits:,} credits"
+        asked = "" if state.credits_ts is None else f" at {state.credits_ts:%H:%M}"
+        lasts = report.figures.get("credits_last_hours") if state.account == "default" else None
+        pace = "" if lasts is None else f", for {lasts:,} h"
+        table.add_row("Account", Text.assemble(name, paused, " · ", breaker, " · ", credits_left, asked, pace))
+    speed = report.figures.get("settled_contacts_an_hour")
+    if speed is not None:
+        table.add_row("Speed", f"{speed:,} contacts settled in the last hour")
+    table.add_row(
+        "To review",
+        f"dead letters {report.dead_letters:,} · held batches {batches.held:,} · "
+        f"perhaps paid twice {batches.possible_double_payments:,}",
+    )
+    return table
+
+
+def _waiting(report: StatusReport) -> list[str]:
+    names = {int(priority): priority.name.lower() for priority in Priority}
+    return [
+        f"{one.contacts:,} {names.get(one.priority, f'priority {one.priority}')}"
+        f"{'' if one.layer == 'basic' else f' ({one.layer})'}"
+        for one in report.waiting
+    ]
+
+
+def _limits(limits: Limits, *, named: bool) -> str:
+    def use(used: int, most: int | None) -> str:
+        return f"{used:,}" if most is None else f"{used:,}/{most:,}"
+
+    return (
+        f"{f'{limits.account}: ' if named else ''}batches {use(limits.batches, limits.most_batches)} · this minute: "
+        f"requests {use(limits.requests_this_minute, limits.most_requests_a_minute)}, "
+        f"uploads {use(limits.uploads_this_minute, limits.most_uploads_a_minute)}"
+    )
+
+
+def _requests(report: StatusReport) -> list[RenderableType]:
+    if not report.requests:
+        return []
+    table = _table("Request")
+    table.add_column("name", no_wrap=True)
+    for name in ("waiting", "under way", "verified", "failed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("settled", no_wrap=True)
+    for one in report.requests:
+        total = one.queued + one.assigned + one.completed + one.failed
+        settled = (one.completed + one.failed) / total
+        table.add_row(
+            f"{one.request_id}",
+            _shortened(one.name or ""),
+            *(f"{count:,}" for count in (one.queued, one.assigned, one.completed, one.failed)),
+            f"{bar(settled, width=6)} {settled:4.0%}",
+        )
+    more = [Text(f"and {report.more_requests:,} more requests", "dim")] if report.more_requests else []
+    return [Text(), table, *more]
+
+
+def _batches(report: StatusReport) -> list[RenderableType]:
+    if not report.in_flight:
+        return []
+    table = _table("Batch")
+    table.add_column("request", justify="right", no_wrap=True)
+    table.add_column("step", no_wrap=True)
+    table.add_column("progress", no_wrap=True)
+    table.add_column("verified", justify="right", no_wrap=True)
+    table.add_column("expected end", no_wrap=True)
+    for one in report.in_flight[:_MOST_BATCHES]:
+        share = one.processed / one.quantity if one.quantity else 0.0
+        end = one.expected_end_ts
+        minutes = 0 if end is None else max(0, round((end - report.taken_ts).total_seconds() / 60))
+        table.add_row(
+            f"{one.batch}",
+            f"{one.request_id}",
+            one.step,
+            f"{bar(share, width=10)} {share:4.0%}" if one.seconds is not None else "",
+            f"{one.processed:,} of {one.quantity:,}",
+            "" if end is None else f"{end:%H:%M}, {minutes} min" if minutes else f"{end:%H:%M}, now",
+        )
+    rest = len(report.in_flight) - _MOST_BATCHES
+    more = [Text(f"and {rest:,} more batches", "dim")] if rest > 0 else []
+    return [Text(), table, *more]
+
+
+def _errors(report: StatusReport) -> list[RenderableType]:
+    if not report.last_errors:
+        return []
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("Errors in the last hour", no_wrap=True)
+    table.add_column("call", no_wrap=True)
+    table.add_column("how often", justify="right")
+    table.add_column("last at", no_wrap=True)
+    for one in report.last_errors[:_MOST_ERRORS]:
+        table.add_row(one.kind, one.call, f"{one.count:,}", f"{one.last_ts:%H:%M}")
+    return [Text(), table]
+
+
+def _table(first: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(first, justify="right", no_wrap=True)
+    return table
+
+
+def _shortened(name: str) -> str:
+    # Rich would shorten the figures too, to make room for a long name.
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
