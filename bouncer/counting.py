@@ -1,5 +1,6 @@
 """How far everything has come, counted from the rows themselves, so that no crash can make it wrong."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Connection, exists, func, select
@@ -11,6 +12,7 @@ __all__ = [
     "BatchCounts",
     "Progress",
     "count_batches",
+    "count_by_request",
     "count_contacts",
     "count_dead_letters",
     "count_verdicts",
@@ -80,6 +82,22 @@ def count_contacts(connection: Connection, request_id: int | None = None, layer:
     # Fewer where an application has deleted cancelled contacts since.
     cancelled = min(_count_cancelled(connection, request_id), failed)
     return Progress(**by_status, failed=failed - cancelled, cancelled=cancelled)
+
+
+def count_by_request(connection: Connection) -> dict[int, Progress]:
+    """Counts the contacts of every request by where they stand, in the order of the requests' numbers."""
+    by_request: dict[int, dict[str, int]] = defaultdict(dict)
+    query = select(QueuedContact.request_id, QueuedContact.status, func.count())
+    for request, status, count in connection.execute(query.group_by(QueuedContact.request_id, QueuedContact.status)):
+        by_request[request][str(status)] = count
+    were_cancelled = select(Request.request_id, Request.bouncer_cancelled).where(
+        Request.bouncer_cancelled_ts.is_not(None)
+    )
+    for request, count in connection.execute(were_cancelled):
+        failed = by_request[request].get(QueueStatus.FAILED, 0)
+        cancelled = min(count or 0, failed)
+        by_request[request] |= {"failed": failed - cancelled, "cancelled": cancelled}
+    return {request: Progress(**counts) for request, counts in sorted(by_request.items())}
 
 
 def _count_cancelled(connection: Connection, request_id: int | None) -> int:

@@ -4,7 +4,6 @@ What can take long with millions of contacts, ``count_everything``, is apart fro
 so that a screen can be renewed all the time.
 """
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,7 +13,7 @@ from bouncer.accounts import AccountState, read_state
 from bouncer.alerts import AlertInForce, in_force
 from bouncer.batches import UNSETTLED
 from bouncer.calls import EXPECTED
-from bouncer.counting import BatchCounts, Progress, count_batches, count_dead_letters, count_verdicts
+from bouncer.counting import BatchCounts, Progress, count_batches, count_by_request, count_dead_letters, count_verdicts
 from bouncer.dialects import age_seconds, database_now
 from bouncer.gate import requests_in_window
 from bouncer.measuring import latest_metrics
@@ -63,6 +62,7 @@ class RequestProgress:
     assigned: int
     completed: int
     failed: int
+    cancelled: int
 
 
 @dataclass(frozen=True)
@@ -191,14 +191,7 @@ class StatusReport:
 
 def count_everything(connection: Connection) -> Counts:
     """Counts all contacts: reads one index over all of them, and all results."""
-    by_request: dict[int, dict[str, int]] = defaultdict(dict)
-    for request, status, count in connection.execute(
-        select(QueuedContact.request_id, QueuedContact.status, func.count()).group_by(
-            QueuedContact.request_id, QueuedContact.status
-        )
-    ):
-        by_request[request][str(status)] = count
-    progress = {request: Progress(**counts) for request, counts in sorted(by_request.items())}
+    progress = count_by_request(connection)
     unfinished = [request for request, one in progress.items() if one.open]
     shown = unfinished[:_MOST_REQUESTS]
     rows = connection.execute(select(Request.request_id, Request.name).where(Request.request_id.in_(shown)))
@@ -209,10 +202,11 @@ def count_everything(connection: Connection) -> Counts:
             assigned=sum(one.assigned for one in progress.values()),
             completed=sum(one.completed for one in progress.values()),
             failed=sum(one.failed for one in progress.values()),
+            cancelled=sum(one.cancelled for one in progress.values()),
         ),
         waiting=_waiting(connection),
         requests=[
-            RequestProgress(id_, names.get(id_), one.queued, one.assigned, one.completed, one.failed)
+            RequestProgress(id_, names.get(id_), one.queued, one.assigned, one.completed, one.failed, one.cancelled)
             for id_, one in ((id_, progress[id_]) for id_ in shown)
         ],
         more_requests=len(unfinished) - len(shown),

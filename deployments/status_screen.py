@@ -112,7 +112,7 @@ def _overview(report: StatusReport) -> Table:
     table.add_row(
         "Contacts",
         f"{contacts.queued:,} wait · {contacts.assigned:,} under way · {contacts.completed:,} verified · "
-        f"{contacts.failed:,} failed",
+        f"{contacts.failed:,} failed{f' · {contacts.cancelled:,} cancelled' if contacts.cancelled else ''}",
     )
     if report.verdicts:
         total = sum(report.verdicts.values())
@@ -175,8 +175,8 @@ def _requests(report: StatusReport) -> list[RenderableType]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("settled", no_wrap=True)
     for one in report.requests:
-        total = one.queued + one.assigned + one.completed + one.failed
-        settled = (one.completed + one.failed) / total
+        finished = one.completed + one.failed + one.cancelled
+        settled = finished / (finished + one.queued + one.assigned)
         table.add_row(
             f"{one.request_id}",
             _shortened(one.name or ""),
