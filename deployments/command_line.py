@@ -24,6 +24,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bouncer.database import engine_for, probe, write
 from bouncer.errors import BouncerFlowsError
+from deployments.memory import give_back_freed_memory
 from deployments.orchestration import orchestrator
 from deployments.settings import Settings, read_settings
 
@@ -55,6 +56,7 @@ FileOrDash = Annotated[
 
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
+    give_back_freed_memory()
     try:
         code = app(exit_on_error=False, print_error=False)
     except CycloptsError as error:

@@ -56,10 +56,10 @@ async def refill(accounts: Sequence[Access], request_id: int | None = None) -> C
             if access.name in outlook.turns
         ]
         total = sum(claims, total)
-        made = [batch for claimed in claims for batch in claimed.batches]
-        if not made:
+        if made := [batch for claimed in claims for batch in claimed.batches]:
+            await dispatch(made)
+        if not any(claimed.took_any for claimed in claims):
             return total
-        await dispatch(made)
 
 
 def _with_some_ahead(slots: int) -> int:

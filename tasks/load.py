@@ -1,6 +1,7 @@
 """Loading a verified batch: download its verdicts, and store them in one transaction."""
 
 import asyncio
+from weakref import WeakKeyDictionary
 
 import httpx
 from prefect import get_run_logger, task
@@ -18,6 +19,11 @@ from tasks.announcing import announce
 from tasks.patience import through_outages, until_known
 
 __all__ = ["load"]
+
+LANES = 2
+"""How many batches one process downloads and loads at a time: each takes some 20 MB, and more are no quicker."""
+
+_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 @task(name="load", task_run_name="load", cache_policy=NO_CACHE, persist_result=False)
@@ -42,11 +48,12 @@ async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
     log = get_run_logger()
     pause = access.account.poll_seconds_min
     persistent = through_outages(pause_seconds=pause, limit_seconds=access.account.batch_deadline_seconds)
-    verdicts: list[Verdict]
-    verdicts, awaited = await asyncio.gather(
-        persistent(until_known(pause_seconds=pause), _download, access, batch, batch_id), _await(access, batch)
-    )
-    report = await access.write(loading.load, batch, verdicts, awaited)
+    async with _lane():
+        verdicts: list[Verdict]
+        verdicts, awaited = await asyncio.gather(
+            persistent(until_known(pause_seconds=pause), _download, access, batch, batch_id), _await(access, batch)
+        )
+        report = await access.write(loading.load, batch, verdicts, awaited)
     if report.missing or report.unmatched:
         log.warning(
             "batch %d: %d contacts without a verdict, queued again; %d verdicts for addresses that were not sent",
@@ -85,3 +92,7 @@ async def _await(access: Access, batch: BatchWork) -> Awaited | None:
         return await access.read(loading.await_verdicts, batch)
     except DatabaseUnavailable:
         return None
+
+
+def _lane() -> asyncio.Semaphore:
+    return _lanes.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(LANES))
