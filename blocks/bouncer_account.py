@@ -92,6 +92,12 @@ class BouncerAccount(Block):
         "that has deep catch-all verification switched on at Bouncer.",
     )
 
+    max_credits_per_run: int = Field(
+        default=0,
+        ge=0,
+        title="Credits for each run",
+        description="The most credits that one run of ingest may commit; 0 for any number. The rest stays queued.",
+    )
     callback_url: str | None = Field(
         default=None,
         title="Callback URL",

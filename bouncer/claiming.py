@@ -20,6 +20,7 @@ from bouncer.interleaving import lay_out
 from bouncer.request_progress import note_open
 from bouncer.reusing import VERDICT_OF_CONTACT, FreshFor, join_batches_in_flight, reuse_verdicts
 from bouncer.settling import new_batch
+from bouncer.spending import Spending, caps_reached, room_of_requests, room_of_run
 from bouncer.staging import stage
 from bouncer.tables import Account, Batch, Contact, Layer, QueuedContact, QueueStatus
 
@@ -40,6 +41,8 @@ accounts are locked for less long, and a contact takes a kilobyte of memory mean
 _MOST_REQUESTS = 200
 """How many waiting requests of one priority are compared for fairness."""
 
+_ANY_NUMBER = Spending()
+
 _Conditions = tuple[ColumnElement[bool], ...]
 
 
@@ -53,6 +56,7 @@ class Claimed:
         reused: Contacts settled from an earlier verdict, at no cost.
         joined: Contacts whose address is in another batch in flight; they wait for its verdict.
         invalid: Contacts failed because their address cannot be mailed to at all.
+        capped: The caps on credits that keep contacts in the queue, in words.
     """
 
     batches: tuple[BatchTitle, ...] = ()
@@ -60,6 +64,7 @@ class Claimed:
     reused: int = 0
     joined: int = 0
     invalid: int = 0
+    capped: tuple[str, ...] = ()
 
     def __add__(self, other: "Claimed") -> "Claimed":
         """Both claims together."""
@@ -69,6 +74,7 @@ class Claimed:
             reused=self.reused + other.reused,
             joined=self.joined + other.joined,
             invalid=self.invalid + other.invalid,
+            capped=tuple(dict.fromkeys(self.capped + other.capped)),
         )
 
     @property
@@ -84,9 +90,10 @@ class _Source:
     request_id: int
     user_id: int
     waiting_requests: int
+    room: int | None
 
 
-def claim(
+def claim(  # noqa: PLR0913  # each is a condition of the one question, which contacts go now
     connection: Connection,
     account: str,
     *,
@@ -95,6 +102,7 @@ def claim(
     fresh_for: FreshFor,
     request_id: int | None = None,
     layer: Layer = Layer.BASIC,
+    spending: Spending = _ANY_NUMBER,
 ) -> Claimed:
     """Takes the next contacts of one request out of the queue, some 40,000 at most; whoever has more room claims again.
 
@@ -109,6 +117,8 @@ def claim(
         fresh_for: How long earlier verdicts stay good.
         request_id: Only this request, or None for all.
         layer: The layer that the account serves; contacts of the other are left alone.
+        spending: What the run may commit. No more addresses are made into batches than it, and the cap of the request,
+            leave room for; the contacts of the others stay where they are.
 
     Returns:
         What was claimed; all zeros where nothing waits.
@@ -116,9 +126,14 @@ def claim(
     ensure_row(connection, account)
     # One claim at a time: two at once could each take a contact with the same address, and pay for it twice.
     connection.execute(select(Account.account).order_by(Account.account).with_for_update()).all()
-    source = _next_source(connection, layer, request_id)
-    if source is None or batches < 1:
+    room = room_of_run(connection, spending)
+    if batches < 1:
         return Claimed()
+    if room is not None and room < 1:
+        return Claimed(capped=caps_reached((), run=spending.most))
+    source, capped = _next_source(connection, layer, request_id)
+    if source is None:
+        return Claimed(capped=caps_reached(capped))
     note_open(connection, source.request_id)
     share = max(1, min(math.ceil(batches / source.waiting_requests), _MOST_CONTACTS // batch_size))
     contacts = _lock_contacts(connection, source, share * batch_size)
@@ -133,17 +148,55 @@ def claim(
     valid = valid[~valid["queue_id"].isin(joined)]
     reused = reuse_verdicts(connection, valid, fresh_for, layer)
     valid = valid[~valid["queue_id"].isin(reused)]
-    made = _make_batches(connection, account, source, valid, batch_size)
-    return Claimed(batches=made, contacts=len(contacts), reused=len(reused), joined=len(joined), invalid=invalid)
+    affordable = _within(valid, [cap for cap in (room, source.room) if cap is not None])
+    made = _make_batches(connection, account, source, affordable, batch_size)
+    taken = len(contacts) - (len(valid) - len(affordable))
+    return Claimed(batches=made, contacts=taken, reused=len(reused), joined=len(joined), invalid=invalid)
 
 
-def _next_source(connection: Connection, layer: Layer, request_id: int | None) -> _Source | None:
+def _within(contacts: pd.DataFrame, caps: list[int]) -> pd.DataFrame:
+    if not caps:
+        return contacts
+    return contacts[contacts["key"].isin(contacts["key"].drop_duplicates().iloc[: min(caps)])]
+
+
+def _next_source(connection: Connection, layer: Layer, request_id: int | None) -> tuple[_Source | None, list[int]]:
+    # Beside the source, the requests that were passed over because they have reached their caps.
     waits: _Conditions = (QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer)
-    priority = _highest_priority(connection, waits, request_id)
-    if priority is None:
-        return None
-    waits = (*waits, QueuedContact.priority == priority)
-    requests = _waiting_requests(connection, waits) if request_id is None else [request_id]
+    capped: list[int] = []
+    below: int | None = None
+    while (priority := _highest_priority(connection, waits, request_id, below)) is not None:
+        of_priority = (*waits, QueuedContact.priority == priority)
+        requests, room = _affordable_requests(connection, of_priority, request_id, capped)
+        if requests:
+            return _fairest(connection, layer, priority, of_priority, requests, room), capped
+        below = priority
+    return None, capped
+
+
+def _affordable_requests(
+    connection: Connection, waits: _Conditions, request_id: int | None, capped: list[int]
+) -> tuple[list[int], dict[int, int]]:
+    after = -1
+    while True:
+        found = _waiting_requests(connection, waits, after) if request_id is None else [request_id]
+        room = room_of_requests(connection, found)
+        affordable = [id_ for id_ in found if room.get(id_, 1) > 0]
+        capped += [id_ for id_ in found if room.get(id_, 1) <= 0 and id_ not in capped]
+        # Where the first hundreds have all reached their caps, the next ones must not starve behind them.
+        if affordable or request_id is not None or len(found) < _MOST_REQUESTS:
+            return affordable, room
+        after = found[-1]
+
+
+def _fairest(
+    connection: Connection,
+    layer: Layer,
+    priority: int,
+    waits: _Conditions,
+    requests: list[int],
+    room: dict[int, int],
+) -> _Source:
     users = {id_: _user_of(connection, waits, id_) for id_ in requests}
     under_way = connection.execute(
         select(Batch.user_id, Batch.request_id, func.count())
@@ -156,15 +209,17 @@ def _next_source(connection: Connection, layer: Layer, request_id: int | None) -
         by_user[user] = by_user.get(user, 0) + count
         by_request[request] = by_request.get(request, 0) + count
     chosen = min(requests, key=lambda id_: (by_user.get(users[id_], 0), by_request.get(id_, 0), id_))
-    return _Source(layer, priority, chosen, users[chosen], len(requests))
+    return _Source(layer, priority, chosen, users[chosen], len(requests), room.get(chosen))
 
 
 # Each of these questions is one that an index answers with a seek or two, however many contacts wait: the least or the
 # greatest of a column behind equal ones. Asked with LIMIT 1, MariaDB may read all contacts of other requests first.
 
 
-def _highest_priority(connection: Connection, waits: _Conditions, request_id: int | None) -> int | None:
-    lower: ColumnElement[bool] = true()
+def _highest_priority(
+    connection: Connection, waits: _Conditions, request_id: int | None, below: int | None
+) -> int | None:
+    lower: ColumnElement[bool] = true() if below is None else QueuedContact.priority < below
     while True:
         priority = connection.scalar(select(func.max(QueuedContact.priority)).where(*waits, lower))
         if priority is None or request_id is None:
@@ -174,12 +229,12 @@ def _highest_priority(connection: Connection, waits: _Conditions, request_id: in
         lower = QueuedContact.priority < priority
 
 
-def _waiting_requests(connection: Connection, waits: _Conditions) -> list[int]:
+def _waiting_requests(connection: Connection, waits: _Conditions, after: int) -> list[int]:
     requests: list[int] = []
     while len(requests) < _MOST_REQUESTS:
         found = connection.scalar(
             select(func.min(QueuedContact.request_id)).where(
-                *waits, QueuedContact.request_id > (requests[-1] if requests else -1)
+                *waits, QueuedContact.request_id > (requests[-1] if requests else after)
             )
         )
         if found is None:

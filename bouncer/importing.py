@@ -30,6 +30,7 @@ from bouncer.errors import InputRefused
 from bouncer.prefetching import one_ahead
 from bouncer.rejected_file import RejectedFile
 from bouncer.request_progress import note_open
+from bouncer.spending import set_cap
 from bouncer.staging import stage
 from bouncer.tables import Contact, Priority, QueuedContact, QueueStatus, Request, User
 
@@ -77,7 +78,7 @@ class ImportReport:
     notes: tuple[str, ...]
 
 
-def import_contacts(
+def import_contacts(  # noqa: PLR0913  # each is something that a person may want otherwise
     engine: Engine,
     path: Path,
     *,
@@ -85,6 +86,7 @@ def import_contacts(
     user_email: str | None = None,
     priority: Priority = Priority.NORMAL,
     column: str | None = None,
+    max_credits: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImportReport:
     """Queues the contacts of a CSV file for verification.
@@ -99,6 +101,8 @@ def import_contacts(
         user_email: The user, made where there is none; None for ``LOCAL_USER``.
         priority: How urgent these contacts are.
         column: The header of the column of addresses, or its number from 1; None to find it.
+        max_credits: The most credits that the request may cost from now on, 0 for any number; None to leave that as it
+            is.
         progress: Called after each chunk with the lines and the bytes done so far.
 
     Returns:
@@ -111,7 +115,7 @@ def import_contacts(
     layout = inspect(path, column)
     names = request_names(path, request_name, user_email)
     try:
-        return _import(engine, layout, names, priority, progress)
+        return _import(engine, layout, names, priority, max_credits, progress)
     except (DataError, IntegrityError, OperationalError) as error:
         raise InputRefused(
             f"The database refused to store the contacts ({_reason(error)}); mend that and import again: "
@@ -124,9 +128,13 @@ def _import(
     layout: Layout,
     names: tuple[str, str],
     priority: Priority,
+    max_credits: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> ImportReport:
     request = write(engine, _find_or_make_request, *names)
+    if max_credits is not None:
+        # Before the first contact is queued, which may be claimed at once.
+        write(engine, set_cap, request.request_id, max_credits or None)
     fill_address_keys(engine)
     lines = queued = rejected = created = 0
     with RejectedFile(layout.path) as listing:

@@ -19,6 +19,7 @@ from bouncer.gate import requests_in_window
 from bouncer.measuring import latest_metrics
 from bouncer.policy import Call
 from bouncer.polling import seconds_an_address
+from bouncer.spending import RequestCap, take_caps
 from bouncer.tables import Account, Batch, BatchStatus, CallCount, QueuedContact, QueueStatus, Request
 
 __all__ = [
@@ -166,6 +167,7 @@ class StatusReport:
         accounts: Pause, breaker and credits of every account.
         alerts: What check-health has found wrong and nobody has put right.
         last_errors: What went wrong with calls in the last hour, the latest first.
+        caps: The unfinished requests with a cap on their credits, and how much of it is committed.
         checked_ts: When check-health last ran, or None.
         figures: What it measured, by name; see docs/monitoring.md.
     """
@@ -185,6 +187,7 @@ class StatusReport:
     accounts: list[AccountState]
     alerts: list[AlertInForce]
     last_errors: list[LastError]
+    caps: list[RequestCap]
     checked_ts: datetime | None
     figures: dict[str, int] = field(default_factory=dict)
 
@@ -255,6 +258,7 @@ def take_stock(
         accounts=[read_state(connection, name) for name in names],
         alerts=[alert for name in names for alert in in_force(connection, name)],
         last_errors=_last_errors(connection),
+        caps=take_caps(connection),
         checked_ts=checked_ts,
         figures=figures,
     )

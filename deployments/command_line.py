@@ -47,6 +47,10 @@ _INTERRUPTED = 130
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
 Verbose = Annotated[bool, Parameter(name="--verbose", negative="", help="Show the runs' logs, not just warnings.")]
 DryRun = Annotated[bool, Parameter(negative="", help="Only tell what it would cost; change nothing.")]
+Credits = Annotated[
+    int | None,
+    Parameter(help="The most credits to commit, 0 for any number; the rest waits.", validator=validators.Number(gte=0)),
+]
 OneRequest = Annotated[int | None, Parameter(name="--request", help="The id of one request; all if left out.")]
 File = Annotated[Path, Parameter(help="A CSV file.")]
 FileOrDash = Annotated[
@@ -111,6 +115,7 @@ def import_(
     user: Annotated[str | None, Parameter(help="The e-mail address of the user who asks.")] = None,
     priority: Literal["low", "normal", "high", "critical"] = "normal",
     column: Annotated[str | None, Parameter(help="The column with the addresses, if its name is odd.")] = None,
+    max_credits: Credits = None,
     dry_run: DryRun = False,
     json: AsJson = False,
 ) -> int:
@@ -139,6 +144,7 @@ def import_(
             user_email=user,
             priority=Priority[priority.upper()],
             column=column,
+            max_credits=max_credits,
             progress=advance,
         )
     if json:
@@ -157,7 +163,12 @@ def import_(
 
 @app.command
 def ingest(
-    *, request: OneRequest = None, dry_run: DryRun = False, json: AsJson = False, verbose: Verbose = False
+    *,
+    request: OneRequest = None,
+    max_credits: Credits = None,
+    dry_run: DryRun = False,
+    json: AsJson = False,
+    verbose: Verbose = False,
 ) -> int:
     """Verifies what waits in the queue, in this process, until nothing waits any more.
 
@@ -173,7 +184,7 @@ def ingest(
     with orchestrator(settings, verbose=verbose) as ui:
         from deployments.running import run_ingest
 
-        summary = run_ingest(settings, request_id=request, ui=ui, quiet=json, verbose=verbose)
+        summary = run_ingest(settings, request_id=request, max_credits=max_credits, ui=ui, quiet=json, verbose=verbose)
     return _tell_summary(summary, json=json)
 
 

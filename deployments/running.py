@@ -43,7 +43,13 @@ class Wanted:
 
 
 def run_ingest(
-    settings: Settings, *, request_id: int | None, ui: str | None, quiet: bool, verbose: bool = False
+    settings: Settings,
+    *,
+    request_id: int | None,
+    ui: str | None,
+    quiet: bool,
+    max_credits: int | None = None,
+    verbose: bool = False,
 ) -> IngestSummary:
     """Sets up what is missing, then verifies what waits in the queue.
 
@@ -52,6 +58,7 @@ def run_ingest(
         request_id: Only this request, or None for all.
         ui: The address of the local server's UI, to be shown.
         quiet: Show no progress.
+        max_credits: The most credits to commit, 0 for any number; None for what the account blocks say.
         verbose: Show Prefect's own account of failures too.
 
     Returns:
@@ -60,7 +67,14 @@ def run_ingest(
     Raises:
         BouncerFlowsError: It could not run.
     """
-    return _run(lambda: ingest(request_id), settings, request_id=request_id, ui=ui, quiet=quiet, verbose=verbose)
+    return _run(
+        lambda: ingest(request_id, max_credits=max_credits),
+        settings,
+        request_id=request_id,
+        ui=ui,
+        quiet=quiet,
+        verbose=verbose,
+    )
 
 
 def run_verify_risky(

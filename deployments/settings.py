@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     ambiguous_upload: Literal["resubmit", "hold"] = Field(
         default="resubmit", description="What to do when the answer to an upload was lost."
     )
+    max_credits_per_run: int = Field(
+        default=0, ge=0, description="The most credits that one run of ingest may commit; 0 for any number."
+    )
     callback_url: str | None = Field(
         default=None,
         pattern=r"^(https?://\S+|off)$",
@@ -137,6 +140,7 @@ _ACCOUNT_FIELDS = {
     "batch_deadline_seconds": "batch_deadline_seconds",
     "result_max_age_days": "result_max_age_days",
     "ambiguous_upload": "ambiguous_upload",
+    "max_credits_per_run": "max_credits_per_run",
     "callback_url": "callback_url",
     "callback_wait_seconds": "callback_wait_seconds",
 }

@@ -135,6 +135,10 @@ def _overview(report: StatusReport) -> Table:
         lasts = report.figures.get("credits_last_hours") if state.account == "default" else None
         pace = "" if lasts is None else f", for {lasts:,} h"
         table.add_row("Account", Text.assemble(name, paused, " · ", breaker, " · ", credits_left, asked, pace))
+    for cap in report.caps:
+        reached = ", reached: its other contacts wait" if cap.is_reached else ""
+        used = f"request {cap.request_id}: {cap.committed:,} of {cap.max_credits:,} credits{reached}"
+        table.add_row("Cap", Text(used, "bold red" if cap.is_reached else ""))
     speed = report.figures.get("settled_contacts_an_hour")
     if speed is not None:
         table.add_row("Speed", f"{speed:,} contacts settled in the last hour")

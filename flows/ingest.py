@@ -11,6 +11,7 @@ from blocks.access import Access, open_accounts
 from bouncer.batches import BatchTitle
 from bouncer.tables import Layer
 from flows.verify_batch import verify_batch
+from tasks.budget import Budget
 from tasks.check import check_accounts, check_limits
 from tasks.claim import claim
 from tasks.crew import Crews
@@ -42,6 +43,7 @@ async def ingest(
     request_id: Annotated[int | None, Field(ge=1)] = None,
     accounts: list[AccountName] | None = None,
     layer: Layer | None = None,
+    max_credits: Annotated[int | None, Field(ge=0)] = None,
     on_workers: bool = False,
 ) -> IngestSummary:
     """Verifies the contacts that wait in the queue.
@@ -54,6 +56,8 @@ async def ingest(
         accounts: The names of the Bouncer Account blocks that pay; all saved ones if left at None. Those of one layer
             share the work; where one of them cannot go on, the others do.
         layer: Only what waits for this pass, basic or deep; both if left at None.
+        max_credits: The most credits that this run may commit, over all accounts; 0 for any number. What the account
+            blocks say if left at None. The other contacts stay in the queue.
         on_workers: On: start the batches as runs of deployment verify-batch, and end. Off: verify them in this run,
             which ends when no contact waits any more.
     """
@@ -65,35 +69,37 @@ async def ingest(
             working, tally.cannot_send = await check_accounts(opened, tally.open_layers)
             for access in working:
                 await recover(access)
+            budget = Budget.of(working, max_credits)
             if on_workers:
-                tally.dispatched(await refill(working, request_id))
+                tally.dispatched(await refill(working, request_id, budget))
             else:
-                await _drain(working, request_id, tally)
+                await budget.take_back_unsent(working)
+                await _drain(working, request_id, tally, budget)
         await follow_requests(opened[0])
         return await summarise(opened[0], request_id, tally)
 
 
-async def _drain(accounts: list[Access], request_id: int | None, tally: Tally) -> None:
+async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, budget: Budget) -> None:
     crews = Crews(_start, {access.name: access.account.max_concurrent_batches for access in accounts})
     requests = RequestFollower(accounts[0])
     try:
         while not is_stopping() and crews.fatal is None:
-            outlook = await look(accounts, request_id, crews=crews)
+            outlook = await look(accounts, request_id, crews=crews, budget=budget)
             crews.begin(outlook.left_behind)
             await requests.follow()
-            took_any = False
+            took_any, tally.capped = False, set()
             for access in accounts:
                 if access.name in outlook.unsent:
                     await hand_over(access)
                     took_any = True
                 if access.name in outlook.turns:
-                    claimed = await claim(access, outlook.turns[access.name], request_id)
+                    claimed = await claim(access, outlook.turns[access.name], request_id, budget)
                     crews.begin(claimed.batches)
                     tally.note(claimed)
                     took_any = took_any or claimed.took_any
             if took_any:
                 continue
-            if crews.is_idle and outlook.is_over:
+            if crews.is_idle and (outlook.is_over or (tally.capped and outlook.only_contacts_wait)):
                 break
             await crews.next_ended(LOOK_SECONDS)
     finally:

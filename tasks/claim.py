@@ -6,12 +6,13 @@ from prefect.cache_policies import NO_CACHE
 from blocks.access import Access
 from bouncer import claiming
 from bouncer.claiming import Claimed
+from tasks.budget import Budget
 
 __all__ = ["claim"]
 
 
 @task(name="claim", task_run_name="claim", cache_policy=NO_CACHE, persist_result=False)
-async def claim(access: Access, batches: int, request_id: int | None = None) -> Claimed:
+async def claim(access: Access, batches: int, request_id: int | None, budget: Budget) -> Claimed:
     """Takes the next contacts out of the queue, settles the known ones, and makes batches of the others.
 
     Safe to run twice: what one run claimed, no other sees; batches that a crash leaves behind are taken up by the
@@ -21,9 +22,11 @@ async def claim(access: Access, batches: int, request_id: int | None = None) -> 
         access: The account and the database.
         batches: The most batches to make.
         request_id: Only this request, or None for all.
+        budget: What the run may commit; the new batches are noted in it.
 
     Returns:
-        The new batches, and how many contacts were settled, joined to batches in flight, or invalid.
+        The new batches, how many contacts were settled, joined to batches in flight, or invalid, and which caps keep
+        others in the queue.
     """
     claimed = await access.write(
         claiming.claim,
@@ -33,7 +36,9 @@ async def claim(access: Access, batches: int, request_id: int | None = None) -> 
         fresh_for=access.account.fresh_for,
         request_id=request_id,
         layer=access.layer,
+        spending=budget.spending,
     )
+    budget.note(claimed.batches)
     if claimed.contacts:
         get_run_logger().info(
             "claimed %d contacts: %d batches; %d reused a known verdict, %d wait for a batch in flight, %d are invalid",

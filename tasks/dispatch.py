@@ -13,6 +13,7 @@ from blocks.access import Access
 from bouncer.batches import BatchTitle
 from bouncer.claiming import Claimed
 from bouncer.errors import BouncerFlowsError, SettingRefused
+from tasks.budget import Budget
 from tasks.claim import claim
 from tasks.follow_requests import follow_requests
 from tasks.hand_over import hand_over
@@ -28,7 +29,7 @@ QUEUES = {100: "critical", 75: "high", 50: "normal", 25: "low"}
 _AHEAD_SHARE = 3
 
 
-async def refill(accounts: Sequence[Access], request_id: int | None = None) -> Claimed:
+async def refill(accounts: Sequence[Access], request_id: int | None, budget: Budget) -> Claimed:
     """Starts what earlier runs left behind, then new batches for the free slots and a little ahead.
 
     A little ahead, so that a freed slot need not wait for the next tick; no more, so that an urgent contact does not
@@ -37,6 +38,7 @@ async def refill(accounts: Sequence[Access], request_id: int | None = None) -> C
     Args:
         accounts: The accounts, over one database.
         request_id: Only this request, or None for all.
+        budget: What the run may commit. Batches of earlier runs count as theirs.
 
     Returns:
         What was claimed, altogether.
@@ -51,7 +53,7 @@ async def refill(accounts: Sequence[Access], request_id: int | None = None) -> C
             if access.name in outlook.unsent:
                 await hand_over(access)
         claims = [
-            await claim(access, outlook.turns[access.name], request_id)
+            await claim(access, outlook.turns[access.name], request_id, budget)
             for access in accounts
             if access.name in outlook.turns
         ]
@@ -68,10 +70,11 @@ def _with_some_ahead(slots: int) -> int:
 
 async def keep_going(access: Access) -> None:
     """On a worker, starts the next batches as soon as one is done, instead of at the next minute's tick."""
-    if deployment.id is None:
+    # Under a cap for each run only ingest's own runs claim: it says how much a tick may commit.
+    if deployment.id is None or access.account.max_credits_per_run:
         return
     try:
-        await refill([access])
+        await refill([access], None, Budget())
         await follow_requests(access)
     except BouncerFlowsError as error:
         get_run_logger().warning("%s; the next tick of ingest starts the next batches", error)

@@ -1,7 +1,7 @@
 """What is left to do, asked of the rows themselves; cheap enough to be asked all the time."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, exists, select
 
@@ -9,6 +9,7 @@ from blocks.access import Access
 from bouncer import accounts, batches
 from bouncer.batches import BatchTitle
 from bouncer.tables import Layer, QueuedContact, QueueStatus
+from tasks.budget import Budget
 from tasks.crew import Crews
 
 __all__ = ["Outlook", "look"]
@@ -36,6 +37,11 @@ class Outlook:
     unsent: list[str]
 
     @property
+    def only_contacts_wait(self) -> bool:
+        """Whether nothing is left but contacts in the queue, as under a cap that is reached."""
+        return not (self.left_behind or self.others_work or self.unsent)
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing is left that this run could do or should wait for."""
         return not (self.left_behind or self.others_work or self.contacts_wait or self.unsent)
@@ -47,6 +53,7 @@ async def look(
     *,
     crews: Crews | None = None,
     slots: Mapping[str, int] | None = None,
+    budget: Budget | None = None,
 ) -> Outlook:
     """Looks at what is left to do for one request, or for all.
 
@@ -55,11 +62,14 @@ async def look(
         request_id: Only this request, or None for all.
         crews: The batches that this run works on or has given up on; they count against its own size.
         slots: Where there are no crews, how many batches of each account may be under way, wherever they are.
+        budget: What the run may commit; under a cap, batches that other runs made and never sent are left alone.
     """
     layers = {access.name: access.layer for access in accounts}
     reading = accounts[0].read
     if crews is not None:
-        return await reading(_look, layers, request_id, crews.known, crews.room, list(crews.refused))
+        outlook = await reading(_look, layers, request_id, crews.known, crews.room, list(crews.refused))
+        may_send = (budget or Budget()).may_send
+        return replace(outlook, left_behind=[batch for batch in outlook.left_behind if may_send(batch)])
     room = {name: places - await reading(batches.count_under_way, name) for name, places in (slots or {}).items()}
     return await reading(_look, layers, request_id, (), room, ())
 

@@ -27,7 +27,8 @@ class IngestSummary:
     """What one ingest run did.
 
     Attributes:
-        outcome: ``nothing to do``, ``drained``, ``paused``, ``stopped``, ``unfinished`` or ``dispatched``.
+        outcome: ``nothing to do``, ``drained``, ``paused``, ``capped``, ``stopped``, ``unfinished`` or
+            ``dispatched``.
         contacts: Contacts that were not finished when it began, or were queued while it ran.
         verified: Contacts of them that got a verdict.
         failed: Contacts of them that failed with a reason.
@@ -80,6 +81,7 @@ class Tally:
         open_layers: The layers with contacts that were not finished at the beginning.
         cannot_send: Accounts that could not be used, and why.
         claimed: Contacts taken from the queue.
+        capped: The caps on credits that keep contacts in the queue, in words.
         reused: Contacts settled from a known verdict.
         invalid: Contacts failed because their address cannot be mailed to at all.
         batches: Batches that were worked on.
@@ -92,6 +94,7 @@ class Tally:
     open_layers: set[Layer] = field(default_factory=set)
     cannot_send: dict[str, BouncerFlowsError] = field(default_factory=dict)
     claimed: int = 0
+    capped: set[str] = field(default_factory=set)
     reused: int = 0
     invalid: int = 0
     batches: int = 0
@@ -123,12 +126,14 @@ class Tally:
         self.claimed += claimed.contacts
         self.reused += claimed.reused
         self.invalid += claimed.invalid
+        self.capped.update(claimed.capped)
 
     def dispatched(self, claimed: Claimed) -> None:
         """Notes that batches were started on workers, which go on after this run."""
         self.note(claimed)
         self.batches = len(claimed.batches)
-        self.outcome, self.why = "dispatched", f"{claimed.contacts:,} contacts were claimed for workers"
+        self.outcome = "dispatched"
+        self.why = "; ".join([f"{claimed.contacts:,} contacts were claimed for workers", *sorted(self.capped)])
 
     def end(self, outlook: Outlook, crews: Crews) -> None:
         """Notes how it ended.
@@ -146,11 +151,10 @@ class Tally:
             self.outcome = "unfinished"
             self.why = f"batches {crews.gave_up_on} failed again and again; run ingest again"
         else:
-            self.outcome = "paused" if outlook.paused else "drained"
+            self.outcome = "paused" if outlook.paused else "capped" if self.capped else "drained"
             reasons = {**{name: str(error) for name, error in self.cannot_send.items()}, **outlook.paused}
-            self.why = "; ".join(
-                why if name == "default" else f"account {name}: {why}" for name, why in reasons.items()
-            )
+            of_accounts = [why if name == "default" else f"account {name}: {why}" for name, why in reasons.items()]
+            self.why = "; ".join([*of_accounts, *sorted(self.capped)])
 
 
 async def summarise(access: Access, request_id: int | None, tally: Tally) -> IngestSummary:
@@ -201,7 +205,7 @@ async def _of_a_run(access: Access, request_id: int | None, tally: Tally, before
     # Less than none where a request with failed contacts was cancelled meanwhile.
     failed = max(after.failed - before.failed, 0)
     outcome = tally.outcome
-    if outcome in {"drained", "paused"}:
+    if outcome in {"drained", "paused", "capped"}:
         # Where one account is paused, others may have done it all.
         outcome = "drained" if not after.open else "unfinished" if outcome == "drained" else outcome
     message = f"{outcome}: {verified:,} contacts verified, {failed:,} failed, {after.open:,} still wait"

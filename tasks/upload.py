@@ -4,7 +4,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
-from bouncer import batches
+from bouncer import batches, spending
 from bouncer.batches import Admission, BatchWork, Step
 from bouncer.errors import BouncerFlowsError, Paused, UploadHeld, UploadOutcomeUnknown
 from tasks.announcing import announce
@@ -126,7 +126,8 @@ async def _begin(access: Access, batch: BatchWork) -> None:
 
 
 async def _count_lost(access: Access, batch: BatchWork, lost: int) -> None:
-    hold = access.account.ambiguous_upload == "hold"
+    # Asked before the loss is counted: what may have been paid is committed already.
+    hold = access.account.ambiguous_upload == "hold" or await access.read(spending.repeat_would_pass, batch)
     await access.write(batches.record_ambiguous_upload, batch, hold=hold)
     announce("upload.lost", account=access.name, batch=batch.id, contacts=batch.quantity, held=hold)
     if hold:

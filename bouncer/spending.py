@@ -1,0 +1,127 @@
+"""Caps on credits: how much a run, or a request, may still commit; asked in the transaction that commits it.
+
+What a batch has cost counts by Bouncer's own figure once that is known, and before that by its addresses. So a cap is
+never passed, and what unknown verdicts give back can be used again.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, case, func, or_, select, update
+
+from bouncer.batches import BatchWork
+from bouncer.tables import Batch, BatchStatus, Request
+
+__all__ = [
+    "RequestCap",
+    "Spending",
+    "caps_reached",
+    "repeat_would_pass",
+    "room_of_requests",
+    "room_of_run",
+    "set_cap",
+    "take_caps",
+]
+
+_MOST_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What one run may commit.
+
+    Attributes:
+        most: Credits at most, or None for any number.
+        batches: The batches that the run has made so far.
+    """
+
+    most: int | None = None
+    batches: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class RequestCap:
+    """A request's cap, and how much of it is committed: charged, or in batches under way."""
+
+    request_id: int
+    name: str | None
+    max_credits: int
+    committed: int
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether nothing more may be sent."""
+        return self.committed >= self.max_credits
+
+
+def room_of_run(connection: Connection, spending: Spending) -> int | None:
+    """How many more credits a run may commit, or None for any number."""
+    if spending.most is None:
+        return None
+    made = spending.batches
+    # The halves of a refused batch are sent in its place.
+    of_run = or_(Batch.id.in_(made), Batch.split_from.in_(made))
+    return spending.most - (_committed(connection, of_run) if made else 0)
+
+
+def room_of_requests(connection: Connection, request_ids: Collection[int]) -> dict[int, int]:
+    """How many more credits each of some requests may commit; those without a cap are left out."""
+    caps = connection.execute(
+        select(Request.request_id, Request.bouncer_max_credits).where(
+            Request.request_id.in_(request_ids), Request.bouncer_max_credits.is_not(None)
+        )
+    )
+    return {id_: int(cap or 0) - _committed(connection, Batch.request_id == id_) for id_, cap in caps}
+
+
+def repeat_would_pass(connection: Connection, batch: BatchWork) -> bool:
+    """Whether sending a batch again whose upload was lost, and may have been paid, could pass its request's cap."""
+    room = room_of_requests(connection, [batch.request_id]).get(batch.request_id)
+    # The batch is among what is committed already, once.
+    return room is not None and room < batch.quantity
+
+
+def set_cap(connection: Connection, request_id: int, max_credits: int | None) -> None:
+    """Sets the most credits that a request may cost, or takes the cap away. Safe to run twice."""
+    connection.execute(update(Request).where(Request.request_id == request_id).values(bouncer_max_credits=max_credits))
+
+
+def take_caps(connection: Connection) -> list[RequestCap]:
+    """The latest unfinished requests that have a cap, with how much of it is committed."""
+    capped = connection.execute(
+        select(Request.request_id, Request.name, Request.bouncer_max_credits)
+        .where(Request.bouncer_max_credits.is_not(None), Request.bouncer_completed_ts.is_(None))
+        .order_by(Request.request_id.desc())
+        .limit(_MOST_SHOWN)
+    ).all()
+    return [
+        RequestCap(id_, name, int(cap or 0), _committed(connection, Batch.request_id == id_))
+        for id_, name, cap in capped
+    ]
+
+
+def caps_reached(request_ids: Iterable[int], *, run: int | None = None) -> tuple[str, ...]:
+    """Says in words which caps keep contacts in the queue.
+
+    Args:
+        request_ids: The requests that have reached theirs.
+        run: The cap of the run, where it is reached.
+    """
+    of_run = () if run is None else (f"this run has reached its cap of {run:,} credits; run ingest again to go on",)
+    return of_run + tuple(
+        f"request {id_} has reached its cap of credits; import with --max-credits sets another" for id_ in request_ids
+    )
+
+
+def _committed(connection: Connection, condition: ColumnElement[bool]) -> int:
+    sent = or_(Batch.batch_id.is_not(None), Batch.realtime)
+    own = case(
+        (Batch.credits.is_not(None), Batch.credits),
+        (Batch.status == BatchStatus.COMPLETED, func.coalesce(Batch.expected_credits, Batch.quantity)),
+        # Its one upload is among the lost ones.
+        (Batch.held_ts.is_not(None), 0),
+        ((Batch.status != BatchStatus.FAILED) | sent, Batch.quantity),
+        else_=0,
+    )
+    lost = Batch.ambiguous_uploads * Batch.quantity + Batch.ambiguous_addresses
+    return int(connection.scalar(select(func.sum(own + lost)).where(condition)) or 0)

@@ -1,0 +1,155 @@
+"""Caps on credits: asked where batches are made, so that no run and no request can pass its own."""
+
+import pytest
+from sqlalchemy import Engine, update
+
+from bouncer import batches, claiming
+from bouncer.claiming import Claimed
+from bouncer.database import read, write
+from bouncer.reusing import FreshFor
+from bouncer.spending import Spending, repeat_would_pass, room_of_run, set_cap, take_caps
+from bouncer.tables import Batch
+from tests.bouncer.contacts import (
+    ACCOUNT,
+    at_once,
+    load_verdicts,
+    new_request,
+    queue,
+    queue_rows,
+    sent,
+    take,
+    upload,
+    verdicts,
+)
+
+
+def _emails(count: int, prefix: str = "person") -> list[str]:
+    return [f"{prefix}{number}@example.com" for number in range(count)]
+
+
+def _claim(engine: Engine, spending: Spending | None = None, *, batch_size: int = 10) -> Claimed:
+    return write(
+        engine,
+        claiming.claim,
+        ACCOUNT,
+        batches=15,
+        batch_size=batch_size,
+        fresh_for=FreshFor(),
+        spending=spending or Spending(),
+    )
+
+
+def _quantity(claimed: Claimed) -> int:
+    return sum(batch.quantity for batch in claimed.batches)
+
+
+def _waiting(engine: Engine) -> int:
+    return sum(row.status == "queued" for row in queue_rows(engine))
+
+
+def _settle(engine: Engine, batch_id: int, charged: int) -> None:
+    work = upload(engine, batch_id)
+    write(engine, batches.record_verified, work, charged)
+    load_verdicts(engine, take(engine, batch_id), verdicts(sent(engine, batch_id)))
+
+
+def _capped_request(engine: Engine, most: int) -> int:
+    request = new_request(engine)
+    write(engine, set_cap, request, most)
+    return request
+
+
+def test_a_run_commits_no_more_than_its_cap(engine: Engine) -> None:
+    """The contacts beyond the cap stay in the queue as they were, and the claim says why."""
+    queue(engine, [*_emails(50), *[email.upper() for email in _emails(5)]])
+    first = _claim(engine, Spending(23))
+    assert (_quantity(first), first.capped) == (23, ())
+    assert first.contacts == 55 - _waiting(engine)
+    again = _claim(engine, Spending(23, frozenset(batch.id for batch in first.batches)))
+    assert again == Claimed(capped=("this run has reached its cap of 23 credits; run ingest again to go on",))
+    assert _quantity(_claim(engine)) == 27
+
+
+def test_a_request_commits_no_more_than_its_cap_and_holds_nobody_up(engine: Engine) -> None:
+    """Requests without a cap, and less urgent ones, are served while one has reached its own."""
+    capped = _capped_request(engine, 7)
+    queue(engine, _emails(20, "capped"), request_id=capped, priority=100)
+    queue(engine, _emails(5, "free"), priority=25)
+    assert _quantity(_claim(engine)) == 7
+    other = _claim(engine)
+    assert (_quantity(other), other.batches[0].request_id == capped) == (5, False)
+    last = _claim(engine)
+    assert (last.took_any, last.capped) == (
+        False,
+        (f"request {capped} has reached its cap of credits; import with --max-credits sets another",),
+    )
+    assert _waiting(engine) == 13
+    write(engine, set_cap, capped, None)
+    assert _quantity(_claim(engine)) == 13
+
+
+def test_many_requests_at_their_caps_starve_nobody(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request behind more capped ones than are compared at once still gets its turn."""
+    monkeypatch.setattr(claiming, "_MOST_REQUESTS", 2)
+    for number in range(5):
+        queue(engine, _emails(2, f"capped{number}."), request_id=_capped_request(engine, 0))
+    queue(engine, _emails(3, "free"))
+    assert _quantity(_claim(engine)) == 3
+
+
+def test_what_bouncer_did_not_charge_can_be_committed_again(engine: Engine) -> None:
+    """Unknown verdicts are free: once a batch is charged, only its credits count."""
+    request = _capped_request(engine, 10)
+    queue(engine, _emails(20), request_id=request)
+    (batch,) = _claim(engine).batches
+    assert not _claim(engine).batches
+    _settle(engine, batch.id, charged=6)
+    assert _quantity(_claim(engine)) == 4
+    (cap,) = read(engine, take_caps)
+    assert (cap.request_id, cap.max_credits, cap.committed, cap.is_reached) == (request, 10, 10, True)
+
+
+def test_known_and_invalid_contacts_are_settled_within_a_cap(engine: Engine) -> None:
+    """What costs nothing does not count: with room for one address, known ones are settled beside it."""
+    queue(engine, _emails(4))
+    (batch,) = _claim(engine).batches
+    _settle(engine, batch.id, charged=4)
+    queue(engine, [*_emails(4), "new@example.com", "newer@example.com", "none"], request_id=_capped_request(engine, 1))
+    claimed = _claim(engine)
+    assert (claimed.reused, claimed.invalid, _quantity(claimed), _waiting(engine)) == (4, 1, 1, 1)
+
+
+def test_claims_at_the_same_moment_do_not_pass_a_cap_together(engine: Engine) -> None:
+    """The cap is asked under the lock of claims, so two runs cannot both take the last credits."""
+    queue(engine, _emails(200), request_id=_capped_request(engine, 15))
+    claimed = at_once([lambda: _claim(engine, batch_size=1) for _ in range(4)])
+    assert sum(map(_quantity, claimed)) == 15
+
+
+def test_the_halves_of_a_refused_batch_count_in_its_place(engine: Engine) -> None:
+    """A batch that was refused cost nothing; its halves are the run's, though the run did not claim them."""
+    queue(engine, _emails(10))
+    (batch,) = _claim(engine).batches
+    spending = Spending(30, frozenset({batch.id}))
+    assert read(engine, room_of_run, spending) == 20
+    with engine.begin() as connection:
+        connection.execute(update(Batch).values(status="failed"))
+        half = {"user_id": 1, "request_id": batch.request_id, "quantity": 5, "split_from": batch.id}
+        connection.execute(Batch.__table__.insert(), [half])
+    assert read(engine, room_of_run, spending) == 25
+
+
+@pytest.mark.parametrize(("cap", "passes"), [(None, False), (20, False), (19, True)])
+def test_an_upload_is_not_repeated_beyond_a_cap(engine: Engine, cap: int | None, passes: bool) -> None:
+    """A lost upload may have been paid; where the repeat could pass the request's cap, a person is to decide."""
+    request = new_request(engine)
+    queue(engine, _emails(10), request_id=request)
+    (batch,) = _claim(engine).batches
+    write(engine, set_cap, request, cap)
+    work = take(engine, batch.id)
+    assert read(engine, repeat_would_pass, work) is passes
+    write(engine, batches.admit_upload, work, 15)
+    write(engine, batches.record_ambiguous_upload, work, hold=True)
+    if cap is not None:
+        (told,) = read(engine, take_caps)
+        assert told.committed == 10
