@@ -29,7 +29,7 @@ from tests.bouncer.contacts import (
     verdicts,
     verify,
 )
-from tests.bouncer.existing_tables import execute, on_mariadb, rows
+from tests.bouncer.existing_tables import execute, on_mariadb, on_sqlite, rows
 from tests.bouncer.plan_ddl import APPLICATION
 
 _CLAIM_ALL = """
@@ -317,3 +317,11 @@ def test_more_waits_than_is_claimed(engine: Engine) -> None:
     assert [batch.quantity for batch in claimed.batches] == [10, 10]
     assert read(engine, count_under_way, "default") == 2
     assert sum(row.status == "queued" for row in queue_rows(engine)) == 80
+
+
+@on_sqlite
+def test_one_claim_takes_no_more_than_memory_bears(engine: Engine) -> None:
+    """However many slots are free, a claim takes 40,000 contacts at most, and the next one takes the rest."""
+    queue(engine, (f"a{number}@example.com" for number in range(45_000)))
+    taken = [claim(engine, batches=100, batch_size=1_000).contacts for _ in range(3)]
+    assert taken == [40_000, 5_000, 0]

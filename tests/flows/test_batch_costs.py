@@ -1,0 +1,72 @@
+"""What a batch costs besides Bouncer's own work: nothing of it depends on the machine, so a rise is a mistake."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from bouncer.database import read, write
+from bouncer.loading import await_verdicts, load
+from tests.bouncer import contacts
+from tests.bouncer.existing_tables import on_mariadb, on_sqlite
+from tests.conftest import SetUpAccount
+from tests.contacts import addresses, queue
+from tests.flows.runs import ingested, subflows_of, tasks_of
+from tests.sandbox_process import SandboxHandle
+
+_STATEMENTS_A_LOAD = 12
+_STATEMENTS_A_BATCH = 65
+_STATEMENTS_A_RUN = 60
+"""Looking every few seconds, claiming, counting; the heartbeats are few."""
+
+
+@contextmanager
+def _statements(engine: Engine) -> Iterator[list[str]]:
+    seen: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.startswith("BEGIN"):
+            seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+@on_sqlite
+async def test_a_batch_costs_three_requests_three_task_runs_and_a_fixed_number_of_statements(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """Where a batch is verified at the first look, nothing is asked twice, however many contacts it has."""
+    # Longer than the sandbox takes for a batch, so that one look is enough on any machine.
+    engine = await set_up_account(batch_size=500, poll_seconds_min=3, poll_seconds_max=3)
+    queue(engine, addresses(2_000))
+    with _statements(engine) as statements:
+        summary, run = await ingested()
+    assert (summary.outcome, summary.batches) == ("drained", 4)
+    operations = sandbox.ledger()["requests_by_operation"]
+    assert (operations["create"], operations["status"], operations["download"]) == (4, 4, 4)
+    runs = [subflow.id for subflow in await subflows_of(run)]
+    assert len(runs) == 4
+    assert len(await tasks_of(*runs)) == 3 * 4
+    assert len(statements) < 4 * _STATEMENTS_A_BATCH + _STATEMENTS_A_RUN
+
+
+@on_mariadb
+def test_a_load_takes_no_statement_for_a_single_contact(engine: Engine) -> None:
+    """Results go in by the hundreds: with a hundred times the contacts, a load takes two statements more at most."""
+    counts = {}
+    for size in (10, 1_000):
+        contacts.queue(engine, addresses(size, prefix=f"of.{size}"))
+        (batch,) = contacts.claim(engine).batches
+        work = contacts.verify(engine, batch.id)
+        awaited = read(engine, await_verdicts, work)
+        answers = contacts.verdicts(contacts.sent(engine, batch.id))
+        with _statements(engine) as statements:
+            assert write(engine, load, work, answers, awaited).settled == size
+        counts[size] = len(statements)
+    assert counts[1_000] <= counts[10] + 2
+    assert counts[10] <= _STATEMENTS_A_LOAD
