@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -38,7 +39,7 @@ from bouncer.errors import (
     UploadOutcomeUnknown,
 )
 from bouncer.gate import Gate
-from bouncer.models import BatchCreated, BatchProgress, Credits, Verdict, VerdictList
+from bouncer.models import BatchCreated, BatchProgress, Credits, Verdict, verdicts_in
 from bouncer.policy import (
     ATTEMPTS,
     RATE_LIMITED_SECONDS,
@@ -163,7 +164,7 @@ class BouncerClient:
         """
 
         async def ask(request: _Request) -> BatchProgress:
-            path = f"email/verify/batch/{batch_id}"
+            path = f"email/verify/batch/{quote(batch_id, safe='')}"
             answer = await self._answer(request, "GET", path, params={"with-stats": "true"})
             return _parsed(BatchProgress, answer, UnexpectedAnswer("Bouncer told no status"))
 
@@ -186,11 +187,11 @@ class BouncerClient:
         """
 
         async def fetch(request: _Request) -> list[Verdict]:
-            path = f"email/verify/batch/{batch_id}/download"
+            path = f"email/verify/batch/{quote(batch_id, safe='')}/download"
             most = _BYTES_OF_AN_ANSWER + quantity * _BYTES_AN_ADDRESS
             body = await self._answer(request, "GET", path, most_bytes=most, params={"download": "all"})
             try:
-                return await to_thread(VerdictList.validate_json, body)
+                return await to_thread(verdicts_in, body)
             except ValidationError as error:
                 count = error.error_count()
             # Out here, or it would carry the first error, whose text quotes the body and with it addresses.
@@ -208,7 +209,7 @@ class BouncerClient:
 
         # Not a lambda: tenacity 9.2 would not see that there is something to await, and nothing would be sent.
         async def stop(request: _Request) -> None:
-            await self._answer(request, "POST", f"email/verify/batch/{batch_id}/finish")
+            await self._answer(request, "POST", f"email/verify/batch/{quote(batch_id, safe='')}/finish")
 
         await self._attempts(Call.FINISH, stop)
 

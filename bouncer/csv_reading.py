@@ -16,8 +16,11 @@ from bouncer.errors import InputRefused
 __all__ = ["Chunk", "Layout", "RejectedLine", "inspect", "read_chunks"]
 
 _LONGEST_LINE = 1 << 20
+_LONGEST_RECORD = 1 << 20
+"""Characters of one record, which can have many lines: quotes that never close would make one of a whole file."""
 _LONGEST_KEPT = 1000
 _SAMPLE_RECORDS = 100
+_SAMPLE_CELLS = 200_000
 _DELIMITERS = ",;\t|"
 
 
@@ -129,7 +132,8 @@ def read_chunks(layout: Layout, rows: int) -> Iterator[Chunk]:
                     chunk.rejected.append(RejectedLine(line, "The line is too long to be read.", ""))
                 elif len(cells) <= layout.column:
                     reason = f"The line ends before column {layout.column + 1}, where the addresses are."
-                    chunk.rejected.append(RejectedLine(line, reason, layout.delimiter.join(cells)))
+                    value = layout.delimiter.join(cells)[:_LONGEST_KEPT]
+                    chunk.rejected.append(RejectedLine(line, reason, value))
                 else:
                     chunk.lines.append(line)
                     chunk.addresses.append(cells[layout.column][:_LONGEST_KEPT])
@@ -149,14 +153,25 @@ def _find_delimiter(path: Path, encoding: str) -> tuple[str, int, list[list[str]
     best_score = (-1, -1)
     for delimiter in told or _DELIMITERS:
         with path.open(encoding=encoding, errors="replace", newline="") as file:
-            sample = islice(_records(file, delimiter, prefix_lines), _SAMPLE_RECORDS)
-            records = [cells for _, cells in sample if cells is not None]
+            records = _sample(_records(file, delimiter, prefix_lines))
         addresses = sum(looks_like_address(cell) for cells in records for cell in cells)
         # A delimiter that leaves addresses whole, then one that makes columns.
         alike = sum(len(cells) == len(records[0]) > 1 for cells in records)
         if (addresses, alike) > best_score:
             best, best_score = (delimiter, records), (addresses, alike)
     return best[0], prefix_lines, best[1]
+
+
+def _sample(records: Iterator[tuple[int, list[str] | None]]) -> list[list[str]]:
+    sample: list[list[str]] = []
+    room = _SAMPLE_CELLS
+    for _, cells in islice(records, _SAMPLE_RECORDS):
+        if cells is not None:
+            sample.append(cells)
+            room -= len(cells)
+        if room < 0:
+            break
+    return sample
 
 
 def _records(file: TextIO, delimiter: str, prefix_lines: int) -> Iterator[tuple[int, list[str] | None]]:
@@ -184,13 +199,20 @@ def _records(file: TextIO, delimiter: str, prefix_lines: int) -> Iterator[tuple[
 
 def _lines(file: TextIO, held: list[str]) -> Iterator[str]:
     """Yields lines, and keeps them in ``held`` until somebody clears it."""
+    # The csv module refuses this in whatever state it is in.
+    refused = "x" * (csv.field_size_limit() + 1)
+    size = 0
     while line := file.readline(_LONGEST_LINE):
         if len(line) == _LONGEST_LINE and line[-1] not in "\r\n":
             while (rest := file.readline(_LONGEST_LINE)) and rest[-1] not in "\r\n":
                 pass
-            # The csv module refuses this in whatever state it is in.
-            line = "x" * (csv.field_size_limit() + 1)
+            line = refused
+        size = size + len(line) if held else len(line)
         held.append(line)
+        if size > _LONGEST_RECORD:
+            # Its lines are read one by one then, this one too.
+            yield refused
+            continue
         yield line
 
 

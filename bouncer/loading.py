@@ -53,6 +53,10 @@ _COLUMNS: dict[str, TypeEngine[Any]] = {
 _KEY_COLUMNS: dict[str, TypeEngine[Any]] = {"global_id": BigInteger(), "address_key": LargeBinary(16)}
 _FREE_DOMAIN = "@sandbox.usebouncer.com"
 _CONTACT_COLUMNS = ["queue_id", "global_id", "email", "stored_key"]
+# MariaDB takes no JSON of more than 32 levels, and a server no statement longer than its max_allowed_packet. Details
+# beyond these are nobody's verdict; refused by the database, they would keep the whole batch out.
+_DEEPEST_JSON = 16
+_LONGEST_JSON = 200_000
 _BEYOND_BMP = re.compile(r"[^\x01-\uffff]")
 
 
@@ -278,8 +282,18 @@ def _moment(moment: datetime | None) -> datetime | None:
 
 
 def _json(value: dict[str, object] | None) -> str | None:
+    if value is None or not _is_shallow(value, _DEEPEST_JSON):
+        return None
     try:
-        return None if value is None else orjson.dumps(value).decode()
+        text = orjson.dumps(value)
     except orjson.JSONEncodeError:
         # Such as a number of more than 64 bits.
         return None
+    return text.decode() if len(text) <= _LONGEST_JSON else None
+
+
+def _is_shallow(value: object, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(_is_shallow(each, depth - 1) for each in inner)

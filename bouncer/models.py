@@ -4,13 +4,14 @@ Source: https://docs.usebouncer.com (batch-create, batch-status, batch-results, 
 """
 
 import math
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-__all__ = ["COMPLETED", "BatchCreated", "BatchProgress", "Credits", "Verdict", "VerdictList"]
+__all__ = ["COMPLETED", "BatchCreated", "BatchProgress", "Credits", "Verdict", "VerdictList", "verdicts_in"]
 
 COMPLETED = "completed"
 """The one status that says that results can be downloaded; any other, known or not, means wait."""
@@ -70,7 +71,8 @@ class BatchCreated(_Answer):
         duplicates: Addresses that Bouncer counted twice and does not charge.
     """
 
-    batch_id: Annotated[str, BeforeValidator(_text)] = Field(alias="batchId", min_length=1, max_length=50)
+    # It is stored, and becomes a part of the addresses of later requests.
+    batch_id: Annotated[str, BeforeValidator(_text)] = Field(alias="batchId", pattern=r"^[A-Za-z0-9][!-~]{0,49}$")
     duplicates: Count = 0
 
 
@@ -150,7 +152,33 @@ class _Documented(Verdict):
 
 
 _Tolerant = Annotated[Verdict, BeforeValidator(lambda value: _object(value) or {})]
+
+# Escapes in the order in which they stand, so that a backslash that is escaped itself begins none.
+_ESCAPE = re.compile(rb"(?i:\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2}))|\\.", re.DOTALL)
+
 VerdictList: TypeAdapter[list[Verdict]] = TypeAdapter(
     list[Annotated[_Documented | _Tolerant, Field(union_mode="left_to_right")]]
 )
 """Parses a whole download at once."""
+
+
+def verdicts_in(body: bytes) -> list[Verdict]:
+    """Parses a download.
+
+    A character that is none (bytes that are no UTF-8, one half of a surrogate pair) becomes the replacement character:
+    one odd name must not keep a batch from ever being loaded.
+
+    Args:
+        body: A JSON array.
+
+    Raises:
+        ValidationError: It is none, or not whole.
+    """
+    try:
+        return VerdictList.validate_json(body)
+    except ValidationError:
+        mended = body.decode(errors="replace").encode()
+        mended = _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], mended)
+        if mended == body:
+            raise
+    return VerdictList.validate_json(mended)
