@@ -16,7 +16,7 @@ from bouncer.addresses import normalise_all
 from bouncer.dialects import age_seconds
 from bouncer.errors import OwnershipLost
 from bouncer.interleaving import interleave
-from bouncer.tables import Account, Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus
+from bouncer.tables import Account, Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Request
 
 __all__ = [
     "HEARTBEAT_SECONDS",
@@ -82,6 +82,7 @@ class Admission(enum.Enum):
 
     ADMITTED = "admitted"
     PAUSED = "paused"
+    CANCELLED = "cancelled"
     CALLED = "Bouncer has called for it, so it may have the batch already"
     FULL = "as many batches in flight as the account may have"
 
@@ -320,6 +321,10 @@ def admit_upload(connection: Connection, batch: BatchWork, max_batches: int) -> 
     paused = connection.scalar(select(Account.paused_ts).where(Account.account == batch.account).with_for_update())
     if paused is not None:
         return Admission.PAUSED
+    # A cancellation waits for the lock above, so that it either sees this upload begun or is seen here.
+    its_request = Request.request_id == batch.request_id
+    if connection.scalar(select(Request.bouncer_cancelled_ts).where(its_request)) is not None:
+        return Admission.CANCELLED
     if connection.scalar(select(Batch.callback_ts).where(Batch.id == batch.id)) is not None:
         return Admission.CALLED
     if not has_room(connection, batch, max_batches):

@@ -16,6 +16,7 @@ from sqlalchemy.types import TypeEngine
 from bouncer.accounts import ensure_row
 from bouncer.addresses import domain_hash, normalise_all
 from bouncer.batches import UNSETTLED, BatchTitle
+from bouncer.cancelling import is_cancelled, withdraw_waiting
 from bouncer.interleaving import lay_out
 from bouncer.request_progress import note_open
 from bouncer.reusing import VERDICT_OF_CONTACT, FreshFor, join_batches_in_flight, reuse_verdicts
@@ -57,6 +58,7 @@ class Claimed:
         joined: Contacts whose address is in another batch in flight; they wait for its verdict.
         invalid: Contacts failed because their address cannot be mailed to at all.
         capped: The caps on credits that keep contacts in the queue, in words.
+        cancelled: Contacts that left the queue because their request is cancelled.
     """
 
     batches: tuple[BatchTitle, ...] = ()
@@ -65,6 +67,7 @@ class Claimed:
     joined: int = 0
     invalid: int = 0
     capped: tuple[str, ...] = ()
+    cancelled: int = 0
 
     def __add__(self, other: "Claimed") -> "Claimed":
         """Both claims together."""
@@ -75,12 +78,13 @@ class Claimed:
             joined=self.joined + other.joined,
             invalid=self.invalid + other.invalid,
             capped=tuple(dict.fromkeys(self.capped + other.capped)),
+            cancelled=self.cancelled + other.cancelled,
         )
 
     @property
     def took_any(self) -> bool:
         """Whether contacts left the queue for certain; those that were joined may only have been looked at."""
-        return bool(self.batches or self.reused or self.invalid)
+        return bool(self.batches or self.reused or self.invalid or self.cancelled)
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,9 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
     source, capped = _next_source(connection, layer, request_id)
     if source is None:
         return Claimed(capped=caps_reached(capped))
+    if is_cancelled(connection, source.request_id):
+        # An application has queued more, or a batch gave contacts back, or whoever cancelled it was killed.
+        return Claimed(cancelled=withdraw_waiting(connection, source.request_id))
     note_open(connection, source.request_id)
     share = max(1, min(math.ceil(batches / source.waiting_requests), _MOST_CONTACTS // batch_size))
     contacts = _lock_contacts(connection, source, share * batch_size)

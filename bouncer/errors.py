@@ -17,6 +17,7 @@ __all__ = [
     "OwnershipLost",
     "Paused",
     "RateLimited",
+    "RequestCancelled",
     "RowsAltered",
     "SettingRefused",
     "Stopped",
@@ -60,6 +61,10 @@ class OwnershipLost(BouncerFlowsError):
 
 class Paused(BouncerFlowsError):
     """No uploads for now: somebody, or the lack of credits, has paused the account."""
+
+
+class RequestCancelled(BouncerFlowsError):
+    """The batch's request was cancelled before the batch was sent; it is not sent any more."""
 
 
 class Stopped(BouncerFlowsError):

@@ -24,6 +24,7 @@ from sqlalchemy.types import TypeEngine
 
 from bouncer.address_keys import fill_address_keys
 from bouncer.addresses import InvalidAddress, domain_hash, normalise, normalise_all
+from bouncer.cancelling import is_cancelled
 from bouncer.csv_reading import Chunk, Layout, RejectedLine, inspect, read_chunks
 from bouncer.database import write
 from bouncer.errors import InputRefused
@@ -222,6 +223,11 @@ def _find_or_make_request(connection: Connection, name: str, user_email: str) ->
         .order_by(Request.request_id)
     )
     request_id = next((id_ for id_, found in namesakes if found == name), None)
+    if request_id is not None and is_cancelled(connection, request_id):
+        raise InputRefused(
+            f"request {request_id} is cancelled; choose another name with --request, or take the cancellation back "
+            f"with bouncer-flows requeue --request {request_id}"
+        )
     if request_id is None:
         request_id = _new_id(connection, insert(Request).values(user_id=user_id, name=name))
     return _Request(request_id, user_id, name)

@@ -28,9 +28,10 @@ from sqlalchemy.types import TypeEngine
 
 from bouncer.addresses import InvalidAddress, address_key, normalise
 from bouncer.batches import BatchWork
+from bouncer.cancelling import is_cancelled
 from bouncer.errors import OwnershipLost
 from bouncer.models import Verdict
-from bouncer.settling import requeue_or_fail
+from bouncer.settling import requeue_freely, requeue_or_fail
 from bouncer.staging import insert_all, stage
 from bouncer.tables import Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Result
 
@@ -124,7 +125,8 @@ def load(
     answers = _frame(verdicts, known=set(contacts["address_key"]))
     unmatched = int((~answers["address_key"].isin(contacts["address_key"])).sum())
     matched = contacts.merge(answers.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")
-    missing = _requeue_missing(connection, contacts[~contacts["queue_id"].isin(matched["queue_id"])])
+    without = contacts[~contacts["queue_id"].isin(matched["queue_id"])]
+    missing = _requeue_missing(connection, without, was_cut_short=is_cancelled(connection, batch.request_id))
     if not matched.empty:
         _write(connection, batch, matched)
     connection.execute(
@@ -193,16 +195,18 @@ def _contacts(connection: Connection, id: int) -> pd.DataFrame:  # noqa: A002  #
     return contacts.assign(address_key=pd.Series(keys, dtype=object))
 
 
-def _requeue_missing(connection: Connection, contacts: pd.DataFrame) -> int:
+def _requeue_missing(connection: Connection, contacts: pd.DataFrame, *, was_cut_short: bool) -> int:
     if contacts.empty:
         return 0
     staged = stage(connection, "load_missing", {"queue_id": Integer()}, contacts)
+    missing = update(QueuedContact).where(
+        QueuedContact.queue_id == staged.c.queue_id, QueuedContact.status == QueueStatus.ASSIGNED
+    )
+    if was_cut_short:
+        # Its request was cancelled: that is no failure of the contacts that other requests have in it.
+        return requeue_freely(connection, missing)
     return requeue_or_fail(
-        connection,
-        update(QueuedContact).where(
-            QueuedContact.queue_id == staged.c.queue_id, QueuedContact.status == QueueStatus.ASSIGNED
-        ),
-        "Bouncer gave no verdict on this address, although it was sent several times",
+        connection, missing, "Bouncer gave no verdict on this address, although it was sent several times"
     )
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "clean_message",
     "error_of_answer",
     "error_of_transport",
+    "plain",
     "until_told",
     "wait_as_told",
 ]
@@ -88,9 +89,13 @@ def clean_message(message: str) -> str:
 
     The plan's tables are utf8mb3, which has no room for characters beyond the basic multilingual plane.
     """
-    one_line = " ".join(_ADDRESS.sub("[address]", message[:10_000]).split())
-    printable = "".join(c for c in one_line if c.isprintable() and ord(c) < 0x10000)
-    return printable[:_LONGEST_MESSAGE]
+    return plain(_ADDRESS.sub("[address]", message[:10_000]))
+
+
+def plain(text: str) -> str:
+    """Makes a text fit to be stored: one line, bounded, in the BMP. For what holds no addresses, such as user@host."""
+    one_line = " ".join(text[:10_000].split())
+    return "".join(c for c in one_line if c.isprintable() and ord(c) < 0x10000)[:_LONGEST_MESSAGE]
 
 
 def until_told(header: str | None, now: datetime) -> float | None:

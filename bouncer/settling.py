@@ -15,6 +15,7 @@ __all__ = [
     "fail",
     "lose",
     "new_batch",
+    "requeue_freely",
     "requeue_or_fail",
     "requeue_orphans",
     "return_unsent",
@@ -169,6 +170,19 @@ def requeue_or_fail(connection: Connection, contacts: Update, message: str) -> i
         )
     )
     return changed.rowcount
+
+
+def requeue_freely(connection: Connection, contacts: Update) -> int:
+    """Queues contacts again at no cost to them.
+
+    Args:
+        connection: In a transaction.
+        contacts: An UPDATE of ``Bouncer_Queue`` that names the contacts by its WHERE.
+
+    Returns:
+        How many contacts it was.
+    """
+    return connection.execute(contacts.values(_waiting_again())).rowcount
 
 
 def requeue_orphans(connection: Connection) -> int:

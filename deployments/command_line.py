@@ -308,6 +308,34 @@ def requeue(
 
 
 @app.command
+def cancel(
+    *,
+    request: Annotated[int, Parameter(help="The id of the request.")],
+    reason: str = "by hand",
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    json: AsJson = False,
+) -> int:
+    """Cancels a request: nothing of it is sent any more, and what Bouncer has of it is finished early and loaded.
+
+    Args:
+        reason: Why, for others to read: each contact fails with it.
+        dry_run: Only say what it would do.
+    """
+    settings = read_settings()
+    with orchestrator(settings) as ui:
+        from deployments.running import run_cancel
+
+        report = run_cancel(
+            settings, request_id=request, reason=reason, by=_caller(), dry_run=dry_run, ui=ui, quiet=json
+        )
+    if json:
+        _print_json(report)
+    else:
+        print(report.message)
+    return _COULD_NOT_RUN if report.batches and not dry_run else 0
+
+
+@app.command
 def pause(*, reason: str = "by hand", account: str = "default") -> int:
     """Lets no more uploads begin; batches in flight are polled and loaded to their end.
 
@@ -317,8 +345,7 @@ def pause(*, reason: str = "by hand", account: str = "default") -> int:
     """
     from bouncer import accounts
 
-    who = f"{getpass.getuser()}@{socket.gethostname()}"
-    changed = write(_database(read_settings()), accounts.pause, account, by=who, reason=reason)
+    changed = write(_database(read_settings()), accounts.pause, account, by=_caller(), reason=reason)
     print("paused; bouncer-flows resume lets uploads begin again" if changed else "it was paused already")
     return 0
 
@@ -380,6 +407,10 @@ def _tell_summary(summary: "IngestSummary", *, json: bool) -> int:
     if summary.outcome not in {"drained", "nothing to do"}:
         return _COULD_NOT_RUN
     return _SOME_FAILED if summary.failed else 0
+
+
+def _caller() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _not_an_option(file: Path) -> None:

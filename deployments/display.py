@@ -48,17 +48,18 @@ def hide_expected_errors() -> None:
 
 
 @contextmanager
-def contact_progress(total: int) -> Iterator[Callable[[int, int, int], None]]:
+def contact_progress(total: int, what: str) -> Iterator[Callable[[int, int, int], None]]:
     """Shows how many contacts are settled.
 
     Args:
         total: Contacts to settle, as far as is known.
+        what: What is being done.
 
     Yields:
         A function of the settled contacts, all contacts, and those at Bouncer.
     """
     if not _console.is_terminal:
-        yield _line_by_line()
+        yield _line_by_line(what)
         return
     columns = (
         SpinnerColumn(),
@@ -69,7 +70,7 @@ def contact_progress(total: int) -> Iterator[Callable[[int, int, int], None]]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=_console) as progress:
-        bar = progress.add_task("verifying", total=total, assigned=0)
+        bar = progress.add_task(what, total=total, assigned=0)
 
         def show(settled: int, of: int, assigned: int) -> None:
             progress.update(bar, completed=settled, total=of, assigned=assigned)
@@ -77,7 +78,7 @@ def contact_progress(total: int) -> Iterator[Callable[[int, int, int], None]]:
         yield show
 
 
-def _line_by_line() -> Callable[[int, int, int], None]:
+def _line_by_line(what: str) -> Callable[[int, int, int], None]:
     # For log files and CI: a line now and then, where something has changed.
     last = (time.monotonic(), -1)
 
@@ -86,7 +87,7 @@ def _line_by_line() -> Callable[[int, int, int], None]:
         now = time.monotonic()
         if of and settled != last[1] and (now - last[0] >= _LINE_SECONDS or settled == of):
             last = (now, settled)
-            say(f"verifying: {settled:,} of {of:,} contacts, {assigned:,} under way")
+            say(f"{what}: {settled:,} of {of:,} contacts, {assigned:,} under way")
 
     return show
 

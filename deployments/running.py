@@ -19,12 +19,14 @@ from deployments.callback_receiver import receiving_callbacks
 from deployments.display import contact_progress, hide_expected_errors, say
 from deployments.settings import Settings
 from deployments.setup import set_up
+from flows.cancel import cancel
 from flows.ingest import ingest
 from flows.verify_risky import verify_risky
+from tasks.report_cancellation import Cancelled
 from tasks.stopping import graceful_signals
 from tasks.summarise import IngestSummary
 
-__all__ = ["Wanted", "run_ingest", "run_verify_risky"]
+__all__ = ["Wanted", "run_cancel", "run_ingest", "run_verify_risky"]
 
 _Summary = TypeVar("_Summary")
 
@@ -107,10 +109,42 @@ def run_verify_risky(
     )
 
 
+def run_cancel(
+    settings: Settings, *, request_id: int, reason: str, by: str, dry_run: bool, ui: str | None, quiet: bool
+) -> Cancelled:
+    """Sets up what is missing, then cancels a request and waits until nothing of it is in flight.
+
+    Args:
+        settings: The environment.
+        request_id: The request.
+        reason: Why.
+        by: Who wants it.
+        dry_run: Only say what it would do.
+        ui: The address of the local server's UI, to be shown.
+        quiet: Show no progress.
+
+    Returns:
+        What was done.
+
+    Raises:
+        BouncerFlowsError: It could not run.
+    """
+    return _run(
+        lambda: cancel(request_id, reason=reason, by=by, dry_run=dry_run),
+        settings,
+        what="cancelling",
+        request_id=request_id,
+        ui=ui,
+        quiet=quiet or dry_run,
+        verbose=False,
+    )
+
+
 def _run(
     flow: Callable[[], Coroutine[Any, Any, _Summary]],
     settings: Settings,
     *,
+    what: str = "verifying",
     request_id: int | None,
     ui: str | None,
     quiet: bool,
@@ -126,7 +160,7 @@ def _run(
     with (
         graceful_signals(),
         receiving_callbacks(settings, engine),
-        _shown(engine, request_id, quiet=quiet),
+        _shown(engine, request_id, what, quiet=quiet),
     ):
         return _run_aside(flow)
 
@@ -147,14 +181,14 @@ def _run_aside(flow: Callable[[], Coroutine[Any, Any, _Summary]]) -> _Summary:
 
 
 @contextmanager
-def _shown(engine: Engine, request_id: int | None, *, quiet: bool) -> Iterator[None]:
+def _shown(engine: Engine, request_id: int | None, what: str, *, quiet: bool) -> Iterator[None]:
     # Progress is read from the rows, so it is true whichever process does the work.
     if quiet:
         yield
         return
     began = read(engine, count_contacts, request_id)
     done = threading.Event()
-    with contact_progress(began.open) as show:
+    with contact_progress(began.open, what) as show:
 
         def follow() -> None:
             wait = _LOOK_SECONDS

@@ -1,16 +1,14 @@
 """Flow ``ingest``: contacts leave the queue in batches and come back with verdicts, until none waits."""
 
-from typing import Annotated, cast
+from typing import Annotated
 
 from prefect import flow
-from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.access import Access, open_accounts
-from bouncer.batches import BatchTitle
 from bouncer.tables import Layer
-from flows.verify_batch import verify_batch
+from flows.verify_batch import verify_as_subflow
 from tasks.budget import Budget
 from tasks.check import check_accounts, check_limits
 from tasks.claim import claim
@@ -80,7 +78,7 @@ async def ingest(
 
 
 async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, budget: Budget) -> None:
-    crews = Crews(_start, {access.name: access.account.max_concurrent_batches for access in accounts})
+    crews = Crews(verify_as_subflow, {access.name: access.account.max_concurrent_batches for access in accounts})
     requests = RequestFollower(accounts[0])
     try:
         while not is_stopping() and crews.fatal is None:
@@ -105,8 +103,3 @@ async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, b
     finally:
         await crews.all_ended()
     tally.end(outlook, crews)
-
-
-async def _start(batch: BatchTitle) -> State[None]:
-    named = verify_batch.with_options(flow_run_name=str(batch))
-    return cast("State[None]", await named(batch.id, return_state=True))

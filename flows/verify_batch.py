@@ -1,6 +1,6 @@
 """Flow ``verify-batch``: one batch from its row to its verdicts, from whatever step it has reached."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
@@ -9,26 +9,27 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from blocks.access import Access
-from bouncer.batches import BatchWork, Step
+from bouncer.batches import BatchTitle, BatchWork, Step
 from bouncer.errors import (
     AddressesRefused,
     BatchLost,
     OutOfCredits,
     OwnershipLost,
     Paused,
+    RequestCancelled,
     Stopped,
     UploadHeld,
     UploadOutcomeUnknown,
 )
 from tasks.dispatch import keep_going
-from tasks.give_up import fail_batch, lose_batch, return_unpaid, split_batch
+from tasks.give_up import fail_batch, lose_batch, return_unpaid, split_batch, withdraw_batch
 from tasks.load import load
 from tasks.ownership import owned_batch
 from tasks.poll import poll
 from tasks.slots import batch_slot
 from tasks.upload import upload
 
-__all__ = ["verify_batch"]
+__all__ = ["verify_as_subflow", "verify_batch"]
 
 
 def _run_name() -> str:
@@ -57,6 +58,8 @@ async def verify_batch(batch_id: Annotated[int, Field(ge=1)]) -> State[None]:  #
             return Completed(name="LeftAsItIs", message=str(error))
         except UploadHeld as error:
             return Failed(name="Held", message=str(error))
+        except RequestCancelled as error:
+            return await withdraw_batch(access, batch, error)
         except OutOfCredits as error:
             return await return_unpaid(access, batch, error)
         except AddressesRefused as error:
@@ -65,6 +68,12 @@ async def verify_batch(batch_id: Annotated[int, Field(ge=1)]) -> State[None]:  #
             return await fail_batch(access, batch, error)
         except BatchLost as error:
             return await lose_batch(access, batch, error)
+
+
+async def verify_as_subflow(batch: BatchTitle) -> State[None]:
+    """Runs the flow for a batch within another flow, under the batch's name."""
+    named = verify_batch.with_options(flow_run_name=str(batch))
+    return cast("State[None]", await named(batch.id, return_state=True))
 
 
 async def _verify(access: Access, batch: BatchWork) -> State[None]:

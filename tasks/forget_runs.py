@@ -21,7 +21,20 @@ from prefect.exceptions import ObjectNotFound
 
 __all__ = ["FLOWS", "forget_runs"]
 
-FLOWS = ("cancel", "export-request", "housekeeping", "ingest", "requeue", "steer", "verify-batch")
+FLOWS = (
+    "cancel",
+    "check-health",
+    "export-request",
+    "forecast",
+    "housekeeping",
+    "ingest",
+    "report-costs",
+    "requeue",
+    "reverify",
+    "steer",
+    "verify-batch",
+    "verify-risky",
+)
 """The names of this project's flows; runs of other projects on the same server are none of its business."""
 
 _RUNS_AT_ONCE = 50

@@ -10,7 +10,7 @@ from bouncer.batches import BatchWork
 from bouncer.errors import BouncerFlowsError
 from tasks.announcing import announce
 
-__all__ = ["fail_batch", "lose_batch", "return_unpaid", "split_batch"]
+__all__ = ["fail_batch", "lose_batch", "return_unpaid", "split_batch", "withdraw_batch"]
 
 
 async def return_unpaid(access: Access, batch: BatchWork, error: BouncerFlowsError) -> State[None]:
@@ -21,6 +21,14 @@ async def return_unpaid(access: Access, batch: BatchWork, error: BouncerFlowsErr
     message = f"{error}; {returned:,} contacts are back in the queue, and uploads pause until there are credits"
     get_run_logger().warning("%s", message)
     return Completed(name="OutOfCredits", message=message)
+
+
+async def withdraw_batch(access: Access, batch: BatchWork, error: BouncerFlowsError) -> State[None]:
+    """Undoes a batch whose request was cancelled before it was sent; the cancellation takes its contacts."""
+    returned = await access.write(settling.dissolve, batch)
+    message = f"{error}; {returned:,} contacts left it"
+    get_run_logger().info("%s", message)
+    return Completed(name="Cancelled", message=message)
 
 
 async def split_batch(access: Access, batch: BatchWork, error: BouncerFlowsError) -> State[None]:

@@ -6,7 +6,7 @@ from prefect.cache_policies import NO_CACHE
 from blocks.access import Access
 from bouncer import batches, spending
 from bouncer.batches import Admission, BatchWork, Step
-from bouncer.errors import BouncerFlowsError, Paused, UploadHeld, UploadOutcomeUnknown
+from bouncer.errors import BouncerFlowsError, Paused, RequestCancelled, UploadHeld, UploadOutcomeUnknown
 from tasks.announcing import announce
 from tasks.callbacks import callback_of, find_again
 from tasks.patience import through_outages
@@ -47,6 +47,7 @@ async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
 
     Raises:
         Paused: No uploads may begin; the batch waits.
+        RequestCancelled: The batch's request was cancelled.
         OutOfCredits: The account cannot pay for the batch.
         KeyRefused: The key is wrong.
         AddressesRefused: Bouncer will never take the batch as it is.
@@ -117,6 +118,8 @@ async def _begin(access: Access, batch: BatchWork) -> None:
     match await access.write(batches.admit_upload, batch, access.account.max_concurrent_batches):
         case Admission.PAUSED:
             raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
+        case Admission.CANCELLED:
+            raise RequestCancelled(f"request {batch.request_id} was cancelled; batch {batch.id} is not sent")
         case Admission.CALLED:
             raise _CalledBack(f"Bouncer has called for batch {batch.id}")
         case Admission.FULL:
