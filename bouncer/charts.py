@@ -1,12 +1,15 @@
-"""Charts out of characters, for Markdown and terminals."""
+"""Charts for Markdown and terminals: out of characters, or as pictures."""
 
-import math
+import base64
+import itertools
 from collections.abc import Sequence
 
-__all__ = ["bar", "columns", "sparkline"]
+__all__ = ["bar", "line_chart", "sparkline"]
 
 _EIGHTHS = "▁▂▃▄▅▆▇█"
 _NOTHING = "·"
+# These can be told from both a dark and a light ground.
+_COLOUR, _ALARM = "#3b82f6", "#ef4444"
 _BAR_EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -18,20 +21,42 @@ def sparkline(values: Sequence[int | None]) -> str:
     )
 
 
-def columns(values: Sequence[int | None], *, height: int) -> list[str]:
-    """A column a value, as lines from the top down.
+def line_chart(values: Sequence[int | None], *, width: int, height: int, threshold: float | None = None) -> str:
+    """A chart of a line over its area, as a picture that Markdown can hold.
 
     Args:
-        values: None leaves its column empty.
-        height: How many lines.
+        values: From the left to the right; the line is broken where there is none.
+        width: In pixels.
+        height: In pixels.
+        threshold: Where a dashed line goes, if it is within the chart.
+
+    Returns:
+        An address of its own (a data URI) that needs no server.
     """
-    most = max((value for value in values if value is not None), default=0)
-    # Anything above nothing is at least one eighth high.
-    eighths = [math.ceil(8 * height * (value or 0) / most) if most > 0 else 0 for value in values]
-    return [
-        "".join(" " if left <= 0 else _EIGHTHS[min(left, 8) - 1] for left in (eighth - 8 * line for eighth in eighths))
-        for line in reversed(range(height))
-    ]
+    most = max((value for value in values if value is not None), default=0) or 1
+    step = (width - 2) / max(len(values) - 1, 1)
+
+    def y_of(value: float) -> float:
+        return round(height - 1 - (height - 2) * value / most, 1)
+
+    parts = []
+    for has_value, run in itertools.groupby(enumerate(values), key=lambda item: item[1] is not None):
+        if not has_value:
+            continue
+        points = [(round(1 + step * at, 1), y_of(value or 0)) for at, value in run]
+        (left, first), (right, _) = points[0], points[-1]
+        if left == right:
+            # A value that stands alone is a short line.
+            right += 2
+            points.append((right, first))
+        line = " ".join(f"{x},{y}" for x, y in points)
+        area = f"{left},{height} {line} {right},{height}"
+        parts.append(f'<polygon fill="{_COLOUR}" fill-opacity=".25" points="{area}"/>')
+        parts.append(f'<polyline fill="none" stroke="{_COLOUR}" stroke-width="1.5" points="{line}"/>')
+    if threshold is not None and threshold <= most:
+        parts.append(f'<path stroke="{_ALARM}" stroke-dasharray="4 3" d="M0 {y_of(threshold)}H{width}"/>')
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">{"".join(parts)}</svg>'
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def bar(share: float, *, width: int) -> str:

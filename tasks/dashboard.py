@@ -1,15 +1,19 @@
 """The dashboard: an artifact of a standing key that shows the present and the last 24 hours, for people."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
-from prefect import task
+from prefect import get_client, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
+from prefect.exceptions import ObjectNotFound
 
 from blocks.access import Access
 from bouncer.alerts import AlertInForce
-from bouncer.charts import columns, sparkline
+from bouncer.charts import line_chart, sparkline
 from bouncer.health import Health
 from bouncer.measuring import history
 from bouncer.thresholds import Thresholds
@@ -18,18 +22,20 @@ __all__ = ["draw_dashboard"]
 
 _HOURS = 24
 _SLOTS = 48
-_CHART_LINES = 5
+_SMALL, _LARGE = (200, 24), (720, 120)
 _KEY = "dashboard"
+_KEPT_VERSIONS = 60
+"""An hour of them; the figures themselves are kept for longer, and ten of the pages are 100 kB."""
+_SETTLED = "settled_contacts_a_minute"
 _HISTORY = (
     "backlog_contacts",
     "oldest_waiting_seconds",
     "batches_in_flight",
-    "settled_contacts_a_minute",
+    _SETTLED,
     "error_rate_permille",
     "rate_limit_percent",
     "response_p95_ms",
     "worker_failures_an_hour",
-    "credits_left",
     "paused_seconds",
 )
 
@@ -52,6 +58,20 @@ async def draw_dashboard(
     await acreate_markdown_artifact(
         _markdown(health, thresholds, alerts, gone), key=_KEY, description=f"bouncer-flows: {_headline(alerts)}"
     )
+    await _forget_old_versions()
+
+
+async def _forget_old_versions() -> None:
+    async with get_client() as client:
+        old = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[_KEY])),
+            sort=ArtifactSort.CREATED_DESC,
+            offset=_KEPT_VERSIONS,
+            limit=_KEPT_VERSIONS,
+        )
+        for version in old:
+            with suppress(ObjectNotFound):
+                await client.delete_artifact(version.id)
 
 
 def _headline(alerts: Sequence[AlertInForce]) -> str:
@@ -61,9 +81,9 @@ def _headline(alerts: Sequence[AlertInForce]) -> str:
 
 
 def _markdown(health: Health, thresholds: Thresholds, alerts: Sequence[AlertInForce], gone: _Gone) -> str:
-    parts = [f"# {_headline(alerts).capitalize()}", "", f"Checked at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."]
+    parts = [f"# {_headline(alerts).capitalize()}", "", f"Checked at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.", ""]
     parts += [f"- **{one.alert}** since {one.began_ts:%Y-%m-%d %H:%M} UTC: {one.message}" for one in alerts]
-    parts += ["", *_switches(health), "", *_figures(health, thresholds, gone), "", *_settled(gone), "", *_calls(health)]
+    parts += ["", *_switches(health), "", *_figures(health, thresholds, gone), "", *_calls(health)]
     return "\n".join(parts)
 
 
@@ -85,82 +105,83 @@ def _switches(health: Health) -> list[str]:
 def _figures(health: Health, thresholds: Thresholds, gone: _Gone) -> list[str]:
     queue, account, service = health.queue, health.account, health.service
     p95 = account.calls.p95_ms
-    rows = [
-        ("contacts waiting", f"{queue.backlog_contacts:,}", f"{thresholds.backlog_contacts:,}", "backlog_contacts"),
+    charted = [
+        ("contacts waiting", f"{queue.backlog_contacts:,}", thresholds.backlog_contacts, "backlog_contacts", 1),
         (
             "oldest of them, h",
             f"{(queue.oldest_waiting_seconds or 0) / 3600:,.1f}",
-            f"{thresholds.oldest_waiting_hours:g}",
+            thresholds.oldest_waiting_hours,
             "oldest_waiting_seconds",
+            3600,
         ),
-        ("batches in flight", f"{queue.batches_in_flight}", "", "batches_in_flight"),
-        ("contacts settled a minute", f"{health.settled_a_minute:,}", "", "settled_contacts_a_minute"),
+        ("batches in flight", f"{queue.batches_in_flight}", None, "batches_in_flight", 1),
         (
             "errors, % of calls",
             f"{100 * account.calls.error_share:.1f}",
-            f"{thresholds.error_rate_percent:g}",
+            thresholds.error_rate_percent,
             "error_rate_permille",
+            10,
         ),
-        (
-            "rate-limit use, %",
-            f"{account.rate_limit_percent}",
-            f"{thresholds.rate_limit_percent:g}",
-            "rate_limit_percent",
-        ),
+        ("rate-limit use, %", f"{account.rate_limit_percent}", thresholds.rate_limit_percent, "rate_limit_percent", 1),
         (
             "response time p95, s",
             "-" if p95 is None else f"{p95 / 1000:.2f}",
-            f"{thresholds.response_seconds:g}",
+            thresholds.response_seconds,
             "response_p95_ms",
+            1000,
         ),
         (
             "worker failures an hour",
             f"{service.worker_failures_an_hour}",
-            f"{thresholds.worker_failures_an_hour}",
+            thresholds.worker_failures_an_hour,
             "worker_failures_an_hour",
+            1,
         ),
-        (
-            "paused, min",
-            f"{(account.paused_seconds or 0) / 60:,.0f}",
-            f"{thresholds.paused_minutes:g}",
-            "paused_seconds",
-        ),
-        ("batches past their deadline", f"{queue.batches_overdue}", "0", None),
-        ("dead letters to review", f"{queue.dead_letters}", "", None),
-        ("batches held for a person", f"{queue.batches_held}", "", None),
-        ("addresses perhaps paid twice", f"{queue.possible_double_payments:,}", "", None),
-        ("runs that are late", f"{service.late_runs}", "", None),
-        ("workers online", f"{service.workers_online}", "", None),
-        ("database / Prefect answer in, ms", f"{service.database_ms} / {service.prefect_ms}", "", None),
-        ("this check: memory MB / processor s", f"{service.run_memory_mb} / {service.run_cpu_ms / 1000:.1f}", "", None),
+        ("paused, min", f"{(account.paused_seconds or 0) / 60:,.0f}", thresholds.paused_minutes, "paused_seconds", 60),
+    ]
+    others = [
+        ("batches past their deadline", f"{queue.batches_overdue}"),
+        ("batches held for a person", f"{queue.batches_held}"),
+        ("dead letters to review", f"{queue.dead_letters}"),
+        ("addresses perhaps paid twice", f"{queue.possible_double_payments:,}"),
+        ("runs that are late", f"{service.late_runs}"),
+        ("workers online", f"{service.workers_online}"),
+        ("database / Prefect answer in, ms", f"{service.database_ms} / {service.prefect_ms}"),
+        ("this check: memory, MB / processor, s", f"{service.run_memory_mb} / {service.run_cpu_ms / 1000:.1f}"),
     ]
     return [
         f"## Now, and the last {_HOURS} hours",
         "",
-        "| | now | threshold | in half hours, the latest at the right |",
-        "|:---|---:|---:|:---|",
+        "| | now | threshold | highest | the last 24 hours |",
+        "|:---|---:|---:|---:|:---|",
         *(
-            f"| {what} | {now} | {threshold} | {f'`{sparkline(gone[name])}`' if name else ''} |"
-            for what, now, threshold, name in rows
+            f"| {what} | {now} | {'' if threshold is None else f'{threshold:,g}'} | {_highest(gone[name], scale)} | "
+            f"{_chart(gone[name], _SMALL, None if threshold is None else threshold * scale)} |"
+            for what, now, threshold, name, scale in charted
         ),
-    ]
-
-
-def _settled(gone: _Gone) -> list[str]:
-    values = gone["settled_contacts_a_minute"]
-    most = max((value for value in values if value is not None), default=0)
-    lines = columns(values, height=_CHART_LINES)
-    labels = [f"{most:,}", *[""] * (_CHART_LINES - 2), "0"]
-    width = max(len(label) for label in labels)
-    return [
+        "",
         "## Contacts settled a minute",
         "",
-        "```",
-        *(f"{label:>{width}} │{line}" for label, line in zip(labels, lines, strict=True)),
-        f"{'':>{width}} └{'─' * _SLOTS}",
-        f"{'':>{width}}  {f'{_HOURS} h ago':<{_SLOTS - 3}}now",
-        "```",
+        f"Now {health.settled_a_minute:,}, at most {_highest(gone[_SETTLED], 1)}.",
+        "",
+        _chart(gone[_SETTLED], _LARGE, None),
+        "",
+        "## To look after",
+        "",
+        "| | now |",
+        "|:---|---:|",
+        *(f"| {what} | {now} |" for what, now in others),
     ]
+
+
+def _highest(values: Sequence[int | None], scale: int) -> str:
+    most = max((value for value in values if value is not None), default=0) / scale
+    return f"{most:,.0f}" if scale == 1 else f"{most:,.1f}"
+
+
+def _chart(values: Sequence[int | None], size: tuple[int, int], threshold: float | None) -> str:
+    # The text is for where pictures within the page are not shown.
+    return f"![{sparkline(values)}]({line_chart(values, width=size[0], height=size[1], threshold=threshold)})"
 
 
 def _calls(health: Health) -> list[str]:
