@@ -35,6 +35,10 @@ bench: .venv/installed mariadb
 bench-quick: .venv/installed mariadb
 	$(BIN)/python -m bench --quick
 
+## docs-check: follow the tutorial, the README and the how-to pages word by word, in clean folders
+docs-check: .venv/installed mariadb
+	$(BIN)/python -m tests.docs
+
 ## reference: write docs/reference anew, from the code
 reference: .venv/installed
 	$(BIN)/python -m tests.docs.reference

@@ -121,8 +121,12 @@ def byte_progress(what: str, file: Path, *, quiet: bool) -> Iterator[Callable[[i
 
 
 @contextmanager
-def row_progress(what: str) -> Iterator[Callable[[int], None] | None]:
+def row_progress(what: str, unit: str = "contacts") -> Iterator[Callable[[int], None] | None]:
     """Counts rows as they are written.
+
+    Args:
+        what: What is being done.
+        unit: What a row is.
 
     Yields:
         A function of the rows so far, or None where nobody watches.
@@ -130,7 +134,7 @@ def row_progress(what: str) -> Iterator[Callable[[int], None] | None]:
     if not _console.is_terminal:
         yield None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,.0f} contacts"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn(f"{{task.description}} {{task.completed:,.0f}} {unit}"), TimeElapsedColumn())
     with Progress(*columns, console=_console, transient=True) as progress:
         bar = progress.add_task(what, total=None)
         yield lambda rows: progress.update(bar, completed=rows)
