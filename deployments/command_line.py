@@ -351,3 +351,124 @@ def move(file: Annotated[Path, Parameter(help="The SQLite file that has been use
         print(f"{table}: {rows:,} rows")
     _say("copied; run bouncer-flows setup, so that runs work on the new database")
     return 0
+
+
+@app.command
+def pause(*, reason: str = "by hand", account: str = "default") -> int:
+    """Lets no more uploads begin; batches in flight are polled and loaded to their end.
+
+    Args:
+        reason: Why, for others to read.
+        account: The account block.
+    """
+    from bouncer import accounts
+
+    changed = write(_database(read_settings()), accounts.pause, account, by=_caller(), reason=reason)
+    print("paused; bouncer-flows resume lets uploads begin again" if changed else "it was paused already")
+    return 0
+
+
+@app.command
+def resume(*, account: str = "default") -> int:
+    """Lets uploads begin again.
+
+    Args:
+        account: The account block.
+    """
+    from bouncer import accounts
+
+    changed = write(_database(read_settings()), accounts.resume, account)
+    print("resumed" if changed else "it was not paused")
+    return 0
+
+
+@app.command
+def sandbox(*, port: int = 8025) -> int:
+    """Runs a stand-in for the Bouncer service, until it is stopped; for trying things out at no cost."""
+    from sandbox import SandboxSettings, serve_sandbox
+
+    serve_sandbox(SandboxSettings(), "127.0.0.1", port)
+    return 0
+
+
+@app.command
+def serve(*, verbose: Verbose = False) -> int:
+    """Runs everything on this machine until it is stopped: the Prefect server with its UI, and the deployments."""
+    settings = read_settings()
+    with orchestrator(settings, verbose=verbose) as ui:
+        from deployments.serving import serve_until_stopped
+
+        serve_until_stopped(settings, ui)
+    return 0
+
+
+@app.command
+def demo(*, contacts: int = 50_000, folder: Path = Path(".demo")) -> int:
+    """Verifies a realistic sample from beginning to end, on embedded defaults or on what the environment names.
+
+    Args:
+        contacts: How many contacts the sample has.
+        folder: Where the sample, the results and the embedded servers' files go.
+    """
+    from deployments.demo import run_demo
+
+    return run_demo(contacts, folder)
+
+
+def _tell_summary(summary: "IngestSummary", *, json: bool) -> int:
+    if json:
+        _print_json(summary)
+    else:
+        from deployments.reporting import print_summary
+
+        print_summary(summary)
+    if summary.outcome not in {"drained", "nothing to do"}:
+        return _COULD_NOT_RUN
+    return _SOME_FAILED if summary.failed else 0
+
+
+def _caller() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def _not_an_option(file: Path) -> None:
+    # A misspelt option must not become the name of a file.
+    if str(file).startswith("-") and str(file) != "-":
+        raise ValueError(f"there is no option {file}")
+
+
+def _database(settings: Settings) -> Engine:
+    from bouncer.migrate import upgrade
+
+    settings.bouncer_flows_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = engine_for(settings.url)
+    probe(engine)
+    upgrade(engine)
+    return engine
+
+
+def _tell_forecast(forecast: "Forecast", *, json: bool) -> int:
+    if json:
+        _print_json(forecast)
+    else:
+        from deployments.forecasts import print_forecast
+
+        print_forecast(forecast)
+    return 0
+
+
+def _print_json(report: object) -> None:
+    sys.stdout.buffer.write(orjson.dumps(asdict(report), default=str, option=orjson.OPT_APPEND_NEWLINE))  # type: ignore[call-overload]  # every report is a dataclass
+    sys.stdout.flush()
+
+
+def _complain(message: str) -> None:
+    _say(f"bouncer-flows: {message}")
+
+
+def _say(message: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+
+
+if __name__ == "__main__":
+    main()
