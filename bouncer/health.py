@@ -5,7 +5,41 @@ from dataclasses import dataclass
 from bouncer.accounts import AccountState
 from bouncer.calls import CallFigures
 
-__all__ = ["AccountHealth", "Health", "QueueHealth", "ServiceHealth"]
+__all__ = ["FIGURES", "AccountHealth", "Health", "QueueHealth", "ServiceHealth"]
+
+FIGURES = {
+    "backlog_contacts": "contacts that wait in the queue",
+    "oldest_waiting_seconds": "the age of the oldest of them",
+    "batches_under_way": "batches that are not settled, but for held ones",
+    "batches_in_flight": "batches that Bouncer has, or may have",
+    "batches_held": "batches that wait for a person",
+    "batches_overdue": "batches at Bouncer ten minutes beyond their deadline",
+    "settled_contacts_a_minute": "addresses of the batches that were loaded in the window, a minute",
+    "settled_contacts_an_hour": "addresses of the batches that were loaded in the last hour",
+    "dead_letters": "failed batches that nobody has reviewed",
+    "possible_double_payments": "addresses in uploads whose answer was lost, ever",
+    "paused_seconds": "for how long no upload may begin",
+    "breaker_state": "0 closed, 1 half-open, 2 open",
+    "credits_left": "as Bouncer last told",
+    "credits_last_hours": "for how many hours they last at the last hour's pace",
+    "requests_a_minute": "in this or the last minute, whichever had more",
+    "rate_limit_percent": "these, of what the rate limit lets pass in the long run",
+    "error_rate_permille": "calls of the window that brought errors; each kind has a figure of its own",
+    "response_p50_ms": "half of the calls of the window took at most so long; each call has a figure of its own",
+    "response_p95_ms": "likewise 95 of 100",
+    "response_max_ms": "likewise the slowest",
+    "database_ms": "what the database takes to answer",
+    "prefect_ms": "what the Prefect server takes to answer",
+    "bouncer_usable": "1, or 0 where the key is refused or Bouncer is away",
+    "worker_failures_an_hour": "runs that failed or crashed within an hour",
+    "late_runs": "runs that should have begun and have not",
+    "workers_online": "workers of the work pool",
+    "run_memory_mb": "of the check's own process, at most",
+    "run_cpu_ms": "processor time of the check's own process",
+    "limit_batches": "batches that the account may have in flight",
+    "limit_requests_a_minute": "requests that the account may send in any 60 s",
+}
+"""What each figure is, by the name that it is kept under, less what stands behind a dot."""
 
 _LARGEST_INT = 2**31 - 1
 _BREAKER = {"closed": 0, "half-open": 1, "open": 2}

@@ -10,6 +10,7 @@ from blocks.access import open_database
 from deployments.callback_receiver import receiving_callbacks
 from deployments.catalogue import served_deployments
 from deployments.display import say
+from deployments.metrics_endpoint import serving_metrics
 from deployments.settings import Settings, without_secrets
 from deployments.setup import set_up, set_up_deep_pass
 
@@ -30,9 +31,12 @@ def serve_until_stopped(settings: Settings, ui: str | None) -> None:
         del os.environ[name]
     say(f"the Prefect UI is at {ui}; Ctrl-C ends it" if ui else "serving the server that PREFECT_API_URL names")
     slots = settings.max_concurrent_batches
-    with receiving_callbacks(settings, asyncio.run(open_database())) as port:
+    engine = asyncio.run(open_database())
+    with receiving_callbacks(settings, engine) as port, serving_metrics(settings, engine) as metrics:
         if port is not None:
             say(f"callbacks are received at {settings.callback_host}, port {port}")
+        if metrics is not None:
+            say(f"figures for Prometheus are at http://127.0.0.1:{metrics}/metrics")
         deployments = asyncio.run(served_deployments(slots))
         for change in asyncio.run(_let_the_deep_pass_follow(deployments)):
             say(change)

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
         pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
         description="The notification block that takes alerts to people, such as slack-webhook/ops.",
     )
+    metrics_port: int = Field(
+        default=0, ge=0, le=65_535, description="The port of serve's figures for Prometheus, on 127.0.0.1; 0 for none."
+    )
     deep_bouncer_api_key: SecretStr | None = Field(
         default=None, description="The key of a second account with deep catch-all verification."
     )
