@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 
-.PHONY: install run test check chaos bench bench-quick docs-check reference screenshots lock mariadb chromium clean
+.PHONY: install run test check chaos bench bench-quick docs-check reference screenshots cluster lock mariadb chromium clean
 
 ## install: make .venv from the lock, and nothing more
 install: .venv/installed
@@ -39,6 +39,11 @@ bench-quick: .venv/installed mariadb
 docs-check: .venv/installed mariadb
 	$(BIN)/python -m tests.docs
 
+## cluster: verify 200,000 contacts on three workers and two Prefect servers, and kill one of each; prints a table
+cluster: .venv/installed mariadb
+	@./.ci/install-cluster
+	$(BIN)/python -m tests.cluster
+
 ## reference: write docs/reference anew, from the code
 reference: .venv/installed
 	$(BIN)/python -m tests.docs.reference
@@ -47,12 +52,15 @@ reference: .venv/installed
 screenshots: .venv/installed chromium
 	KEEP_SCREENSHOTS=1 $(BIN)/pytest tests/ui
 
-## lock: bring requirements.lock up to date with pyproject.toml
+## lock: bring the locks up to date with pyproject.toml
 lock: .venv/installed
 	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--no-header --group dev --extra redis --quiet --output-file requirements.lock pyproject.toml
 	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--no-header --group audit --constraint requirements.lock --quiet --output-file requirements-audit.lock
+	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--no-header --extra redis --constraint requirements.lock --quiet --output-file requirements-runtime.lock \
+		pyproject.toml
 
 # The lock names every package with its hashes, so pip has nothing to resolve (and would not accept, for example,
 # that a pinned sqlalchemy satisfies a plain sqlalchemy>=2.0). The project itself is put on the path as it stands.

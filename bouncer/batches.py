@@ -250,9 +250,20 @@ def count_owned(connection: Connection, account: str, besides: Collection[int] =
     return connection.scalar(query) or 0
 
 
-def count_under_way(connection: Connection, account: str) -> int:
-    """How many batches are not settled, whether or not anybody works on them; held ones wait for a person."""
+def count_under_way(connection: Connection, account: str, urgency: int | None = None) -> int:
+    """How many batches are not settled, whether or not anybody works on them; held ones wait for a person.
+
+    Args:
+        connection: In a transaction.
+        account: The account that they are sent with.
+        urgency: Leave those out that are less urgent and that Bouncer certainly never had: more urgent ones overtake
+            them.
+    """
     query = select(func.count()).where(Batch.account == account, Batch.status.in_(UNSETTLED), Batch.held_ts.is_(None))
+    if urgency is not None:
+        query = query.where(
+            or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None), Batch.priority >= urgency)
+        )
     return connection.scalar(query) or 0
 
 

@@ -25,7 +25,7 @@ from bouncer.spending import Spending, caps_reached, room_of_requests, room_of_r
 from bouncer.staging import stage
 from bouncer.tables import Account, Batch, Contact, Layer, QueuedContact, QueueStatus
 
-__all__ = ["Claimed", "claim"]
+__all__ = ["Claimed", "claim", "highest_waiting"]
 
 _STRETCHES = 40
 """Into how many stretches of a request's waiting contacts a claim reaches, so that a file sorted by domain still
@@ -221,6 +221,18 @@ def _fairest(
 
 # Each of these questions is one that an index answers with a seek or two, however many contacts wait: the least or the
 # greatest of a column behind equal ones. Asked with LIMIT 1, MariaDB may read all contacts of other requests first.
+
+
+def highest_waiting(connection: Connection, layer: Layer, request_id: int | None = None) -> int | None:
+    """The priority of the most urgent contacts that wait, or None where none waits.
+
+    Args:
+        connection: In a transaction.
+        layer: Of these contacts.
+        request_id: Only this request, or None for all.
+    """
+    waits: _Conditions = (QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer)
+    return _highest_priority(connection, waits, request_id, None)
 
 
 def _highest_priority(

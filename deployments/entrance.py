@@ -86,5 +86,7 @@ def server_environment(home: Path, port: int, entrance: Entrance | None = None) 
         ),
         # The default keeps leases in memory: a kill -9 of the server would leak its slots for ever.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        # A run that finds no slot looks again after so long, instead of half a minute in which a freed slot would idle.
+        "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "5",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }

@@ -6,6 +6,7 @@ from prefect.states import Completed
 
 from blocks.access import open_access
 from bouncer.thresholds import Thresholds
+from flows.parameters import AccountName
 from tasks.alert import alert
 from tasks.dashboard import draw_dashboard
 from tasks.measure import measure
@@ -17,7 +18,7 @@ _PLAN = Thresholds()
 
 
 @flow(name="check-health", flow_run_name="check health", persist_result=False)
-async def check_health(thresholds: Thresholds = _PLAN, account: str = "default") -> State[None]:
+async def check_health(thresholds: Thresholds = _PLAN, account: AccountName = "default") -> State[None]:
     """Looks whether all is well: database, Prefect server, Bouncer, queue and workers.
 
     The figures go to Bouncer_Health_Metrics and to artifact "dashboard". Each alert is one event when it begins and
@@ -25,7 +26,7 @@ async def check_health(thresholds: Thresholds = _PLAN, account: str = "default")
 
     Args:
         thresholds: Beyond what figures people are alerted.
-        account: The Bouncer account block.
+        account: The name of the Bouncer Account block that is looked at.
     """
     async with open_access(account, new_owner()) as access:
         health = await measure(access, thresholds)

@@ -1,13 +1,11 @@
 """Flow ``forecast``: what verifying the waiting contacts would cost and how long it would take; nothing is changed."""
 
-from typing import Annotated
-
 from prefect import flow
 from prefect.runtime import flow_run
-from pydantic import Field
 
 from blocks.access import open_access
 from bouncer.forecasting import Forecast
+from flows.parameters import AccountName, RequestId
 from tasks.forecast import forecast_waiting, publish_forecast
 from tasks.ownership import new_owner
 
@@ -21,8 +19,8 @@ def _run_name() -> str:
 
 @flow(name="forecast", flow_run_name=_run_name, persist_result=False)
 async def forecast(
-    request_id: Annotated[int | None, Field(ge=1)] = None,
-    account: Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9-]*$")] = "default",
+    request_id: RequestId | None = None,
+    account: AccountName = "default",
 ) -> Forecast:
     """Tells what verifying the contacts that wait would cost, without sending or changing anything.
 

@@ -4,6 +4,7 @@ from prefect import flow
 
 from blocks.access import open_access
 from bouncer.housekeeping import KEPT_UNLESS_TOLD, Retention
+from flows.parameters import AccountName
 from tasks.forget_runs import forget_runs
 from tasks.ownership import new_owner
 from tasks.recover import recover
@@ -14,7 +15,7 @@ __all__ = ["housekeeping"]
 
 
 @flow(name="housekeeping", flow_run_name="housekeeping", persist_result=False)
-async def housekeeping(retention: Retention = KEPT_UNLESS_TOLD, account: str = "default") -> Tidied:
+async def housekeeping(retention: Retention = KEPT_UNLESS_TOLD, account: AccountName = "default") -> Tidied:
     """Deletes what is too old, frees leaked slots, and takes back contacts of batches that are gone.
 
     Nothing waits for it: it works in small transactions, and can be stopped and run again at any time. Needs the
@@ -22,7 +23,7 @@ async def housekeeping(retention: Retention = KEPT_UNLESS_TOLD, account: str = "
 
     Args:
         retention: For how many days each kind of thing is kept.
-        account: The Bouncer account block whose slots and batches are looked after.
+        account: The name of the Bouncer Account block whose slots and batches are looked after.
     """
     async with open_access(account, new_owner()) as access:
         recovered = await recover(access)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from blocks.access import Access, open_accounts
 from bouncer.tables import Layer
+from flows.parameters import AccountName, RequestId
 from flows.verify_batch import verify_as_subflow
 from tasks.budget import Budget
 from tasks.check import check_accounts, check_limits
@@ -28,9 +29,6 @@ LOOK_SECONDS = 5.0
 """How often ingest looks for batches that died elsewhere, and for contacts that were queued meanwhile."""
 
 
-AccountName = Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9-]*$")]
-
-
 def _run_name() -> str:
     request = flow_run.get_parameters().get("request_id")
     return "all requests" if request is None else f"request {request}"
@@ -38,7 +36,7 @@ def _run_name() -> str:
 
 @flow(name="ingest", flow_run_name=_run_name, persist_result=False)
 async def ingest(
-    request_id: Annotated[int | None, Field(ge=1)] = None,
+    request_id: RequestId | None = None,
     accounts: list[AccountName] | None = None,
     layer: Layer | None = None,
     max_credits: Annotated[int | None, Field(ge=0)] = None,

@@ -1,22 +1,18 @@
 """Flow ``requeue``: failed contacts go back into the queue, and their dead letters are marked reviewed."""
 
-from typing import Annotated
-
 from prefect import flow, get_run_logger
-from pydantic import Field
 
 from blocks.access import open_access
 from bouncer import requeueing
 from bouncer.requeueing import Requeued
+from flows.parameters import RequestId
 from tasks.ownership import new_owner
 
 __all__ = ["requeue"]
 
 
 @flow(name="requeue", flow_run_name="requeue", persist_result=False)
-async def requeue(
-    request_id: Annotated[int | None, Field(ge=1)] = None, held: bool = False, dry_run: bool = False
-) -> Requeued:
+async def requeue(request_id: RequestId | None = None, held: bool = False, dry_run: bool = False) -> Requeued:
     """Puts failed contacts back into the queue; the next ingest sends them.
 
     Args:

@@ -1,12 +1,11 @@
 """Flow ``verify-batch``: one batch from its row to its verdicts, from whatever step it has reached."""
 
-from typing import Annotated, cast
+from typing import cast
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
-from pydantic import Field
 
 from blocks.access import Access
 from bouncer.batches import BatchTitle, BatchWork, Step
@@ -21,6 +20,7 @@ from bouncer.errors import (
     UploadHeld,
     UploadOutcomeUnknown,
 )
+from flows.parameters import BatchId
 from tasks.dispatch import keep_going
 from tasks.give_up import fail_batch, lose_batch, return_unpaid, split_batch, withdraw_batch
 from tasks.load import load
@@ -39,7 +39,7 @@ def _run_name() -> str:
 
 
 @flow(name="verify-batch", flow_run_name=_run_name, persist_result=False)
-async def verify_batch(batch_id: Annotated[int, Field(ge=1)]) -> State[None]:  # noqa: PLR0911  # one return an outcome
+async def verify_batch(batch_id: BatchId) -> State[None]:  # noqa: PLR0911  # one return an outcome
     """Uploads a batch, polls it until Bouncer has verified it, and loads its verdicts.
 
     Goes on from the step that the batch has reached, so it can be rerun at any time. Needs the blocks

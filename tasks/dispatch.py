@@ -1,10 +1,12 @@
 """Starting batches on workers: each a run of deployment ``verify-batch``, in the work queue of its priority."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 
 from prefect import get_client, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import State
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import deployment
@@ -26,6 +28,9 @@ DEPLOYMENT = "verify-batch/verify-batch"
 QUEUES = {100: "critical", 75: "high", 50: "normal", 25: "low"}
 """The work queue of each of the plan's priorities; the first is served first."""
 
+START_PATIENCE = timedelta(minutes=3)
+"""For so long a worker may take to start a run; the process of one that died meanwhile will never come."""
+
 _AHEAD_SHARE = 3
 
 
@@ -33,7 +38,8 @@ async def refill(accounts: Sequence[Access], request_id: int | None, budget: Bud
     """Starts what earlier runs left behind, then new batches for the free slots and a little ahead.
 
     A little ahead, so that a freed slot need not wait for the next tick; no more, so that an urgent contact does not
-    wait behind a thousand ready-made batches.
+    wait behind a thousand ready-made batches. Urgent contacts are claimed even where less urgent batches are ready:
+    they overtake them by their work queue.
 
     Args:
         accounts: The accounts, over one database.
@@ -44,11 +50,11 @@ async def refill(accounts: Sequence[Access], request_id: int | None, budget: Bud
         What was claimed, altogether.
     """
     slots = {access.name: _with_some_ahead(access.account.max_concurrent_batches) for access in accounts}
+    outlook = await look(accounts, request_id, slots=slots)
+    if outlook.left_behind:
+        await dispatch(outlook.left_behind)
     total = Claimed()
     while True:
-        outlook = await look(accounts, request_id, slots=slots)
-        if outlook.left_behind:
-            await dispatch(outlook.left_behind)
         for access in accounts:
             if access.name in outlook.unsent:
                 await hand_over(access)
@@ -62,6 +68,7 @@ async def refill(accounts: Sequence[Access], request_id: int | None, budget: Bud
             await dispatch(made)
         if not any(claimed.took_any for claimed in claims):
             return total
+        outlook = await look(accounts, request_id, slots=slots)
 
 
 def _with_some_ahead(slots: int) -> int:
@@ -111,11 +118,16 @@ async def _start(client: PrefectClient, target: DeploymentResponse, batch: Batch
             idempotency_key=key,
             work_queue_name=_queue_of(batch) if target.work_pool_name else None,
         )
-        if run.state is None or not run.state.is_final():
+        if run.state is None or not (run.state.is_final() or _is_silent(run.state)):
             return
-        # That run ended before it ever took the batch: cancelled, say, or its process did not start.
-        get_run_logger().warning("run %s of batch %d ended %s; another is started", run.id, batch.id, run.state.name)
+        # That run never took the batch: it was cancelled, say, or its worker died before its process was up. Should it
+        # come after all, one of the two finds the batch taken.
+        get_run_logger().warning("run %s of batch %d is %s; another is started", run.id, batch.id, run.state.name)
         key = f"{key}-{run.id}"
+
+
+def _is_silent(state: State) -> bool:
+    return not state.is_scheduled() and datetime.now(UTC) - state.timestamp > START_PATIENCE
 
 
 def _queue_of(batch: BatchTitle) -> str:

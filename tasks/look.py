@@ -8,11 +8,16 @@ from sqlalchemy import Connection, exists, select
 from blocks.access import Access
 from bouncer import accounts, batches
 from bouncer.batches import BatchTitle
+from bouncer.claiming import highest_waiting
 from bouncer.tables import Layer, QueuedContact, QueueStatus
 from tasks.budget import Budget
 from tasks.crew import Crews
 
 __all__ = ["Outlook", "look"]
+
+
+_MOST_OVERTAKING = 5
+"""So many urgent batches may be made beyond those that are ready."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,10 @@ async def look(
         outlook = await reading(_look, layers, request_id, crews.known, crews.room, list(crews.refused))
         may_send = (budget or Budget()).may_send
         return replace(outlook, left_behind=[batch for batch in outlook.left_behind if may_send(batch)])
-    room = {name: places - await reading(batches.count_under_way, name) for name, places in (slots or {}).items()}
+    room = {
+        name: places - await reading(_in_the_way, name, layers[name], request_id)
+        for name, places in (slots or {}).items()
+    }
     return await reading(_look, layers, request_id, (), room, ())
 
 
@@ -110,6 +118,14 @@ def _look(
             if name not in able and layer in able.values() and batches.has_unsent(connection, name)
         ],
     )
+
+
+def _in_the_way(connection: Connection, account: str, layer: Layer, request_id: int | None) -> int:
+    # What is ready but less urgent than what waits is overtaken, or an urgent contact would wait until a batch ends.
+    # By a few only: urgent contacts that a cap holds back wait on, and must not turn the whole queue into batches.
+    urgency = highest_waiting(connection, layer, request_id)
+    as_urgent = batches.count_under_way(connection, account, urgency)
+    return max(as_urgent, batches.count_under_way(connection, account) - _MOST_OVERTAKING)
 
 
 def _waits(connection: Connection, layer: Layer, request_id: int | None) -> bool:

@@ -66,7 +66,12 @@ async def test_it_is_deployed_as_it_stands(name: str) -> None:
     assert not deployment.pull_steps
     assert str(_PROJECT) not in deployment.model_dump_json()
     schema = deployment.parameter_openapi_schema or {}
-    undescribed = [name for name, field in schema["properties"].items() if not field.get("description")]
+    of_types = {f"#/definitions/{type_}": its for type_, its in schema.get("definitions", {}).items()}
+    undescribed = [
+        name
+        for name, field in schema["properties"].items()
+        if not (field.get("description") or of_types.get(field.get("$ref"), {}).get("description"))
+    ]
     assert undescribed == []
     assert set(deployment.parameters) <= set(schema["properties"])
 
