@@ -15,6 +15,7 @@ from bouncer.client import BouncerClient
 from bouncer.errors import SettingRefused
 from bouncer.gate import SharedGate
 from bouncer.reusing import FreshFor
+from bouncer.second_chances import Chances
 from bouncer.tables import Layer
 
 __all__ = ["BouncerAccount"]
@@ -85,6 +86,20 @@ class BouncerAccount(Block):
         title="When the answer to an upload is lost",
         description="resubmit: send the batch again, which may be paid twice. hold: wait for a person.",
     )
+    second_chances: int = Field(
+        default=2,
+        ge=0,
+        le=10,
+        title="Second chances",
+        description="How often a contact without a clear verdict is tried again, by itself; 0: never.",
+    )
+    second_chance_hours: float = Field(
+        default=24,
+        gt=0,
+        le=8760,
+        title="Time to a second chance",
+        description="Hours after which it is tried again, where Bouncer does not tell.",
+    )
     layer: Layer = Field(
         default=Layer.BASIC,
         title="Layer",
@@ -130,6 +145,11 @@ class BouncerAccount(Block):
     def fresh_for(self) -> FreshFor:
         """For how long known verdicts are used again."""
         return FreshFor(days=self.result_max_age_days)
+
+    @property
+    def chances(self) -> Chances:
+        """How often and when contacts without a clear verdict are tried again."""
+        return Chances(self.second_chances, self.second_chance_hours)
 
     def get_client(self, engine: Engine, *, name: str = "default", caller: str) -> BouncerClient:
         """Makes a client whose every request passes the shared limits.

@@ -141,11 +141,13 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
     if is_cancelled(connection, source.request_id):
         # An application has queued more, or a batch gave contacts back, or whoever cancelled it was killed.
         return Claimed(cancelled=withdraw_waiting(connection, source.request_id))
-    note_open(connection, source.request_id)
     share = max(1, min(math.ceil(batches / source.waiting_requests), _MOST_CONTACTS // batch_size))
     contacts = _lock_contacts(connection, source, share * batch_size)
     if contacts.empty:
         return Claimed()
+    if contacts["verdict_after"].isna().any():
+        # A request stays complete while contacts of it have a second chance.
+        note_open(connection, source.request_id)
     checked = contacts.join(normalise_all(contacts["email"]))
     invalid = _fail_invalid(connection, checked[checked["reason"].notna()])
     valid = checked[checked["reason"].isna()]

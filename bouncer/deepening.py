@@ -9,6 +9,7 @@ from sqlalchemy.orm import aliased
 
 from bouncer.dialects import database_now
 from bouncer.errors import InputRefused
+from bouncer.request_progress import note_open
 from bouncer.tables import Contact, Layer, QueuedContact, QueueStatus, Request, Result
 
 __all__ = ["Risk", "Stretch", "deep_request_of", "pick_some", "requests_with_verdicts"]
@@ -119,14 +120,16 @@ def pick_some(
         query = query.where(or_(Contact.bouncer_deep_ts.is_(None), Contact.bouncer_deep_ts < long_ago))
     picked = connection.execute(query).all()
     if picked:
+        deep_request = deep_request or _new_request(connection, request_id, request.user_id)
         shared = {
-            "request_id": deep_request or _new_request(connection, request_id, request.user_id),
+            "request_id": deep_request,
             "status": QueueStatus.QUEUED,
             "layer": Layer.DEEP,
             # Without a moment, the deep look that a twin had at the same address lately is as good.
             "verdict_after_ts": now if again else None,
         }
         connection.execute(insert(QueuedContact), [{**row._mapping, **shared} for row in picked])
+        note_open(connection, deep_request)
     return Stretch(rows[-1], len(picked))
 
 

@@ -31,6 +31,7 @@ from bouncer.batches import BatchWork
 from bouncer.cancelling import is_cancelled
 from bouncer.errors import OwnershipLost
 from bouncer.models import Verdict
+from bouncer.second_chances import Chances, give_second_chances
 from bouncer.settling import requeue_freely, requeue_or_fail
 from bouncer.staging import insert_all, stage
 from bouncer.tables import Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Result
@@ -54,6 +55,7 @@ _COLUMNS: dict[str, TypeEngine[Any]] = {
 _KEY_COLUMNS: dict[str, TypeEngine[Any]] = {"global_id": BigInteger(), "address_key": LargeBinary(16)}
 _FREE_DOMAIN = "@sandbox.usebouncer.com"
 _CONTACT_COLUMNS = ["queue_id", "global_id", "email", "stored_key"]
+_CHANCES = Chances()
 # MariaDB takes no JSON of more than 32 levels, and a server no statement longer than its max_allowed_packet. Details
 # beyond these are nobody's verdict; refused by the database, they would keep the whole batch out.
 _DEEPEST_JSON = 16
@@ -100,7 +102,11 @@ def await_verdicts(connection: Connection, batch: BatchWork) -> Awaited:
 
 
 def load(
-    connection: Connection, batch: BatchWork, verdicts: Sequence[Verdict], awaited: Awaited | None = None
+    connection: Connection,
+    batch: BatchWork,
+    verdicts: Sequence[Verdict],
+    awaited: Awaited | None = None,
+    chances: Chances = _CHANCES,
 ) -> LoadReport:
     """Writes the verdicts of a batch.
 
@@ -109,6 +115,7 @@ def load(
         batch: The batch, owned by the caller.
         verdicts: What Bouncer answered, in any order.
         awaited: The contacts of the batch as they were read before; read here where others have joined since.
+        chances: How often and when contacts without a clear verdict are tried again.
 
     Returns:
         What was settled and what was not.
@@ -129,6 +136,7 @@ def load(
     missing = _requeue_missing(connection, without, was_cut_short=is_cancelled(connection, batch.request_id))
     if not matched.empty:
         _write(connection, batch, matched)
+        give_second_chances(connection, matched, chances)
     connection.execute(
         update(Batch)
         .where(Batch.id == batch.id)

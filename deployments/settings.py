@@ -73,6 +73,15 @@ class Settings(BaseSettings):
     metrics_port: int = Field(
         default=0, ge=0, le=65_535, description="The port of serve's figures for Prometheus, on 127.0.0.1; 0 for none."
     )
+    second_chances: int = Field(
+        default=2, ge=0, le=10, description="How often a contact without a clear verdict is tried again; 0 for never."
+    )
+    second_chance_hours: float = Field(
+        default=24,
+        gt=0,
+        le=8760,
+        description="After how many hours that is, where Bouncer does not tell.",
+    )
     deep_bouncer_api_key: SecretStr | None = Field(
         default=None, description="The key of a second account with deep catch-all verification."
     )
@@ -144,6 +153,8 @@ _ACCOUNT_FIELDS = {
     "result_max_age_days": "result_max_age_days",
     "ambiguous_upload": "ambiguous_upload",
     "max_credits_per_run": "max_credits_per_run",
+    "second_chances": "second_chances",
+    "second_chance_hours": "second_chance_hours",
     "callback_url": "callback_url",
     "callback_wait_seconds": "callback_wait_seconds",
 }

@@ -22,6 +22,7 @@ from tasks.ownership import new_owner
 from tasks.recover import recover
 from tasks.stopping import is_stopping
 from tasks.summarise import IngestSummary, Tally, summarise
+from tasks.try_again import try_again
 
 __all__ = ["ingest"]
 
@@ -60,6 +61,7 @@ async def ingest(
     async with open_accounts(accounts, new_owner(), layer=layer) as opened:
         for access in opened:
             await check_limits(access)
+        await try_again(opened[0])
         tally = await Tally.begin(opened[0], request_id, layer, counts=not on_workers)
         if tally.open_layers:
             working, tally.cannot_send = await check_accounts(opened, tally.open_layers)
