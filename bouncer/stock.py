@@ -19,6 +19,7 @@ from bouncer.gate import requests_in_window
 from bouncer.measuring import latest_metrics
 from bouncer.policy import Call
 from bouncer.polling import seconds_an_address
+from bouncer.second_chances import count_second_chances
 from bouncer.spending import RequestCap, take_caps
 from bouncer.tables import Account, Batch, BatchStatus, CallCount, QueuedContact, QueueStatus, Request
 
@@ -156,6 +157,7 @@ class StatusReport:
         batches: Batches by step, and what went oddly with them.
         verdicts: Contacts by verdict.
         dead_letters: Dead letters that nobody has reviewed.
+        second_chances: Contacts without a clear verdict that are tried again once their time has come.
         account: Pause, breaker and credits of the account ``default``.
         requests_this_minute: Requests sent to Bouncer in the present minute.
         taken_ts: The database's time, UTC.
@@ -176,6 +178,7 @@ class StatusReport:
     batches: BatchCounts
     verdicts: dict[str, int]
     dead_letters: int
+    second_chances: int
     account: AccountState
     requests_this_minute: int
     taken_ts: datetime
@@ -237,6 +240,7 @@ def take_stock(
         batches=count_batches(connection),
         verdicts=counts.verdicts,
         dead_letters=count_dead_letters(connection),
+        second_chances=count_second_chances(connection),
         account=read_state(connection, "default"),
         requests_this_minute=requests_in_window(connection, "default"),
         taken_ts=database_now(connection),

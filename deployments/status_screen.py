@@ -142,6 +142,8 @@ def _overview(report: StatusReport) -> Table:
     speed = report.figures.get("settled_contacts_an_hour")
     if speed is not None:
         table.add_row("Speed", f"{speed:,} contacts settled in the last hour")
+    if report.second_chances:
+        table.add_row("Later", f"{report.second_chances:,} contacts without a clear verdict are tried again")
     table.add_row(
         "To review",
         f"dead letters {report.dead_letters:,} · held batches {batches.held:,} · "
