@@ -59,7 +59,7 @@ def measure_queue(
         batches_in_flight=sum(one.at_bouncer for one in batches),
         batches_held=sum(one.held_ts is not None for one in batches),
         batches_overdue=sum(one.overdue for one in batches),
-        unsent_contacts=sum(one.quantity for one in batches if not one.at_bouncer),
+        unsent_contacts=sum(one.quantity for one in batches if one.unsent),
         settled_in_window=settled_in_window,
         settled_an_hour=settled_an_hour,
         credits_an_hour=credits_an_hour,
@@ -104,6 +104,7 @@ def _batches_under_way(connection: Connection, account: str, deadline_seconds: f
                 Batch.quantity,
                 Batch.held_ts,
                 (at_bouncer & (Batch.status != BatchStatus.DOWNLOADING)).label("at_bouncer"),
+                (Batch.batch_id.is_(None) & Batch.upload_begun_ts.is_(None)).label("unsent"),
                 (at_bouncer & (idle > deadline_seconds + DEADLINE_GRACE_SECONDS)).label("overdue"),
             ).where(Batch.account == account, Batch.status.in_(UNSETTLED))
         )
