@@ -35,7 +35,7 @@ from bouncer.spending import set_cap
 from bouncer.staging import stage
 from bouncer.tables import Contact, Priority, QueuedContact, QueueStatus, Request, User
 
-__all__ = ["LOCAL_USER", "ImportReport", "import_contacts", "request_names"]
+__all__ = ["LOCAL_USER", "ImportReport", "NamedRequest", "find_or_make_request", "import_contacts", "request_names"]
 
 LOCAL_USER = "local user"
 """Whose the requests are for which nobody is named; no address, so that it cannot be anybody's."""
@@ -132,7 +132,7 @@ def _import(
     max_credits: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> ImportReport:
-    request = write(engine, _find_or_make_request, *names)
+    request = write(engine, find_or_make_request, *names)
     if max_credits is not None:
         # Before the first contact is queued, which may be claimed at once.
         write(engine, set_cap, request.request_id, max_credits or None)
@@ -172,7 +172,9 @@ def _reason(error: DBAPIError) -> str:
 
 
 @dataclass(frozen=True)
-class _Request:
+class NamedRequest:
+    """A request of a user, found or made by its name."""
+
     request_id: int
     user_id: int
     name: str
@@ -210,7 +212,17 @@ def request_names(path: Path, request_name: str | None, user_email: str | None) 
         raise InputRefused(f"The user's e-mail address is not valid: {error}") from None
 
 
-def _find_or_make_request(connection: Connection, name: str, user_email: str) -> _Request:
+def find_or_make_request(connection: Connection, name: str, user_email: str) -> NamedRequest:
+    """Finds a user's request by its name, and makes it, and the user, where there is none.
+
+    Args:
+        connection: In a transaction that writes.
+        name: The request's name.
+        user_email: The user's e-mail address, or what stands for one.
+
+    Raises:
+        InputRefused: The request is cancelled.
+    """
     user_id = connection.scalar(select(func.min(User.id)).where(func.lower(User.email) == user_email.lower()))
     if user_id is None:
         user_id = _new_id(connection, insert(User).values(email=user_email))
@@ -230,7 +242,7 @@ def _find_or_make_request(connection: Connection, name: str, user_email: str) ->
         )
     if request_id is None:
         request_id = _new_id(connection, insert(Request).values(user_id=user_id, name=name))
-    return _Request(request_id, user_id, name)
+    return NamedRequest(request_id, user_id, name)
 
 
 def _new_id(connection: Connection, statement: Insert) -> int:
@@ -257,7 +269,7 @@ def _check(chunk: Chunk) -> _Checked:
 
 def _queue(
     connection: Connection,
-    request: _Request,
+    request: NamedRequest,
     priority: Priority,
     contacts: pd.DataFrame,
     tries: list[tuple[int, int]],

@@ -308,6 +308,49 @@ def requeue(
 
 
 @app.command
+def reverify(
+    *,
+    older_than_days: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 180,
+    monthly_budget: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 10_000,
+    status: list[Literal["deliverable", "risky", "undeliverable", "unknown"]] | None = None,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    json: AsJson = False,
+) -> int:
+    """Queues the contacts with the oldest verdicts again, at low priority; the next ingest verifies them.
+
+    Args:
+        older_than_days: Take contacts whose verdict is older.
+        monthly_budget: The most contacts of a calendar month, whoever queues them.
+        status: Take only contacts with this verdict; may be given several times.
+        dry_run: Only say what it would do.
+    """
+    from bouncer import reverifying
+    from bouncer.reverifying import Old
+    from deployments.display import row_progress
+
+    engine = _database(read_settings())
+    with row_progress("queueing") as advance:
+        report = reverifying.reverify(
+            engine,
+            Old(older_than_days, tuple(status or ())),
+            monthly_budget=monthly_budget,
+            dry_run=dry_run,
+            progress=advance,
+        )
+    if json:
+        _print_json(report)
+        return 0
+    where = "" if report.request_id is None else f" in request {report.request_id}"
+    print(
+        f"{report.contacts:,} contacts {'would be' if dry_run else 'are'} queued again{where}; "
+        f"{report.budget_left:,} more fit into the budget of {report.month}"
+    )
+    if report.is_cancelled:
+        _say(f"request {report.request_id} is cancelled, so nothing more is queued this month")
+    return 0
+
+
+@app.command
 def cancel(
     *,
     request: Annotated[int, Parameter(help="The id of the request.")],

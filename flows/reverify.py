@@ -1,0 +1,43 @@
+"""Flow ``reverify``: contacts whose verdict has grown old go back into the queue, within a monthly budget."""
+
+import asyncio
+from typing import Annotated, Literal
+
+from prefect import flow, get_run_logger
+from pydantic import Field
+
+from blocks.access import open_database
+from bouncer import reverifying
+from bouncer.reverifying import Old, Reverified
+
+__all__ = ["reverify"]
+
+
+@flow(name="reverify", flow_run_name="reverify", persist_result=False)
+async def reverify(
+    older_than_days: Annotated[float, Field(gt=0, le=3650)] = 180,
+    monthly_budget: Annotated[int, Field(ge=0, le=100_000_000)] = 10_000,
+    statuses: list[Literal["deliverable", "risky", "undeliverable", "unknown"]] | None = None,
+    dry_run: bool = False,
+) -> Reverified:
+    """Queues the contacts with the oldest verdicts again, at low priority; the next ingest verifies them.
+
+    They go into a request of their own, one a month. Needs the block contacts-database.
+
+    Args:
+        older_than_days: Take contacts whose verdict is older.
+        monthly_budget: The most contacts of a calendar month, over all runs, by the database's clock in UTC.
+        statuses: Of these, only contacts with one of these verdicts; all if left at None.
+        dry_run: Only say what it would do.
+    """
+    engine = await open_database()
+    old = Old(older_than_days, tuple(statuses or ()))
+    report = await asyncio.to_thread(reverifying.reverify, engine, old, monthly_budget=monthly_budget, dry_run=dry_run)
+    get_run_logger().info(
+        "%s %d contacts; %d of the budget of %s are left",
+        "would queue" if dry_run else "queued",
+        report.contacts,
+        report.budget_left,
+        report.month,
+    )
+    return report
