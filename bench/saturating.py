@@ -19,7 +19,7 @@ __all__ = ["saturating"]
 
 _PROCESSES = 12
 _PER_MINUTE = 200
-_SLIDE_SECONDS = 45
+_SLIDE_SECONDS = 30
 
 
 def saturating(bench: Bench) -> list[Row]:

@@ -13,6 +13,8 @@ UPLOADS_PER_MINUTE = 60
 """Bouncer's limit on batch creation: https://docs.usebouncer.com."""
 
 _BURST_SHARE = 10
+_UPLOAD_BURST_SHARE = 3
+"""A third of the uploads may pass at once, so that fifteen free slots are filled in one go, not in ten seconds."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,17 @@ def limit_name(what: Literal["api", "uploads", "batches"], account: str) -> str:
     return f"bouncer-{what}" if account == "default" else f"bouncer-{what}-{account}"
 
 
-def token_bucket(per_minute: int) -> tuple[int, float]:
+def token_bucket(per_minute: int, burst_share: int = _BURST_SHARE) -> tuple[int, float]:
     """The largest token bucket that cannot let more than ``per_minute`` pass in any 60 seconds.
 
     Args:
         per_minute: The ceiling, at least 2.
+        burst_share: One part in how many of the ceiling may pass at once.
 
     Returns:
-        Slots and decay per second, with ``slots + 60 * decay == per_minute``. A tenth of the ceiling may pass at
-        once; the rest flows.
+        Slots and decay per second, with ``slots + 60 * decay == per_minute``. What may not pass at once flows.
     """
-    slots = max(1, per_minute // _BURST_SHARE)
+    slots = max(1, per_minute // burst_share)
     return slots, (per_minute - slots) / 60
 
 
@@ -63,5 +65,8 @@ def limits_of(account: str, *, batches: int, requests_per_minute: int) -> tuple[
     return (
         Limit(limit_name("batches", account), batches),
         Limit(limit_name("api", account), *token_bucket(requests_per_minute)),
-        Limit(limit_name("uploads", account), *token_bucket(min(UPLOADS_PER_MINUTE, requests_per_minute))),
+        Limit(
+            limit_name("uploads", account),
+            *token_bucket(min(UPLOADS_PER_MINUTE, requests_per_minute), _UPLOAD_BURST_SHARE),
+        ),
     )

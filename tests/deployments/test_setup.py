@@ -20,7 +20,7 @@ from tests.prefect_server import forget_setup, set_up_afresh
 _LIMITS = {
     "limit bouncer-batches set to 15 slots, 0 a second",
     "limit bouncer-api set to 20 slots, 3 a second",
-    "limit bouncer-uploads set to 6 slots, 0.9 a second",
+    "limit bouncer-uploads set to 20 slots, 0.667 a second",
 }
 
 
