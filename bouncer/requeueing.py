@@ -1,12 +1,22 @@
-"""Putting failed contacts back into the queue, and deciding on held batches: what a person does after a look."""
+"""Putting failed contacts back into the queue, and deciding on held batches: what a person does after a look.
 
-from dataclasses import dataclass
+Contacts go back some thousand at a time, each chunk a transaction, so that a million of them lock nothing for long.
+"""
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
-from bouncer.tables import Batch, BatchStatus, DeadLetter, QueuedContact, QueueStatus
+from sqlalchemy import ColumnElement, Connection, Engine, SQLColumnExpression, case, func, or_, select, update
+
+from bouncer.cancelling import CANCELLED, unmark
+from bouncer.database import read, write
+from bouncer.errors import InputRefused
+from bouncer.request_progress import note_open
+from bouncer.tables import Batch, BatchStatus, DeadLetter, QueuedContact, QueueStatus, Request
 
 __all__ = ["Requeued", "requeue"]
+
+_CHUNK_ROWS = 5_000
 
 
 @dataclass(frozen=True)
@@ -26,37 +36,161 @@ class Requeued:
     dry_run: bool
 
 
-def requeue(
-    connection: Connection, *, request_id: int | None = None, held: bool = False, dry_run: bool = False
+@dataclass(frozen=True)
+class _Scope:
+    request_id: int | None
+    dead_letter: int | None
+    batch_id: int | None
+
+    def failed(self) -> tuple[ColumnElement[bool], ...]:
+        of_batch = [] if self.batch_id is None else [QueuedContact.batch_id == self.batch_id]
+        worth_it = QueuedContact.attempts > 0
+        if self.request_id is not None:
+            worth_it = or_(worth_it, _was_cancelled())
+        return QueuedContact.status == QueueStatus.FAILED, worth_it, *of_batch
+
+    def letters(self) -> tuple[ColumnElement[bool], ...]:
+        if self.dead_letter is not None:
+            return DeadLetter.reviewed.is_not(True), DeadLetter.id == self.dead_letter
+        return DeadLetter.reviewed.is_not(True), self.of_requests(DeadLetter.request_id)
+
+    def holding(self) -> tuple[ColumnElement[bool], ...]:
+        of_letter = [] if self.batch_id is None else [Batch.id == self.batch_id]
+        theirs = self.of_requests(Batch.request_id)
+        return Batch.held_ts.is_not(None), Batch.status == BatchStatus.QUEUED, theirs, *of_letter
+
+    def of_requests(self, column: SQLColumnExpression[int]) -> ColumnElement[bool]:
+        if self.request_id is not None:
+            return column == self.request_id
+        # What a person has cancelled stays cancelled, unless it is asked for by its name.
+        return column.not_in(select(Request.request_id).where(Request.bouncer_cancelled_ts.is_not(None)))
+
+
+def requeue(  # each is an option of the command
+    engine: Engine,
+    *,
+    request_id: int | None = None,
+    dead_letter: int | None = None,
+    held: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> Requeued:
     """Puts failed contacts back into the queue and marks their dead letters reviewed; settled ones are left alone.
 
-    Contacts whose address cannot be mailed to at all would only fail again, so they stay. Safe to run twice.
+    Contacts whose address cannot be mailed to at all would only fail again, so they stay. Those of cancelled requests
+    stay too, unless the request is named: that takes its cancellation back. Safe to run twice; killed in the middle,
+    it is completed by running it again.
 
     Args:
-        connection: In a transaction that writes.
+        engine: The contacts database.
         request_id: Only this request, or None for all.
+        dead_letter: Only the contacts of this dead letter's batch.
         held: Also send the held batches again.
         dry_run: Only count.
+        progress: Called after each chunk with the contacts so far.
+
+    Returns:
+        What was done, or would be.
+
+    Raises:
+        InputRefused: There is no such request or dead letter.
+        DatabaseUnavailable: The database was away for too long; the same again does the rest.
     """
-    failed: list[ColumnElement[bool]] = [QueuedContact.status == QueueStatus.FAILED, QueuedContact.attempts > 0]
-    letters: list[ColumnElement[bool]] = [DeadLetter.reviewed.is_not(True)]
-    holding: list[ColumnElement[bool]] = [Batch.held_ts.is_not(None), Batch.status == BatchStatus.QUEUED]
-    if request_id is not None:
-        failed.append(QueuedContact.request_id == request_id)
-        letters.append(DeadLetter.request_id == request_id)
-        holding.append(Batch.request_id == request_id)
-    report = Requeued(
-        contacts=connection.scalar(select(func.count()).select_from(QueuedContact).where(*failed)) or 0,
-        dead_letters=connection.scalar(select(func.count()).select_from(DeadLetter).where(*letters)) or 0,
-        held=(connection.scalar(select(func.count()).select_from(Batch).where(*holding)) or 0) if held else 0,
-        dry_run=dry_run,
-    )
+    scope = read(engine, _scope, request_id, dead_letter)
+    would = read(engine, _count, scope, held=held)
     if dry_run:
-        return report
-    connection.execute(
+        return would
+    if request_id is not None:
+        write(engine, unmark, request_id)
+    contacts = 0
+    for request in _requests(engine, scope):
+        after: int | None = -1
+        while after is not None:
+            some, after = write(engine, _requeue_some, scope, request, after)
+            contacts += some
+            if progress is not None:
+                progress(contacts)
+    # The letters last: one that is reviewed has its contacts in the queue.
+    letters = write(engine, lambda c: c.execute(update(DeadLetter).where(*scope.letters()).values(reviewed=True)))
+    if held:
+        again = update(Batch).where(*scope.holding()).values(held_ts=None, upload_begun_ts=None)
+        write(engine, lambda c: c.execute(again))
+    return replace(would, contacts=contacts, dead_letters=letters.rowcount, dry_run=False)
+
+
+def _scope(connection: Connection, request_id: int | None, dead_letter: int | None) -> _Scope:
+    known = select(Request.request_id).where(Request.request_id == request_id)
+    if request_id is not None and connection.scalar(known) is None:
+        raise InputRefused(f"there is no request {request_id}; bouncer-flows status lists them")
+    if dead_letter is None:
+        return _Scope(request_id, None, None)
+    batch = connection.scalar(select(DeadLetter.batch_id).where(DeadLetter.id == dead_letter))
+    if batch is None:
+        raise InputRefused(f"there is no dead letter {dead_letter}; Bouncer_Dead_Letter_Queue lists them")
+    return _Scope(request_id, dead_letter, batch)
+
+
+def _count(connection: Connection, scope: _Scope, *, held: bool) -> Requeued:
+    failed = [*scope.failed(), scope.of_requests(QueuedContact.request_id)]
+    return Requeued(
+        contacts=connection.scalar(select(func.count()).select_from(QueuedContact).where(*failed)) or 0,
+        dead_letters=connection.scalar(select(func.count()).select_from(DeadLetter).where(*scope.letters())) or 0,
+        held=(connection.scalar(select(func.count()).select_from(Batch).where(*scope.holding())) or 0) if held else 0,
+        dry_run=True,
+    )
+
+
+def _requests(engine: Engine, scope: _Scope) -> Iterator[int]:
+    # One after the other: within one request, an index has the failed contacts in the order of their ids.
+    last = -1
+    while (found := read(engine, _next_request, scope, last)) is not None:
+        yield found
+        last = found
+
+
+def _next_request(connection: Connection, scope: _Scope, after: int) -> int | None:
+    if scope.request_id is not None:
+        return scope.request_id if scope.request_id > after else None
+    if scope.batch_id is not None:
+        # Contacts of several requests may have been in the batch.
+        return connection.scalar(
+            select(func.min(QueuedContact.request_id)).where(
+                QueuedContact.batch_id == scope.batch_id,
+                QueuedContact.request_id > after,
+                scope.of_requests(QueuedContact.request_id),
+            )
+        )
+    return connection.scalar(
+        select(Request.request_id)
+        .where(
+            Request.request_id > after,
+            Request.bouncer_cancelled_ts.is_(None),
+            # With LIMIT, and not EXISTS, which MariaDB may answer by reading all failed contacts first.
+            select(QueuedContact.queue_id)
+            .where(QueuedContact.request_id == Request.request_id, QueuedContact.status == QueueStatus.FAILED)
+            .limit(1)
+            .scalar_subquery()
+            .is_not(None),
+        )
+        .order_by(Request.request_id)
+        .limit(1)
+    )
+
+
+def _requeue_some(connection: Connection, scope: _Scope, request_id: int, after: int) -> tuple[int, int | None]:
+    found = connection.execute(
+        select(QueuedContact.queue_id, _was_cancelled())
+        .with_hint(QueuedContact, "FORCE INDEX (idx_request_status)" if scope.batch_id is None else "")
+        .where(QueuedContact.request_id == request_id, QueuedContact.queue_id > after, *scope.failed())
+        .order_by(QueuedContact.queue_id)
+        .limit(_CHUNK_ROWS)
+        .with_for_update()
+    ).all()
+    if not found:
+        return 0, None
+    changed = connection.execute(
         update(QueuedContact)
-        .where(*failed)
+        .where(QueuedContact.queue_id.in_([row.queue_id for row in found]))
         .values(
             status=QueueStatus.QUEUED,
             batch_id=None,
@@ -65,7 +199,17 @@ def requeue(
             error_message=None,
         )
     )
-    connection.execute(update(DeadLetter).where(*letters).values(reviewed=True))
-    if held:
-        connection.execute(update(Batch).where(*holding).values(held_ts=None, upload_begun_ts=None))
-    return report
+    cancelled = sum(bool(was_cancelled) for _, was_cancelled in found)
+    if cancelled:
+        left = func.coalesce(Request.bouncer_cancelled, 0) - cancelled
+        connection.execute(
+            update(Request)
+            .where(Request.request_id == request_id)
+            .values(bouncer_cancelled=case((left > 0, left), else_=0))
+        )
+    note_open(connection, request_id)
+    return changed.rowcount, found[-1].queue_id
+
+
+def _was_cancelled() -> ColumnElement[bool]:
+    return func.coalesce(QueuedContact.error_message.startswith(CANCELLED), False)

@@ -284,6 +284,7 @@ def ledger(
 def requeue(
     *,
     request: OneRequest = None,
+    dead_letter: Annotated[int | None, Parameter(help="The id of one dead letter.")] = None,
     held: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     json: AsJson = False,
@@ -294,9 +295,14 @@ def requeue(
         held: Also send again the batches whose upload was lost and that were held. They may be paid twice.
         dry_run: Only say what it would do.
     """
-    from bouncer import requeueing
+    from bouncer.requeueing import requeue as requeue_failed
+    from deployments.display import row_progress
 
-    report = write(_database(read_settings()), requeueing.requeue, request_id=request, held=held, dry_run=dry_run)
+    engine = _database(read_settings())
+    with row_progress("requeueing") as advance:
+        report = requeue_failed(
+            engine, request_id=request, dead_letter=dead_letter, held=held, dry_run=dry_run, progress=advance
+        )
     if json:
         _print_json(report)
     else:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from blocks.access import Access, open_accounts
 from bouncer import cancelling
+from flows.parameters import RequestId
 from flows.verify_batch import verify_as_subflow
 from tasks.cancel import finish_in_flight, left_behind, mark_cancelled, withdraw
 from tasks.crew import Crews
@@ -23,7 +24,7 @@ LOOK_SECONDS = 1.0
 
 @flow(name="cancel", flow_run_name="cancel request {request_id}", persist_result=False)
 async def cancel(
-    request_id: Annotated[int, Field(ge=1)],
+    request_id: RequestId,
     reason: Annotated[str, Field(min_length=1, max_length=255)] = "by hand",
     by: Annotated[str, Field(min_length=1, max_length=100)] = "the Prefect UI",
     dry_run: bool = False,

@@ -1,32 +1,31 @@
 """Flow ``requeue``: failed contacts go back into the queue, and their dead letters are marked reviewed."""
 
-from prefect import flow, get_run_logger
+from typing import Annotated
 
-from blocks.access import open_access
-from bouncer import requeueing
+from prefect import flow
+from pydantic import Field
+
 from bouncer.requeueing import Requeued
 from flows.parameters import RequestId
-from tasks.ownership import new_owner
+from tasks.requeue_failed import requeue_failed
 
 __all__ = ["requeue"]
 
 
 @flow(name="requeue", flow_run_name="requeue", persist_result=False)
-async def requeue(request_id: RequestId | None = None, held: bool = False, dry_run: bool = False) -> Requeued:
+async def requeue(
+    request_id: RequestId | None = None,
+    dead_letter: Annotated[int | None, Field(ge=1)] = None,
+    held: bool = False,
+    dry_run: bool = False,
+) -> Requeued:
     """Puts failed contacts back into the queue; the next ingest sends them.
 
     Args:
-        request_id: The number of one request, whose contacts alone are queued again; all requests if left at None.
+        request_id: The number of one request, whose contacts alone are queued again; all requests if left at None. A
+            cancelled request is queued again only if it is named here.
+        dead_letter: The number of one dead letter, whose batch's contacts alone are queued again.
         held: Also send again the batches whose upload was lost and that were held. They may be paid twice.
         dry_run: Only say what it would do.
     """
-    async with open_access("default", new_owner()) as access:
-        report = await access.write(requeueing.requeue, request_id=request_id, held=held, dry_run=dry_run)
-    get_run_logger().info(
-        "%s %d contacts, %d dead letters, %d held batches",
-        "would requeue" if dry_run else "requeued",
-        report.contacts,
-        report.dead_letters,
-        report.held,
-    )
-    return report
+    return await requeue_failed(request_id, dead_letter, held=held, dry_run=dry_run)

@@ -21,6 +21,8 @@ EVENTS = {
     "request.completed": "no contact of a request waits or is in flight any more; sent once, until it is opened again",
     "upload.found": "an upload whose answer was lost was found by its callback; nothing is paid twice",
     "upload.lost": "the answer to an upload was lost, so that the batch may be paid twice",
+    "uploads.paused": "somebody has paused uploads in the UI",
+    "uploads.resumed": "somebody lets uploads go on in the UI",
 }
 """When each event is sent; docs/reference/events.md is made from this."""
 

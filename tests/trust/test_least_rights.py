@@ -117,7 +117,7 @@ async def test_a_user_without_rights_on_tables_does_all_daily_work(
     assert export_results(engine, tmp_path / "results.csv").rows == 120
     assert write(engine, accounts.pause, "default", by="me", reason="to see")
     assert write(engine, accounts.resume, "default")
-    write(engine, requeueing.requeue, held=True)
+    requeueing.requeue(engine, held=True)
     await housekeeping()
     if not narrow:
         told = run(["status", "--json"], {**os.environ, "DATABASE_URL": url})

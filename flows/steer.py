@@ -1,0 +1,31 @@
+"""Flow ``steer``: uploads pause, or go on."""
+
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from flows.parameters import AccountName
+from tasks.switch_uploads import Action, switch_uploads
+
+__all__ = ["steer"]
+
+
+@flow(name="steer", flow_run_name="{action} uploads", persist_result=False)
+async def steer(
+    action: Action,
+    reason: Annotated[str, Field(min_length=1, max_length=255)] = "by hand",
+    by: Annotated[str, Field(min_length=1, max_length=100)] = "the Prefect UI",
+    account: AccountName = "default",
+) -> bool:
+    """Pauses uploads, or lets them go on; batches in flight are polled and loaded to their end in any case.
+
+    After a pause the limits pace the uploads as ever, so that nothing rushes. Needs the block contacts-database.
+
+    Args:
+        action: Pause: no upload begins any more. Resume: uploads begin again.
+        reason: Why, for others to read.
+        by: Who wants it.
+        account: The Bouncer account block.
+    """
+    return await switch_uploads(action, account, by, reason)

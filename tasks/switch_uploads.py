@@ -1,0 +1,50 @@
+"""The switch for uploads: off and on again, by a person or an automation."""
+
+import asyncio
+from typing import Literal
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.access import open_database
+from bouncer import accounts
+from bouncer.database import write
+from bouncer.policy import clean_message
+from tasks.announcing import announce
+
+__all__ = ["Action", "switch_uploads"]
+
+Action = Literal["pause", "resume"]
+
+
+@task(name="switch-uploads", task_run_name="{action} uploads", cache_policy=NO_CACHE, persist_result=False)
+async def switch_uploads(action: Action, account: str, by: str, reason: str) -> bool:
+    """Lets no more uploads of an account begin, or lets them begin again.
+
+    Batches in flight are polled and loaded to their end all the same. Safe to run twice: who paused first, and why,
+    stays; it replaces only the pause that waits for credits.
+
+    Args:
+        action: ``pause`` or ``resume``.
+        account: The account block.
+        by: Who wants it.
+        reason: Why.
+
+    Returns:
+        Whether that changed anything.
+    """
+    engine = await open_database()
+    reason = clean_message(reason)
+    if action == "pause":
+        changed = await asyncio.to_thread(write, engine, accounts.pause, account, by=by, reason=reason)
+    else:
+        changed = await asyncio.to_thread(write, engine, accounts.resume, account)
+    if not changed:
+        get_run_logger().info("account %s was %sd already", account, action)
+        return False
+    get_run_logger().info("account %s is %sd by %s: %s", account, action, by, reason)
+    if action == "pause":
+        announce("uploads.paused", account=account, by=by, reason=reason)
+    else:
+        announce("uploads.resumed", account=account, by=by, reason=reason)
+    return True

@@ -1,0 +1,81 @@
+"""Flow steer: a pause in the middle of a run lets what is in flight finish, and a resume rushes nothing."""
+
+import asyncio
+
+import pytest
+from prefect.exceptions import ParameterTypeError
+from pydantic import ValidationError
+
+from bouncer import accounts
+from bouncer.database import read
+from flows.steer import steer
+from tests.bouncer.existing_tables import on_mariadb, on_sqlite
+from tests.conftest import SetUpAccount
+from tests.contacts import addresses, assert_verified_once, queue, statuses
+from tests.flows.runs import events, ingested, until_it_holds
+from tests.sandbox_process import SandboxHandle
+
+
+@on_mariadb
+async def test_a_pause_in_the_middle_lets_15_batches_finish_and_starts_none(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """All batches in flight are loaded, no upload follows, and after the resume the limits hold as before."""
+    engine = await set_up_account(batch_size=5, max_concurrent_batches=15, rate_limit_per_minute=200)
+    queue(engine, addresses(100))
+    sandbox.post("/_sandbox/settings", {"fixed_seconds": 600})
+    running = asyncio.create_task(ingested())
+
+    @until_it_holds
+    async def all_slots_are_taken() -> None:
+        assert sandbox.ledger()["batches"] == 15
+
+    await all_slots_are_taken()
+    assert await steer("pause", reason="the list is wrong", by="ann")
+    assert not await steer("pause", reason="too late", by="bob")
+    assert read(engine, accounts.read_state, "default").paused_by == "ann"
+    assert not running.done()
+    for batch in sandbox.batches():
+        sandbox.post(f"/_sandbox/batches/{batch['id']}/complete")
+    summary, _ = await running
+    assert (summary.outcome, summary.verified, summary.left) == ("paused", 75, 25)
+    assert "paused by ann: the list is wrong" in summary.message
+    assert sandbox.ledger()["batches"] == 15
+    assert statuses(engine)["completed"] == 75
+
+    sandbox.post("/_sandbox/settings", {"fixed_seconds": 0.3})
+    assert await steer("resume", by="ann")
+    assert read(engine, accounts.read_state, "default").paused_ts is None
+    summary, _ = await ingested()
+    assert (summary.outcome, summary.verified) == ("drained", 25)
+    assert_verified_once(engine, sandbox, contacts=100)
+    ledger = sandbox.ledger()
+    assert ledger["batches_over_limit"] == 0
+    assert ledger["most_in_flight"] == 15
+    assert ledger["most_requests_in_60s"] <= 200
+    assert ledger["most_uploads_in_60s"] <= 60
+
+
+@on_sqlite
+async def test_who_paused_and_why_is_told(set_up_account: SetUpAccount) -> None:
+    """The state names them, an event tells once, and resuming what goes on changes nothing."""
+    engine = await set_up_account()
+    assert not await steer("resume")
+    assert await steer("pause", reason="wait for ann@example.com", by="bob")
+    state = read(engine, accounts.read_state, "default")
+    assert (state.paused_by, state.paused_reason) == ("bob", "wait for [address]")
+
+    @until_it_holds
+    async def told() -> None:
+        found = [event for event in await events("bouncer-flows.uploads.paused") if event["payload"]["by"] == "bob"]
+        assert len(found) == 1
+        assert "example.com" not in str(found)
+
+    await told()
+    assert await steer("resume")
+
+
+async def test_an_action_that_there_is_not() -> None:
+    """A mistyped action is refused before anything runs."""
+    with pytest.raises((ValidationError, ParameterTypeError)):
+        await steer("stop")  # type: ignore[arg-type]
