@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 
-.PHONY: install run test check chaos bench bench-quick docs-check reference screenshots cluster lock mariadb chromium clean
+.PHONY: install run test check chaos bench bench-quick audit fuzz coverage mutants docs-check reference screenshots cluster lock mariadb chromium clean
 
 ## install: make .venv from the lock, and nothing more
 install: .venv/installed
@@ -15,7 +15,7 @@ run: .venv/installed
 
 ## test: everything that CI runs
 test: .venv/installed mariadb chromium check
-	$(BIN)/pytest -m "not chaos"
+	$(BIN)/pytest -m "not chaos and not audit"
 
 ## check: style, types
 check: .venv/installed
@@ -43,6 +43,36 @@ docs-check: .venv/installed mariadb
 cluster: .venv/installed mariadb
 	@./.ci/install-cluster
 	$(BIN)/python -m tests.cluster
+
+## audit: leaks, restores, vulnerabilities, licences, fuzzers, branches, mutants; two hours, less with FUZZ_SECONDS=60
+FUZZ_SECONDS ?= 600
+AUDIT := .venv-audit/bin
+
+audit: .venv-audit/installed mariadb
+	$(AUDIT)/python -m pytest -m audit
+	$(AUDIT)/python -m tests.audit.vulnerabilities
+	$(AUDIT)/python -m tests.audit.licences
+	$(MAKE) --no-print-directory fuzz coverage mutants
+
+## fuzz: each property of tests/fuzz under atheris for FUZZ_SECONDS
+fuzz: .venv-audit/installed
+	$(AUDIT)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+## coverage: which branches the tests reach, as a table and in htmlcov/
+coverage: .venv/installed mariadb
+	$(BIN)/pytest -q -m "not chaos and not audit" --cov --cov-branch --cov-report=term:skip-covered --cov-report=html
+
+## mutants: changes to the code that no test notices; docs/testing.md explains those that are left
+mutants: .venv-audit/installed
+	$(AUDIT)/mutmut run
+	$(AUDIT)/mutmut results
+
+.venv-audit/installed: requirements.lock requirements-audit.lock pyproject.toml
+	$(PYTHON) -m venv .venv-audit
+	$(AUDIT)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
+	$(AUDIT)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-audit.lock
+	$(AUDIT)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
 
 ## reference: write docs/reference anew, from the code
 reference: .venv/installed
@@ -81,4 +111,4 @@ chromium:
 	@command -v chromium >/dev/null 2>&1 || ./.ci/install-chromium
 
 clean:
-	rm -rf .venv .demo build *.egg-info
+	rm -rf .venv .venv-audit .demo mutants htmlcov build *.egg-info

@@ -19,6 +19,7 @@ __all__ = [
 ]
 
 _LONGEST = 254
+_LONGEST_REASON = 200
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 # What is valid beyond doubt, at 1 µs an address where the library takes 25. A label with hyphens in third and fourth
@@ -73,7 +74,9 @@ def _examine(address: str) -> str:
 
 def _reason(error: EmailNotValidError) -> str:
     # In parentheses, IDNA's own words quote the domain; and a character may be none that every column can hold.
-    return re.sub(r" \((?!\d).*", ".", str(error)).encode("ascii", "backslashreplace").decode()
+    reason = re.sub(r" \((?!\d).*", ".", str(error)).encode("ascii", "backslashreplace").decode()
+    # The library lists every character that it does not like.
+    return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
 
 
 def address_key(normalised: str) -> bytes:

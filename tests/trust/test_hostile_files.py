@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select, text
 
+from bouncer.addresses import InvalidAddress, normalise
 from bouncer.atomic_file import atomic_file
 from bouncer.csv_reading import inspect, read_chunks
 from bouncer.database import engine_for, probe, read
@@ -187,3 +188,10 @@ def test_a_new_sqlite_file_is_its_owners(tmp_path: Path) -> None:
     engine.dispose()
     assert rights == dict.fromkeys(rights, 0o600)
     assert "contacts.db" in rights
+
+
+def test_a_reason_is_short_however_odd_the_address() -> None:
+    """The reason is stored with each contact; one that lists 200 characters one by one helps nobody."""
+    with pytest.raises(InvalidAddress) as refusal:
+        normalise("".join(map(chr, range(0x2500, 0x2580))) + "@example.com")
+    assert 20 < len(str(refusal.value)) < 250

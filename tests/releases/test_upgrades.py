@@ -1,0 +1,67 @@
+"""Upgrades: a database of each earlier version, with data at every step, goes on where it was."""
+
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, make_url, text
+
+from bouncer import batches
+from bouncer.batches import Step
+from bouncer.database import engine_for, write
+from bouncer.migrate import pending, upgrade
+from bouncer.requeueing import requeue
+from bouncer.tables import Batch
+from tests.bouncer.contacts import claim, load_verdicts, queue_rows, sent, set_back, take, verdicts
+from tests.contacts import statuses
+from tests.releases.freeze import FOLDER
+
+_VERSIONS = sorted({path.name.rpartition(".")[0].rpartition(".")[0] for path in FOLDER.glob("*.sql")})
+
+
+def _restore(dump: str, url: str) -> None:
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(str(make_url(url).database))
+        connection.executescript(dump)
+        connection.close()
+        return
+    engine = engine_for(url)
+    with engine.begin() as connection:
+        for statement in dump.splitlines():
+            connection.exec_driver_sql(statement.removesuffix(";").replace("%", "%%"))
+    engine.dispose()
+
+
+@pytest.fixture(params=_VERSIONS)
+def old_engine(request: pytest.FixtureRequest, database_url: str) -> Iterator[Engine]:
+    """A database as a version left it."""
+    kind = "sqlite" if database_url.startswith("sqlite") else "mariadb"
+    _restore((FOLDER / f"{request.param}.{kind}.sql").read_text(), database_url)
+    engine = engine_for(database_url)
+    yield engine
+    engine.dispose()
+
+
+def test_every_contact_of_an_older_version_goes_on(old_engine: Engine) -> None:
+    """What was settled stays, what was at Bouncer is loaded, what was lost is decided, what waited is claimed."""
+    with old_engine.begin() as connection:
+        # Until 0.1.0 is released its revision may grow; without the stamp, all its steps look for what is missing.
+        connection.execute(text("DELETE FROM bouncer_schema_version"))
+    upgrade(old_engine)
+    assert pending(old_engine) == []
+    assert statuses(old_engine) == {"completed": 3, "failed": 3, "assigned": 6, "queued": 3}
+    settled = [row for row in queue_rows(old_engine) if row.status == "completed"]
+    assert [(row.bouncer_status, row.bouncer_score) for row in settled] == [("deliverable", 80)] * 3
+
+    set_back(old_engine, Batch.heartbeat_ts, 3600)
+    flying = take(old_engine, 3)
+    assert (flying.step, flying.batch_id) == (Step.POLL, "bouncer-3")
+    assert take(old_engine, 4).step is Step.DECIDE
+    write(old_engine, batches.record_verified, flying, 3)
+    names = [f"flying.{number}@example.com" for number in range(3)]
+    assert load_verdicts(old_engine, take(old_engine, 3), verdicts(names)).settled == 3
+    assert write(old_engine, requeue).contacts == 3
+    waiting = [batch for _ in range(2) for batch in claim(old_engine).batches]
+    assert sorted(address for batch in waiting for address in sent(old_engine, batch.id)) == sorted(
+        f"{kind}.{number}@example.com" for kind in ("failed", "waiting") for number in range(3)
+    )
