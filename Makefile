@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 
-.PHONY: install run test check chaos bench bench-quick audit fuzz coverage mutants docs-check reference screenshots cluster lock mariadb chromium clean
+.PHONY: install run test check chaos bench bench-quick audit fuzz coverage mutants docs-check reference screenshots cluster lock mariadb chromium clean image-check
 
 ## install: make .venv from the lock, and nothing more
 install: .venv/installed
@@ -73,6 +73,10 @@ mutants: .venv-audit/installed
 	$(AUDIT)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-audit.lock
 	$(AUDIT)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
+
+## image-check: do the steps of the Dockerfile in a temporary folder, for machines without Docker
+image-check: .venv/installed
+	$(BIN)/python -m tests.cluster.image
 
 ## reference: write docs/reference anew, from the code
 reference: .venv/installed

@@ -23,6 +23,7 @@ global
 defaults
     mode http
     timeout connect 2s
+    timeout check 5s
     timeout client 10m
     timeout server 10m
     timeout tunnel 1h
@@ -55,7 +56,7 @@ class Prefect:
         self._environment = {
             **_base(folder),
             "PREFECT_HOME": str(folder / "prefect"),
-            **server_settings(postgresql.url, redis),
+            **server_settings(postgresql.url, redis.url),
         }
         self._ports = [free_port() for _ in range(servers)]
         self._port = free_port()
@@ -103,12 +104,12 @@ class Prefect:
         return Program(name, [sys.executable, "-m", "prefect", *arguments], self._environment, self._folder)
 
 
-def server_settings(database_url: str, redis: Redis) -> dict[str, str]:
+def server_settings(database_url: str, redis_url: str) -> dict[str, str]:
     """The settings of every server process and of the background services.
 
     Args:
         database_url: The orchestration database.
-        redis: What they share besides.
+        redis_url: What they share besides.
     """
     return {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url,
@@ -117,8 +118,8 @@ def server_settings(database_url: str, redis: Redis) -> dict[str, str]:
         "PREFECT_MESSAGING_CACHE": "prefect_redis.messaging",
         "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect_redis.ordering",
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect_redis.lease_storage",
-        "PREFECT_REDIS_MESSAGING_URL": redis.url,
-        "PREFECT_SERVER_DOCKET_URL": redis.url,
+        "PREFECT_REDIS_MESSAGING_URL": redis_url,
+        "PREFECT_SERVER_DOCKET_URL": redis_url,
         "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "5",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_ENABLED": "false",
