@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
 
 from bouncer.batches import UNSETTLED, has_no_owner
-from bouncer.errors import InputRefused
+from bouncer.counting import require_request
 from bouncer.policy import clean_message, plain
 from bouncer.request_progress import note_open
 from bouncer.tables import Account, Batch, BatchStatus, QueuedContact, QueueStatus, Request
@@ -67,7 +67,7 @@ def prospect(connection: Connection, request_id: int) -> Prospect:
     Raises:
         InputRefused: There is no such request.
     """
-    _require(connection, request_id)
+    require_request(connection, request_id)
     of_request = (Batch.request_id == request_id, Batch.status.in_(UNSETTLED))
     unsent = select(func.coalesce(func.sum(Batch.quantity), 0)).where(*of_request, Batch.batch_id.is_(None))
     at_bouncer = select(func.count(), func.coalesce(func.sum(Batch.quantity - Batch.processed), 0)).where(
@@ -99,7 +99,7 @@ def mark(connection: Connection, request_id: int, *, by: str, reason: str) -> bo
     """
     # Claims and uploads hold one of these locks from their look at the mark until their commit.
     connection.execute(select(Account.account).order_by(Account.account).with_for_update()).all()
-    _require(connection, request_id)
+    require_request(connection, request_id)
     marked = connection.execute(
         update(Request)
         .where(Request.request_id == request_id, Request.bouncer_cancelled_ts.is_(None))
@@ -253,8 +253,3 @@ def under_way(connection: Connection, request_id: int) -> int:
 
 def _waits(request_id: int) -> tuple[ColumnElement[bool], ...]:
     return QueuedContact.request_id == request_id, QueuedContact.status == QueueStatus.QUEUED
-
-
-def _require(connection: Connection, request_id: int) -> None:
-    if connection.scalar(select(Request.request_id).where(Request.request_id == request_id)) is None:
-        raise InputRefused(f"there is no request {request_id}; bouncer-flows status lists them")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import ColumnElement, Connection, exists, func, select
 
 from bouncer.batches import UNSETTLED
+from bouncer.errors import InputRefused
 from bouncer.tables import Batch, DeadLetter, Layer, QueuedContact, QueueStatus, Request, Result
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "count_dead_letters",
     "count_verdicts",
     "open_layers",
+    "require_request",
 ]
 
 
@@ -162,3 +164,13 @@ def count_dead_letters(connection: Connection) -> int:
 def _among(request_id: int | None, layer: Layer | None) -> list[ColumnElement[bool]]:
     of_request = [] if request_id is None else [QueuedContact.request_id == request_id]
     return of_request if layer is None else [*of_request, QueuedContact.layer == layer]
+
+
+def require_request(connection: Connection, request_id: int) -> None:
+    """Makes sure that a request exists.
+
+    Raises:
+        InputRefused: There is no such request.
+    """
+    if connection.scalar(select(Request.request_id).where(Request.request_id == request_id)) is None:
+        raise InputRefused(f"there is no request {request_id}; bouncer-flows status lists them")

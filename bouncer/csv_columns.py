@@ -80,7 +80,9 @@ def find_column(file_name: str, records: Sequence[Sequence[str]], wanted: str | 
     if wanted is not None:
         index = _named(names, wanted)
         if index is None:
-            raise InputRefused(f"{file_name} has no column {wanted!r}; its columns are: {_listed(names)}")
+            raise InputRefused(
+                f"{file_name} has no column {wanted!r}; its columns, of which --column takes one, are: {_listed(names)}"
+            )
         return AddressColumn(index, names[index], header)
 
     rows = records[1:] if header else records

@@ -150,7 +150,9 @@ def _transact(engine: Engine, work: Callable[..., _Return], *args: Any, **kwargs
                 return work(connection, *args, **kwargs)
     except DBAPIError as error:
         if _is_transient(error) or error.connection_invalidated:
-            raise DatabaseUnavailable(_reason(error)) from None
+            raise DatabaseUnavailable(
+                f"the database does not answer ({_reason(error)}); see to it, then run the same again: it goes on"
+            ) from None
         _hide_addresses(error)
         raise
     raise AssertionError("unreachable: tenacity returns or raises")

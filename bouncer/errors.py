@@ -91,7 +91,7 @@ class RateLimited(BouncerFlowsError):
     """
 
     def __init__(self, retry_after: float | None) -> None:
-        super().__init__("Bouncer answered 429, too many requests")
+        super().__init__("Bouncer answered 429, too many requests; does anything else use the same key?")
         self.retry_after = retry_after
 
 

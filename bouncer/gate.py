@@ -86,7 +86,9 @@ class SharedGate:
                     return
                 pause = 1.0
             if waited >= BREAKER_PATIENCE_SECONDS:
-                raise BreakerOpen("the circuit breaker is open: Bouncer has failed several calls in a row")
+                raise BreakerOpen(
+                    "the circuit breaker is open: Bouncer has failed several calls in a row; run it again in a minute"
+                )
             # The jitter keeps workers from asking for the probe in step.
             pause = min(pause, BREAKER_PATIENCE_SECONDS) + random.uniform(0, 1)  # noqa: S311  # not for secrets
             await sleep(pause)

@@ -209,7 +209,7 @@ def request_names(path: Path, request_name: str | None, user_email: str | None) 
     try:
         return name, normalise(user_email)
     except InvalidAddress as error:
-        raise InputRefused(f"The user's e-mail address is not valid: {error}") from None
+        raise InputRefused(f"the user's e-mail address cannot be used: {error} Give it as --user NAME@DOMAIN") from None
 
 
 def find_or_make_request(connection: Connection, name: str, user_email: str) -> NamedRequest:

@@ -72,11 +72,16 @@ def main() -> None:
     except DBAPIError as error:
         # Only the driver's words: SQLAlchemy's text holds the statement.
         words = error.orig.args[-1] if error.orig is not None and error.orig.args else "it gave no reason"
-        _complain(f"the database refused: {words}")
+        _complain(
+            f"the database refused: {words}; bouncer-flows setup --check tells whether its tables are as they should be"
+        )
         code = _COULD_NOT_RUN
     except httpx.HTTPError as error:
         # Bouncer's have become errors of our own before this; what is left is Prefect's server.
-        _complain(f"the Prefect server does not answer as it should ({type(error).__name__}); check PREFECT_API_URL")
+        _complain(
+            f"the Prefect server does not answer as it should ({type(error).__name__}); "
+            "see whether it runs, and check PREFECT_API_URL"
+        )
         code = _COULD_NOT_RUN
     except BrokenPipeError:
         # Whoever read our output has had enough; there is nobody to tell.
@@ -432,10 +437,17 @@ def resume(*, account: str = "default") -> int:
 
 
 @app.command
-def sandbox(*, port: int = 8025) -> int:
+def sandbox(*, port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65_535))] = 8025) -> int:
     """Runs a stand-in for the Bouncer service, until it is stopped; for trying things out at no cost."""
     from sandbox import SandboxSettings, serve_sandbox
 
+    with socket.socket() as attempt:
+        # As the server will, or a port whose last connections are still being forgotten would count as taken.
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind(("127.0.0.1", port))
+        except OSError:
+            raise SettingRefused(f"port {port} is taken or may not be used; choose another with --port") from None
     serve_sandbox(SandboxSettings(), "127.0.0.1", port)
     return 0
 
@@ -452,7 +464,9 @@ def serve(*, verbose: Verbose = False) -> int:
 
 
 @app.command
-def demo(*, contacts: int = 50_000, folder: Path = Path(".demo")) -> int:
+def demo(
+    *, contacts: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 50_000, folder: Path = Path(".demo")
+) -> int:
     """Verifies a realistic sample from beginning to end, on embedded defaults or on what the environment names.
 
     Args:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import Engine
 
 from blocks.access import open_database
-from bouncer.counting import Progress, count_contacts
+from bouncer.counting import Progress, count_contacts, require_request
 from bouncer.database import read
 from bouncer.errors import BouncerFlowsError
 from deployments.callback_receiver import receiving_callbacks
@@ -157,6 +157,8 @@ def _run(
     if ui is not None:
         say(f"the runs are to be watched at {ui}")
     engine = asyncio.run(open_database())
+    if request_id is not None:
+        read(engine, require_request, request_id)
     with (
         graceful_signals(),
         receiving_callbacks(settings, engine),

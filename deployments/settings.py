@@ -172,7 +172,13 @@ def read_settings() -> Settings:
         # Without `from`: pydantic's text quotes the value, which may be a key.
         first = error.errors()[0]
         said = str(first["msg"]).removeprefix("Value error, ")
-        raise SettingRefused(f"{str(first['loc'][0]).upper()}: {said}" if first["loc"] else said) from None
+        if not first["loc"]:
+            raise SettingRefused(said) from None
+        name = str(first["loc"][0])
+        if first["type"] == "string_pattern_mismatch":
+            said = "it is not written as it must be"
+        meaning = str(Settings.model_fields[name].description).rstrip(".")
+        raise SettingRefused(f"{name.upper()}: {said}; change it, or unset it. It means: {meaning}") from None
 
 
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:

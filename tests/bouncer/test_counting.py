@@ -1,5 +1,6 @@
 """How far everything has come is counted from the rows themselves."""
 
+import pytest
 from sqlalchemy import Engine, update
 
 from bouncer import batches, settling
@@ -10,8 +11,10 @@ from bouncer.counting import (
     count_contacts,
     count_dead_letters,
     count_verdicts,
+    require_request,
 )
 from bouncer.database import read, write
+from bouncer.errors import InputRefused
 from bouncer.tables import DeadLetter
 from tests.bouncer.contacts import claim, load_verdicts, new_request, queue, queue_again, take, verdicts, verify
 
@@ -82,3 +85,11 @@ def test_dead_letters(engine: Engine) -> None:
     write(engine, lambda c: c.execute(update(DeadLetter).where(DeadLetter.id == 1).values(reviewed=True)))
     write(engine, lambda c: c.execute(update(DeadLetter).where(DeadLetter.id == 2).values(reviewed=None)))
     assert read(engine, count_dead_letters) == 1
+
+
+def test_a_request_that_there_is_not_is_told(engine: Engine) -> None:
+    """A mistyped number must not pass for a request of which nothing is left to do."""
+    request = new_request(engine)
+    read(engine, require_request, request)
+    with pytest.raises(InputRefused, match=f"there is no request {request + 1}; bouncer-flows status lists them"):
+        read(engine, require_request, request + 1)

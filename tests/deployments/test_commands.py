@@ -2,6 +2,7 @@
 
 import csv
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +113,9 @@ async def test_exit_codes_tell_how_an_ingest_ended(
         (["import", "no-such-file.csv"], {}, "no-such-file.csv"),
         (["import", "contacts.csv", "--priority", "soon"], {}, "priority"),
         (["import", "contacts.csv", "--column", "none"], {}, "none"),
+        (["demo", "--contacts", "0"], {}, "--contacts"),
+        (["sandbox", "--port", "65536"], {}, "--port"),
+        (["import", "contacts.csv", "--user", "me"], {}, "Give it as --user NAME@DOMAIN"),
         (["status"], {"BATCH_SIZE": "0"}, "BATCH_SIZE: Input should be greater than or equal to 1"),
         (["status"], {"DATABASE_URL": "mysql://me:marked@127.0.0.1:1/x"}, "check DATABASE_URL"),
         (["status"], {"DATABASE_URL": "postgresql://me:marked@h/x"}, "works with mysql, mariadb and sqlite"),
@@ -129,6 +133,15 @@ def test_what_cannot_be_done_is_one_line(
     assert said in ended.complaint
     assert "marked" not in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+    """The sandbox says which option names another port."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ended = run(["sandbox", "--port", str(taken.getsockname()[1])], clean_environment(tmp_path))
+    assert "is taken or may not be used; choose another with --port" in ended.complaint
 
 
 def test_what_needs_no_prefect_does_not_import_it(tmp_path: Path) -> None:

@@ -40,7 +40,11 @@ def test_only_what_was_set_reaches_the_block(monkeypatch: pytest.MonkeyPatch) ->
         ("MAX_CONCURRENT_BATCHES", "many", "MAX_CONCURRENT_BATCHES: Input should be a valid integer"),
         ("RATE_LIMIT_PER_MINUTE", "1", "RATE_LIMIT_PER_MINUTE: Input should be greater than or equal to 2"),
         ("POLL_SECONDS_MIN", "0", "POLL_SECONDS_MIN: Input should be greater than 0"),
-        ("BOUNCER_API_BASE_URL", "api.usebouncer.com", "BOUNCER_API_BASE_URL: String should match pattern"),
+        (
+            "BOUNCER_API_BASE_URL",
+            "api.usebouncer.com",
+            "BOUNCER_API_BASE_URL: it is not written as it must be; change it, or unset it",
+        ),
         ("AMBIGUOUS_UPLOAD", "maybe", "AMBIGUOUS_UPLOAD: Input should be 'resubmit' or 'hold'"),
         ("RESULT_MAX_AGE_DAYS", "-1", "RESULT_MAX_AGE_DAYS: Input should be greater than or equal to 0"),
     ],
