@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.types import TypeEngine
 
+from bouncer.accounts import ensure_row
 from bouncer.address_keys import fill_address_keys
 from bouncer.addresses import InvalidAddress, domain_hash, normalise, normalise_all
 from bouncer.cancelling import is_cancelled
@@ -33,7 +34,7 @@ from bouncer.rejected_file import RejectedFile
 from bouncer.request_progress import note_open
 from bouncer.spending import set_cap
 from bouncer.staging import stage
-from bouncer.tables import Contact, Priority, QueuedContact, QueueStatus, Request, User
+from bouncer.tables import Account, Contact, Priority, QueuedContact, QueueStatus, Request, User
 
 __all__ = ["LOCAL_USER", "ImportReport", "NamedRequest", "find_or_make_request", "import_contacts", "request_names"]
 
@@ -48,6 +49,7 @@ _STAGED: dict[str, TypeEngine[Any]] = {
     "domain_hash": String(64),
 }
 _NAME_CHARACTERS = 255
+_EVERYBODYS = "default"
 
 
 @dataclass(frozen=True)
@@ -223,9 +225,7 @@ def find_or_make_request(connection: Connection, name: str, user_email: str) -> 
     Raises:
         InputRefused: The request is cancelled.
     """
-    user_id = connection.scalar(select(func.min(User.id)).where(func.lower(User.email) == user_email.lower()))
-    if user_id is None:
-        user_id = _new_id(connection, insert(User).values(email=user_email))
+    user_id = _user_of(connection, user_email) or _make_user(connection, user_email)
     # Two imports at once must not both make the request.
     connection.execute(select(User.id).where(User.id == user_id).with_for_update())
     # Compared here too: to MariaDB and MySQL, Leads and leads are one name.
@@ -243,6 +243,18 @@ def find_or_make_request(connection: Connection, name: str, user_email: str) -> 
     if request_id is None:
         request_id = _new_id(connection, insert(Request).values(user_id=user_id, name=name))
     return NamedRequest(request_id, user_id, name)
+
+
+def _user_of(connection: Connection, email: str) -> int | None:
+    return connection.scalar(select(func.min(User.id)).where(func.lower(User.email) == email.lower()))
+
+
+def _make_user(connection: Connection, email: str) -> int:
+    # An application's table of users need not hold each address once, so two first imports at once must not both make
+    # the user. There is no row of theirs yet to lock; this one is there for everybody.
+    ensure_row(connection, _EVERYBODYS)
+    connection.execute(select(Account.account).where(Account.account == _EVERYBODYS).with_for_update())
+    return _user_of(connection, email) or _new_id(connection, insert(User).values(email=email))
 
 
 def _new_id(connection: Connection, statement: Insert) -> int:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import pytest
 from sqlalchemy import Engine, Row, func, insert, select, text
 
 from bouncer.addresses import address_key, domain_hash
+from bouncer.cancelling import mark
+from bouncer.database import write
 from bouncer.errors import InputRefused
-from bouncer.importing import LOCAL_USER, import_contacts
+from bouncer.importing import LOCAL_USER, find_or_make_request, import_contacts
 from bouncer.tables import Base, Contact, Priority, QueuedContact, Request, User
 
 _IMPORT_UNTIL_KILLED = """
@@ -218,6 +220,26 @@ def test_two_imports_at_once(engine: Engine, tmp_path: Path, monkeypatch: pytest
         reports = list(both.map(lambda _: import_contacts(engine, path), range(2)))
     assert sum(report.queued for report in reports) == 3000
     assert sorted(address for _, address in _queue(engine)) == sorted(["first@example.com", *addresses])
+
+
+def test_first_imports_at_once_make_one_user(engine: Engine) -> None:
+    """A second import of a new user that begins before the first has committed finds that user, and its request."""
+    with ThreadPoolExecutor(1) as other:
+        with engine.execution_options(writes=True).connect() as connection, connection.begin():
+            first = find_or_make_request(connection, "leads", "new@example.com")
+            second = other.submit(write, engine, find_or_make_request, "leads", "new@example.com")
+            # Time enough to make a user of its own, if it did not wait.
+            wait([second], timeout=0.5)
+        assert second.result() == first
+    assert _rows(engine, User.email) == [("new@example.com",)]
+
+
+def test_an_import_into_a_cancelled_request_is_refused(engine: Engine, tmp_path: Path) -> None:
+    """Whoever imports into a request that somebody has cancelled is told, and how to take that back."""
+    report = import_contacts(engine, _csv(tmp_path, ["a@example.com"]))
+    write(engine, mark, report.request_id, by="ann", reason="gone")
+    with pytest.raises(InputRefused, match=f"bouncer-flows requeue --request {report.request_id}"):
+        import_contacts(engine, _csv(tmp_path, ["b@example.com"]))
 
 
 def test_tells_how_far_it_is(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
