@@ -20,6 +20,12 @@ def test_two_hundred_a_minute_is_the_setting_that_was_measured() -> None:
     assert token_bucket(200) == (20, 3.0)
 
 
+@given(st.integers(min_value=2, max_value=100_000))
+def test_slots_are_whole(per_minute: int) -> None:
+    """Prefect's limits count in whole slots; a part of one would be refused."""
+    assert isinstance(token_bucket(per_minute)[0], int)
+
+
 def test_each_account_has_limits_of_its_own() -> None:
     """A second account shares no limit with the default one, whose limits have the names that people know."""
     default = limits_of("default", batches=15, requests_per_minute=200)

@@ -1,7 +1,9 @@
 """Whatever Bouncer puts into a verdict, its contact gets it, and so do all the others of the batch."""
 
+import json
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine
 
 from bouncer.batches import BatchWork
@@ -103,3 +105,25 @@ def test_odd_fields_do_not_break_a_load(engine: Engine) -> None:
     ]
     scores = [row.bouncer_score for row in queue_rows(engine)]
     assert [score for score in scores if score is not None] == [87, 3]
+
+
+def _nested(levels: int) -> dict[str, Any]:
+    # Every other level is a list, and nothing of a level but its last part goes deeper.
+    value: Any = 1
+    for level in range(levels - 1):
+        value = [0, value] if level % 2 else {"flat": 0, "deep": value}
+    return {"flat": 0, "deep": value}
+
+
+@pytest.mark.parametrize(("levels", "kept"), [(1, True), (16, True), (17, False), (60, False)])
+def test_details_are_kept_to_a_depth(engine: Engine, levels: int, kept: bool) -> None:
+    """Sixteen levels are stored; MariaDB would refuse 33, and with them the batch."""
+    stored = _odd(engine, domain=_nested(levels))["domain_info"]
+    assert (stored and json.loads(stored)) == (_nested(levels) if kept else None)
+
+
+@pytest.mark.parametrize(("length", "kept"), [(200_000, True), (200_001, False)])
+def test_details_are_kept_to_a_length(engine: Engine, length: int, kept: bool) -> None:
+    """200,000 bytes are stored; longer ones could pass what the server takes in one statement."""
+    stored = _odd(engine, domain={"name": "x" * (length - len('{"name":""}'))})["domain_info"]
+    assert (stored is not None) == kept

@@ -71,7 +71,10 @@ def test_answers(calls: list[Call], status: int, message: str, expected: type[Bo
     for call in calls:
         error = error_of_answer(call, status, message, 7.0)
         assert type(error) is expected, call
-        assert isinstance(error, RateLimited) or str(error).startswith(f"Bouncer answered {status} to {call}: ")
+        if isinstance(error, RateLimited):
+            assert str(error) == "Bouncer answered 429, too many requests"
+        else:
+            assert str(error).startswith(f"Bouncer answered {status} to {call}: ")
 
 
 @pytest.mark.parametrize(
