@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.docs.reference.commands import commands_page
 from tests.docs.reference.events import events_page
 from tests.docs.reference.flows import flows_page
+from tests.docs.reference.metrics import metrics_page
 from tests.docs.reference.settings import settings_page
 from tests.docs.reference.tables import tables_page
 
@@ -19,6 +20,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "flows.md": flows_page,
     "tables.md": tables_page,
     "events.md": events_page,
+    "metrics.md": metrics_page,
 }
 
 
