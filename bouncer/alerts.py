@@ -34,10 +34,12 @@ class AlertInForce:
     """An alert that has begun and not ended.
 
     Attributes:
+        account: The account block that it is about.
         began_ts: Since when.
         message: What was last said of it.
     """
 
+    account: str
     alert: str
     began_ts: datetime
     message: str
@@ -60,21 +62,54 @@ class News:
 
 
 def judge(health: Health, thresholds: Thresholds) -> list[Judgement]:
-    """Holds each figure against its threshold."""
-    queue, account, service = health.queue, health.account, health.service
-    calls, window = account.calls, health.window_minutes
-    enough = calls.total >= thresholds.min_calls
-    worst = ", ".join(f"{count} {kind}" for kind, count in list(calls.errors.items())[:3])
-    credits_left, needed = account.state.credits, queue.backlog_contacts + queue.unsent_contacts
+    """Holds each figure against its threshold; what accounts share is judged with the one that leads."""
+    judgements = _of_account(health, thresholds)
+    if health.leads_layer:
+        judgements += _of_layer(health, thresholds)
+    if health.leads:
+        failures = health.service.worker_failures_an_hour
+        judgements.append(
+            Judgement(
+                "worker-failures",
+                failures > thresholds.worker_failures_an_hour,
+                f"{failures} runs failed or crashed within an hour (threshold {thresholds.worker_failures_an_hour}); "
+                "the Prefect UI shows why",
+            )
+        )
+    return judgements
+
+
+def _of_layer(health: Health, thresholds: Thresholds) -> list[Judgement]:
+    queue, credits_left = health.queue, health.layer_credits
+    needed = queue.backlog_contacts + queue.unsent_contacts
     oldest_hours = (queue.oldest_waiting_seconds or 0) / 3600
-    paused_minutes = (account.paused_seconds or 0) / 60
-    p95 = (calls.p95_ms or 0) / 1000
     return [
         Judgement(
             "backlog",
             queue.backlog_contacts > thresholds.backlog_contacts,
             f"{queue.backlog_contacts:,} contacts wait (threshold {thresholds.backlog_contacts:,})",
         ),
+        Judgement(
+            "credits",
+            None if credits_left is None else credits_left < needed,
+            f"{credits_left or 0:,} credits are left for {needed:,} contacts; top up at app.usebouncer.com",
+        ),
+        Judgement(
+            "waiting",
+            oldest_hours > thresholds.oldest_waiting_hours,
+            f"the oldest contact has waited {oldest_hours:.1f} h (threshold {thresholds.oldest_waiting_hours:g} h)",
+        ),
+    ]
+
+
+def _of_account(health: Health, thresholds: Thresholds) -> list[Judgement]:
+    queue, account, service = health.queue, health.account, health.service
+    calls, window = account.calls, health.window_minutes
+    enough = calls.total >= thresholds.min_calls
+    worst = ", ".join(f"{count} {kind}" for kind, count in list(calls.errors.items())[:3])
+    paused_minutes = (account.paused_seconds or 0) / 60
+    p95 = (calls.p95_ms or 0) / 1000
+    return [
         Judgement(
             "error-rate",
             calls.error_share * 100 > thresholds.error_rate_percent if enough else _calm_if_idle(calls.total),
@@ -93,21 +128,9 @@ def judge(health: Health, thresholds: Thresholds) -> list[Judgement]:
             f"Bouncer takes up to {p95:.1f} s for 95 of 100 calls (threshold {thresholds.response_seconds:g} s)",
         ),
         Judgement(
-            "worker-failures",
-            service.worker_failures_an_hour > thresholds.worker_failures_an_hour,
-            f"{service.worker_failures_an_hour} runs failed or crashed within an hour "
-            f"(threshold {thresholds.worker_failures_an_hour}); the Prefect UI shows why",
-        ),
-        Judgement(
-            "credits",
-            None if credits_left is None else credits_left < needed,
-            f"{credits_left or 0:,} credits are left for {needed:,} contacts; top up at app.usebouncer.com",
-        ),
-        Judgement(
             "deadline",
-            queue.batches_overdue > 0 or oldest_hours > thresholds.oldest_waiting_hours,
-            f"{queue.batches_overdue} batches are beyond their deadline at Bouncer, and the oldest contact has waited "
-            f"{oldest_hours:.1f} h (threshold {thresholds.oldest_waiting_hours:g} h)",
+            queue.batches_overdue > 0,
+            f"{queue.batches_overdue} batches are at Bouncer beyond their deadline; does anything run?",
         ),
         Judgement(
             "paused",
@@ -166,7 +189,7 @@ def in_force(connection: Connection, account: str) -> list[AlertInForce]:
         .where(Alert.account == account, Alert.began_ts.is_not(None), Alert.ended_ts.is_(None))
         .order_by(Alert.began_ts, Alert.alert)
     )
-    return [AlertInForce(row.alert, row.began_ts, row.message or "") for row in rows]
+    return [AlertInForce(account, row.alert, row.began_ts, row.message or "") for row in rows]
 
 
 def untold(connection: Connection, account: str) -> list[News]:

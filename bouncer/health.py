@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from bouncer.accounts import AccountState
 from bouncer.calls import CallFigures
 
-__all__ = ["FIGURES", "AccountHealth", "Health", "QueueHealth", "ServiceHealth"]
+__all__ = ["FIGURES", "SHARED", "AccountHealth", "Health", "QueueHealth", "ServiceHealth"]
 
 FIGURES = {
     "backlog_contacts": "contacts that wait in the queue",
@@ -40,6 +40,21 @@ FIGURES = {
     "limit_requests_a_minute": "requests that the account may send in any 60 s",
 }
 """What each figure is, by the name that it is kept under, less what stands behind a dot."""
+
+SHARED = frozenset(
+    {
+        "database_ms",
+        "dead_letters",
+        "late_runs",
+        "possible_double_payments",
+        "prefect_ms",
+        "run_cpu_ms",
+        "run_memory_mb",
+        "worker_failures_an_hour",
+        "workers_online",
+    }
+)
+"""Figures that are of no account in particular."""
 
 _LARGEST_INT = 2**31 - 1
 _BREAKER = {"closed": 0, "half-open": 1, "open": 2}
@@ -137,12 +152,18 @@ class Health:
 
     Attributes:
         window_minutes: Over how many minutes rates are taken.
+        leads: Whether this is the account that speaks for what all share: the runs, the servers, the dead letters.
+        leads_layer: Whether it speaks for the accounts of its layer, for which the same contacts wait.
+        layer_credits: The credits of all accounts of its layer; None where one of them is not known.
     """
 
     queue: QueueHealth
     account: AccountHealth
     service: ServiceHealth
     window_minutes: int
+    leads: bool = True
+    leads_layer: bool = True
+    layer_credits: int | None = None
 
     @property
     def settled_a_minute(self) -> int:
@@ -157,7 +178,18 @@ class Health:
         return self.account.state.credits // self.queue.credits_an_hour
 
     def metrics(self) -> dict[str, int]:
-        """Every figure by the name that it is kept under, with its unit; those that nobody knows are left out."""
+        """Every figure by the name that it is kept under, with its unit.
+
+        Those that nobody knows are left out. Those of an account that does not lead have ``@`` and its name behind
+        them, and are its own ones alone.
+        """
+        figures = {name: min(value, _LARGEST_INT) for name, value in self._figures().items() if value is not None}
+        if self.leads:
+            return figures
+        own = {name: value for name, value in figures.items() if name not in SHARED}
+        return {f"{name}@{self.account.state.account}": value for name, value in own.items()}
+
+    def _figures(self) -> dict[str, int | None]:
         queue, account, service = self.queue, self.account, self.service
         figures: dict[str, int | None] = {
             "backlog_contacts": queue.backlog_contacts,
@@ -192,7 +224,7 @@ class Health:
             figures[f"response_p50_ms{call}"] = of_call.p50_ms
             figures[f"response_p95_ms{call}"] = of_call.p95_ms
             figures[f"response_max_ms{call}"] = of_call.max_ms
-        return {name: min(value, _LARGEST_INT) for name, value in figures.items() if value is not None}
+        return figures
 
 
 def _permille(part: int, whole: int) -> int:

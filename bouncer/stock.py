@@ -252,9 +252,11 @@ def take_stock(
             Limits(
                 account=name,
                 batches=sum(one.account == name and one.step == _AT_BOUNCER for one in in_flight),
-                most_batches=most.get("limit_batches") if name == "default" else None,
+                most_batches=most.get("limit_batches" if name == "default" else f"limit_batches@{name}"),
                 requests_this_minute=requests_in_window(connection, name),
-                most_requests_a_minute=most.get("limit_requests_a_minute") if name == "default" else None,
+                most_requests_a_minute=most.get(
+                    "limit_requests_a_minute" if name == "default" else f"limit_requests_a_minute@{name}"
+                ),
                 uploads_this_minute=_uploads_this_minute(connection, name),
             )
             for name in names

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from bouncer.alerts import in_force
 from bouncer.dialects import database_now
 from bouncer.errors import SettingRefused
-from bouncer.health import FIGURES
+from bouncer.health import FIGURES, SHARED
 from bouncer.measuring import latest_metrics
 from bouncer.tables import Account
 from deployments.settings import Settings
@@ -20,8 +20,6 @@ from deployments.settings import Settings
 __all__ = ["PREFIX", "FigureCollector", "serving_metrics"]
 
 PREFIX = "bouncer_flows_"
-
-_BY = {"error_rate_permille": "kind"}
 
 
 class FigureCollector(Collector):
@@ -86,14 +84,17 @@ def _families(connection: Connection) -> list[GaugeMetricFamily]:
     families: dict[str, GaugeMetricFamily] = {}
     checked_ts, figures = latest_metrics(connection)
     for name, value in figures.items():
-        figure, _, part = name.partition(".")
-        label = _BY.get(figure, "call" if figure.startswith("response_") else None)
-        family = families.get(figure)
-        if family is None:
-            labels = [] if label is None else [label]
-            family = GaugeMetricFamily(f"{PREFIX}{figure}", FIGURES.get(figure, figure), labels=labels)
-            families[figure] = family
-        family.add_metric([] if label is None else [part or "all"], value)
+        figure, _, account = name.partition("@")
+        figure, _, part = figure.partition(".")
+        labels = {} if figure in SHARED else {"account": account or "default"}
+        if figure.startswith("response_"):
+            labels["call"] = part or "all"
+        elif figure == "error_rate_permille":
+            labels["kind"] = part or "all"
+        family = families.setdefault(
+            figure, GaugeMetricFamily(f"{PREFIX}{figure}", FIGURES.get(figure, figure), labels=list(labels))
+        )
+        family.add_metric(list(labels.values()), value)
     age = GaugeMetricFamily(f"{PREFIX}check_age_seconds", "How long ago check-health measured these figures")
     if checked_ts is not None:
         age.add_metric([], (database_now(connection) - checked_ts).total_seconds())

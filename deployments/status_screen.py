@@ -84,13 +84,20 @@ def render_status(report: StatusReport) -> RenderableType:
     """Draws the screen."""
     return Group(
         _headline(report),
-        *(Text(f"ALERT {one.alert} since {one.began_ts:%H:%M}: {one.message}", "bold red") for one in report.alerts),
+        *(
+            Text(f"ALERT {one.alert}{_of(one.account)} since {one.began_ts:%H:%M}: {one.message}", "bold red")
+            for one in report.alerts
+        ),
         Text(),
         _overview(report),
         *_requests(report),
         *_batches(report),
         *_errors(report),
     )
+
+
+def _of(account: str) -> str:
+    return "" if account == "default" else f" of {account}"
 
 
 def _headline(report: StatusReport) -> Text:

@@ -1,5 +1,7 @@
 """Alerting: thresholds that are crossed begin alerts, a calm ends them, and each of both is told once."""
 
+from collections.abc import Sequence
+
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
@@ -14,7 +16,7 @@ __all__ = ["alert"]
 
 
 @task(name="alert", task_run_name="alert", cache_policy=NO_CACHE, persist_result=False)
-async def alert(access: Access, health: Health, thresholds: Thresholds) -> list[AlertInForce]:
+async def alert(accounts: Sequence[Access], healths: Sequence[Health], thresholds: Thresholds) -> list[AlertInForce]:
     """Holds the figures against the thresholds, and tells what has begun and what has ended.
 
     Safe to run twice: alerts begin and end by compare-and-set. Each beginning and end is an event
@@ -22,18 +24,21 @@ async def alert(access: Access, health: Health, thresholds: Thresholds) -> list[
     kill in between, the next check sends the same event again.
 
     Args:
-        access: The account and the database.
-        health: What was measured.
+        accounts: The accounts over the one database.
+        healths: What was measured of each.
         thresholds: Beyond what figures there is to be an alert.
 
     Returns:
         The alerts that are in force, the oldest first.
     """
-    await _tell(access)
-    judgements = alerts.judge(health, thresholds)
-    await access.write(alerts.settle, access.name, judgements, calm_minutes=thresholds.calm_minutes)
-    await _tell(access)
-    return await access.read(alerts.in_force, access.name)
+    found: list[AlertInForce] = []
+    for access, health in zip(accounts, healths, strict=True):
+        await _tell(access)
+        judgements = alerts.judge(health, thresholds)
+        await access.write(alerts.settle, access.name, judgements, calm_minutes=thresholds.calm_minutes)
+        await _tell(access)
+        found += await access.read(alerts.in_force, access.name)
+    return sorted(found, key=lambda one: one.began_ts)
 
 
 async def _tell(access: Access) -> None:

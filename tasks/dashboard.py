@@ -44,19 +44,19 @@ _Gone = dict[str, list[int | None]]
 
 @task(name="draw-dashboard", task_run_name="draw dashboard", cache_policy=NO_CACHE, persist_result=False)
 async def draw_dashboard(
-    access: Access, health: Health, thresholds: Thresholds, alerts: Sequence[AlertInForce]
+    access: Access, healths: Sequence[Health], thresholds: Thresholds, alerts: Sequence[AlertInForce]
 ) -> None:
     """Publishes the dashboard as artifact ``dashboard``. Safe to run twice: the latest is the one that is shown.
 
     Args:
         access: The account and the database.
-        health: What was measured.
+        healths: What was measured of each account; the charts are of the first.
         thresholds: What each figure stands beside.
         alerts: What is in force.
     """
     gone = await access.read(history, list(_HISTORY), hours=_HOURS, slots=_SLOTS)
     await acreate_markdown_artifact(
-        _markdown(health, thresholds, alerts, gone), key=_KEY, description=f"bouncer-flows: {_headline(alerts)}"
+        _markdown(healths, thresholds, alerts, gone), key=_KEY, description=f"bouncer-flows: {_headline(alerts)}"
     )
     await _forget_old_versions()
 
@@ -80,14 +80,21 @@ def _headline(alerts: Sequence[AlertInForce]) -> str:
     return f"{len(alerts)} {'alert' if len(alerts) == 1 else 'alerts'}: {', '.join(one.alert for one in alerts)}"
 
 
-def _markdown(health: Health, thresholds: Thresholds, alerts: Sequence[AlertInForce], gone: _Gone) -> str:
+def _markdown(healths: Sequence[Health], thresholds: Thresholds, alerts: Sequence[AlertInForce], gone: _Gone) -> str:
     parts = [f"# {_headline(alerts).capitalize()}", "", f"Checked at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.", ""]
-    parts += [f"- **{one.alert}** since {one.began_ts:%Y-%m-%d %H:%M} UTC: {one.message}" for one in alerts]
-    parts += ["", *_switches(health), "", *_figures(health, thresholds, gone), "", *_calls(health)]
+    several, health = len(healths) > 1, healths[0]
+    for known in alerts:
+        account = f" ({known.account})" if several else ""
+        parts.append(f"- **{known.alert}{account}** since {known.began_ts:%Y-%m-%d %H:%M} UTC: {known.message}")
+    for one in healths:
+        parts += _switches(one, named=several)
+    parts += ["", *_figures(health, thresholds, gone), "", *_calls(health)]
+    for one in healths[1:]:
+        parts += ["", *_calls(one)]
     return "\n".join(parts)
 
 
-def _switches(health: Health) -> list[str]:
+def _switches(health: Health, *, named: bool) -> list[str]:
     state = health.account.state
     paused = (
         "Uploads are on"
@@ -99,7 +106,8 @@ def _switches(health: Health) -> list[str]:
     pace = "" if lasts is None else f", {lasts:,} h at the last hour's pace"
     breaker = "closed" if state.breaker_state == "closed" else f"**{state.breaker_state}**"
     trouble = [] if health.service.bouncer_trouble is None else [f"- **Bouncer**: {health.service.bouncer_trouble}"]
-    return [f"- {paused} · circuit breaker {breaker} · {left}{pace}", *trouble]
+    account = f"Account {state.account}: " if named else ""
+    return [f"- {account}{paused} · circuit breaker {breaker} · {left}{pace}", *trouble]
 
 
 def _figures(health: Health, thresholds: Thresholds, gone: _Gone) -> list[str]:
@@ -190,7 +198,7 @@ def _calls(health: Health) -> list[str]:
 
     figures = [("all", health.account.calls), *health.account.by_call.items()]
     return [
-        f"## Calls to Bouncer, last {health.window_minutes} minutes",
+        f"## Calls to Bouncer with account {health.account.state.account}, last {health.window_minutes} minutes",
         "",
         "| call | requests | p50, ms | p95, ms | slowest, ms | errors |",
         "|:---|---:|---:|---:|---:|:---|",

@@ -4,6 +4,9 @@ import resource
 import sys
 import time
 from asyncio import timeout
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from prefect import get_client, task
@@ -29,6 +32,7 @@ from bouncer.breaker import State
 from bouncer.errors import BouncerUnavailable, KeyRefused, LimitsMissing, RateLimited, UnexpectedAnswer
 from bouncer.health import Health, ServiceHealth
 from bouncer.measuring import measure_account, measure_queue, record_metrics
+from bouncer.tables import Layer
 from bouncer.thresholds import Thresholds
 
 __all__ = ["FLOWS", "measure"]
@@ -58,62 +62,97 @@ _PATIENCE_SECONDS = 20.0
 
 
 @task(name="measure", task_run_name="measure", cache_policy=NO_CACHE, persist_result=False)
-async def measure(access: Access, thresholds: Thresholds) -> Health:
+async def measure(accounts: Sequence[Access], thresholds: Thresholds) -> list[Health]:
     """Measures everything, and keeps the figures in ``Bouncer_Health_Metrics``.
 
     Safe to run twice: each run adds the figures of its own moment.
 
     Args:
-        access: The account and the database.
+        accounts: The accounts over the one database; the first speaks for what they share.
         thresholds: Of which the window is taken.
 
     Returns:
-        The figures.
+        The figures of each account.
 
     Raises:
         DatabaseUnavailable: The database did not come back in time.
     """
+    first = accounts[0]
     began = time.monotonic()
-    await access.read(_ask_nothing)
+    await first.read(_ask_nothing)
     database_ms = _ms_since(began)
-    trouble, is_known = await _ask_bouncer(access)
-    queue = await access.write(
-        measure_queue,
-        access.name,
-        access.layer,
-        window_minutes=thresholds.window_minutes,
-        deadline_seconds=access.account.batch_deadline_seconds,
-    )
-    account = await access.read(
-        measure_account,
-        access.name,
-        window_minutes=thresholds.window_minutes,
-        limit_a_minute=_steady_requests_a_minute(access),
-    )
     async with get_client() as client:
         began = time.monotonic()
         await client.request("GET", "/health")
         prefect_ms = _ms_since(began)
+        failures, late = await _count_failed_runs(client), await _count_late_runs(client)
+        workers = await _count_workers(client)
+    found = []
+    for access in accounts:
+        trouble, is_known = await _ask_bouncer(access)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         service = ServiceHealth(
             database_ms=database_ms,
             prefect_ms=prefect_ms,
             bouncer_trouble=trouble,
             bouncer_known=is_known,
-            worker_failures_an_hour=await _count_failed_runs(client),
-            late_runs=await _count_late_runs(client),
-            workers_online=await _count_workers(client),
+            worker_failures_an_hour=failures,
+            late_runs=late,
+            workers_online=workers,
             # Linux tells kilobytes, macOS bytes.
             run_memory_mb=usage.ru_maxrss // (1024 if sys.platform != "darwin" else 1024**2),
             run_cpu_ms=round(1000 * (usage.ru_utime + usage.ru_stime)),
         )
-    health = Health(queue, account, service, thresholds.window_minutes)
-    limits = {
-        "limit_batches": access.account.max_concurrent_batches,
-        "limit_requests_a_minute": access.account.rate_limit_per_minute,
+        found.append(await _measure_one(access, service, thresholds.window_minutes))
+    healths = _led(accounts, found)
+    for access, health in zip(accounts, healths, strict=True):
+        await access.write(record_metrics, {**health.metrics(), **_limits(access, health)})
+    return healths
+
+
+async def _measure_one(access: Access, service: ServiceHealth, window_minutes: int) -> Health:
+    queue = await access.write(
+        measure_queue,
+        access.name,
+        access.layer,
+        window_minutes=window_minutes,
+        deadline_seconds=access.account.batch_deadline_seconds,
+    )
+    account = await access.read(
+        measure_account,
+        access.name,
+        window_minutes=window_minutes,
+        limit_a_minute=_steady_requests_a_minute(access),
+    )
+    return Health(queue, account, service, window_minutes)
+
+
+def _led(accounts: Sequence[Access], healths: Sequence[Health]) -> list[Health]:
+    credits_left: dict[Layer, list[int | None]] = defaultdict(list)
+    for access, health in zip(accounts, healths, strict=True):
+        credits_left[access.layer].append(health.account.state.credits)
+    led: set[Layer] = set()
+    found = []
+    for access, health in zip(accounts, healths, strict=True):
+        of_layer = credits_left[access.layer]
+        found.append(
+            replace(
+                health,
+                leads=access is accounts[0],
+                leads_layer=access.layer not in led,
+                layer_credits=None if None in of_layer else sum(one or 0 for one in of_layer),
+            )
+        )
+        led.add(access.layer)
+    return found
+
+
+def _limits(access: Access, health: Health) -> dict[str, int]:
+    of_account = "" if health.leads else f"@{access.name}"
+    return {
+        f"limit_batches{of_account}": access.account.max_concurrent_batches,
+        f"limit_requests_a_minute{of_account}": access.account.rate_limit_per_minute,
     }
-    await access.write(record_metrics, {**health.metrics(), **limits})
-    return health
 
 
 def _ask_nothing(connection: Connection) -> None:

@@ -10,7 +10,7 @@ from bouncer.accounts import AccountState
 from bouncer.alerts import Judgement, in_force, judge, mark_told, settle, untold
 from bouncer.calls import CallFigures
 from bouncer.database import read, write
-from bouncer.health import FIGURES, AccountHealth, Health, QueueHealth, ServiceHealth
+from bouncer.health import FIGURES, SHARED, AccountHealth, Health, QueueHealth, ServiceHealth
 from bouncer.tables import Alert
 from bouncer.thresholds import Thresholds
 from tests.bouncer.contacts import ACCOUNT, set_back
@@ -100,7 +100,7 @@ _SERVICE = ServiceHealth(
     run_memory_mb=100,
     run_cpu_ms=100,
 )
-_WELL = Health(_QUIET, _ACCOUNT_HEALTH, _SERVICE, 5)
+_WELL = Health(_QUIET, _ACCOUNT_HEALTH, _SERVICE, 5, layer_credits=1_000_000)
 
 
 def _crossed(health: Health) -> set[str]:
@@ -111,7 +111,7 @@ def _crossed(health: Health) -> set[str]:
     ("alert", "at_it", "beyond_it"),
     [
         ("backlog", {"backlog_contacts": 100_000}, {"backlog_contacts": 100_001}),
-        ("deadline", {"oldest_waiting_seconds": 86_400}, {"oldest_waiting_seconds": 86_500}),
+        ("waiting", {"oldest_waiting_seconds": 86_400}, {"oldest_waiting_seconds": 86_500}),
         ("deadline", {"batches_overdue": 0}, {"batches_overdue": 1}),
         ("credits", {"unsent_contacts": 1_000_000}, {"unsent_contacts": 1_000_001}),
         ("rate-limit", {"requests_a_minute": 162}, {"requests_a_minute": 164}),
@@ -130,7 +130,19 @@ def test_the_plans_thresholds(alert: str, at_it: dict[str, object], beyond_it: d
             replace(part, **{name: value for name, value in values.items() if hasattr(part, name)})
             for part in (_QUIET, _ACCOUNT_HEALTH, _SERVICE)
         )
-        assert _crossed(Health(queue, account, service, 5)) == expected
+        assert _crossed(replace(_WELL, queue=queue, account=account, service=service)) == expected
+
+
+def test_what_accounts_share_is_alerted_once() -> None:
+    """Two accounts over one queue are one alert of its backlog, age and credits, and one of failed runs."""
+    shared = {"backlog", "credits", "waiting", "worker-failures"}
+    follower = replace(_WELL, leads=False, leads_layer=False)
+    of_layer = replace(_WELL, leads=False)
+    leader, second, of_deep = ({one.alert for one in judge(one_, Thresholds())} for one_ in (_WELL, follower, of_layer))
+    assert shared <= leader
+    assert second == leader - shared
+    assert of_deep == leader - {"worker-failures"}
+    assert set(follower.metrics()) == {f"{name}@default" for name in _WELL.metrics() if name not in SHARED}
 
 
 def test_few_calls_say_nothing() -> None:

@@ -49,8 +49,10 @@ def test_prometheus_gets_the_last_figures(engine: Engine) -> None:
             "error_rate_permille.rate limited": 100,
             "response_p95_ms": 40,
             "response_p95_ms.create": 900,
+            "workers_online": 3,
         },
     )
+    write(engine, record_metrics, {"backlog_contacts@deep": 2, "response_p95_ms.create@deep": 800})
     write(engine, ensure_row, "default")
     crossed = Judgement("backlog", crossed=True, message="7 contacts wait (threshold 5)")
     write(engine, settle, "default", [crossed], calm_minutes=0)
@@ -58,11 +60,14 @@ def test_prometheus_gets_the_last_figures(engine: Engine) -> None:
     assert found.pop(("check_age_seconds",)) < 60
     assert found == {
         ("database_up",): 1,
-        ("backlog_contacts",): 7,
-        ("error_rate_permille", "all"): 120,
-        ("error_rate_permille", "rate limited"): 100,
-        ("response_p95_ms", "all"): 40,
-        ("response_p95_ms", "create"): 900,
+        ("backlog_contacts", "default"): 7,
+        ("backlog_contacts", "deep"): 2,
+        ("error_rate_permille", "default", "all"): 120,
+        ("error_rate_permille", "default", "rate limited"): 100,
+        ("response_p95_ms", "default", "all"): 40,
+        ("response_p95_ms", "default", "create"): 900,
+        ("response_p95_ms", "deep", "create"): 800,
+        ("workers_online",): 3,
         ("alert", "default", "backlog"): 1,
     }
 

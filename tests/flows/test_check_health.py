@@ -2,7 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from prefect import get_client
@@ -15,16 +15,20 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import ArtifactSort
-from sqlalchemy import Engine, func, select, update
+from pydantic import SecretStr
+from sqlalchemy import Engine, delete, func, insert, select, update
 
 from blocks.access import open_access
-from bouncer import accounts
+from blocks.bouncer_account import BouncerAccount
+from bouncer import accounts, alerts
 from bouncer.database import read, write
 from bouncer.dialects import database_now
 from bouncer.errors import KeyRefused
 from bouncer.measuring import latest_metrics
-from bouncer.tables import Account, CallCount, HealthMetric, QueuedContact, RateLimitWindow
+from bouncer.tables import Account, Batch, BatchStatus, CallCount, HealthMetric, QueuedContact, RateLimitWindow
 from bouncer.thresholds import Thresholds
+from deployments.settings import Settings
+from deployments.setup import set_up
 from flows.check_health import check_health
 from flows.ingest import ingest
 from tests.bouncer.existing_tables import on_sqlite
@@ -53,6 +57,7 @@ _ALL = {
     "paused",
     "rate-limit",
     "response-time",
+    "waiting",
     "worker-failures",
 }
 
@@ -91,7 +96,8 @@ async def _dashboard() -> str:
 
 def _set_back(engine: Engine, column: Any, **span: float) -> None:
     with engine.begin() as connection:
-        connection.execute(update(column.class_).values({column: database_now(connection) - timedelta(**span)}))
+        moment = database_now(connection) - timedelta(**span)
+        connection.execute(update(column.class_).where(column.is_not(None)).values({column: moment}))
 
 
 async def test_each_alert_begins_once_and_ends_once(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
@@ -114,21 +120,29 @@ async def test_each_alert_begins_once_and_ends_once(set_up_account: SetUpAccount
     _set_back(engine, Account.paused_ts, hours=2)
     _set_back(engine, Account.credits_ts, hours=2)
     _set_back(engine, QueuedContact.created_ts, hours=48)
+    overdue = {"status": BatchStatus.PROCESSING, "batch_id": "gone", "quantity": 1, "user_id": 1, "request_id": 1}
+    with engine.begin() as connection:
+        long_ago = database_now(connection) - timedelta(hours=5)
+        connection.execute(insert(Batch).values(**overdue, uploaded_ts=long_ago, progress_ts=long_ago))
     sandbox.fault("status", operation="credits", code=401, message="user not found", times=None)
     for _ in range(2):
         alarmed = await check_health(_LOW, return_state=True)
         assert alarmed.name == "Alerts", alarmed.message
     shown = await _dashboard()
-    assert shown.startswith("# 9 alerts: ")
+    assert shown.startswith("# 10 alerts: ")
     assert "**Paused** since" in shown
     assert "by ann@desk: the list is wrong" in shown
 
+    with engine.begin() as connection:
+        connection.execute(delete(Batch).where(Batch.batch_id == "gone"))
     sandbox.clear_faults()
     sandbox.post("/_sandbox/credits", {"key": sandbox.key, "credits": 1000})
     write(engine, accounts.resume, "default")
     assert (await ingested())[0].verified == 30
-    _set_back(engine, CallCount.window_start_ts, hours=1)
-    _set_back(engine, RateLimitWindow.window_start_ts, hours=1)
+    with engine.begin() as connection:
+        # As after an hour: what was counted is too old.
+        connection.execute(delete(CallCount))
+        connection.execute(delete(RateLimitWindow))
     await _forget_failed_runs()
     for _ in range(2):
         calm = await check_health(_LOW, return_state=True)
@@ -165,6 +179,34 @@ async def test_figures_are_kept_with_their_units(set_up_account: SetUpAccount, s
     )
     assert (metrics["limit_batches"], metrics["limit_requests_a_minute"]) == (15, 6000)
     assert metrics["run_memory_mb"] > 50
+
+
+@on_sqlite
+async def test_every_account_is_looked_at(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle, database_url: str
+) -> None:
+    """A second account has figures, alerts and a place on the dashboard of its own; what both share is told once."""
+    sandbox.post("/_sandbox/keys", {"key": "second-key", "credits": 7})
+    engine = await set_up_account()
+    first = cast("BouncerAccount", await BouncerAccount.aload("default"))
+    second = first.model_copy(update={"api_key": SecretStr("second-key")})
+    await BouncerAccount(**second.model_dump()).asave("second")
+    try:
+        await set_up(Settings(database_url=database_url))
+        write(engine, accounts.pause, "second", by="ann@desk", reason="half of it is used up")
+        _set_back(engine, Account.paused_ts, hours=2)
+        queue(engine, addresses(3))
+        alarmed = await check_health(_LOW.model_copy(update={"backlog_contacts": 1}), return_state=True)
+        assert alarmed.name == "Alerts"
+    finally:
+        await BouncerAccount.adelete("second")
+    in_force = {name: {one.alert for one in read(engine, alerts.in_force, name)} for name in ("default", "second")}
+    assert {"backlog", "paused"} & in_force["default"] == {"backlog"}
+    assert {"backlog", "paused"} & in_force["second"] == {"paused"}
+    _, metrics = read(engine, latest_metrics)
+    assert (metrics["credits_left@second"], metrics["limit_batches@second"]) == (7, 15)
+    assert "worker_failures_an_hour@second" not in metrics
+    assert "Account second: **Paused** since" in await _dashboard()
 
 
 @on_sqlite
