@@ -1,6 +1,7 @@
 """Tidying the database: old rows and empty batches go, in transactions so small that nobody waits for them."""
 
 import math
+from collections.abc import Sequence
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -37,14 +38,14 @@ async def delete_old_rows(access: Access, retention: Retention) -> dict[str, int
 
 
 @task(name="delete-old-results", task_run_name="delete old results", cache_policy=NO_CACHE, persist_result=False)
-async def delete_old_results(access: Access, retention: Retention) -> int:
+async def delete_old_results(accounts: Sequence[Access], retention: Retention) -> int:
     """Deletes detailed results beyond their age, where one is set; contacts keep their latest verdict.
 
     Results whose verdict may still be used again are kept, because a contact that gets it again gets its details
     too. Safe to run twice.
 
     Args:
-        access: The database, and the account that tells for how long verdicts are used again.
+        accounts: The accounts, over one database, that tell for how long verdicts are used again.
         retention: How many days results are kept.
 
     Returns:
@@ -52,7 +53,8 @@ async def delete_old_results(access: Access, retention: Retention) -> int:
     """
     if retention.result_days is None:
         return 0
-    kept = _days_kept(retention.result_days, access.account.result_max_age_days)
+    reused = max(access.account.result_max_age_days for access in accounts)
+    kept = _days_kept(retention.result_days, reused)
     if kept > retention.result_days:
         get_run_logger().warning(
             "results are kept for %d days and not for %d, because verdicts are used again for so long; "
@@ -60,10 +62,10 @@ async def delete_old_results(access: Access, retention: Retention) -> int:
             kept,
             retention.result_days,
         )
-    after = deleted = 0
-    while found := await access.read(housekeeping.find_batches_with_old_results, days=kept, after=after):
+    database, after, deleted = accounts[0], 0, 0
+    while found := await database.read(housekeeping.find_batches_with_old_results, days=kept, after=after):
         for batch in found:
-            while some := await access.write(housekeeping.delete_results, batch):
+            while some := await database.write(housekeeping.delete_results, batch):
                 deleted += some
         after = found[-1]
     return deleted
