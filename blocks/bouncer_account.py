@@ -113,6 +113,13 @@ class BouncerAccount(Block):
         title="Credits for each run",
         description="The most credits that one run of ingest may commit; 0 for any number. The rest stays queued.",
     )
+    realtime_max_addresses: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        title="Real time",
+        description="Requests with so few waiting addresses are verified at once, one request each. 0: never.",
+    )
     callback_url: str | None = Field(
         default=None,
         title="Callback URL",
@@ -163,7 +170,9 @@ class BouncerAccount(Block):
             A client to be used as an asynchronous context manager. It reads the key from the saved block for each
             request, so that a rotated key is used at once.
         """
-        gate = SharedGate(engine, name, PrefectLimiter(limit_name("api", name), limit_name("uploads", name)), caller)
+        gate = SharedGate(
+            engine, name, PrefectLimiter(*(limit_name(what, name) for what in ("api", "uploads", "realtime"))), caller
+        )
 
         async def present_key() -> str:
             try:

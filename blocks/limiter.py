@@ -23,11 +23,12 @@ class PrefectLimiter:
     Args:
         api: The name of the limit on all requests.
         uploads: The name of the limit on uploads.
+        realtime: The name of the limit on verifications in real time, which count against no other.
     """
 
-    def __init__(self, api: str, uploads: str) -> None:
-        self._api = api
-        self._uploads = uploads
+    def __init__(self, api: str, uploads: str, realtime: str) -> None:
+        self._of_call = {Call.CREATE: (uploads, api), Call.VERIFY: (realtime,)}
+        self._of_others = (api,)
 
     async def acquire(self, call: Call) -> None:
         """Waits for the tokens that the call needs.
@@ -44,7 +45,7 @@ class PrefectLimiter:
             reraise=True,
         )
         # One after the other: asked for both at once, Prefect passes silently when only one of them exists.
-        for name in (self._uploads, self._api) if call is Call.CREATE else (self._api,):
+        for name in self._of_call.get(call, self._of_others):
             await retrying(_take, name)
 
 

@@ -7,10 +7,13 @@ The obvious setting for 200 a minute, a limit of 200 with a decay of 200/60, let
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["UPLOADS_PER_MINUTE", "Limit", "limit_name", "limits_of", "token_bucket"]
+__all__ = ["REALTIME_PER_MINUTE", "UPLOADS_PER_MINUTE", "Limit", "limit_name", "limits_of", "token_bucket"]
 
 UPLOADS_PER_MINUTE = 60
 """Bouncer's limit on batch creation: https://docs.usebouncer.com."""
+
+REALTIME_PER_MINUTE = 1_000
+"""Bouncer's limit on verifications in real time, beside that on all other calls: https://docs.usebouncer.com."""
 
 _BURST_SHARE = 10
 _UPLOAD_BURST_SHARE = 3
@@ -32,8 +35,8 @@ class Limit:
     decay_per_second: float = 0.0
 
 
-def limit_name(what: Literal["api", "uploads", "batches"], account: str) -> str:
-    """The limit's name; the default account's are ``bouncer-api``, ``bouncer-uploads`` and ``bouncer-batches``."""
+def limit_name(what: Literal["api", "uploads", "batches", "realtime"], account: str) -> str:
+    """The limit's name; the default account's are ``bouncer-api``, ``bouncer-uploads`` and so on."""
     return f"bouncer-{what}" if account == "default" else f"bouncer-{what}-{account}"
 
 
@@ -60,7 +63,7 @@ def limits_of(account: str, *, batches: int, requests_per_minute: int) -> tuple[
         requests_per_minute: The ceiling of all requests.
 
     Returns:
-        One for slots, one for all requests, one for uploads.
+        One for slots, one for all requests about batches, one for uploads, one for requests in real time.
     """
     return (
         Limit(limit_name("batches", account), batches),
@@ -69,4 +72,5 @@ def limits_of(account: str, *, batches: int, requests_per_minute: int) -> tuple[
             limit_name("uploads", account),
             *token_bucket(min(UPLOADS_PER_MINUTE, requests_per_minute), _UPLOAD_BURST_SHARE),
         ),
+        Limit(limit_name("realtime", account), *token_bucket(REALTIME_PER_MINUTE)),
     )

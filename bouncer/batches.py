@@ -49,6 +49,7 @@ __all__ = [
     "record_verified",
     "release",
     "take",
+    "was_asked_for",
 ]
 
 HEARTBEAT_SECONDS = 5.0
@@ -96,6 +97,7 @@ class BatchTitle:
         account: The account that it is sent with.
         runs: How many runs have taken it so far.
         in_flight: Whether Bouncer has it, or may have it.
+        realtime: Whether its addresses are asked for one by one, without a slot.
     """
 
     id: int
@@ -105,6 +107,7 @@ class BatchTitle:
     account: str = "default"
     runs: int = 0
     in_flight: bool = False
+    realtime: bool = False
 
     def __str__(self) -> str:
         return f"batch {self.id}: {self.quantity:,} contacts of request {self.request_id}"
@@ -128,6 +131,8 @@ class BatchWork:
         split_from: The batch that this one is a part of, where Bouncer refused that one.
         layer: Which pass it is of.
         held: Whether it waits for a person, with all its lost uploads counted.
+        realtime: Whether its addresses are asked for one by one.
+        unanswered: How many of them an earlier run was waiting for when it died.
     """
 
     id: int
@@ -148,6 +153,8 @@ class BatchWork:
     split_from: int | None
     layer: Layer
     held: bool
+    realtime: bool
+    unanswered: int
 
 
 def take(connection: Connection, id: int, owner: str) -> BatchWork | None:  # noqa: A002  # the column's name
@@ -190,6 +197,8 @@ def take(connection: Connection, id: int, owner: str) -> BatchWork | None:  # no
         split_from=row.split_from,
         layer=Layer(row.layer),
         held=row.held_ts is not None,
+        realtime=row.realtime,
+        unanswered=row.unanswered,
     )
 
 
@@ -229,9 +238,18 @@ def ownerless(
         request_id: Only this request, or None for all.
         only_uploaded: Only those that Bouncer has, as while uploads are paused.
     """
-    in_flight = or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None))
+    in_flight = or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None), was_asked_for())
     called = Batch.callback_ts.is_not(None)
-    columns = (Batch.id, Batch.quantity, Batch.request_id, Batch.priority, Batch.account, Batch.retry_count, in_flight)
+    columns = (
+        Batch.id,
+        Batch.quantity,
+        Batch.request_id,
+        Batch.priority,
+        Batch.account,
+        Batch.retry_count,
+        in_flight,
+        Batch.realtime,
+    )
     query = select(*columns).where(
         Batch.account == account, Batch.status.in_(UNSETTLED), has_no_owner(), or_(Batch.held_ts.is_(None), called)
     )
@@ -277,7 +295,13 @@ def is_unsent(account: str) -> list[ColumnElement[bool]]:
         Batch.upload_begun_ts.is_(None),
         Batch.held_ts.is_(None),
         Batch.ambiguous_uploads == 0,
+        not_(was_asked_for()),
     ]
+
+
+def was_asked_for() -> ColumnElement[bool]:
+    """The condition for a batch in real time of which some addresses have been sent."""
+    return or_(Batch.processed > 0, Batch.unanswered > 0, Batch.ambiguous_addresses > 0)
 
 
 def has_unsent(connection: Connection, account: str) -> bool:

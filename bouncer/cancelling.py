@@ -6,9 +6,9 @@ after the mark sees it. All else follows from the mark, by whoever comes first, 
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, not_, or_, select, update
 
-from bouncer.batches import UNSETTLED, has_no_owner
+from bouncer.batches import UNSETTLED, has_no_owner, was_asked_for
 from bouncer.counting import require_request
 from bouncer.policy import clean_message, plain
 from bouncer.request_progress import note_open
@@ -187,10 +187,13 @@ def withdraw_unsent(connection: Connection, request_id: int) -> int:
     """
     if not is_cancelled(connection, request_id):
         return 0
-    never_begun = and_(Batch.upload_begun_ts.is_(None), Batch.held_ts.is_(None))
+    # A run that asks in real time sees the mark before its next addresses; what it has asked for is to be stored first.
+    nobody_asks = or_(not_(was_asked_for()), has_no_owner())
+    never_begun = and_(Batch.upload_begun_ts.is_(None), Batch.held_ts.is_(None), nobody_asks)
     held = and_(Batch.held_ts.is_not(None), has_no_owner())
     found = connection.execute(
-        select(Batch.id, Batch.ambiguous_uploads)
+        # Of a batch in real time some contacts may have verdicts, which would go with its row.
+        select(Batch.id, or_(Batch.ambiguous_uploads > 0, was_asked_for()).label("is_kept"))
         .where(
             Batch.request_id == request_id,
             Batch.status == BatchStatus.QUEUED,
@@ -206,15 +209,15 @@ def withdraw_unsent(connection: Connection, request_id: int) -> int:
         .where(QueuedContact.batch_id.in_([row.id for row in found]), QueuedContact.status == QueueStatus.ASSIGNED)
         .values(status=QueueStatus.QUEUED, batch_id=None, assigned_ts=None)
     )
-    kept = [row.id for row in found if row.ambiguous_uploads]
-    connection.execute(delete(Batch).where(Batch.id.in_([row.id for row in found if not row.ambiguous_uploads])))
+    kept = [row.id for row in found if row.is_kept]
+    connection.execute(delete(Batch).where(Batch.id.in_([row.id for row in found if not row.is_kept])))
     if kept:
         connection.execute(
             update(Batch)
             .where(Batch.id.in_(kept))
             .values(
                 status=BatchStatus.FAILED,
-                error_message="its request was cancelled after its upload had been lost",
+                error_message="its request was cancelled when an upload of it was lost, or a part of it verified",
                 completed_ts=func.current_timestamp(),
                 owner=None,
                 heartbeat_ts=None,

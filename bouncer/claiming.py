@@ -25,7 +25,7 @@ from bouncer.spending import Spending, caps_reached, room_of_requests, room_of_r
 from bouncer.staging import stage
 from bouncer.tables import Account, Batch, Contact, Layer, QueuedContact, QueueStatus
 
-__all__ = ["Claimed", "claim", "highest_waiting"]
+__all__ = ["Claimed", "claim", "highest_waiting", "small_request_waits"]
 
 _STRETCHES = 40
 """Into how many stretches of a request's waiting contacts a claim reaches, so that a file sorted by domain still
@@ -107,6 +107,7 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
     request_id: int | None = None,
     layer: Layer = Layer.BASIC,
     spending: Spending = _ANY_NUMBER,
+    at_once: int | None = None,
 ) -> Claimed:
     """Takes the next contacts of one request out of the queue, some 40,000 at most; whoever has more room claims again.
 
@@ -123,6 +124,8 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
         layer: The layer that the account serves; contacts of the other are left alone.
         spending: What the run may commit. No more addresses are made into batches than it, and the cap of the request,
             leave room for; the contacts of the others stay where they are.
+        at_once: Only requests with at most so many waiting contacts, for a batch in real time; None for any request,
+            in batches that are uploaded.
 
     Returns:
         What was claimed; all zeros where nothing waits.
@@ -135,7 +138,7 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
         return Claimed()
     if room is not None and room < 1:
         return Claimed(capped=caps_reached((), run=spending.most))
-    source, capped = _next_source(connection, layer, request_id)
+    source, capped = _next_source(connection, layer, request_id, at_once)
     if source is None:
         return Claimed(capped=caps_reached(capped))
     if is_cancelled(connection, source.request_id):
@@ -158,9 +161,14 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
     reused = reuse_verdicts(connection, valid, fresh_for, layer)
     valid = valid[~valid["queue_id"].isin(reused)]
     affordable = _within(valid, [cap for cap in (room, source.room) if cap is not None])
-    made = _make_batches(connection, account, source, affordable, batch_size)
+    made = _make_batches(connection, account, source, affordable, batch_size, realtime=at_once is not None)
     taken = len(contacts) - (len(valid) - len(affordable))
     return Claimed(batches=made, contacts=taken, reused=len(reused), joined=len(joined), invalid=invalid)
+
+
+def small_request_waits(connection: Connection, layer: Layer, request_id: int | None, at_most: int) -> bool:
+    """Whether a request has so few waiting contacts that they can be verified in real time."""
+    return _next_source(connection, layer, request_id, at_most)[0] is not None
 
 
 def _within(contacts: pd.DataFrame, caps: list[int]) -> pd.DataFrame:
@@ -169,7 +177,9 @@ def _within(contacts: pd.DataFrame, caps: list[int]) -> pd.DataFrame:
     return contacts[contacts["key"].isin(contacts["key"].drop_duplicates().iloc[: min(caps)])]
 
 
-def _next_source(connection: Connection, layer: Layer, request_id: int | None) -> tuple[_Source | None, list[int]]:
+def _next_source(
+    connection: Connection, layer: Layer, request_id: int | None, at_most: int | None
+) -> tuple[_Source | None, list[int]]:
     # Beside the source, the requests that were passed over because they have reached their caps.
     waits: _Conditions = (QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer)
     capped: list[int] = []
@@ -177,10 +187,18 @@ def _next_source(connection: Connection, layer: Layer, request_id: int | None) -
     while (priority := _highest_priority(connection, waits, request_id, below)) is not None:
         of_priority = (*waits, QueuedContact.priority == priority)
         requests, room = _affordable_requests(connection, of_priority, request_id, capped)
+        if at_most is not None:
+            requests = [id_ for id_ in requests if _waits_for_at_most(connection, waits, id_, at_most)]
         if requests:
             return _fairest(connection, layer, priority, of_priority, requests, room), capped
         below = priority
     return None, capped
+
+
+def _waits_for_at_most(connection: Connection, waits: _Conditions, request_id: int, most: int) -> bool:
+    # Counted no further than it matters, and over all priorities.
+    some = select(QueuedContact.queue_id).where(*waits, QueuedContact.request_id == request_id).limit(most + 1)
+    return (connection.scalar(select(func.count()).select_from(some.subquery())) or 0) <= most
 
 
 def _affordable_requests(
@@ -360,7 +378,13 @@ def _store_keys(connection: Connection, contacts: pd.DataFrame) -> None:
 
 
 def _make_batches(
-    connection: Connection, account: str, source: _Source, contacts: pd.DataFrame, batch_size: int
+    connection: Connection,
+    account: str,
+    source: _Source,
+    contacts: pd.DataFrame,
+    batch_size: int,
+    *,
+    realtime: bool,
 ) -> tuple[BatchTitle, ...]:
     if contacts.empty:
         return ()
@@ -376,11 +400,13 @@ def _make_batches(
                 request_id=source.request_id,
                 priority=source.priority,
                 quantity=int(quantity),
+                realtime=realtime,
             ),
             int(quantity),
             source.request_id,
             source.priority,
             account,
+            realtime=realtime,
         )
         for quantity in numbers.value_counts().sort_index()
     ]

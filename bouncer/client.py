@@ -8,7 +8,7 @@ import time
 from asyncio import sleep, timeout, to_thread
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -39,9 +39,10 @@ from bouncer.errors import (
     UploadOutcomeUnknown,
 )
 from bouncer.gate import Gate
-from bouncer.models import BatchCreated, BatchProgress, Credits, Verdict, verdicts_in
+from bouncer.models import BatchCreated, BatchProgress, Credits, Verdict, verdict_in, verdicts_in
 from bouncer.policy import (
     ATTEMPTS,
+    PAID,
     RATE_LIMITED_SECONDS,
     WORTH_ANOTHER_ATTEMPT,
     Call,
@@ -227,6 +228,26 @@ class BouncerClient:
 
         return await self._attempts(Call.CREDITS, ask)
 
+    async def verify(self, address: str) -> Verdict:
+        """Verifies one address in real time. This call costs money.
+
+        Raises:
+            AddressesRefused: Bouncer will never take it.
+            OutOfCredits: The account has no credits.
+            UploadOutcomeUnknown: It may have been paid for or not. It was not asked for again.
+            BouncerUnavailable: It was certainly not paid for.
+        """
+
+        async def ask(request: _Request) -> Verdict:
+            answer = await self._answer(request, "GET", "email/verify", params={"email": address})
+            with suppress(ValidationError):
+                # There is no doubt about which address it is on, however Bouncer writes it.
+                return replace(verdict_in(answer), email=address)
+            # Out here, or it would carry the first error, whose text quotes the body.
+            raise UploadOutcomeUnknown("a verification was answered with no verdict")
+
+        return await self._attempts(Call.VERIFY, ask)
+
     async def _attempts(self, call: Call, once: Callable[[_Request], Awaitable[_Return]]) -> _Return:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(WORTH_ANOTHER_ATTEMPT) & retry_if_not_exception_type(BreakerOpen),
@@ -329,7 +350,7 @@ def _fit_for_a_header(key: str) -> str:
 
 def _too_long(call: Call) -> BouncerFlowsError:
     said = "Bouncer's answer is far longer than any answer can be"
-    return UploadOutcomeUnknown(said) if call is Call.CREATE else UnexpectedAnswer(said)
+    return UploadOutcomeUnknown(said) if call in PAID else UnexpectedAnswer(said)
 
 
 def _parsed(model: type[_Model], body: bytes, otherwise: BouncerFlowsError) -> _Model:

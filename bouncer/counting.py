@@ -116,7 +116,7 @@ def count_batches(connection: Connection, request_id: int | None = None) -> Batc
     held, lost, missing, unmatched = connection.execute(
         select(
             func.count(Batch.held_ts),
-            func.coalesce(func.sum(Batch.ambiguous_uploads * Batch.quantity), 0),
+            func.coalesce(func.sum(Batch.ambiguous_uploads * Batch.quantity + Batch.ambiguous_addresses), 0),
             func.coalesce(func.sum(Batch.missing), 0),
             func.coalesce(func.sum(Batch.unmatched), 0),
         ).where(*of_request)

@@ -27,6 +27,12 @@ BREAKER_PATIENCE_SECONDS = 90.0
 """How long a call waits at an open breaker before its caller is told that Bouncer is away."""
 
 
+REALTIME = ":realtime"
+"""What stands behind an account's name where its requests in real time are counted."""
+
+_LONGEST_ACCOUNT = 50
+
+
 class Limiter(Protocol):
     """Holds the rate limits, over all processes."""
 
@@ -82,7 +88,7 @@ class SharedGate:
             pause = await to_thread(read, self._engine, breaker.seconds_closed_to, self._account, self._caller)
             if pause == 0:
                 await self._limiter.acquire(call)
-                if await self._write(self._count):
+                if await self._write(lambda connection: self._count(connection, call)):
                     return
                 pause = 1.0
             if waited >= BREAKER_PATIENCE_SECONDS:
@@ -132,26 +138,28 @@ class SharedGate:
             store_notes(connection, self._account, notes)
         return done
 
-    def _count(self, connection: Connection) -> bool:
+    def _count(self, connection: Connection, call: Call) -> bool:
         state = breaker.enter(connection, self._account, self._caller)
         if state is breaker.Entry.REFUSED:
             return False
         self._suspect = state is breaker.Entry.SUSPECT
+        # They have a limit of their own, so they are counted apart.
+        account = f"{self._account}{REALTIME}"[:_LONGEST_ACCOUNT] if call is Call.VERIFY else self._account
         start = database_now(connection).replace(second=0, microsecond=0)
         counted = connection.execute(
             update(RateLimitWindow)
-            .where(RateLimitWindow.account == self._account, RateLimitWindow.window_start_ts == start)
+            .where(RateLimitWindow.account == account, RateLimitWindow.window_start_ts == start)
             .values(request_count=RateLimitWindow.request_count + 1)
         )
         if counted.rowcount == 0:
             window = {
-                "account": self._account,
+                "account": account,
                 "window_start_ts": start,
                 "window_end_ts": start + timedelta(minutes=1),
                 "request_count": 0,
             }
             connection.execute(insert_ignoring(connection, RateLimitWindow), window)
-            return self._count(connection)
+            return self._count(connection, call)
         return True
 
 

@@ -36,7 +36,7 @@ from bouncer.settling import requeue_freely, requeue_or_fail
 from bouncer.staging import insert_all, stage
 from bouncer.tables import Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Result
 
-__all__ = ["Awaited", "LoadReport", "await_verdicts", "expected_credits", "load"]
+__all__ = ["Awaited", "LoadReport", "await_verdicts", "expected_credits", "load", "match", "write_verdicts"]
 
 _COLUMNS: dict[str, TypeEngine[Any]] = {
     "global_id": BigInteger(),
@@ -135,7 +135,12 @@ def load(
     without = contacts[~contacts["queue_id"].isin(matched["queue_id"])]
     missing = _requeue_missing(connection, without, was_cut_short=is_cancelled(connection, batch.request_id))
     if not matched.empty:
-        _write(connection, batch, matched)
+        write_verdicts(connection, batch, matched)
+        connection.execute(
+            update(QueuedContact)
+            .where(QueuedContact.batch_id == batch.id, QueuedContact.status == QueueStatus.ASSIGNED)
+            .values(status=QueueStatus.COMPLETED, completed_ts=func.current_timestamp(), error_message=None)
+        )
         give_second_chances(connection, matched, chances)
     connection.execute(
         update(Batch)
@@ -218,7 +223,24 @@ def _requeue_missing(connection: Connection, contacts: pd.DataFrame, *, was_cut_
     )
 
 
-def _write(connection: Connection, batch: BatchWork, matched: pd.DataFrame) -> None:
+def match(awaited: Awaited, verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """Joins verdicts to the contacts that wait for them, on the address.
+
+    Returns:
+        A row for each contact that has a verdict: the columns of ``Awaited.contacts``, and those of its result.
+    """
+    answers = _frame(verdicts, known=set(awaited.contacts["address_key"]))
+    return awaited.contacts.merge(answers.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")
+
+
+def write_verdicts(connection: Connection, batch: BatchWork, matched: pd.DataFrame) -> None:
+    """Writes results and contacts; the queue is the caller's.
+
+    Args:
+        connection: In a transaction that writes.
+        batch: The batch that paid.
+        matched: As of ``match``; not empty.
+    """
     # An application may have queued a contact twice in one request.
     results = matched.drop_duplicates("global_id").assign(batch_id=batch.id)
     insert_all(connection, "REPLACE", Result.__tablename__, {"batch_id": Integer(), **_COLUMNS}, results)
@@ -244,11 +266,6 @@ def _write(connection: Connection, batch: BatchWork, matched: pd.DataFrame) -> N
             .where(Contact.global_id == staged.c.global_id)
             .values(bouncer_address_key=staged.c.address_key)
         )
-    connection.execute(
-        update(QueuedContact)
-        .where(QueuedContact.batch_id == batch.id, QueuedContact.status == QueueStatus.ASSIGNED)
-        .values(status=QueueStatus.COMPLETED, completed_ts=func.current_timestamp(), error_message=None)
-    )
 
 
 def _frame(verdicts: Sequence[Verdict], known: set[bytes | None]) -> pd.DataFrame:

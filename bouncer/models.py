@@ -6,12 +6,21 @@ Source: https://docs.usebouncer.com (batch-create, batch-status, batch-results, 
 import math
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-__all__ = ["COMPLETED", "BatchCreated", "BatchProgress", "Credits", "Verdict", "VerdictList", "verdicts_in"]
+__all__ = [
+    "COMPLETED",
+    "BatchCreated",
+    "BatchProgress",
+    "Credits",
+    "Verdict",
+    "VerdictList",
+    "verdict_in",
+    "verdicts_in",
+]
 
 COMPLETED = "completed"
 """The one status that says that results can be downloaded; any other, known or not, means wait."""
@@ -161,6 +170,9 @@ VerdictList: TypeAdapter[list[Verdict]] = TypeAdapter(
 )
 """Parses a whole download at once."""
 
+_OneVerdict: TypeAdapter[Verdict] = TypeAdapter(Verdict)
+_Parsed = TypeVar("_Parsed")
+
 
 def verdicts_in(body: bytes) -> list[Verdict]:
     """Parses a download.
@@ -174,11 +186,27 @@ def verdicts_in(body: bytes) -> list[Verdict]:
     Raises:
         ValidationError: It is none, or not whole.
     """
+    return _mended(VerdictList, body)
+
+
+def verdict_in(body: bytes) -> Verdict:
+    """Parses the answer of a verification in real time, as ``verdicts_in`` does a download.
+
+    Args:
+        body: A JSON object.
+
+    Raises:
+        ValidationError: It is none, or not whole.
+    """
+    return _mended(_OneVerdict, body)
+
+
+def _mended(kind: TypeAdapter[_Parsed], body: bytes) -> _Parsed:
     try:
-        return VerdictList.validate_json(body)
+        return kind.validate_json(body)
     except ValidationError:
         mended = body.decode(errors="replace").encode()
         mended = _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], mended)
         if mended == body:
             raise
-    return VerdictList.validate_json(mended)
+    return kind.validate_json(mended)

@@ -28,6 +28,7 @@ from bouncer.errors import (
 
 __all__ = [
     "ATTEMPTS",
+    "PAID",
     "PATIENCE_SECONDS",
     "RATE_LIMITED_SECONDS",
     "WORTH_ANOTHER_ATTEMPT",
@@ -75,13 +76,21 @@ _LONGEST_MESSAGE = 300
 
 
 class Call(enum.StrEnum):
-    """The calls of the batch API, by the name that metrics and limits use."""
+    """The calls of Bouncer's API, by the name that metrics and limits use."""
 
     CREATE = "create"
     STATUS = "status"
     DOWNLOAD = "download"
     FINISH = "finish"
     CREDITS = "credits"
+    VERIFY = "verify"
+
+
+PAID = frozenset({Call.CREATE, Call.VERIFY})
+"""The calls that cost money: whether one whose answer was lost did, nobody can say."""
+
+
+_NAMED = {Call.CREATE: "an upload", Call.VERIFY: "a verification in real time"}
 
 
 def clean_message(message: str) -> str:
@@ -139,8 +148,8 @@ def error_of_transport(call: Call, error: Exception) -> BouncerFlowsError:
     name = type(error).__name__
     if isinstance(error, _NEVER_CONNECTED):
         return BouncerUnavailable(f"Bouncer cannot be reached ({name}); check BOUNCER_API_BASE_URL and the network")
-    if call is Call.CREATE:
-        return UploadOutcomeUnknown(f"the answer to an upload was lost ({name})")
+    if call in PAID:
+        return UploadOutcomeUnknown(f"the answer to {_NAMED[call]} was lost ({name})")
     if call is Call.DOWNLOAD:
         return DownloadTruncated(f"a download broke off ({name})")
     return BouncerUnavailable(f"Bouncer did not answer ({name})")
@@ -172,10 +181,10 @@ def error_of_answer(  # noqa: PLR0911  # a table of answers: one return a row
             return BouncerUnavailable(said)
         case _ if status >= 500:
             # A gateway that gave up waiting (502, 504) may have passed the upload on.
-            return UploadOutcomeUnknown(said) if call is Call.CREATE else BouncerUnavailable(said)
-        case 400 | 413 | 422 if call is Call.CREATE:
+            return UploadOutcomeUnknown(said) if call in PAID else BouncerUnavailable(said)
+        case 400 | 413 | 422 if call in PAID:
             return AddressesRefused(said)
-        case 404 | 410 if call is not Call.CREATE and call is not Call.CREDITS:
+        case 404 | 410 if call not in PAID and call is not Call.CREDITS:
             return BatchLost(said)
         case 400 | 405 | 409 if call in {Call.STATUS, Call.DOWNLOAD, Call.FINISH}:
             return BatchLost(said) if "removed" in message.lower() else BatchNotCompleted(said)

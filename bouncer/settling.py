@@ -32,14 +32,15 @@ MOST_ATTEMPTS = 3
 def dissolve(connection: Connection, batch: BatchWork) -> int:
     """Puts the contacts of a batch that Bouncer does not have back into the queue, at no cost to them.
 
-    A batch with a lost upload keeps its row, which counts the possible double payment; any other goes.
+    A batch with a lost upload keeps its row, which counts the possible double payment; so does one in real time, whose
+    other addresses may have verdicts. Any other goes.
 
     Returns:
         How many contacts went back.
     """
     lost_uploads = _lock(connection, batch)
     returned = connection.execute(_assigned_to(batch.id).values(_waiting_again()))
-    if lost_uploads:
+    if lost_uploads or batch.realtime:
         _close(connection, batch, "not uploaded; its contacts went back to the queue")
     else:
         connection.execute(delete(Batch).where(Batch.id == batch.id))
@@ -219,7 +220,7 @@ def requeue_orphans(connection: Connection) -> int:
     return changed.rowcount
 
 
-def new_batch(connection: Connection, **columns: int | str) -> int:
+def new_batch(connection: Connection, **columns: int | str | bool) -> int:
     """Makes the row of a batch whose contacts are about to be assigned to it, and returns its id."""
     made = connection.execute(insert(Batch).values(columns))
     key = made.inserted_primary_key

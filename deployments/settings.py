@@ -55,6 +55,12 @@ class Settings(BaseSettings):
     max_credits_per_run: int = Field(
         default=0, ge=0, description="The most credits that one run of ingest may commit; 0 for any number."
     )
+    realtime_max_addresses: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Requests with so few waiting addresses are verified at once; 0 for never.",
+    )
     callback_url: str | None = Field(
         default=None,
         pattern=r"^(https?://\S+|off)$",
@@ -155,6 +161,7 @@ _ACCOUNT_FIELDS = {
     "max_credits_per_run": "max_credits_per_run",
     "second_chances": "second_chances",
     "second_chance_hours": "second_chance_hours",
+    "realtime_max_addresses": "realtime_max_addresses",
     "callback_url": "callback_url",
     "callback_wait_seconds": "callback_wait_seconds",
 }

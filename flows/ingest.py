@@ -1,5 +1,6 @@
 """Flow ``ingest``: contacts leave the queue in batches and come back with verdicts, until none waits."""
 
+import asyncio
 from typing import Annotated
 
 from prefect import flow
@@ -12,7 +13,7 @@ from flows.parameters import AccountName, RequestId
 from flows.verify_batch import verify_as_subflow
 from tasks.budget import Budget
 from tasks.check import check_accounts, check_limits
-from tasks.claim import claim
+from tasks.claim import claim, claim_small
 from tasks.crew import Crews
 from tasks.dispatch import refill
 from tasks.follow_requests import RequestFollower, follow_requests
@@ -69,6 +70,7 @@ async def ingest(
                 await recover(access)
             budget = Budget.of(working, max_credits)
             if on_workers:
+                await _verify_small(working, request_id, tally, budget)
                 tally.dispatched(await refill(working, request_id, budget))
             else:
                 await budget.take_back_unsent(working)
@@ -87,6 +89,11 @@ async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, b
             await requests.follow()
             took_any, tally.capped = False, set()
             for access in accounts:
+                if outlook.contacts_wait:
+                    claimed = await claim_small(access, request_id, budget)
+                    crews.begin(claimed.batches)
+                    tally.note(claimed)
+                    took_any = took_any or claimed.took_any
                 if access.name in outlook.unsent:
                     await hand_over(access)
                     took_any = True
@@ -103,3 +110,11 @@ async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, b
     finally:
         await crews.all_ended()
     tally.end(outlook, crews)
+
+
+async def _verify_small(accounts: list[Access], request_id: int | None, tally: Tally, budget: Budget) -> None:
+    # In this run: a worker would be minutes in coming to them, behind all the batches.
+    for access in accounts:
+        while (claimed := await claim_small(access, request_id, budget)).took_any:
+            tally.note(claimed)
+            await asyncio.gather(*(verify_as_subflow(batch) for batch in claimed.batches))

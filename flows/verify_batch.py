@@ -28,6 +28,7 @@ from tasks.ownership import owned_batch
 from tasks.poll import poll
 from tasks.slots import batch_slot
 from tasks.upload import upload
+from tasks.verify_now import verify_now
 
 __all__ = ["verify_as_subflow", "verify_batch"]
 
@@ -77,6 +78,9 @@ async def verify_as_subflow(batch: BatchTitle) -> State[None]:
 
 
 async def _verify(access: Access, batch: BatchWork) -> State[None]:
+    if batch.realtime and batch.step is not Step.NOTHING:
+        settled = await verify_now(access, batch)
+        return Completed(message=f"{settled:,} contacts settled in real time")
     bouncer_id = batch.batch_id
     if batch.step in {Step.UPLOAD, Step.DECIDE, Step.POLL}:
         async with batch_slot(access, batch) as slot:

@@ -24,6 +24,7 @@ class Account:
     deep: bool = False
     requests: SlidingWindow = field(default_factory=SlidingWindow)
     uploads: SlidingWindow = field(default_factory=SlidingWindow)
+    realtime: SlidingWindow = field(default_factory=SlidingWindow)
     credit_calls: SlidingWindow = field(default_factory=SlidingWindow)
 
     @property

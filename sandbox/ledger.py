@@ -50,6 +50,7 @@ class Ledger:
     requests_window: SlidingWindow = field(default_factory=SlidingWindow)
     requests_windows_by_key: defaultdict[str, SlidingWindow] = field(default_factory=lambda: defaultdict(SlidingWindow))
     uploads_window: SlidingWindow = field(default_factory=SlidingWindow)
+    realtime_window: SlidingWindow = field(default_factory=SlidingWindow)
     batches: int = 0
     batches_over_limit: int = 0
     most_in_flight: int = 0
@@ -65,6 +66,9 @@ class Ledger:
     def count_request(self, operation: str, key: str, now: float) -> None:
         """Counts a request at its arrival, whatever becomes of it."""
         self.requests_by_operation[operation] += 1
+        if operation == "verify":
+            self.realtime_window.add(now)
+            return
         self.requests_window.add(now)
         self.requests_windows_by_key[key].add(now)
         if operation == "create":
@@ -83,6 +87,11 @@ class Ledger:
         self.uploaded.add(digests)
         self.most_in_flight = max(self.most_in_flight, in_flight)
 
+    def count_realtime(self, digests: NDArray[np.uint64]) -> None:
+        """Counts one address that was sent by itself."""
+        self.addresses_uploaded += len(digests)
+        self.uploaded.add(digests)
+
     def count_charge(self, digests: NDArray[np.uint64]) -> None:
         """Counts one credit for each address."""
         self.credits_charged += len(digests)
@@ -96,6 +105,7 @@ class Ledger:
             "answers_by_status": self.answers_by_status,
             "most_requests_in_60s": self.requests_window.most,
             "most_requests_in_60s_by_key": {key: window.most for key, window in self.requests_windows_by_key.items()},
+            "most_realtime_in_60s": self.realtime_window.most,
             "most_uploads_in_60s": self.uploads_window.most,
             "batches": self.batches,
             "batches_over_limit": self.batches_over_limit,

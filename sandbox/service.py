@@ -56,6 +56,8 @@ class Service:
         now = self.clock()
         if operation == "credits":
             limits = [(account.credit_calls, self.settings.credit_calls_per_minute)]
+        elif operation == "verify":
+            limits = [(account.realtime, self.settings.realtime_per_minute)]
         else:
             limits = [(account.requests, self.settings.requests_per_minute)]
             if operation == "create":
@@ -201,6 +203,7 @@ class Service:
         address = email.lower()
         digests = digests_of(self.settings.seed, [address])
         code = judge(self.settings.seed, [address], digests, deep=account.deep)[0]
+        self.ledger.count_realtime(of_pass(digests, deep=account.deep))
         if CHARGED[code]:
             account.credits -= 1
             account.charged += 1

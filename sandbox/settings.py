@@ -44,6 +44,9 @@ class SandboxSettings(BaseModel):
     uploads_per_minute: PositiveInt = 60
     """Uploads of a key in any 60 seconds."""
 
+    realtime_per_minute: PositiveInt = 1000
+    """Verifications of single addresses of a key in any 60 seconds; they count against no other limit."""
+
     credit_calls_per_minute: PositiveInt = 10
     """Calls of GET /credits of a key in any 60 seconds."""
 

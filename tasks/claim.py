@@ -4,15 +4,17 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
-from bouncer import claiming
+from bouncer import accounts, claiming
 from bouncer.claiming import Claimed
 from tasks.budget import Budget
 
-__all__ = ["claim"]
+__all__ = ["claim", "claim_small"]
 
 
 @task(name="claim", task_run_name="claim", cache_policy=NO_CACHE, persist_result=False)
-async def claim(access: Access, batches: int, request_id: int | None, budget: Budget) -> Claimed:
+async def claim(
+    access: Access, batches: int, request_id: int | None, budget: Budget, at_once: int | None = None
+) -> Claimed:
     """Takes the next contacts out of the queue, settles the known ones, and makes batches of the others.
 
     Safe to run twice: what one run claimed, no other sees; batches that a crash leaves behind are taken up by the
@@ -23,6 +25,7 @@ async def claim(access: Access, batches: int, request_id: int | None, budget: Bu
         batches: The most batches to make.
         request_id: Only this request, or None for all.
         budget: What the run may commit; the new batches are noted in it.
+        at_once: Only a request with at most so many waiting contacts, for real time; None for any, in batches.
 
     Returns:
         The new batches, how many contacts were settled, joined to batches in flight, or invalid, and which caps keep
@@ -37,6 +40,7 @@ async def claim(access: Access, batches: int, request_id: int | None, budget: Bu
         request_id=request_id,
         layer=access.layer,
         spending=budget.spending,
+        at_once=at_once,
     )
     budget.note(claimed.batches)
     if claimed.contacts:
@@ -49,3 +53,23 @@ async def claim(access: Access, batches: int, request_id: int | None, budget: Bu
             claimed.invalid,
         )
     return claimed
+
+
+async def claim_small(access: Access, request_id: int | None, budget: Budget) -> Claimed:
+    """Claims a request with so few waiting contacts that the account verifies them in real time, if one waits.
+
+    Args:
+        access: The account and the database.
+        request_id: Only this request, or None for all.
+        budget: What the run may commit.
+
+    Returns:
+        As ``claim``; all zeros where none waits, the account is paused, or does not verify in real time.
+    """
+    most = access.account.realtime_max_addresses
+    if not most or (await access.read(accounts.read_state, access.name)).paused_ts is not None:
+        return Claimed()
+    # Looked at first without a lock, and without a task run each time.
+    if not await access.read(claiming.small_request_waits, access.layer, request_id, most):
+        return Claimed()
+    return await claim(access, 1, request_id, budget, at_once=most)

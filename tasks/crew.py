@@ -42,6 +42,7 @@ class Crew:
         # Some more than there are slots: a batch that is being loaded holds none, and the next is at hand at once.
         self._size = slots + max(1, slots // 5)
         self._running: dict[int, asyncio.Task[State[None]]] = {}
+        self._without_slot: set[int] = set()
         self._failures: dict[int, int] = {}
         self.started = 0
         self.fatal: BouncerFlowsError | None = None
@@ -55,7 +56,7 @@ class Crew:
     @property
     def room(self) -> int:
         """How many more batches can be started."""
-        return self._size - len(self._running)
+        return self._size - len(self._running.keys() - self._without_slot)
 
     @property
     def gave_up_on(self) -> list[int]:
@@ -70,11 +71,14 @@ class Crew:
     def begin(self, batches: Iterable[BatchTitle]) -> None:
         """Starts as many of the batches as there is room for, none twice, and all that Bouncer has.
 
-        These come first even where there is no room: the others may be waiting for just them to be verified.
+        These come first even where there is no room: the others may be waiting for just them to be verified. So do
+        those in real time, which need no slot.
         """
         known = set(self.known)
         for batch in batches:
-            if (batch.in_flight or self.room > 0) and batch.id not in known:
+            if (batch.in_flight or batch.realtime or self.room > 0) and batch.id not in known:
+                if batch.realtime:
+                    self._without_slot.add(batch.id)
                 with stopping_with(self._given_up):
                     self._running[batch.id] = asyncio.create_task(self._run(batch), name=str(batch))
                 self.started += 1

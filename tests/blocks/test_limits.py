@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blocks.limits import UPLOADS_PER_MINUTE, limit_name, limits_of, token_bucket
+from blocks.limits import REALTIME_PER_MINUTE, UPLOADS_PER_MINUTE, limit_name, limits_of, token_bucket
 
 
 @given(st.integers(min_value=2, max_value=100_000))
@@ -30,14 +30,16 @@ def test_each_account_has_limits_of_its_own() -> None:
     """A second account shares no limit with the default one, whose limits have the names that people know."""
     default = limits_of("default", batches=15, requests_per_minute=200)
     deep = limits_of("deep", batches=15, requests_per_minute=200)
-    assert [limit.name for limit in default] == ["bouncer-batches", "bouncer-api", "bouncer-uploads"]
-    assert [limit.name for limit in deep] == ["bouncer-batches-deep", "bouncer-api-deep", "bouncer-uploads-deep"]
+    names = ["bouncer-batches", "bouncer-api", "bouncer-uploads", "bouncer-realtime"]
+    assert [limit.name for limit in default] == names
+    assert [limit.name for limit in deep] == [f"{name}-deep" for name in names]
     assert limit_name("uploads", "deep") == "bouncer-uploads-deep"
 
 
 @given(st.integers(min_value=2, max_value=100_000), st.integers(min_value=1, max_value=1000))
 def test_uploads_have_a_lower_limit_of_their_own(per_minute: int, batches: int) -> None:
     """Uploads pass neither Bouncer's 60 a minute nor the account's ceiling, and slots are held, not decaying."""
-    slots, _, uploads = limits_of("default", batches=batches, requests_per_minute=per_minute)
+    slots, _, uploads, realtime = limits_of("default", batches=batches, requests_per_minute=per_minute)
     assert (slots.slots, slots.decay_per_second) == (batches, 0)
+    assert realtime.slots + 60 * realtime.decay_per_second <= REALTIME_PER_MINUTE
     assert uploads.slots + 60 * uploads.decay_per_second <= min(per_minute, UPLOADS_PER_MINUTE) * (1 + 1e-12)

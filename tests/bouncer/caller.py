@@ -100,6 +100,8 @@ class Caller:
                     return await client.finish(batch_id)
                 case Call.CREDITS:
                     return await client.credits()
+                case Call.VERIFY:
+                    return await client.verify(LEAKED)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

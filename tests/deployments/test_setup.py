@@ -21,6 +21,7 @@ _LIMITS = {
     "limit bouncer-batches set to 15 slots, 0 a second",
     "limit bouncer-api set to 20 slots, 3 a second",
     "limit bouncer-uploads set to 20 slots, 0.667 a second",
+    "limit bouncer-realtime set to 100 slots, 15 a second",
 }
 
 

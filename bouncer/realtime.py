@@ -1,0 +1,164 @@
+"""Real time: a handful of addresses is asked for one by one, and each verdict is stored as it comes.
+
+Before addresses are sent, their number is written into the batch's row, and taken out with their verdicts. What a kill
+leaves there is all that may have been paid for without a verdict.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from sqlalchemy import ColumnElement, Connection, Integer, exists, func, select, update
+
+from bouncer.accounts import ensure_row
+from bouncer.addresses import address_key
+from bouncer.batches import Admission, BatchWork
+from bouncer.cancelling import is_cancelled
+from bouncer.errors import OwnershipLost
+from bouncer.loading import Awaited, await_verdicts, expected_credits, match, write_verdicts
+from bouncer.models import Verdict
+from bouncer.policy import clean_message
+from bouncer.second_chances import Chances, give_second_chances
+from bouncer.staging import stage
+from bouncer.tables import Account, Batch, BatchStatus, QueuedContact, QueueStatus
+
+__all__ = ["begin", "complete", "count_lost", "next_addresses", "store"]
+
+
+def next_addresses(connection: Connection, batch: BatchWork, most: int) -> list[str]:
+    """The next addresses of a batch without a verdict, each once, in the order of the queue."""
+    waiting = await_verdicts(connection, batch).contacts.drop_duplicates("address_key")
+    return [str(email) for email in waiting["email"].iloc[:most]]
+
+
+def begin(connection: Connection, batch: BatchWork, addresses: int) -> Admission:
+    """Lets so many addresses be sent, and writes down that they are, as ``batches.admit_upload`` does for an upload.
+
+    Raises:
+        OwnershipLost: Another run has the batch now.
+    """
+    ensure_row(connection, batch.account)
+    paused = connection.scalar(select(Account.paused_ts).where(Account.account == batch.account).with_for_update())
+    if paused is not None:
+        return Admission.PAUSED
+    if is_cancelled(connection, batch.request_id):
+        return Admission.CANCELLED
+    _change(connection, batch, unanswered=addresses, held_ts=None, progress_ts=func.current_timestamp())
+    return Admission.ADMITTED
+
+
+def count_lost(connection: Connection, batch: BatchWork, *, hold: bool) -> None:
+    """Counts the addresses whose answers an earlier run was waiting for when it died; safe to run twice."""
+    held = func.current_timestamp() if hold else None
+    # MySQL and MariaDB assign from left to right: what the others read must come last.
+    statement = (
+        update(Batch)
+        .where(Batch.id == batch.id, Batch.owner == batch.owner, Batch.unanswered > 0)
+        .ordered_values(
+            (Batch.ambiguous_addresses, Batch.ambiguous_addresses + Batch.unanswered),
+            (Batch.held_ts, held),
+            (Batch.unanswered, 0),
+        )
+    )
+    connection.execute(statement)
+
+
+def store(
+    connection: Connection,
+    batch: BatchWork,
+    verdicts: Sequence[Verdict],
+    refused: Mapping[str, str],
+    *,
+    lost: int,
+    hold: bool,
+    chances: Chances,
+) -> int:
+    """Stores what came of the addresses that were sent, in one transaction. Safe to run twice.
+
+    Args:
+        connection: In a transaction that writes.
+        batch: The batch, owned by the caller.
+        verdicts: On as many of its addresses as were answered.
+        refused: Addresses that Bouncer will never take, each with its reason; their contacts fail.
+        lost: How many answers were lost; each may have been paid for.
+        hold: Whether these wait for a person then.
+        chances: How often and when contacts without a clear verdict are tried again.
+
+    Returns:
+        How many contacts got a verdict.
+
+    Raises:
+        OwnershipLost: Another run has the batch now.
+    """
+    owner = connection.scalar(select(Batch.owner).where(Batch.id == batch.id).with_for_update())
+    if owner != batch.owner:
+        raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
+    waiting = await_verdicts(connection, batch)
+    matched = match(waiting, verdicts)
+    if not matched.empty:
+        write_verdicts(connection, batch, matched)
+        _settle(connection, matched, QueueStatus.COMPLETED, None)
+        give_second_chances(connection, matched, chances)
+    _fail(connection, waiting, refused)
+    _change(
+        connection,
+        batch,
+        unanswered=0,
+        ambiguous_addresses=Batch.ambiguous_addresses + lost,
+        held_ts=func.current_timestamp() if lost and hold else None,
+        processed=Batch.processed + int(matched["address_key"].nunique()),
+        expected_credits=func.coalesce(Batch.expected_credits, 0) + expected_credits(matched),
+    )
+    return len(matched)
+
+
+def complete(connection: Connection, batch: BatchWork) -> bool:
+    """Ends a batch once none of its contacts waits.
+
+    Returns:
+        Whether it is at its end; not where another contact has joined it meanwhile.
+
+    Raises:
+        OwnershipLost: Another run has the batch now.
+    """
+    # Whoever joins it locks its row too.
+    connection.execute(select(Batch.id).where(Batch.id == batch.id).with_for_update())
+    still_waits = exists().where(QueuedContact.batch_id == batch.id, QueuedContact.status == QueueStatus.ASSIGNED)
+    if connection.scalar(select(still_waits)):
+        return False
+    _change(
+        connection,
+        batch,
+        status=BatchStatus.COMPLETED,
+        completed_ts=func.current_timestamp(),
+        error_message=None,
+    )
+    return True
+
+
+def _fail(connection: Connection, waiting: Awaited, refused: Mapping[str, str]) -> None:
+    for address, reason in refused.items():
+        contacts = waiting.contacts[waiting.contacts["address_key"] == address_key(address)]
+        if not contacts.empty:
+            _settle(connection, contacts, QueueStatus.FAILED, clean_message(reason))
+
+
+def _settle(connection: Connection, contacts: pd.DataFrame, status: QueueStatus, reason: str | None) -> None:
+    staged = stage(connection, "realtime_settled", {"queue_id": Integer()}, contacts[["queue_id"]])
+    attempts: dict[str, ColumnElement[int]] = {}
+    if status is QueueStatus.FAILED:
+        attempts = {"attempts": QueuedContact.attempts + 1}
+    connection.execute(
+        update(QueuedContact)
+        .where(QueuedContact.queue_id == staged.c.queue_id, QueuedContact.status == QueueStatus.ASSIGNED)
+        .values(status=status, completed_ts=func.current_timestamp(), error_message=reason, **attempts)
+    )
+
+
+def _change(connection: Connection, batch: BatchWork, **values: object) -> None:
+    changed = connection.execute(
+        update(Batch)
+        .where(Batch.id == batch.id, Batch.owner == batch.owner, Batch.status == BatchStatus.QUEUED)
+        .values(**values, heartbeat_ts=func.current_timestamp())
+    )
+    if changed.rowcount == 0:
+        raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
