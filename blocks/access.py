@@ -125,7 +125,8 @@ async def open_accounts(
         ]
         serving = [access for access in accounts if layer is None or access.layer is layer]
         if not serving:
-            raise SettingRefused(f"no account block serves the {layer} layer; make one, then run bouncer-flows setup")
+            key = "DEEP_BOUNCER_API_KEY" if layer is Layer.DEEP else "BOUNCER_API_KEY"
+            raise SettingRefused(f"no account block serves the {layer} layer; set {key}, then run bouncer-flows setup")
         yield serving
 
 

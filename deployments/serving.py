@@ -6,7 +6,7 @@ import os
 from prefect import get_client, serve
 from prefect.deployments.runner import RunnerDeployment
 
-from blocks.access import open_database
+from blocks.access import open_accounts, open_database
 from deployments.callback_receiver import receiving_callbacks
 from deployments.catalogue import served_deployments
 from deployments.display import say
@@ -30,7 +30,7 @@ def serve_until_stopped(settings: Settings, ui: str | None) -> None:
     for name in os.environ.keys() - without_secrets(os.environ).keys():
         del os.environ[name]
     say(f"the Prefect UI is at {ui}; Ctrl-C ends it" if ui else "serving the server that PREFECT_API_URL names")
-    slots = settings.max_concurrent_batches
+    slots = asyncio.run(_slots_of_all_accounts())
     engine = asyncio.run(open_database())
     with receiving_callbacks(settings, engine) as port, serving_metrics(settings, engine) as metrics:
         if port is not None:
@@ -42,6 +42,11 @@ def serve_until_stopped(settings: Settings, ui: str | None) -> None:
             say(change)
         # Room for the batches in flight, for those that are loaded meanwhile, and for ingest beside them.
         serve(*deployments, limit=slots + 5, print_starting_message=False)
+
+
+async def _slots_of_all_accounts() -> int:
+    async with open_accounts(None, "serve") as accounts:
+        return sum(access.account.max_concurrent_batches for access in accounts)
 
 
 async def _let_the_deep_pass_follow(deployments: list[RunnerDeployment]) -> list[str]:
