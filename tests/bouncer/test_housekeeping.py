@@ -85,7 +85,7 @@ def test_many_old_figures_go_in_small_steps(engine: Engine, monkeypatch: pytest.
 
 def _note(deleted: list[int], cursor: object, statement: str) -> None:
     if statement.startswith("DELETE"):
-        deleted.append(cursor.rowcount)  # type: ignore[attr-defined]
+        deleted.append(cursor.rowcount)  # type: ignore[attr-defined]  # a cursor's, which SQLAlchemy types loosely
 
 
 def test_results_go_with_the_age_of_their_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

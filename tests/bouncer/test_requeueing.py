@@ -58,7 +58,7 @@ def test_many_contacts_go_back_in_small_transactions(engine: Engine, monkeypatch
 
     def note(_connection: object, cursor: object, statement: str, *_: object) -> None:
         if statement.replace("`", '"').startswith('UPDATE "Bouncer_Queue"'):
-            changed.append(cursor.rowcount)  # type: ignore[attr-defined]
+            changed.append(cursor.rowcount)  # type: ignore[attr-defined]  # a cursor's, which SQLAlchemy types loosely
 
     event.listen(engine, "after_cursor_execute", note)
     assert requeue(engine, progress=told.append).contacts == 75

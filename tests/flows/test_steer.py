@@ -78,4 +78,4 @@ async def test_who_paused_and_why_is_told(set_up_account: SetUpAccount) -> None:
 async def test_an_action_that_there_is_not() -> None:
     """A mistyped action is refused before anything runs."""
     with pytest.raises((ValidationError, ParameterTypeError)):
-        await steer("stop")  # type: ignore[arg-type]
+        await steer("stop")  # type: ignore[arg-type]  # what must be refused

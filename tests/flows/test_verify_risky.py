@@ -27,7 +27,9 @@ DEEP_KEY = "sandbox-deep-key"
 
 
 async def _deep_pass(request_id: int | None = None, **parameters: object) -> IngestSummary:
-    state: State[IngestSummary] = await verify_risky(request_id, return_state=True, **parameters)  # type: ignore[call-overload]
+    state: State[IngestSummary] = await verify_risky(  # type: ignore[call-overload]  # parameters of any type
+        request_id, return_state=True, **parameters
+    )
     return await state.aresult()
 
 

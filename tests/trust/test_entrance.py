@@ -18,7 +18,7 @@ _PASSWORD = "marked-password"
 
 def _blocks(server: LocalServer, **request: object) -> httpx.Response:
     url = f"{server.api_url}/block_documents/filter"
-    return httpx.post(url, json={"include_secrets": True}, timeout=30, **request)  # type: ignore[arg-type]
+    return httpx.post(url, json={"include_secrets": True}, timeout=30, **request)  # type: ignore[arg-type]  # any of httpx's
 
 
 def test_it_listens_on_loopback(prefect_server: LocalServer) -> None:

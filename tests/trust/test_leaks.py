@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -13,7 +14,10 @@ import pytest
 from cryptography.fernet import Fernet
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from bouncer.database import engine_for
 from deployments.local_server import LocalServer, local_server
+from deployments.metrics_endpoint import serving_metrics
+from deployments.settings import Settings
 from tests.deployments.commands import Ended, Started, clean_environment
 from tests.sandbox_process import SandboxHandle, running_sandbox
 from tests.trust.leaks import ADDRESS, Marks, addresses, descendants
@@ -35,6 +39,7 @@ class _Installation:
     def __init__(self, home: Path, sandbox: SandboxHandle, database_url: str) -> None:
         self.home = home
         self.sandbox = sandbox
+        self.database_url = database_url
         self.marks = Marks.of(_KEY, database_url, _NEW_KEY)
         self.seen: dict[str, set[str]] = {}
         temporary = home / "tmp"
@@ -152,7 +157,7 @@ def test_no_key_and_no_address_leaves_its_place(installation: _Installation) -> 
         installation.seen |= installation.marks.in_processes(
             [int((home / "flows" / "server.pid").read_text())], environments=True
         )
-        listed = _listings(server)
+        listed = {**_listings(server), "metrics": _metrics(installation.database_url)}
 
     assert installation.seen == {}
     assert [ended.err for ended in said if installation.marks.within((ended.out + ended.err).encode())] == []
@@ -177,6 +182,18 @@ def _listings(server: LocalServer) -> dict[str, bytes]:
     wanted = {"filter": {"event": {"prefix": [""]}}, "limit": 50}
     asked["events"] = httpx.post(f"{server.api_url}/events/filter", json=wanted, timeout=30).raise_for_status().content
     return asked
+
+
+def _metrics(database_url: str) -> bytes:
+    """What monitoring is told."""
+    engine = engine_for(database_url)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = int(probe.getsockname()[1])
+    with serving_metrics(Settings(metrics_port=free), engine) as port:
+        told = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).raise_for_status().content
+    engine.dispose()
+    return told
 
 
 def _decrypted_blocks(database: Path) -> list[str]:
