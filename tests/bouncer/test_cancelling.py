@@ -1,7 +1,7 @@
 """A cancelled request sends nothing any more, loses no contact of others, and is done whoever is killed."""
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from bouncer import batches, cancelling, settling
 from bouncer.batches import Admission
@@ -231,3 +231,16 @@ def test_an_application_that_queues_more_is_told_so(engine: Engine) -> None:
     assert not write(engine, cancelling.unmark, request)
     queue(engine, _emails(2, "c"), request_id=request)
     assert claim(engine).batches[0].quantity == 2
+
+
+def test_what_was_begun_in_real_time_keeps_its_verdicts(engine: Engine) -> None:
+    """A batch of which some addresses have been asked for one by one is left to its run, with the verdicts it has."""
+    request = new_request(engine)
+    queue(engine, _emails(3), request_id=request)
+    (batch,) = claim(engine).batches
+    write(engine, lambda c: c.execute(update(Batch).values(realtime=True, processed=1)))
+    _mark(engine, request)
+    assert write(engine, cancelling.withdraw_unsent, request) == 0
+    assert [row.id for row in batch_rows(engine)] == [batch.id]
+    assert write(engine, settling.dissolve, take(engine, batch.id)) == 3
+    assert [row.status for row in batch_rows(engine)] == ["failed"]
