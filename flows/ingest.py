@@ -65,7 +65,7 @@ async def ingest(
         await try_again(opened[0])
         tally = await Tally.begin(opened[0], request_id, layer, counts=not on_workers)
         if tally.open_layers:
-            working, tally.cannot_send = await check_accounts(opened, tally.open_layers)
+            working, tally.cannot_send = await check_accounts(opened, tally.open_layers, paused_will_do=on_workers)
             for access in working:
                 await recover(access)
             budget = Budget.of(working, max_credits)

@@ -58,13 +58,14 @@ async def check_limits(access: Access) -> None:
 
 
 async def check_accounts(
-    accounts: Sequence[Access], layers: Collection[Layer]
+    accounts: Sequence[Access], layers: Collection[Layer], *, paused_will_do: bool = False
 ) -> tuple[list[Access], dict[str, BouncerFlowsError]]:
     """Checks the accounts whose layer has work, and sets those aside that cannot send now.
 
     Args:
         accounts: The accounts that may work.
         layers: The layers for which contacts wait.
+        paused_will_do: Whether there is something to do with paused accounts alone: what is at Bouncer is finished.
 
     Returns:
         The accounts to work with, paused ones too, whose batches in flight are to be finished; and the accounts that
@@ -92,7 +93,7 @@ async def check_accounts(
             if not isinstance(error, Paused):
                 continue
         work_with.append(access)
-    if not any(access.name not in cannot_send for access in work_with):
+    if not (paused_will_do and work_with) and not any(access.name not in cannot_send for access in work_with):
         raise next(iter(cannot_send.values()))
     for name, reason in cannot_send.items():
         get_run_logger().warning("account %s cannot be used now: %s", name, reason)

@@ -133,7 +133,9 @@ class Tally:
         self.note(claimed)
         self.batches = len(claimed.batches)
         self.outcome = "dispatched"
-        self.why = "; ".join([f"{claimed.contacts:,} contacts were claimed for workers", *sorted(self.capped)])
+        cannot_send = [str(error) for error in self.cannot_send.values()]
+        claims = f"{claimed.contacts:,} contacts were claimed for workers"
+        self.why = "; ".join([claims, *cannot_send, *sorted(self.capped)])
 
     def end(self, outlook: Outlook, crews: Crews) -> None:
         """Notes how it ended.
