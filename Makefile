@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 
-.PHONY: install run test check chaos bench bench-quick audit fuzz coverage mutants docs-check reference screenshots cluster lock mariadb chromium clean image-check
+.PHONY: install run test check chaos bench bench-quick audit fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check
 
 ## install: make .venv from the lock, and nothing more
 install: .venv/installed
@@ -39,12 +39,16 @@ bench-quick: .venv/installed mariadb
 docs-check: .venv/installed mariadb
 	$(BIN)/python -m tests.docs
 
+## docs-check-quick: only the pages that take seconds; CI does this
+docs-check-quick: .venv/installed
+	$(BIN)/python -m tests.docs --quick
+
 ## cluster: verify 200,000 contacts on three workers and two Prefect servers, and kill one of each; prints a table
 cluster: .venv/installed mariadb
 	@./.ci/install-cluster
 	$(BIN)/python -m tests.cluster
 
-## audit: leaks, restores, vulnerabilities, licences, fuzzers, branches, mutants; two hours, less with FUZZ_SECONDS=60
+## audit: leaks, restores, documentation, vulnerabilities, licences, fuzzers, branches, mutants; two hours, less with FUZZ_SECONDS=60
 FUZZ_SECONDS ?= 600
 AUDIT := .venv-audit/bin
 
@@ -52,7 +56,7 @@ audit: .venv-audit/installed mariadb
 	$(AUDIT)/python -m pytest -m audit
 	$(AUDIT)/python -m tests.audit.vulnerabilities
 	$(AUDIT)/python -m tests.audit.licences
-	$(MAKE) --no-print-directory fuzz coverage mutants
+	$(MAKE) --no-print-directory docs-check fuzz coverage mutants
 
 ## fuzz: each property of tests/fuzz under atheris for FUZZ_SECONDS
 fuzz: .venv-audit/installed

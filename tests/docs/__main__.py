@@ -19,7 +19,7 @@ from tests.docs.page import PageRefused
 
 _ROOT = Path(__file__).parents[2]
 _TUTORIAL = "docs/tutorial.md"
-_QUICK = ("docs/how-to/rotate-a-key.md", "docs/how-to/mend-a-failed-batch.md", "README.md")
+_QUICK = ("docs/how-to/rotate-a-key.md", "docs/how-to/mend-a-failed-batch.md", "docs/how-to/restore.md")
 
 
 def main() -> int:
@@ -30,7 +30,7 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m tests.docs", description="Follows the documentation word by word.")
     parser.add_argument("pages", nargs="*", metavar="PAGE", help="such as docs/tutorial.md; all unless told")
-    parser.add_argument("--quick", action="store_true", help="only the pages that take seconds")
+    parser.add_argument("--quick", action="store_true", help="only pages that take seconds, with this .venv")
     parser.add_argument("--venv", type=Path, help="an installed .venv to use, instead of the one that is made")
     given = parser.parse_args()
     # Told to end, it still closes the terminals, and with them what runs there.
@@ -38,7 +38,8 @@ def main() -> int:
     how_tos = sorted(str(page.relative_to(_ROOT)) for page in (_ROOT / "docs" / "how-to").glob("*.md"))
     pages = given.pages or (_QUICK if given.quick else [_TUTORIAL, "README.md", *how_tos])
     with tempfile.TemporaryDirectory(prefix="docs-check-") as name:
-        return _follow_all(pages, Path(name), given.venv.absolute() if given.venv else None)
+        venv = given.venv or (_ROOT / ".venv" if given.quick else None)
+        return _follow_all(pages, Path(name), venv.absolute() if venv else None)
 
 
 def _follow_all(pages: list[str], scratch: Path, venv: Path | None) -> int:
