@@ -530,6 +530,8 @@ def _complain(message: str) -> None:
 
 
 def _say(message: str) -> None:
+    # Where both outputs go to one file, what was printed before stands before it.
+    sys.stdout.flush()
     Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
 
 
