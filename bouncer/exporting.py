@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import orjson
-from sqlalchemy import Connection, Engine, Row, String, and_, case, cast, func, select
+from sqlalchemy import Connection, Engine, Row, ScalarSelect, String, and_, case, cast, func, select
+from sqlalchemy.orm import aliased
 
 from bouncer.atomic_file import atomic_file
 from bouncer.csv_cells import harmless
 from bouncer.database import read
 from bouncer.errors import InputRefused
 from bouncer.prefetching import one_ahead
-from bouncer.tables import Contact, QueuedContact, Request, Result
+from bouncer.tables import Batch, Contact, Layer, QueuedContact, Request, Result
 
 __all__ = ["COLUMNS", "ExportReport", "export_results"]
 
@@ -39,6 +40,10 @@ COLUMNS = (
     "outcome",
     "error",
     "request_id",
+    "deep_status",
+    "deep_reason",
+    "deep_score",
+    "deep_verified_at",
 )
 """The header of an export."""
 
@@ -136,6 +141,8 @@ def _rows(connection: Connection, request_id: int | None, first: int, last: int)
         QueuedContact.status,
         QueuedContact.error_message,
         QueuedContact.request_id,
+        # Asked for those alone that the deep pass has looked at.
+        case((Contact.bouncer_deep_ts.is_not(None), _deep_verdict())),
     )
     query = (
         # As one value, because PyMySQL takes 0.5 µs a value: a third less time for a million rows.
@@ -149,7 +156,25 @@ def _rows(connection: Connection, request_id: int | None, first: int, last: int)
     if request_id is not None:
         # A sum is in no index, so the rows are read along the primary key, not all of the request sorted every time.
         query = query.where(QueuedContact.request_id + 0 == request_id)
+    else:
+        # A contact of the deep pass has its line with the request that it came from.
+        query = query.where(QueuedContact.layer == Layer.BASIC)
     return connection.execute(query).all()
+
+
+def _deep_verdict() -> ScalarSelect[Any]:
+    deep = aliased(Result)
+    return (
+        select(
+            func.json_array(deep.bouncer_status, deep.bouncer_reason, deep.score, cast(deep.processed_ts, String(19)))
+        )
+        .join(Batch, Batch.id == deep.batch_id)
+        .where(deep.global_id == Contact.global_id, Batch.layer == Layer.DEEP)
+        .order_by(deep.batch_id.desc())
+        .limit(1)
+        .correlate(Contact)
+        .scalar_subquery()
+    )
 
 
 def _write(file: TextIO, chunks: Iterator[Sequence[Row[Any]]], progress: Callable[[int], None] | None) -> int:
@@ -166,7 +191,8 @@ def _write(file: TextIO, chunks: Iterator[Sequence[Row[Any]]], progress: Callabl
 
 def _line(row: Sequence[Any]) -> list[Any]:
     email, status, reason, score, provider, domain, account, *rest = orjson.loads(row[1])
-    toxic, toxicity, did_you_mean, verified, outcome, error, request_id = rest
+    toxic, toxicity, did_you_mean, verified, outcome, error, request_id, deep = rest
+    deep_status, deep_reason, deep_score, deep_verified = _list(deep) or [None] * 4
     domain, account = _document(domain), _document(account)
     cells = [
         email,
@@ -184,12 +210,26 @@ def _line(row: Sequence[Any]) -> list[Any]:
         toxic,
         toxicity,
         did_you_mean,
-        f"{verified[:10]}T{verified[11:19]}Z" if verified else None,
+        _time(verified),
         outcome,
         error,
         request_id,
+        deep_status,
+        deep_reason,
+        deep_score,
+        _time(deep_verified),
     ]
     return [harmless(cell) if isinstance(cell, str) else cell for cell in cells]
+
+
+def _time(moment: str | None) -> str | None:
+    return f"{moment[:10]}T{moment[11:19]}Z" if moment else None
+
+
+def _list(value: Any) -> list[Any]:
+    # As below.
+    items: list[Any] | None = orjson.loads(value) if isinstance(value, str) else value
+    return items or []
 
 
 def _document(value: Any) -> dict[str, Any]:

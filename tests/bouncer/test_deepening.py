@@ -1,5 +1,7 @@
 """The deep pass takes what the first one left risky, once, and the verdict that tells more counts."""
 
+import csv
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from bouncer.claiming import Claimed
 from bouncer.database import read, write
 from bouncer.deepening import Risk
 from bouncer.errors import InputRefused
+from bouncer.exporting import export_results
 from bouncer.reusing import FreshFor
 from bouncer.tables import Contact, Layer, Request
 from tests.bouncer.contacts import (
@@ -219,3 +222,19 @@ def test_requests_are_found_one_by_one(engine: Engine) -> None:
     second = _first_pass(engine, {"a@example.com": {"score": 99}})
     third = _first_pass(engine, {"b@example.com": {"score": 99}})
     assert read(engine, deepening.requests_with_verdicts) == [second, third]
+
+
+@pytest.mark.parametrize("of_request", [True, False])
+def test_an_export_has_both_verdicts_on_one_line(engine: Engine, tmp_path: Path, of_request: bool) -> None:
+    """The deep verdict stands beside the first one; a contact that needed none has empty cells, and one line."""
+    request = _first_pass(
+        engine, {"a@example.com": _ACCEPT_ALL, "b@example.com": {"status": "deliverable", "score": 95}}
+    )
+    _deep_pass(engine, request, {"a@example.com": {"status": "undeliverable", "reason": "rejected_email", "score": 0}})
+    export_results(engine, tmp_path / "out.csv", request_id=request if of_request else None)
+    with (tmp_path / "out.csv").open(newline="") as file:
+        a, b = csv.DictReader(file)
+    assert (a["status"], a["accept_all"], a["score"]) == ("risky", "yes", "80")
+    assert (a["deep_status"], a["deep_reason"], a["deep_score"]) == ("undeliverable", "rejected_email", "0")
+    assert a["deep_verified_at"].endswith("Z")
+    assert (b["status"], b["deep_status"], b["deep_verified_at"]) == ("deliverable", "", "")

@@ -116,6 +116,7 @@ def test_verdict_in_full(data: _Data, tmp_path: Path) -> None:
         "outcome": "completed",
         "error": "",
         "request_id": str(data.request_id),
+        **dict.fromkeys(["deep_status", "deep_reason", "deep_score", "deep_verified_at"], ""),
     }
 
 
