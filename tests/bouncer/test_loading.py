@@ -261,3 +261,15 @@ def test_a_second_verdict_replaces_the_first(engine: Engine) -> None:
     assert queue_rows(engine)[0].bouncer_status == "deliverable"
     assert queue_rows(engine)[0].bouncer_score is None
     assert len(rows(engine, "Bouncer_Results")["Bouncer_Results"]) == 2
+
+
+def test_a_load_leaves_the_contacts_of_other_batches_alone(engine: Engine) -> None:
+    """What an application has written into a contact since its batch was loaded stays when another batch is."""
+    queue(engine, ["first@example.com"])
+    (first,) = claim(engine).batches
+    load_verdicts(engine, verify(engine, first.id), verdicts(["first@example.com"]))
+    execute(engine, "UPDATE Contacts_Global SET bouncer_status = 'changed'")
+    queue(engine, ["second@example.com"])
+    (second,) = claim(engine).batches
+    load_verdicts(engine, verify(engine, second.id), verdicts(["second@example.com"]))
+    assert [row.bouncer_status for row in queue_rows(engine)] == ["changed", "deliverable"]

@@ -72,7 +72,7 @@ def test_answers(calls: list[Call], status: int, message: str, expected: type[Bo
         error = error_of_answer(call, status, message, 7.0)
         assert type(error) is expected, call
         if isinstance(error, RateLimited):
-            assert str(error) == "Bouncer answered 429, too many requests"
+            assert str(error).startswith("Bouncer answered 429, too many requests")
         else:
             assert str(error).startswith(f"Bouncer answered {status} to {call}: ")
 
@@ -103,6 +103,18 @@ def test_broken_connections(error: Exception, call: Call, expected: type[Bouncer
     meant = error_of_transport(call, error)
     assert type(meant) is expected
     assert type(error).__name__ in str(meant)
+
+
+def test_429_tells_how_long_to_wait() -> None:
+    """What Bouncer told is kept; a wait of its own would be longer or shorter than asked."""
+    error = error_of_answer(Call.STATUS, 429, "", 7.0)
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == 7.0
+
+
+def test_an_answer_without_a_message_says_so() -> None:
+    """Nobody looks for the end of a sentence that has none."""
+    assert str(error_of_answer(Call.STATUS, 418, " ", None)) == "Bouncer answered 418 to status: no message"
 
 
 def test_a_refused_key_says_where_to_mend_it() -> None:
@@ -179,6 +191,7 @@ def _after(error: Exception, attempt: int) -> RetryCallState:
         ("user@localhost (line 3)", "[address] (line 3)"),
         ("one\r\n\ttwo   three\0", "one two three"),
         ("emoji 😀!", "emoji !"),
+        ("linear\U00010000 and \uffee", "linear and \uffee"),
         ("x" * 1_000, "x" * 300),
         ("", ""),
     ],
