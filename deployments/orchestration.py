@@ -22,6 +22,8 @@ _DEFAULTS = {
     "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
 }
 
+_JSON_HANDLER = "deployments.structured_logs.StructuredHandler"
+"""By its name: the module imports Prefect."""
 
 _DRAIN_SECONDS = 10
 
@@ -48,6 +50,8 @@ def orchestrator(
         os.environ.setdefault(name, value)
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+    if settings.log_format == "json":
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS", _JSON_HANDLER)
     if names_a_server() and not local:
         yield None
         return

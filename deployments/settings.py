@@ -76,6 +76,9 @@ class Settings(BaseSettings):
         pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
         description="The notification block that takes alerts to people, such as slack-webhook/ops.",
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="How the runs' logs are written on standard error: for people, or as JSON."
+    )
     metrics_port: int = Field(
         default=0, ge=0, le=65_535, description="The port of serve's figures for Prometheus, on 127.0.0.1; 0 for none."
     )
