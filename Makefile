@@ -15,7 +15,7 @@ run: .venv/installed
 
 ## test: everything that CI runs
 test: .venv/installed mariadb chromium check
-	$(BIN)/pytest -m "not chaos and not audit"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not chaos and not audit"
 
 ## check: style, types
 check: .venv/installed
