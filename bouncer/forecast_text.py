@@ -19,23 +19,24 @@ def headline(forecast: Forecast) -> str:
 def lines(forecast: Forecast) -> list[tuple[str, str]]:
     """The figures with their names, in the order in which they are read."""
     share = forecast.charged_share
-    basis = "no batch tells yet" if share is None else f"{share:.1%} of the addresses in recent batches were charged"
-    told = "" if forecast.credits_ts is None else f" (at {forecast.credits_ts:%Y-%m-%d %H:%M} UTC)"
-    at_hand = "not asked yet" if forecast.credits_at_hand is None else f"{forecast.credits_at_hand:,}{told}"
+    basis = "none tells yet" if share is None else f"{share:.1%} of addresses"
+    told = "" if forecast.credits_ts is None else f", at {forecast.credits_ts:%Y-%m-%d %H:%M} UTC"
+    at_hand = "not asked yet" if forecast.credits_at_hand is None else f"{forecast.credits_at_hand:,}"
     missing = forecast.credits_missing
     speed = "as slow as Bouncer documents" if forecast.pace_is_documented else "at the speed of recent batches"
     return [
         ("contacts", f"{forecast.contacts:,}"),
-        ("· not an address that can be mailed to", f"{forecast.invalid:,}"),
+        ("· invalid addresses, at no cost", f"{forecast.invalid:,}"),
         ("· duplicates, at no cost", f"{forecast.duplicates:,}"),
         ("· verdict known and fresh, at no cost", f"{forecast.fresh:,}"),
         ("· on their way for others, at no cost", f"{forecast.shared:,}"),
         ("· addresses to pay for", f"{forecast.to_pay:,}"),
         ("credits, at most", f"{forecast.most_credits:,}"),
-        (f"credits, expected ({basis})", f"{forecast.expected_credits:,}"),
+        ("credits, expected", f"{forecast.expected_credits:,}"),
+        ("· charged in recent batches", basis),
         ("price, at most", f"{forecast.most_price:,.2f} {forecast.currency}"),
         ("price, expected", f"{forecast.price:,.2f} {forecast.currency}"),
-        ("credits at hand", at_hand),
+        (f"credits at hand{told}", at_hand),
         ("credits to buy, at most", "not known" if missing is None else f"{missing:,}"),
         ("batches", f"{forecast.batches:,}"),
         (f"time, {speed}", duration(forecast.seconds)),
@@ -72,7 +73,7 @@ def with_bars(forecast: Forecast) -> list[tuple[DomainShare, str]]:
 def duration(seconds: float) -> str:
     """A time as people say it."""
     if seconds < 90:
-        return f"{seconds:,.0f} seconds"
+        return f"{seconds:,.0f} s"
     if seconds < 90 * 60:
         return f"{seconds / 60:,.0f} minutes"
     return f"{seconds / 3600:,.1f} hours"
