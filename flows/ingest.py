@@ -15,7 +15,7 @@ from tasks.budget import Budget
 from tasks.check import check_accounts, check_limits
 from tasks.claim import claim, claim_small
 from tasks.crew import Crews
-from tasks.dispatch import refill
+from tasks.dispatch import make_places, refill, take_up
 from tasks.follow_requests import RequestFollower, follow_requests
 from tasks.hand_over import hand_over
 from tasks.look import look
@@ -71,6 +71,8 @@ async def ingest(
             budget = Budget.of(working, max_credits)
             if on_workers:
                 await _verify_small(working, request_id, tally, budget)
+                await make_places(working)
+                await take_up(working, request_id)
                 tally.dispatched(await refill(working, request_id, budget))
             else:
                 await budget.take_back_unsent(working)

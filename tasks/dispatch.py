@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from prefect import get_client, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
@@ -21,7 +22,7 @@ from tasks.follow_requests import follow_requests
 from tasks.hand_over import hand_over
 from tasks.look import look
 
-__all__ = ["DEPLOYMENT", "QUEUES", "dispatch", "keep_going", "refill"]
+__all__ = ["DEPLOYMENT", "QUEUES", "dispatch", "keep_going", "make_places", "refill", "take_up"]
 
 DEPLOYMENT = "verify-batch/verify-batch"
 
@@ -34,8 +35,36 @@ START_PATIENCE = timedelta(minutes=3)
 _AHEAD_SHARE = 3
 
 
+@task(name="make-places", task_run_name="make places", cache_policy=NO_CACHE, persist_result=False)
+async def make_places(accounts: Sequence[Access]) -> None:
+    """Lets as many runs of deployment ``verify-batch`` be under way as the accounts have slots together.
+
+    Safe to run twice: it only ever raises the deployment's limit, which prefect.yaml sets for one account.
+
+    Raises:
+        SettingRefused: There is no such deployment.
+    """
+    slots = sum(access.account.max_concurrent_batches for access in accounts)
+    async with get_client() as client:
+        limit = (await _target(client)).global_concurrency_limit
+        if limit is not None and limit.limit < slots:
+            await client.update_global_concurrency_limit(limit.name, GlobalConcurrencyLimitUpdate(limit=slots))
+            get_run_logger().info("%d runs of verify-batch may be under way now, %d until now", slots, limit.limit)
+
+
+async def take_up(accounts: Sequence[Access], request_id: int | None) -> None:
+    """Starts runs for the batches that earlier runs left behind.
+
+    Args:
+        accounts: The accounts, over one database.
+        request_id: Only this request, or None for all.
+    """
+    if left_behind := (await look(accounts, request_id, slots=_with_some_ahead(accounts))).left_behind:
+        await dispatch(left_behind)
+
+
 async def refill(accounts: Sequence[Access], request_id: int | None, budget: Budget) -> Claimed:
-    """Starts what earlier runs left behind, then new batches for the free slots and a little ahead.
+    """Starts new batches for the free slots and a little ahead.
 
     A little ahead, so that a freed slot need not wait for the next tick; no more, so that an urgent contact does not
     wait behind a thousand ready-made batches. Urgent contacts are claimed even where less urgent batches are ready:
@@ -49,12 +78,9 @@ async def refill(accounts: Sequence[Access], request_id: int | None, budget: Bud
     Returns:
         What was claimed, altogether.
     """
-    slots = {access.name: _with_some_ahead(access.account.max_concurrent_batches) for access in accounts}
-    outlook = await look(accounts, request_id, slots=slots)
-    if outlook.left_behind:
-        await dispatch(outlook.left_behind)
     total = Claimed()
     while True:
+        outlook = await look(accounts, request_id, slots=_with_some_ahead(accounts))
         for access in accounts:
             if access.name in outlook.unsent:
                 await hand_over(access)
@@ -68,11 +94,11 @@ async def refill(accounts: Sequence[Access], request_id: int | None, budget: Bud
             await dispatch(made)
         if not any(claimed.took_any for claimed in claims):
             return total
-        outlook = await look(accounts, request_id, slots=slots)
 
 
-def _with_some_ahead(slots: int) -> int:
-    return slots + max(1, slots // _AHEAD_SHARE)
+def _with_some_ahead(accounts: Sequence[Access]) -> dict[str, int]:
+    slots = {access.name: access.account.max_concurrent_batches for access in accounts}
+    return {name: places + max(1, places // _AHEAD_SHARE) for name, places in slots.items()}
 
 
 async def keep_going(access: Access) -> None:
@@ -81,6 +107,7 @@ async def keep_going(access: Access) -> None:
     if deployment.id is None or access.account.max_credits_per_run:
         return
     try:
+        # What was left behind is the tick's business: a dozen batches that end at once would each ask for all of it.
         await refill([access], None, Budget())
         await follow_requests(access)
     except BouncerFlowsError as error:
@@ -100,12 +127,16 @@ async def dispatch(batches: Iterable[BatchTitle]) -> None:
         SettingRefused: There is no such deployment.
     """
     async with get_client() as client:
-        try:
-            target = await client.read_deployment_by_name(DEPLOYMENT)
-        except ObjectNotFound:
-            raise SettingRefused(f"deployment {DEPLOYMENT} does not exist; run prefect deploy --all") from None
+        target = await _target(client)
         for batch in batches:
             await _start(client, target, batch)
+
+
+async def _target(client: PrefectClient) -> DeploymentResponse:
+    try:
+        return await client.read_deployment_by_name(DEPLOYMENT)
+    except ObjectNotFound:
+        raise SettingRefused(f"deployment {DEPLOYMENT} does not exist; run prefect deploy --all") from None
 
 
 async def _start(client: PrefectClient, target: DeploymentResponse, batch: BatchTitle) -> None:

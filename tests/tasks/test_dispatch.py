@@ -1,18 +1,25 @@
 """Starting batches on workers: one run for each, and another only where the first will never take the batch."""
 
+from contextlib import suppress
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from prefect import flow, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Pending, Running
 
+from blocks.access import open_access
+from blocks.bouncer_account import BouncerAccount
 from bouncer.batches import BatchTitle
 from bouncer.errors import SettingRefused
 from deployments.catalogue import served_deployments
 from deployments.local_server import LocalServer
 from tasks import dispatch
+from tests.bouncer.existing_tables import on_sqlite
+from tests.conftest import SetUpAccount
 
 _BATCH = BatchTitle(9_000_001, 50, 3, 100)
 
@@ -20,12 +27,18 @@ _BATCH = BatchTitle(9_000_001, 50, 3, 100)
 @pytest.fixture
 async def deployed(prefect_server: LocalServer) -> None:
     """Deployment verify-batch, without anybody who runs it, and without runs."""
-    for deployment in await served_deployments(15):
-        if deployment.name == "verify-batch":
-            await deployment.aapply()
+    await _deploy()
+
+
+async def _deploy() -> None:
     async with get_client() as client:
         for run in await _runs():
             await client.delete_flow_run(run.id)
+        with suppress(ObjectNotFound):
+            await client.delete_deployment((await client.read_deployment_by_name(dispatch.DEPLOYMENT)).id)
+    for deployment in await served_deployments(15):
+        if deployment.name == "verify-batch":
+            await deployment.aapply()
 
 
 @flow
@@ -80,6 +93,31 @@ async def test_a_run_that_was_cancelled_before_it_began_is_replaced() -> None:
         await client.set_flow_run_state(first.id, Cancelled(), force=True)
     await _dispatch(_BATCH)
     assert len(await _runs()) == 2
+
+
+@on_sqlite
+async def test_several_accounts_have_as_many_runs_as_they_have_slots(set_up_account: SetUpAccount) -> None:
+    """The deployment's limit is made for one account; with more slots it grows, and it never shrinks by itself."""
+    await set_up_account(max_concurrent_batches=40)
+    await _deploy()
+
+    @flow
+    async def make_places() -> None:
+        async with open_access("default", "me") as access:
+            await dispatch.make_places([access])
+
+    async def limit() -> int | None:
+        async with get_client() as client:
+            found = (await client.read_deployment_by_name(dispatch.DEPLOYMENT)).global_concurrency_limit
+        return found and found.limit
+
+    assert await limit() == 15
+    await make_places()
+    assert await limit() == 40
+    account = cast("BouncerAccount", await BouncerAccount.aload("default"))
+    await account.model_copy(update={"max_concurrent_batches": 2}).asave("default", overwrite=True)
+    await make_places()
+    assert await limit() == 40
 
 
 async def test_a_missing_deployment_is_named(prefect_server: LocalServer) -> None:

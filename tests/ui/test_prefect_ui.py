@@ -26,7 +26,6 @@ def test_a_request_is_verified_from_the_form_and_followed_to_its_summary(ui: Pre
     ui.follow(re.compile("batch 2: 100 contacts of request 1"))
     ui.open_artifact("batch-2")
     ui.says("Batch 2: 100 addresses at Bouncer")
-    ui.keep("batch-progress")
     ui.open("/runs")
     ui.follow("request 1")
     ui.has_ended("Completed")
@@ -51,7 +50,6 @@ def test_a_failed_batch_is_retried_by_its_button(ui: PrefectUI, contacts: Engine
     ui.follow(re.compile("50 contacts of request 2"))
     ui.has_ended("Failed")
     ui.says(re.compile("Bouncer answered 401 to download"))
-    ui.keep("batch-failed")
     assert statuses(contacts, request=2) == {"assigned": 50}
     ui.retry()
     ui.has_ended("Completed")
