@@ -60,7 +60,7 @@ def test_every_contact_of_an_older_version_goes_on(old_engine: Engine) -> None:
     write(old_engine, batches.record_verified, flying, 3)
     names = [f"flying.{number}@example.com" for number in range(3)]
     assert load_verdicts(old_engine, take(old_engine, 3), verdicts(names)).settled == 3
-    assert write(old_engine, requeue).contacts == 3
+    assert requeue(old_engine).contacts == 3
     waiting = [batch for _ in range(2) for batch in claim(old_engine).batches]
     assert sorted(address for batch in waiting for address in sent(old_engine, batch.id)) == sorted(
         f"{kind}.{number}@example.com" for kind in ("failed", "waiting") for number in range(3)

@@ -112,6 +112,7 @@ def _arm(sandbox: SandboxHandle) -> None:
 
 
 @pytest.mark.audit
+@pytest.mark.timeout(900)
 def test_no_key_and_no_address_leaves_its_place(installation: _Installation) -> None:
     """After success, errors, a refused key, a lack of credits and kill -9, a search of everything finds nothing."""
     home, sandbox = installation.home, installation.sandbox

@@ -67,6 +67,7 @@ def _put_back(backup: Path, file: Path) -> None:
 
 
 @pytest.mark.audit
+@pytest.mark.timeout(900)
 def test_an_older_prefect_database_starts_what_it_does_not_know(tmp_path: Path) -> None:
     """Prefect's backup is from before the contacts were queued, and its slots and runs are of that time."""
     home = tmp_path / "flows"
