@@ -10,22 +10,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, LargeBinary, String, func, select, true, update
+from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, String, func, select, update
 from sqlalchemy.types import TypeEngine
 
 from bouncer.accounts import ensure_row
 from bouncer.addresses import domain_hash, normalise_all
-from bouncer.batches import UNSETTLED, BatchTitle
+from bouncer.batches import BatchTitle
 from bouncer.cancelling import is_cancelled, withdraw_waiting
 from bouncer.interleaving import lay_out
 from bouncer.request_progress import note_open
 from bouncer.reusing import VERDICT_OF_CONTACT, FreshFor, join_batches_in_flight, reuse_verdicts
 from bouncer.settling import new_batch
-from bouncer.spending import Spending, caps_reached, room_of_requests, room_of_run
+from bouncer.spending import Spending, caps_reached, room_of_run
 from bouncer.staging import stage
-from bouncer.tables import Account, Batch, Contact, Layer, QueuedContact, QueueStatus
+from bouncer.tables import Account, Contact, Layer, QueuedContact, QueueStatus
+from bouncer.turns import Source, next_source
 
-__all__ = ["Claimed", "claim", "highest_waiting", "small_request_waits"]
+__all__ = ["Claimed", "claim"]
 
 _STRETCHES = 40
 """Into how many stretches of a request's waiting contacts a claim reaches, so that a file sorted by domain still
@@ -39,12 +40,7 @@ _MOST_CONTACTS = 40_000
 """How many contacts one claim takes, unless a single batch has more: the first batches are on their way the sooner, the
 accounts are locked for less long, and a contact takes a kilobyte of memory meanwhile."""
 
-_MOST_REQUESTS = 200
-"""How many waiting requests of one priority are compared for fairness."""
-
 _ANY_NUMBER = Spending()
-
-_Conditions = tuple[ColumnElement[bool], ...]
 
 
 @dataclass(frozen=True)
@@ -85,16 +81,6 @@ class Claimed:
     def took_any(self) -> bool:
         """Whether contacts left the queue for certain; those that were joined may only have been looked at."""
         return bool(self.batches or self.reused or self.invalid or self.cancelled)
-
-
-@dataclass(frozen=True)
-class _Source:
-    layer: Layer
-    priority: int
-    request_id: int
-    user_id: int
-    waiting_requests: int
-    room: int | None
 
 
 def claim(  # noqa: PLR0913  # each is a condition of the one question, which contacts go now
@@ -138,7 +124,7 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
         return Claimed()
     if room is not None and room < 1:
         return Claimed(capped=caps_reached((), run=spending.most))
-    source, capped = _next_source(connection, layer, request_id, at_once)
+    source, capped = next_source(connection, layer, request_id, at_once)
     if source is None:
         return Claimed(capped=caps_reached(capped))
     if is_cancelled(connection, source.request_id):
@@ -166,135 +152,13 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
     return Claimed(batches=made, contacts=taken, reused=len(reused), joined=len(joined), invalid=invalid)
 
 
-def small_request_waits(connection: Connection, layer: Layer, request_id: int | None, at_most: int) -> bool:
-    """Whether a request has so few waiting contacts that they can be verified in real time."""
-    return _next_source(connection, layer, request_id, at_most)[0] is not None
-
-
 def _within(contacts: pd.DataFrame, caps: list[int]) -> pd.DataFrame:
     if not caps:
         return contacts
     return contacts[contacts["key"].isin(contacts["key"].drop_duplicates().iloc[: min(caps)])]
 
 
-def _next_source(
-    connection: Connection, layer: Layer, request_id: int | None, at_most: int | None
-) -> tuple[_Source | None, list[int]]:
-    # Beside the source, the requests that were passed over because they have reached their caps.
-    waits: _Conditions = (QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer)
-    capped: list[int] = []
-    below: int | None = None
-    while (priority := _highest_priority(connection, waits, request_id, below)) is not None:
-        of_priority = (*waits, QueuedContact.priority == priority)
-        requests, room = _affordable_requests(connection, of_priority, request_id, capped)
-        if at_most is not None:
-            requests = [id_ for id_ in requests if _waits_for_at_most(connection, waits, id_, at_most)]
-        if requests:
-            return _fairest(connection, layer, priority, of_priority, requests, room), capped
-        below = priority
-    return None, capped
-
-
-def _waits_for_at_most(connection: Connection, waits: _Conditions, request_id: int, most: int) -> bool:
-    # Counted no further than it matters, and over all priorities.
-    some = select(QueuedContact.queue_id).where(*waits, QueuedContact.request_id == request_id).limit(most + 1)
-    return (connection.scalar(select(func.count()).select_from(some.subquery())) or 0) <= most
-
-
-def _affordable_requests(
-    connection: Connection, waits: _Conditions, request_id: int | None, capped: list[int]
-) -> tuple[list[int], dict[int, int]]:
-    after = -1
-    while True:
-        found = _waiting_requests(connection, waits, after) if request_id is None else [request_id]
-        room = room_of_requests(connection, found)
-        affordable = [id_ for id_ in found if room.get(id_, 1) > 0]
-        capped += [id_ for id_ in found if room.get(id_, 1) <= 0 and id_ not in capped]
-        # Where the first hundreds have all reached their caps, the next ones must not starve behind them.
-        if affordable or request_id is not None or len(found) < _MOST_REQUESTS:
-            return affordable, room
-        after = found[-1]
-
-
-def _fairest(
-    connection: Connection,
-    layer: Layer,
-    priority: int,
-    waits: _Conditions,
-    requests: list[int],
-    room: dict[int, int],
-) -> _Source:
-    users = {id_: _user_of(connection, waits, id_) for id_ in requests}
-    under_way = connection.execute(
-        select(Batch.user_id, Batch.request_id, func.count())
-        .where(Batch.layer == layer, Batch.status.in_(UNSETTLED))
-        .group_by(Batch.user_id, Batch.request_id)
-    ).all()
-    by_user: dict[int, int] = {}
-    by_request: dict[int, int] = {}
-    for user, request, count in under_way:
-        by_user[user] = by_user.get(user, 0) + count
-        by_request[request] = by_request.get(request, 0) + count
-    chosen = min(requests, key=lambda id_: (by_user.get(users[id_], 0), by_request.get(id_, 0), id_))
-    return _Source(layer, priority, chosen, users[chosen], len(requests), room.get(chosen))
-
-
-# Each of these questions is one that an index answers with a seek or two, however many contacts wait: the least or the
-# greatest of a column behind equal ones. Asked with LIMIT 1, MariaDB may read all contacts of other requests first.
-
-
-def highest_waiting(connection: Connection, layer: Layer, request_id: int | None = None) -> int | None:
-    """The priority of the most urgent contacts that wait, or None where none waits.
-
-    Args:
-        connection: In a transaction.
-        layer: Of these contacts.
-        request_id: Only this request, or None for all.
-    """
-    waits: _Conditions = (QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer)
-    return _highest_priority(connection, waits, request_id, None)
-
-
-def _highest_priority(
-    connection: Connection, waits: _Conditions, request_id: int | None, below: int | None
-) -> int | None:
-    lower: ColumnElement[bool] = true() if below is None else QueuedContact.priority < below
-    while True:
-        priority = connection.scalar(select(func.max(QueuedContact.priority)).where(*waits, lower))
-        if priority is None or request_id is None:
-            return priority
-        if _first_of(connection, (*waits, QueuedContact.priority == priority), request_id) is not None:
-            return priority
-        lower = QueuedContact.priority < priority
-
-
-def _waiting_requests(connection: Connection, waits: _Conditions, after: int) -> list[int]:
-    requests: list[int] = []
-    while len(requests) < _MOST_REQUESTS:
-        found = connection.scalar(
-            select(func.min(QueuedContact.request_id)).where(
-                *waits, QueuedContact.request_id > (requests[-1] if requests else after)
-            )
-        )
-        if found is None:
-            break
-        requests.append(found)
-    return requests
-
-
-def _user_of(connection: Connection, waits: _Conditions, request_id: int) -> int:
-    first = _first_of(connection, waits, request_id)
-    user = connection.scalar(select(QueuedContact.user_id).where(QueuedContact.queue_id == first))
-    return -1 if user is None else user
-
-
-def _first_of(connection: Connection, waits: _Conditions, request_id: int) -> int | None:
-    return connection.scalar(
-        select(func.min(QueuedContact.queue_id)).where(*waits, QueuedContact.request_id == request_id)
-    )
-
-
-def _lock_contacts(connection: Connection, source: _Source, most: int) -> pd.DataFrame:
+def _lock_contacts(connection: Connection, source: Source, most: int) -> pd.DataFrame:
     mine = (
         QueuedContact.status == QueueStatus.QUEUED,
         QueuedContact.layer == source.layer,
@@ -380,7 +244,7 @@ def _store_keys(connection: Connection, contacts: pd.DataFrame) -> None:
 def _make_batches(
     connection: Connection,
     account: str,
-    source: _Source,
+    source: Source,
     contacts: pd.DataFrame,
     batch_size: int,
     *,

@@ -4,7 +4,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
-from bouncer import accounts, claiming
+from bouncer import accounts, claiming, turns
 from bouncer.claiming import Claimed
 from tasks.budget import Budget
 
@@ -70,6 +70,6 @@ async def claim_small(access: Access, request_id: int | None, budget: Budget) ->
     if not most or (await access.read(accounts.read_state, access.name)).paused_ts is not None:
         return Claimed()
     # Looked at first without a lock, and without a task run each time.
-    if not await access.read(claiming.small_request_waits, access.layer, request_id, most):
+    if not await access.read(turns.small_request_waits, access.layer, request_id, most):
         return Claimed()
     return await claim(access, 1, request_id, budget, at_once=most)

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, exists, select
 from blocks.access import Access
 from bouncer import accounts, batches
 from bouncer.batches import BatchTitle
-from bouncer.claiming import highest_waiting
 from bouncer.tables import Layer, QueuedContact, QueueStatus
+from bouncer.turns import highest_waiting
 from tasks.budget import Budget
 from tasks.crew import Crews
 

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Engine, update
 
-from bouncer import batches, claiming
+from bouncer import batches, claiming, turns
 from bouncer.claiming import Claimed
 from bouncer.database import read, write
 from bouncer.reusing import FreshFor
@@ -90,7 +90,7 @@ def test_a_request_commits_no_more_than_its_cap_and_holds_nobody_up(engine: Engi
 
 def test_many_requests_at_their_caps_starve_nobody(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request behind more capped ones than are compared at once still gets its turn."""
-    monkeypatch.setattr(claiming, "_MOST_REQUESTS", 2)
+    monkeypatch.setattr(turns, "_MOST_REQUESTS", 2)
     for number in range(5):
         queue(engine, _emails(2, f"capped{number}."), request_id=_capped_request(engine, 0))
     queue(engine, _emails(3, "free"))
