@@ -25,6 +25,8 @@ _MOST_BATCHES = 15
 _MOST_ERRORS = 5
 _LABEL_WIDTH = 10
 _LONGEST_NAME = 18
+_LONGEST_LASTS_HOURS = 24 * 365
+"""Credits that last for years need not be told of."""
 
 
 class StockTaker:
@@ -140,7 +142,7 @@ def _overview(report: StatusReport) -> Table:
         credits_left = "credits unknown" if state.credits is None else f"{state.credits:,} credits"
         asked = "" if state.credits_ts is None else f" at {state.credits_ts:%H:%M}"
         lasts = report.figures.get("credits_last_hours") if state.account == "default" else None
-        pace = "" if lasts is None else f", for {lasts:,} h"
+        pace = "" if lasts is None or lasts > _LONGEST_LASTS_HOURS else f", for {lasts:,} h"
         table.add_row("Account", Text.assemble(name, paused, " · ", breaker, " · ", credits_left, asked, pace))
     for cap in report.caps:
         reached = ", reached: its other contacts wait" if cap.is_reached else ""
