@@ -8,10 +8,13 @@ from sqlalchemy import Connection, Engine, event, text
 
 from bouncer.claiming import claim
 from bouncer.database import write
+from bouncer.deepening import Risk, pick_some
 from bouncer.dialects import is_sqlite
 from bouncer.loading import load
 from bouncer.reusing import FreshFor
-from tests.bouncer.contacts import ACCOUNT, new_request, queue, sent, verdicts, verify
+from bouncer.second_chances import take_second_chances
+from bouncer.tables import Request
+from tests.bouncer.contacts import ACCOUNT, new_request, queue, sent, set_back, verdicts, verify
 from tests.bouncer.existing_tables import execute, on_mariadb
 
 _LARGE = ("Bouncer_Queue", "Contacts_Global", "Bouncer_Results")
@@ -95,3 +98,17 @@ def _rows_read_by_a_claim(connection: Connection, request_id: int | None) -> int
 
 def _rows_read(connection: Connection) -> int:
     return sum(int(value) for _, value in connection.execute(text("SHOW SESSION STATUS LIKE 'Handler_read%'")))
+
+
+def test_deep_passes_and_second_chances_go_by_index(engine: Engine) -> None:
+    """Neither picking risky contacts nor queueing unclear ones again scans a table, however many others there are."""
+    request = _long_queue(engine)
+    batch = write(engine, _claim, request)
+    unclear = {"status": "unknown", "score": 10, "retryAfter": "2020-01-01T00:00:00Z"}
+    write(engine, load, verify(engine, batch), verdicts(sent(engine, batch), **unclear))
+    set_back(engine, Request.bouncer_completed_ts, 0, Request.request_id == request)
+    explainer = _Explainer(engine)
+    picked = write(engine, pick_some, request, Risk(), after=0, fresh_days=90, again=False)
+    assert picked.picked == _BATCH
+    assert write(engine, take_second_chances, _BATCH) == (_BATCH, _BATCH)
+    assert explainer.whole_tables == [], "\n".join(explainer.plans)
