@@ -18,7 +18,7 @@ def test_a_request_is_verified_from_the_form_and_followed_to_its_summary(ui: Pre
     ui.open_deployment("ingest")
     ui.open_form()
     ui.says("The number of one request, whose contacts alone are verified; all requests if left at None.")
-    ui.says("The name of the Bouncer Account block that pays.")
+    ui.says("The names of the Bouncer Account blocks that pay")
     ui.fill(request_id=1, on_workers=False)
     ui.keep("ingest-form")
     ui.submit()
