@@ -24,6 +24,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bouncer.database import engine_for, probe, write
 from bouncer.errors import BouncerFlowsError, SettingRefused
+from deployments.exit_codes import ExitCode
 from deployments.memory import give_back_freed_memory
 from deployments.orchestration import orchestrator
 from deployments.settings import Settings, read_settings
@@ -39,10 +40,6 @@ app = App(
     help="Verifies contacts through Bouncer's batch API: nothing lost, nothing paid twice.",
     version_flags=["--version"],
 )
-
-_COULD_NOT_RUN = 2
-_SOME_FAILED = 1
-_INTERRUPTED = 130
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
 Verbose = Annotated[bool, Parameter(name="--verbose", negative="", help="Show the runs' logs, not just warnings.")]
@@ -65,31 +62,31 @@ def main() -> None:
         code = app(exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _complain(f"{error}; bouncer-flows --help lists the commands")
-        code = _COULD_NOT_RUN
+        code = ExitCode.COULD_NOT_RUN
     except BouncerFlowsError as error:
         _complain(str(error))
-        code = _COULD_NOT_RUN
+        code = ExitCode.COULD_NOT_RUN
     except DBAPIError as error:
         # Only the driver's words: SQLAlchemy's text holds the statement.
         words = error.orig.args[-1] if error.orig is not None and error.orig.args else "it gave no reason"
         _complain(
             f"the database refused: {words}; bouncer-flows setup --check tells whether its tables are as they should be"
         )
-        code = _COULD_NOT_RUN
+        code = ExitCode.COULD_NOT_RUN
     except httpx.HTTPError as error:
         # Bouncer's have become errors of our own before this; what is left is Prefect's server.
         _complain(
             f"the Prefect server does not answer as it should ({type(error).__name__}); "
             "see whether it runs, and check PREFECT_API_URL"
         )
-        code = _COULD_NOT_RUN
+        code = ExitCode.COULD_NOT_RUN
     except BrokenPipeError:
         # Whoever read our output has had enough; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = _COULD_NOT_RUN
+        code = ExitCode.COULD_NOT_RUN
     except KeyboardInterrupt:
         _complain("interrupted; run the same command again to go on")
-        code = _INTERRUPTED
+        code = ExitCode.INTERRUPTED
     sys.exit(code or 0)
 
 
@@ -109,7 +106,7 @@ def setup(*, check: Annotated[bool, Parameter(negative="")] = False) -> int:
         print(line)
     if not changes:
         print("everything is as it should be")
-    return _SOME_FAILED if check and changes else 0
+    return ExitCode.SOME_FAILED if check and changes else 0
 
 
 @app.command(name="import")
@@ -386,7 +383,7 @@ def cancel(
         _print_json(report)
     else:
         print(report.message)
-    return _COULD_NOT_RUN if report.batches and not dry_run else 0
+    return ExitCode.COULD_NOT_RUN if report.batches and not dry_run else 0
 
 
 @app.command
@@ -486,8 +483,8 @@ def _tell_summary(summary: "IngestSummary", *, json: bool) -> int:
 
         print_summary(summary)
     if summary.outcome not in {"drained", "nothing to do"}:
-        return _COULD_NOT_RUN
-    return _SOME_FAILED if summary.failed else 0
+        return ExitCode.COULD_NOT_RUN
+    return ExitCode.SOME_FAILED if summary.failed else 0
 
 
 def _caller() -> str:

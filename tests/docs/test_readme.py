@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from deployments.command_line import app
+from deployments.exit_codes import MEANINGS
 from deployments.settings import Settings
 from tests.docs.reference.flows import deployments_of_file
 
@@ -35,6 +36,11 @@ def test_every_command_is_in_the_table() -> None:
         command = text.split()[0]
         options = set(re.findall(r"^\* `(--[a-z-]+)", text, flags=re.MULTILINE))
         assert set(re.findall(r"--[a-z-]+", shown[command])) == options, command
+
+
+def test_every_exit_code_is_in_the_table() -> None:
+    """What commands end with, the README explains in the same words."""
+    assert _table("exit code") == [[str(int(code)), meaning] for code, meaning in MEANINGS.items()]
 
 
 def test_every_setting_is_in_the_table_with_its_default() -> None:

@@ -1,11 +1,14 @@
 """The reference says what the code says, and leaves nothing out."""
 
+import re
+
 import pytest
 
 from bouncer.tables import Base
 from tasks.announcing import EVENTS
 from tests.docs.reference.events import announced
 from tests.docs.reference.meanings import COLUMNS
+from tests.docs.reference.metrics import thresholds_of_alerts
 from tests.docs.reference.pages import FOLDER, PAGES, render
 from tests.docs.reference.tables import meanings_of_columns
 
@@ -31,3 +34,9 @@ def test_every_column_has_a_meaning() -> None:
 def test_every_event_has_a_meaning() -> None:
     """An event that the code announces is explained in tasks/announcing.py, and no other is."""
     assert announced().keys() == EVENTS.keys()
+
+
+def test_every_alert_is_explained() -> None:
+    """The table of alerts in docs/monitoring.md has each alert that can begin, and no other."""
+    page = (FOLDER.parent / "monitoring.md").read_text().partition("## Alerts")[2].partition("\n### ")[0]
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", page, flags=re.MULTILINE)) == thresholds_of_alerts().keys()

@@ -3,6 +3,8 @@
 import re
 
 from deployments.command_line import app
+from deployments.exit_codes import MEANINGS
+from tests.docs.reference.markdown import table
 
 __all__ = ["commands_page"]
 
@@ -18,10 +20,8 @@ def commands_page() -> str:
     return "\n\n".join(
         [
             "# Commands",
-            (
-                "Data goes to standard output, everything else to standard error. Exit codes are those of "
-                "[README](../../README.md#commands)."
-            ),
+            "Data goes to standard output, everything else to standard error.",
+            table(("exit code", "meaning"), [(str(int(code)), meaning) for code, meaning in MEANINGS.items()]),
             body.replace("```console", "```text").strip(),
         ]
     )

@@ -1,0 +1,25 @@
+"""How commands end."""
+
+import enum
+
+__all__ = ["MEANINGS", "ExitCode"]
+
+
+class ExitCode(enum.IntEnum):
+    """What a command tells whoever started it."""
+
+    FINE = 0
+    SOME_FAILED = 1
+    COULD_NOT_RUN = 2
+    INTERRUPTED = 130
+
+
+MEANINGS = {
+    ExitCode.FINE: "all is well; for `ingest` and `demo`: every contact has a verdict",
+    ExitCode.SOME_FAILED: (
+        "`ingest`, `demo`: some contacts failed, each with a reason. `setup --check`: something is off"
+    ),
+    ExitCode.COULD_NOT_RUN: "it could not run, or not to the end",
+    ExitCode.INTERRUPTED: "interrupted",
+}
+"""What each means, for docs/reference/commands.md and the README."""
