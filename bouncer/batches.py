@@ -468,7 +468,6 @@ def record_verified(connection: Connection, batch: BatchWork, credits_charged: i
         status=BatchStatus.DOWNLOADING,
         verified_ts=func.coalesce(Batch.verified_ts, func.current_timestamp()),
         credits=credits_charged,
-        slot_lease=None,
     )
 
 

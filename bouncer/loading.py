@@ -155,6 +155,7 @@ def load(
             error_message=None,
             owner=None,
             heartbeat_ts=None,
+            slot_lease=None,
         )
     )
     return LoadReport(

@@ -26,7 +26,7 @@ from tasks.give_up import fail_batch, lose_batch, return_unpaid, split_batch, wi
 from tasks.load import load
 from tasks.ownership import owned_batch
 from tasks.poll import poll
-from tasks.slots import batch_slot
+from tasks.slots import batch_slot, give_back_stale_lease
 from tasks.upload import upload
 from tasks.verify_now import verify_now
 
@@ -82,6 +82,7 @@ async def _verify(access: Access, batch: BatchWork) -> State[None]:
         settled = await verify_now(access, batch)
         return Completed(message=f"{settled:,} contacts settled in real time")
     bouncer_id = batch.batch_id
+    await give_back_stale_lease(batch)
     if batch.step in {Step.UPLOAD, Step.DECIDE, Step.POLL}:
         async with batch_slot(access, batch) as slot:
             if bouncer_id is None:

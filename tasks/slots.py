@@ -24,7 +24,7 @@ from bouncer.batches import BatchWork
 from bouncer.errors import LimitsMissing
 from tasks.stopping import sleep_unless_stopping
 
-__all__ = ["LEASE_SECONDS", "Slot", "batch_slot", "give_back"]
+__all__ = ["LEASE_SECONDS", "Slot", "batch_slot", "give_back", "give_back_stale_lease"]
 
 _log = logging.getLogger(__name__)
 
@@ -81,8 +81,6 @@ async def batch_slot(access: Access, batch: BatchWork) -> AsyncIterator[Slot]:
         LimitsMissing: The limit does not exist.
     """
     async with get_client() as client:
-        if batch.stale_lease is not None:
-            await give_back(client, batch.stale_lease)
         slot = Slot(lambda: _held(access, batch, client))
         try:
             await slot.take()
@@ -110,6 +108,13 @@ def _places_here(name: str, places: int) -> asyncio.Semaphore:
     # Batches of one process wait for each other here, without asking the server every second.
     of_loop = _places.setdefault(asyncio.get_running_loop(), {})
     return of_loop.setdefault((name, places), asyncio.Semaphore(places))
+
+
+async def give_back_stale_lease(batch: BatchWork) -> None:
+    """Gives the slot back that an earlier owner of the batch may have held when it died, at whatever step that was."""
+    if batch.stale_lease is not None:
+        async with get_client() as client:
+            await give_back(client, batch.stale_lease)
 
 
 async def give_back(client: PrefectClient, lease: str) -> None:

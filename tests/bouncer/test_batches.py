@@ -17,6 +17,7 @@ from tests.bouncer.contacts import (
     at_once,
     batch_rows,
     claim,
+    load_verdicts,
     queue,
     queue_rows,
     sent,
@@ -24,6 +25,7 @@ from tests.bouncer.contacts import (
     small_batches,
     take,
     upload,
+    verdicts,
     verify,
 )
 from tests.bouncer.existing_tables import on_mariadb
@@ -256,3 +258,15 @@ def test_a_batch_that_is_being_loaded_does_not_silence_the_others(engine: Engine
         held.execute(select(Batch.id).where(Batch.id == loading).with_for_update())
         write(engine, batches.beat, ["worker"], [loading, other])
     assert [title.id for title in read(engine, batches.ownerless, ACCOUNT)] == [loading]
+
+
+def test_a_kill_between_completion_and_the_return_of_the_slot_leaves_word_of_the_lease(engine: Engine) -> None:
+    """Bouncer has completed the batch but its worker dies with the slot in hand: the successor can give it back."""
+    (batch,) = small_batches(engine, 1)
+    work = upload(engine, batch)
+    write(engine, batches.record_lease, work, "lease")
+    write(engine, batches.record_verified, work, 2)
+    successor = take(engine, batch)
+    assert (successor.step, successor.stale_lease) == (Step.LOAD, "lease")
+    load_verdicts(engine, successor, verdicts(sent(engine, batch)))
+    assert batch_rows(engine)[0].slot_lease is None

@@ -124,7 +124,9 @@ def test_refuses(tmp_path: Path, content: str | bytes, words: str) -> None:
 
 def test_refuses_a_column_that_is_not_there(tmp_path: Path) -> None:
     """A column that the file lacks is refused with those that it has."""
-    assert "no column 'phone'; its columns are: email, name" in _refusal(_write(tmp_path, _PLAIN), "phone")
+    assert "no column 'phone'; its columns, of which --column takes one, are: email, name" in _refusal(
+        _write(tmp_path, _PLAIN), "phone"
+    )
 
 
 def test_refuses_what_is_no_file(tmp_path: Path) -> None:

@@ -62,6 +62,6 @@ async def test_slots_of_dead_runs_are_free_again(set_up_account: SetUpAccount) -
         await recover(access)
         assert await _slots_held() == 5
         execute(engine, "UPDATE Bouncer_Batches SET owner = NULL")
-        (waiting,) = await recover(access)
+        (waiting,) = (await recover(access)).waiting
         assert (waiting.quantity, waiting.request_id) == (3, 1)
         assert await _slots_held() == 0

@@ -17,14 +17,15 @@ from tests.ui.browser import PrefectUI, missing_browser, open_ui
 _UI = re.compile(r"the Prefect UI is at (\S+);")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bouncer() -> Iterator[SandboxHandle]:
     """A sandbox on which a batch takes long enough to be watched."""
     with running_sandbox(fixed_seconds=5) as sandbox:
         yield sandbox
 
 
-@pytest.fixture(scope="session")
+# Of a module and no longer: while a browser is open its event loop runs, and no test of another module can have one.
+@pytest.fixture(scope="module")
 def ui(bouncer: SandboxHandle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectUI]:
     """The UI of a running ``bouncer-flows serve``, in a browser; nothing starts by itself there."""
     if reason := missing_browser():
@@ -51,7 +52,7 @@ def ui(bouncer: SandboxHandle, tmp_path_factory: pytest.TempPathFactory) -> Iter
             served.stop(20)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def contacts(ui: PrefectUI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The contacts database of the installation."""
     engine = engine_for(_database(tmp_path_factory.getbasetemp() / "ui0"))
