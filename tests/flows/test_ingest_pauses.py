@@ -61,19 +61,6 @@ async def test_a_paused_account_sends_nothing(set_up_account: SetUpAccount, sand
 
 
 @on_sqlite
-async def test_a_tick_while_paused_is_no_failure(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
-    """The run of every minute ends well and says why nothing is sent: sixty failures an hour would alert somebody."""
-    engine = await set_up_account()
-    queue(engine, addresses(10))
-    write(engine, accounts.pause, "default", by="ann@desk", reason="the list is wrong")
-    summary = await ingest(on_workers=True)
-    assert (summary.outcome, summary.contacts) == ("dispatched", 0)
-    assert "paused by ann@desk: the list is wrong" in summary.message
-    assert statuses(engine) == {"queued": 10}
-    assert "create" not in sandbox.ledger()["requests_by_operation"]
-
-
-@on_sqlite
 async def test_a_wrong_key_fails_at_once_and_costs_no_contact(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

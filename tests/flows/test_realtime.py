@@ -39,11 +39,12 @@ async def test_a_small_request_does_not_wait_for_a_slot(set_up_account: SetUpAcc
     @until_it_holds
     async def the_small_one_is_done() -> None:
         assert statuses(engine, request=2) == {"completed": 8}
+        (batch,) = _batches(engine, realtime=True)
+        assert (batch.status, batch.quantity, batch.processed, batch.unanswered) == ("completed", 8, 8, 0)
 
     await the_small_one_is_done()
     assert statuses(engine, request=1).get("completed", 0) == 0
     (batch,) = _batches(engine, realtime=True)
-    assert (batch.status, batch.quantity, batch.processed, batch.unanswered) == ("completed", 8, 8, 0)
     ledger = sandbox.ledger()
     assert (ledger["requests_by_operation"]["verify"], batch.expected_credits) == (8, ledger["credits_charged"])
     sandbox.post("/_sandbox/settings", {"fixed_seconds": 0.1})
