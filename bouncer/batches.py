@@ -19,6 +19,7 @@ from bouncer.interleaving import interleave
 from bouncer.tables import Account, Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Request
 
 __all__ = [
+    "ALL_PLACES_HELD",
     "HEARTBEAT_SECONDS",
     "STALE_SECONDS",
     "UNSETTLED",
@@ -36,6 +37,7 @@ __all__ = [
     "has_no_owner",
     "has_room",
     "has_unsent",
+    "held_fill_all_places",
     "is_unsent",
     "longest_at_bouncer_seconds",
     "ownerless",
@@ -58,6 +60,11 @@ STALE_SECONDS = 20.0
 
 HELD_IN_FLIGHT_SECONDS = 7200
 """How long a held batch counts as in flight: by then Bouncer has finished it, if it ever had it."""
+
+ALL_PLACES_HELD = (
+    "held batches take all places of the account; to send them again, which may be paid twice: bouncer-flows requeue"
+    " --held"
+)
 
 SLOWEST_SECONDS_AN_ADDRESS = 0.036
 """Bouncer verifies 100,000 to 200,000 addresses an hour of an account: https://docs.usebouncer.com."""
@@ -345,6 +352,17 @@ def has_room(connection: Connection, batch: BatchWork, max_batches: int) -> bool
     return others + 1 + int(lost) <= max_batches
 
 
+def held_fill_all_places(connection: Connection, account: str, max_batches: int) -> bool:
+    """Whether held batches alone, which may all be at Bouncer, are as many as an account may have in flight.
+
+    Then nothing that runs makes room: a person decides on them, or they count no more after HELD_IN_FLIGHT_SECONDS.
+    """
+    query = select(func.sum(_held())).where(
+        Batch.account == account, Batch.held_ts.is_not(None), Batch.status.in_([BatchStatus.QUEUED])
+    )
+    return int(connection.scalar(query) or 0) >= max_batches
+
+
 def admit_upload(connection: Connection, batch: BatchWork, max_batches: int) -> Admission:
     """Lets an upload begin, and records that it has, if the account has room for one more batch in flight.
 
@@ -504,12 +522,11 @@ def has_no_owner() -> ColumnElement[bool]:
 
 
 def _in_flight(connection: Connection, account: str, max_batches: int, besides: int) -> int:
-    held = case((age_seconds(Batch.held_ts) < HELD_IN_FLIGHT_SECONDS, Batch.ambiguous_uploads), else_=0)
     at_bouncer = or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None))
     lost = _lost(max_batches)
     uploads = case(
         # The upload that a held batch began is counted among its lost ones.
-        (Batch.held_ts.is_not(None), held),
+        (Batch.held_ts.is_not(None), _held()),
         (at_bouncer, lost + 1),
         else_=lost,
     )
@@ -521,6 +538,10 @@ def _in_flight(connection: Connection, account: str, max_batches: int, besides: 
         )
     )
     return int(count or 0)
+
+
+def _held() -> ColumnElement[int]:
+    return case((age_seconds(Batch.held_ts) < HELD_IN_FLIGHT_SECONDS, Batch.ambiguous_uploads), else_=0)
 
 
 def _lost(max_batches: int) -> ColumnElement[int]:

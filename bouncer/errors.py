@@ -60,7 +60,7 @@ class OwnershipLost(BouncerFlowsError):
 
 
 class Paused(BouncerFlowsError):
-    """No uploads for now: somebody, or the lack of credits, has paused the account."""
+    """No uploads for now: somebody, the lack of credits or held batches keep the account from them."""
 
 
 class RequestCancelled(BouncerFlowsError):

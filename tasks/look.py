@@ -70,32 +70,29 @@ async def look(
         budget: What the run may commit; under a cap, batches that other runs made and never sent are left alone.
     """
     layers = {access.name: access.layer for access in accounts}
+    places = {access.name: access.account.max_concurrent_batches for access in accounts}
     reading = accounts[0].read
     if crews is not None:
-        outlook = await reading(_look, layers, request_id, crews.known, crews.room, list(crews.refused))
+        outlook = await reading(_look, layers, places, request_id, crews.known, crews.room, list(crews.refused))
         may_send = (budget or Budget()).may_send
         return replace(outlook, left_behind=[batch for batch in outlook.left_behind if may_send(batch)])
     room = {
-        name: places - await reading(_in_the_way, name, layers[name], request_id)
-        for name, places in (slots or {}).items()
+        name: wanted - await reading(_in_the_way, name, layers[name], request_id)
+        for name, wanted in (slots or {}).items()
     }
-    return await reading(_look, layers, request_id, (), room, ())
+    return await reading(_look, layers, places, request_id, (), room, ())
 
 
 def _look(
     connection: Connection,
     layers: Mapping[str, Layer],
+    places: Mapping[str, int],
     request_id: int | None,
     known: Collection[int],
     room: Mapping[str, int],
     refused: Collection[str],
 ) -> Outlook:
-    states = {name: accounts.read_state(connection, name) for name in layers}
-    paused = {
-        name: f"paused by {state.paused_by}: {state.paused_reason}"
-        for name, state in states.items()
-        if state.paused_ts is not None
-    }
+    paused = {name: why for name in layers if (why := _why_paused(connection, name, places[name]))}
     able = {name: layer for name, layer in layers.items() if name not in paused and name not in refused}
     waiting = {layer for layer in set(able.values()) if _waits(connection, layer, request_id)}
     ready = [name for name, layer in able.items() if layer in waiting and room[name] > 0]
@@ -118,6 +115,13 @@ def _look(
             if name not in able and layer in able.values() and batches.has_unsent(connection, name)
         ],
     )
+
+
+def _why_paused(connection: Connection, account: str, places: int) -> str | None:
+    state = accounts.read_state(connection, account)
+    if state.paused_ts is not None:
+        return f"paused by {state.paused_by}: {state.paused_reason}"
+    return batches.ALL_PLACES_HELD if batches.held_fill_all_places(connection, account, places) else None
 
 
 def _in_the_way(connection: Connection, account: str, layer: Layer, request_id: int | None) -> int:

@@ -96,6 +96,8 @@ async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
     while True:
         # Looked at first without a lock, since to be admitted costs requests of the rate limit.
         while not await access.read(batches.has_room, batch, access.account.max_concurrent_batches):
+            if await access.read(batches.held_fill_all_places, access.name, access.account.max_concurrent_batches):
+                raise Paused(f"{batches.ALL_PLACES_HELD}; batch {batch.id} waits")
             await slot.step_aside()
         try:
             created = await access.client.create_batch(

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, text
 from bouncer.database import engine_for
 from bouncer.importing import import_contacts
 from bouncer.migrate import upgrade
+from bouncer.requeueing import requeue
 from deployments.local_server import LocalServer
 from sandbox.sample import write_sample
 from tests.chaos.breakpoints import Breakpoint, Place, breakpoint_at
@@ -127,6 +128,10 @@ class Site:
         run = command(["ingest", "--json"], variables, self._folder, f"ingest-{len(self.runs)}")
         self.runs.append(run)
         return run
+
+    def send_held_again(self) -> None:
+        """What ``bouncer-flows requeue --held`` does: held batches are sent again, which may be paid twice."""
+        requeue(self._engine, held=True)
 
     def ends_with(self, run: Command, code: int) -> None:
         """Waits for the end of a run.

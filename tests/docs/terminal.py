@@ -84,8 +84,9 @@ class Terminal:
     def look(self) -> Ended:
         """How far the commands have come that were typed last."""
         code, printed = Path(self._file("code")), Path(self._file("printed"))
-        text = printed.read_text(errors="replace") if printed.exists() else ""
+        # The code first: once it is told, nothing more is printed.
         told = code.read_text() if code.exists() else ""
+        text = printed.read_text(errors="replace") if printed.exists() else ""
         if told.endswith("\n"):
             return Ended(int(told), text)
         return Ended(self._shell.poll(), text)

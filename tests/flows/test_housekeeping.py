@@ -14,6 +14,7 @@ from prefect.client.schemas.filters import (
     LogFilter,
     LogFilterFlowRunId,
 )
+from prefect.client.schemas.sorting import ArtifactSort
 from prefect.states import Running
 from sqlalchemy import insert
 
@@ -46,10 +47,12 @@ async def test_what_is_old_goes_and_crashes_leave_nothing(set_up_account: SetUpA
         tidied = await housekeeping(Retention(result_days=10))
         assert (await client.read_global_concurrency_limit_by_name("bouncer-batches")).active_slots == 0
         key = ArtifactFilterKey(any_=["housekeeping"])
-        artifacts = await client.read_artifacts(artifact_filter=ArtifactFilter(key=key))
+        (latest,) = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=key), sort=ArtifactSort.CREATED_DESC, limit=1
+        )
     assert (tidied.slots, tidied.flow_runs, tidied.left_behind) == (2, 0, 0)
     assert (tidied.rows["Bouncer_Health_Metrics"], tidied.rows["Bouncer_Results"]) == (1, 30)
-    assert "| rows of Bouncer_Results deleted | 30 |" in str(artifacts[-1].data)
+    assert "| rows of Bouncer_Results deleted | 30 |" in str(latest.data)
     assert {row["bouncer_status"] for row in rows(engine, "Contacts_Global")["Contacts_Global"]} != {None}
 
 

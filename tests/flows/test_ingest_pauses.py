@@ -6,6 +6,7 @@ from prefect import get_client
 from bouncer import accounts
 from bouncer.database import read, write
 from bouncer.errors import KeyRefused, LimitsMissing, Paused
+from bouncer.requeueing import requeue
 from flows.ingest import ingest
 from tests.bouncer.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
@@ -104,6 +105,28 @@ async def test_batches_that_wait_for_room_end_with_the_run_whose_key_is_refused(
     sandbox.clear_faults()
     assert (await ingested())[0].outcome == "drained"
     assert_verified_once(engine, sandbox, contacts=30)
+
+
+@on_sqlite
+@pytest.mark.timeout(90, func_only=True)
+async def test_batches_that_wait_for_room_do_not_wait_for_held_ones(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where held batches take every place, the run ends and says what to do, instead of waiting silently for hours."""
+    engine = await set_up_account(batch_size=10, max_concurrent_batches=2, ambiguous_upload="hold")
+    queue(engine, addresses(50))
+    sandbox.fault("lost_answer", operation="create", times=2)
+    for _ in range(2):
+        summary, _ = await ingested()
+        assert (summary.outcome, summary.verified, summary.left) == ("paused", 0, 50)
+        assert "held batches take all places of the account" in summary.message
+        assert "bouncer-flows requeue --held" in summary.message
+        assert sandbox.ledger()["batches"] == 2
+    monkeypatch.setattr("bouncer.batches.LOST_IN_FLIGHT_SECONDS", 0)
+    requeue(engine, held=True)
+    assert (await ingested())[0].outcome == "drained"
+    assert statuses(engine) == {"completed": 50}
+    assert sandbox.ledger()["most_in_flight"] <= 2
 
 
 @on_sqlite

@@ -152,7 +152,7 @@ def _(site: Site, draw: random.Random) -> Expected:
 
 @scenario("hold: kill -9 between a request and its answer")
 def _(site: Site, draw: random.Random) -> Expected:
-    site.account = Account(ambiguous_upload="hold", slots=2)
+    site.account = Account(ambiguous_upload="hold", slots=4)
     site.queue(draw, 3)
     before = draw.randrange(3)
     site.sandbox.fault("slow_body", operation="create", after=before, seconds=60)
@@ -160,6 +160,16 @@ def _(site: Site, draw: random.Random) -> Expected:
     site.until(lambda: len(site.sandbox.batches()) > before, "the batch at the sandbox")
     run.kill()
     return Expected(lost_uploads=None, held=True)
+
+
+@scenario("hold: as many answers lost as there are slots")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.account = Account(ambiguous_upload="hold", slots=2)
+    site.queue(draw, 3)
+    site.sandbox.fault(draw.choice(["lost_answer", "cut_body"]), operation="create", times=2)
+    site.ends_with(site.ingest(), 2)
+    site.send_held_again()
+    return Expected(lost_uploads=2)
 
 
 @scenario("502 to as many uploads as there are slots")
