@@ -15,7 +15,7 @@ run: .venv/installed
 
 ## test: everything that CI runs
 test: .venv/installed mariadb chromium check
-	$(BIN)/pytest -n 2 --dist worksteal -m "not chaos and not audit"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not audit"
 
 ## check: style, types
 check: .venv/installed
@@ -64,7 +64,7 @@ fuzz: .venv-audit/installed
 
 ## coverage: which branches the tests reach, as a table and in htmlcov/
 coverage: .venv/installed mariadb
-	$(BIN)/pytest -q -m "not chaos and not audit" --cov --cov-branch --cov-report=term:skip-covered --cov-report=html
+	$(BIN)/pytest -q -m "not audit" --cov --cov-branch --cov-report=term:skip-covered --cov-report=html
 
 ## mutants: changes to the code that no test notices; docs/testing.md explains those that are left
 mutants: .venv-audit/installed

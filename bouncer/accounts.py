@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, or_, select, update
 
 from bouncer import breaker
 from bouncer.dialects import age_seconds, insert_ignoring
+from bouncer.errors import InputRefused
 from bouncer.policy import clean_message
 from bouncer.tables import Account
 
@@ -18,6 +19,7 @@ __all__ = [
     "pause",
     "read_state",
     "record_credits",
+    "refuse_unknown",
     "resume",
 ]
 
@@ -58,6 +60,20 @@ def ensure_row(connection: Connection, account: str) -> None:
     """
     if connection.scalar(select(Account.account).where(Account.account == account)) is None:
         connection.execute(insert_ignoring(connection, Account), {"account": account})
+
+
+def refuse_unknown(connection: Connection, account: str) -> None:
+    """Makes sure that an account is one that setup or a run has met; ``default`` may be named before either.
+
+    Raises:
+        InputRefused: It is not.
+    """
+    known = {"default", *connection.scalars(select(Account.account))}
+    if account not in known:
+        names = ", ".join(sorted(known))
+        raise InputRefused(
+            f"there is no account {account}; there are: {names}. bouncer-flows setup takes up new blocks"
+        )
 
 
 def read_state(connection: Connection, account: str) -> AccountState:

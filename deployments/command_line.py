@@ -22,7 +22,7 @@ from rich.console import Console
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from bouncer.database import engine_for, probe, write
+from bouncer.database import engine_for, probe, read, write
 from bouncer.errors import BouncerFlowsError, SettingRefused
 from deployments.exit_codes import ExitCode
 from deployments.memory import give_back_freed_memory
@@ -263,7 +263,6 @@ def ledger(
     json: AsJson = False,
 ) -> int:
     """Shows what was paid for: credits by Bouncer's own count beside those that its verdicts suggest."""
-    from bouncer.database import read
     from bouncer.ledger import Month, take_ledger
     from deployments.ledger_report import print_ledger, write_ledger
 
@@ -414,7 +413,9 @@ def pause(*, reason: str = "by hand", account: str = "default") -> int:
     """
     from bouncer import accounts
 
-    changed = write(_database(read_settings()), accounts.pause, account, by=_caller(), reason=reason)
+    engine = _database(read_settings())
+    read(engine, accounts.refuse_unknown, account)
+    changed = write(engine, accounts.pause, account, by=_caller(), reason=reason)
     print("paused; bouncer-flows resume lets uploads begin again" if changed else "it was paused already")
     return 0
 
@@ -428,7 +429,9 @@ def resume(*, account: str = "default") -> int:
     """
     from bouncer import accounts
 
-    changed = write(_database(read_settings()), accounts.resume, account)
+    engine = _database(read_settings())
+    read(engine, accounts.refuse_unknown, account)
+    changed = write(engine, accounts.resume, account)
     print("resumed" if changed else "it was not paused")
     return 0
 

@@ -15,7 +15,8 @@ from blocks.bouncer_account import BouncerAccount
 from blocks.bouncer_prices import ensure_prices
 from blocks.contacts_database import ContactsDatabase
 from blocks.limits import Limit, limits_of
-from bouncer.database import probe
+from bouncer.accounts import ensure_row
+from bouncer.database import probe, write
 from bouncer.errors import SettingRefused
 from bouncer.migrate import pending, upgrade
 from bouncer.tables import Layer
@@ -59,6 +60,8 @@ async def set_up(settings: Settings) -> list[str]:
     await _save_account("default", settings.account_values(), changes)
     if settings.deep_bouncer_api_key is not None:
         await _save_account("deep", settings.deep_account_values(), changes)
+    for name in await account_names():
+        await asyncio.to_thread(write, database.get_engine(), ensure_row, name)
     changes += await ensure_prices()
     async with get_client() as client:
         for limit in await _wanted_limits():

@@ -10,6 +10,7 @@ from blocks.access import open_accounts
 from bouncer.deepening import Risk
 from bouncer.tables import Layer
 from flows.ingest import ingest
+from flows.parameters import RequestId
 from tasks.ownership import new_owner
 from tasks.pick_risky import pick_risky
 from tasks.summarise import IngestSummary, nothing_to_do
@@ -24,7 +25,7 @@ def _run_name() -> str:
 
 @flow(name="verify-risky", flow_run_name=_run_name, persist_result=False)
 async def verify_risky(
-    request_id: Annotated[int | None, Field(ge=1)] = None,
+    request_id: RequestId | None = None,
     score_below: Annotated[int | None, Field(ge=0, le=101)] = 70,
     accept_all: bool = True,
     statuses: list[Literal["deliverable", "risky", "undeliverable", "unknown"]] | None = None,

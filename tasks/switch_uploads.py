@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.access import open_database
 from bouncer import accounts
-from bouncer.database import write
+from bouncer.database import read, write
 from bouncer.policy import clean_message
 from tasks.announcing import announce
 
@@ -32,8 +32,12 @@ async def switch_uploads(action: Action, account: str, by: str, reason: str) -> 
 
     Returns:
         Whether that changed anything.
+
+    Raises:
+        InputRefused: There is no such account.
     """
     engine = await open_database()
+    await asyncio.to_thread(read, engine, accounts.refuse_unknown, account)
     reason = clean_message(reason)
     if action == "pause":
         changed = await asyncio.to_thread(write, engine, accounts.pause, account, by=by, reason=reason)

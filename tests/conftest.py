@@ -23,6 +23,11 @@ SetUpAccount = Callable[..., Awaitable[Engine]]
 _QUICK = {"poll_seconds_min": 0.1, "poll_seconds_max": 0.3, "rate_limit_per_minute": 6000, "batch_size": 400}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Lets long tests begin first, so that no process waits at the end for the one that has such a test."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MariaDBServer]:
     """One MariaDB server for the whole run, started when a test first asks for it."""

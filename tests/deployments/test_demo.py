@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import pytest
 from sqlalchemy import func, select
 
 from bouncer.database import engine_for
@@ -20,6 +21,7 @@ def _verdicts(home: Path, **settings: str) -> list[str]:
         return [line["status"] for line in csv.DictReader(file)]
 
 
+@pytest.mark.long
 def test_a_demo_touches_nothing_but_its_own(tmp_path: Path) -> None:
     """A demo goes to no Prefect server that others use, and a second one not to the database of the first."""
     database = f"sqlite:///{tmp_path / 'mine.db'}"

@@ -10,7 +10,9 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 
 from blocks.bouncer_account import BouncerAccount
 from blocks.contacts_database import engine_of
-from bouncer.errors import DatabaseUnavailable, SettingRefused
+from bouncer import accounts
+from bouncer.database import read
+from bouncer.errors import DatabaseUnavailable, InputRefused, SettingRefused
 from deployments.local_server import LocalServer
 from deployments.settings import Settings
 from deployments.setup import check_setup, set_up
@@ -60,6 +62,19 @@ async def test_only_what_changed_is_changed(url: str) -> None:
     assert account.api_key.get_secret_value() == "first-key"
     # Without any setting, the blocks are what counts.
     assert await set_up(Settings()) == []
+
+
+async def test_an_account_that_was_added_can_be_named_by_its_commands(url: str) -> None:
+    """A block that somebody saved under another name is known to pause and resume once setup has seen it."""
+    await set_up(_settings(url))
+    account = cast("BouncerAccount", await BouncerAccount.aload("default"))
+    await account.asave("second", overwrite=True)
+    engine = engine_of(url)
+    with pytest.raises(InputRefused, match="no account second"):
+        read(engine, accounts.refuse_unknown, "second")
+    await set_up(_settings(url))
+    read(engine, accounts.refuse_unknown, "second")
+    await BouncerAccount.adelete("second")
 
 
 async def test_a_first_setup_needs_a_key(url: str) -> None:

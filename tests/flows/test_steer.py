@@ -7,7 +7,8 @@ from prefect.exceptions import ParameterTypeError
 from pydantic import ValidationError
 
 from bouncer import accounts
-from bouncer.database import read
+from bouncer.database import read, write
+from bouncer.errors import InputRefused
 from flows.steer import steer
 from tests.bouncer.existing_tables import on_mariadb, on_sqlite
 from tests.conftest import SetUpAccount
@@ -73,6 +74,17 @@ async def test_who_paused_and_why_is_told(set_up_account: SetUpAccount) -> None:
 
     await told()
     assert await steer("resume")
+
+
+@on_sqlite
+async def test_a_pause_of_an_account_that_there_is_not_says_so(set_up_account: SetUpAccount) -> None:
+    """A mistyped account is refused, instead of pausing nothing and saying that it is paused."""
+    engine = await set_up_account()
+    write(engine, accounts.ensure_row, "second")
+    with pytest.raises(InputRefused, match="there is no account secnd; there are: default, second"):
+        await steer("pause", account="secnd")
+    assert await steer("pause", account="second")
+    assert read(engine, accounts.read_state, "default").paused_ts is None
 
 
 async def test_an_action_that_there_is_not() -> None:

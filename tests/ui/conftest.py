@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import Engine
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -44,9 +45,12 @@ def ui(bouncer: SandboxHandle, tmp_path_factory: pytest.TempPathFactory) -> Iter
     }
     with Started(["serve"], home, clean_environment(home, **settings)) as served:
         try:
-            with open_ui(_address(served)) as opened:
+            address = _address(served)
+            with open_ui(address) as opened:
                 opened.open_deployment("ingest")
                 opened.pause_schedule()
+                # A tick that is under way would have a run from the form cancelled.
+                _no_run_is_open(address)
                 yield opened
         finally:
             served.stop(20)
@@ -58,6 +62,16 @@ def contacts(ui: PrefectUI, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     engine = engine_for(_database(tmp_path_factory.getbasetemp() / "ui0"))
     yield engine
     engine.dispose()
+
+
+@retry(retry=retry_if_exception_type(AssertionError), wait=wait_fixed(0.2), stop=stop_after_delay(60), reraise=True)
+def _no_run_is_open(address: str) -> None:
+    of_ingest = {
+        "flows": {"name": {"any_": ["ingest"]}},
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}},
+    }
+    answer = httpx.post(f"{address}/api/flow_runs/filter", json=of_ingest)
+    assert answer.raise_for_status().json() == []
 
 
 def _database(home: Path) -> str:

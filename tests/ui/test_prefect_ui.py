@@ -9,7 +9,7 @@ from tests.contacts import addresses, queue, statuses
 from tests.sandbox_process import SandboxHandle
 from tests.ui.browser import PrefectUI
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 
 
 def test_a_request_is_verified_from_the_form_and_followed_to_its_summary(ui: PrefectUI, contacts: Engine) -> None:
