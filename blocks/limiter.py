@@ -8,6 +8,7 @@ from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, s
 
 from bouncer.errors import LimitsMissing, OrchestratorUnavailable
 from bouncer.policy import Call
+from bouncer.stopping import cut_after_stop, refuse_while_stopping, sleep_unless_stopping
 
 __all__ = ["PrefectLimiter"]
 
@@ -36,11 +37,13 @@ class PrefectLimiter:
         Raises:
             LimitsMissing: A limit does not exist, so nothing holds the rate.
             OrchestratorUnavailable: The Prefect server did not come back within OUTAGE_SECONDS.
+            Stopped: The process was asked to stop.
         """
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(OrchestratorUnavailable),
             wait=wait_random_exponential(multiplier=0.5, max=5),
             stop=stop_after_delay(OUTAGE_SECONDS),
+            sleep=sleep_unless_stopping,
             before_sleep=before_sleep_log(_log, logging.WARNING),
             reraise=True,
         )
@@ -51,7 +54,11 @@ class PrefectLimiter:
 
 async def _take(name: str) -> None:
     try:
-        await rate_limit(name, strict=True)
+        async with cut_after_stop(0):
+            await rate_limit(name, strict=True)
+    except TimeoutError:
+        refuse_while_stopping()
+        raise
     except ConcurrencySlotAcquisitionError as error:
         cause = error.__cause__
         # An answer of 4xx is about the limit, such as 422 for one that has no decay.

@@ -417,14 +417,19 @@ def record_lost_answer(connection: Connection, batch: BatchWork) -> None:
 
 
 def record_ambiguous_upload(connection: Connection, batch: BatchWork, *, hold: bool) -> None:
-    """Counts an upload whose answer was lost, and holds the batch for a person or frees it to be uploaded again."""
+    """Counts an upload whose answer was lost, and holds the batch for a person or frees it to be uploaded again.
+
+    Safe to run twice: an upload that was counted is begun no more, or held.
+    """
     record_lost_answer(connection, batch)
+    _step_of(connection, batch, update(Batch).where(Batch.batch_id.is_(None)))
     held = func.current_timestamp() if hold else None
     begun = Batch.upload_begun_ts if hold else None
     _step_of(
         connection,
         batch,
-        update(Batch).where(Batch.batch_id.is_(None)),
+        update(Batch).where(Batch.upload_begun_ts.is_not(None), Batch.held_ts.is_(None)),
+        must_match=False,
         ambiguous_uploads=Batch.ambiguous_uploads + 1,
         upload_begun_ts=begun,
         held_ts=held,

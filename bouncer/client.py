@@ -5,7 +5,7 @@ Source: https://docs.usebouncer.com (batch-create, batch-status, batch-results, 
 
 import logging
 import time
-from asyncio import sleep, timeout, to_thread
+from asyncio import timeout, to_thread
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -38,10 +38,11 @@ from bouncer.errors import (
     UnexpectedAnswer,
     UploadOutcomeUnknown,
 )
-from bouncer.gate import Gate
+from bouncer.gate import Gate, Ticket
 from bouncer.models import BatchCreated, BatchProgress, Credits, Verdict, verdict_in, verdicts_in
 from bouncer.policy import (
     ATTEMPTS,
+    CERTAINLY_REFUSED,
     PAID,
     RATE_LIMITED_SECONDS,
     WORTH_ANOTHER_ATTEMPT,
@@ -52,6 +53,13 @@ from bouncer.policy import (
     until_told,
     wait_as_told,
 )
+from bouncer.stopping import (
+    GRACE_SECONDS,
+    cut_after_stop,
+    is_stopping,
+    refuse_while_stopping,
+    sleep_unless_stopping,
+)
 
 __all__ = ["BouncerClient", "KeySource"]
 
@@ -61,6 +69,9 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 KeySource = Callable[[], Awaitable[str]]
 """Gives the API key for the next request, so that a rotated key is used without a restart."""
+
+# What the circuit breaker counts.
+_FAILURES = (*WORTH_ANOTHER_ATTEMPT, UploadOutcomeUnknown)
 
 # An upload of 10,000 addresses is 400 kB; Bouncer checks it for duplicates before it answers.
 _TIMEOUT = httpx.Timeout(connect=10, read=90, write=60, pool=30)
@@ -75,11 +86,15 @@ class _Request:
     """One request of a call.
 
     Attributes:
+        ticket: Leave to send it, once it was given.
         seconds: What the exchange took, once there was one.
+        answered: Whether Bouncer gave an answer that makes sense, be it a refusal.
     """
 
     call: Call
+    ticket: Ticket | None = None
     seconds: float | None = None
+    answered: bool = False
 
 
 def _without_query(record: logging.LogRecord) -> bool:
@@ -130,7 +145,12 @@ class BouncerClient:
         await self._gate.store_notes()
 
     async def create_batch(
-        self, addresses: Sequence[str], sending: Callable[[], Awaitable[None]], callback: str | None = None
+        self,
+        addresses: Sequence[str],
+        *,
+        sending: Callable[[], Awaitable[None]],
+        refused: Callable[[], Awaitable[None]],
+        callback: str | None = None,
     ) -> BatchCreated:
         """Uploads a batch. This is the call that costs money.
 
@@ -138,6 +158,8 @@ class BouncerClient:
             addresses: Up to 100,000 addresses, each once.
             sending: Called when the gate has let the request pass, before its first byte is sent; what it raises
                 keeps the request from being sent.
+            refused: Called after it for each request that Bouncer certainly did not take, at once: before the wait for
+                the next attempt, which calls ``sending`` anew.
             callback: The address that Bouncer calls when the batch is complete, or None.
 
         Raises:
@@ -150,9 +172,24 @@ class BouncerClient:
         query = {} if callback is None else {"callback": callback}
 
         async def upload(request: _Request) -> BatchCreated:
+            begun = False
+
+            async def begin() -> None:
+                nonlocal begun
+                await sending()
+                begun = True
+
             path = "email/verify/batch"
-            answer = await self._answer(request, "POST", path, sending=sending, content=body, params=query)
-            return _parsed(BatchCreated, answer, UploadOutcomeUnknown("an upload was answered with no batch id"))
+            try:
+                answer = await self._answer(request, "POST", path, sending=begin, content=body, params=query)
+            except BouncerFlowsError as error:
+                if begun and (request.seconds is None or isinstance(error, CERTAINLY_REFUSED)):
+                    await refused()
+                raise
+            unnamed = UploadOutcomeUnknown("an upload was answered with no batch id")
+            created = _parsed(BatchCreated, answer, unnamed)
+            _log.info("Bouncer has the upload as its batch %s", created.batch_id)
+            return created
 
         return await self._attempts(Call.CREATE, upload)
 
@@ -253,7 +290,7 @@ class BouncerClient:
             retry=retry_if_exception_type(WORTH_ANOTHER_ATTEMPT) & retry_if_not_exception_type(BreakerOpen),
             wait=between_attempts,
             stop=stop_after_attempt(ATTEMPTS),
-            sleep=sleep,
+            sleep=sleep_unless_stopping,
             before_sleep=_tell(call),
             reraise=True,
         )
@@ -262,8 +299,10 @@ class BouncerClient:
         except BreakerOpen:
             # Not a failure of Bouncer's: counted as one, it would end the probe that others wait for.
             raise
-        except (*WORTH_ANOTHER_ATTEMPT, UploadOutcomeUnknown):
-            await self._gate.failed()
+        except _FAILURES:
+            # An answer that was cut short because the process is to stop is no failure of Bouncer's.
+            if not is_stopping():
+                await self._gate.failed()
             raise
 
     async def _sitting_out_429(self, call: Call, once: Callable[[_Request], Awaitable[_Return]]) -> _Return:
@@ -271,7 +310,7 @@ class BouncerClient:
             retry=retry_if_exception_type(RateLimited),
             wait=wait_as_told,
             stop=stop_after_delay(RATE_LIMITED_SECONDS),
-            sleep=sleep,
+            sleep=sleep_unless_stopping,
             before_sleep=_tell(call),
             reraise=True,
         )
@@ -282,15 +321,19 @@ class BouncerClient:
         try:
             answer = await once(request)
         except BouncerFlowsError as error:
-            self._note(request, outcome_of(error))
+            await self._note(request, outcome_of(error), failed=isinstance(error, _FAILURES) and not is_stopping())
             raise
-        self._note(request, ANSWERED)
+        await self._note(request, ANSWERED)
         return answer
 
-    def _note(self, request: _Request, outcome: str) -> None:
+    async def _note(self, request: _Request, outcome: str, *, failed: bool = False) -> None:
         # Without a duration it was never sent: the breaker was open, say.
         if request.seconds is not None:
             self._gate.note(CallNote(request.call, outcome, request.seconds))
+        if request.answered and request.ticket is not None:
+            await self._gate.answered(request.ticket)
+        elif request.ticket is not None:
+            await self._gate.unanswered(request.ticket, failed=failed)
 
     async def _answer(
         self,
@@ -303,19 +346,20 @@ class BouncerClient:
         **parts: Any,
     ) -> bytes:
         call = request.call
-        await self._gate.admit(call)
+        refuse_while_stopping()
+        request.ticket = await self._gate.admit(call)
         key = _fit_for_a_header(await self._key())
         refuse_to_send_in_the_clear(self._base_url, key)
         sent = {"x-api-key": key, "Content-Type": "application/json"}
         if sending is not None:
             await sending()
+        await self._gate.renew(request.ticket)
         began = time.monotonic()
         try:
             status, headers, body = await self._exchange(call, method, path, most_bytes, {"headers": sent, **parts})
         finally:
             request.seconds = time.monotonic() - began
-        if status < 500 and status != 429:
-            await self._gate.answered()
+        request.answered = status < 500 and status != 429
         if 200 <= status < 300:
             return body
         retry_after = until_told(headers.get("retry-after"), datetime.now(UTC))
@@ -326,6 +370,7 @@ class BouncerClient:
     ) -> tuple[int, httpx.Headers, bytes]:
         try:
             async with (
+                cut_after_stop(GRACE_SECONDS),
                 timeout(_WHOLE_CALL_SECONDS),
                 self._http.stream(method, path, **parts) as response,
             ):

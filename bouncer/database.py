@@ -11,10 +11,11 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from bouncer.errors import DatabaseUnavailable, SettingRefused
 from bouncer.policy import clean_message
+from bouncer.stopping import grace_is_over
 from bouncer.tls import context_of, without_tls_parameters
 
 __all__ = ["engine_for", "probe", "read", "write"]
@@ -136,7 +137,7 @@ def _transact(engine: Engine, work: Callable[..., _Return], *args: Any, **kwargs
     retrying = Retrying(
         retry=retry_if_exception(_is_transient),
         wait=wait_random_exponential(multiplier=0.1, max=5),
-        stop=stop_after_delay(OUTAGE_SECONDS),
+        stop=_waited_enough,
         before_sleep=lambda state: _log.warning(
             "The database asked for another try (attempt %d): %s",
             state.attempt_number,
@@ -156,6 +157,10 @@ def _transact(engine: Engine, work: Callable[..., _Return], *args: Any, **kwargs
         _hide_addresses(error)
         raise
     raise AssertionError("unreachable: tenacity returns or raises")
+
+
+def _waited_enough(state: RetryCallState) -> bool:
+    return grace_is_over() or stop_after_delay(OUTAGE_SECONDS)(state)
 
 
 def _is_transient(error: BaseException) -> bool:

@@ -28,6 +28,7 @@ from bouncer.errors import (
 
 __all__ = [
     "ATTEMPTS",
+    "CERTAINLY_REFUSED",
     "PAID",
     "PATIENCE_SECONDS",
     "RATE_LIMITED_SECONDS",
@@ -60,6 +61,9 @@ PATIENCE_SECONDS = 60.0
 WORTH_ANOTHER_ATTEMPT = (BouncerUnavailable, DownloadTruncated)
 """Failures that may pass by themselves within seconds. An upload of unknown outcome is not among them: sending it
 again may be paid twice, so AMBIGUOUS_UPLOAD decides."""
+
+CERTAINLY_REFUSED = (RateLimited, OutOfCredits, KeyRefused, AddressesRefused, BouncerUnavailable)
+"""Failures of an upload after which Bouncer certainly does not have it. Any other leaves that open."""
 
 between_attempts = wait_exponential(multiplier=2, max=30) + wait_random(0, 1)
 """Exponential from 2 s, with jitter, so that workers that failed together do not come back together."""
@@ -173,7 +177,8 @@ def error_of_answer(  # noqa: PLR0911  # a table of answers: one return a row
     match status:
         case 429:
             return RateLimited(retry_after)
-        case 402:
+        case 402 if call in PAID:
+            # To a status check or a download it says nothing of the batch, which is paid for.
             return OutOfCredits(said)
         case 401 | 403:
             return KeyRefused(f"{said}; enter the right key in block bouncer-account, or set BOUNCER_API_KEY")

@@ -32,6 +32,8 @@ MOST_ATTEMPTS = 3
 def dissolve(connection: Connection, batch: BatchWork) -> int:
     """Puts the contacts of a batch that Bouncer does not have back into the queue, at no cost to them.
 
+    Where Bouncer has it after all, uploaded by an earlier owner, it is paid for and stays as it is.
+
     A batch with a lost upload keeps its row, which counts the possible double payment; so does one in real time, whose
     other addresses may have verdicts. Any other goes.
 
@@ -39,6 +41,8 @@ def dissolve(connection: Connection, batch: BatchWork) -> int:
         How many contacts went back.
     """
     lost_uploads = _lock(connection, batch)
+    if connection.scalar(select(Batch.batch_id).where(Batch.id == batch.id)) is not None:
+        return 0
     returned = connection.execute(_assigned_to(batch.id).values(_waiting_again()))
     if lost_uploads or batch.realtime:
         _close(connection, batch, "not uploaded; its contacts went back to the queue")

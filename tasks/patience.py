@@ -4,11 +4,18 @@ import logging
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from bouncer.errors import BatchLost, BatchNotCompleted, BouncerUnavailable, DownloadTruncated, RateLimited
+from bouncer.errors import (
+    BatchLost,
+    BatchNotCompleted,
+    BouncerUnavailable,
+    DatabaseUnavailable,
+    DownloadTruncated,
+    RateLimited,
+)
 from bouncer.policy import PATIENCE_SECONDS
-from tasks.stopping import sleep_unless_stopping
+from tasks.stopping import is_stopping, sleep_unless_stopping
 
-__all__ = ["AWAY", "through_outages", "until_known"]
+__all__ = ["AWAY", "through_outages", "until_known", "until_stored"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +48,26 @@ def until_known(*, pause_seconds: float) -> AsyncRetrying:
         stop=stop_after_delay(PATIENCE_SECONDS),
         sleep=sleep_unless_stopping,
         before_sleep=_tell,
+        reraise=True,
+    )
+
+
+def until_stored(what: str) -> AsyncRetrying:
+    """Tries again for as long as the database is away and the process is not to stop, whatever else is given up.
+
+    Args:
+        what: What is in hand and must not be dropped, in words for a person.
+    """
+
+    def tell(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        _log.warning("%s, which is not stored yet: %s", what, error)
+
+    return AsyncRetrying(
+        retry=retry_if_exception_type(DatabaseUnavailable),
+        wait=wait_fixed(1),
+        stop=lambda _state: is_stopping(),
+        before_sleep=tell,
         reraise=True,
     )
 

@@ -6,10 +6,17 @@ from prefect.cache_policies import NO_CACHE
 from blocks.access import Access
 from bouncer import batches, spending
 from bouncer.batches import Admission, BatchWork, Step
-from bouncer.errors import BouncerFlowsError, Paused, RequestCancelled, UploadHeld, UploadOutcomeUnknown
+from bouncer.errors import (
+    BouncerFlowsError,
+    DatabaseUnavailable,
+    Paused,
+    RequestCancelled,
+    UploadHeld,
+    UploadOutcomeUnknown,
+)
 from tasks.announcing import announce
 from tasks.callbacks import callback_of, find_again
-from tasks.patience import through_outages
+from tasks.patience import through_outages, until_stored
 from tasks.slots import Slot
 from tasks.stopping import sleep_unless_stopping
 
@@ -101,23 +108,29 @@ async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
             await slot.step_aside()
         try:
             created = await access.client.create_batch(
-                addresses, sending=lambda: _begin(access, batch), callback=callback
+                addresses,
+                sending=lambda: _begin(access, batch),
+                refused=lambda: access.write(batches.record_refused_upload, batch),
+                callback=callback,
             )
-        except (UploadOutcomeUnknown, _CalledBack):
-            raise
         except _NoRoom:
             await slot.step_aside()
-        except BouncerFlowsError:
-            # Every other failure is certain: Bouncer does not have the batch.
-            await access.write(batches.record_refused_upload, batch)
-            raise
         else:
-            await access.write(batches.record_upload, batch, created.batch_id, created.duplicates)
-            return created.batch_id
+            bouncer_id = created.batch_id
+            # Nobody but this run knows that Bouncer has the batch, so the id is not let go of.
+            persistent = until_stored(f"batch {batch.id} is batch {bouncer_id} at Bouncer")
+            await persistent(access.write, batches.record_upload, batch, bouncer_id, created.duplicates)
+            return bouncer_id
 
 
 async def _begin(access: Access, batch: BatchWork) -> None:
-    match await access.write(batches.admit_upload, batch, access.account.max_concurrent_batches):
+    try:
+        admission = await access.write(batches.admit_upload, batch, access.account.max_concurrent_batches)
+    except DatabaseUnavailable:
+        # It may have been written down that the upload begins; nothing was sent.
+        await access.write(batches.record_refused_upload, batch)
+        raise
+    match admission:
         case Admission.PAUSED:
             raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
         case Admission.CANCELLED:

@@ -7,6 +7,7 @@ from typing import Any
 from bouncer.calls import CallNote
 from bouncer.client import BouncerClient
 from bouncer.errors import BouncerFlowsError
+from bouncer.gate import Ticket
 from bouncer.models import BatchCreated
 from bouncer.policy import Call
 from tests.sandbox_process import SandboxHandle
@@ -25,18 +26,27 @@ class Gate:
         self.admitted: list[Call] = []
         self.answers = 0
         self.failures = 0
+        self.unanswered_ones: list[bool] = []
         self.refusal: BouncerFlowsError | None = None
         self.notes: list[CallNote] = []
 
-    async def admit(self, call: Call) -> None:
+    async def admit(self, call: Call) -> Ticket:
         """Lets the request pass, unless a refusal is set."""
         if self.refusal is not None:
             raise self.refusal
         self.admitted.append(call)
+        return Ticket(call, f"request {len(self.admitted)}", 0.0)
 
-    async def answered(self) -> None:
+    async def renew(self, ticket: Ticket) -> None:
+        """Has no tokens."""
+
+    async def answered(self, ticket: Ticket) -> None:
         """Counts an answer that makes sense."""
         self.answers += 1
+
+    async def unanswered(self, ticket: Ticket, *, failed: bool) -> None:
+        """Remembers a request without one, and whether it failed."""
+        self.unanswered_ones.append(failed)
 
     async def failed(self) -> None:
         """Counts a call that failed for good."""
@@ -58,6 +68,7 @@ class Caller:
         self.gate = Gate()
         self.key = sandbox.key
         self.sendings = 0
+        self.refusals = 0
 
     async def source(self) -> str:
         """Gives the key as it is now."""
@@ -73,10 +84,14 @@ class Caller:
         """Counts the uploads that were about to be sent."""
         self.sendings += 1
 
+    async def refused(self) -> None:
+        """Counts the uploads that Bouncer certainly did not take."""
+        self.refusals += 1
+
     async def upload(self, addresses: list[str] | None = None) -> BatchCreated:
         """Uploads a batch."""
         async with self.client() as client:
-            return await client.create_batch(addresses or ADDRESSES, self.sending)
+            return await client.create_batch(addresses or ADDRESSES, sending=self.sending, refused=self.refused)
 
     async def completed(self) -> str:
         """Uploads a batch and has the sandbox complete it."""
@@ -91,7 +106,7 @@ class Caller:
         async with self.client() as client:
             match call:
                 case Call.CREATE:
-                    return await client.create_batch([*ADDRESSES, LEAKED], self.sending)
+                    return await client.create_batch([*ADDRESSES, LEAKED], sending=self.sending, refused=self.refused)
                 case Call.STATUS:
                     return await client.batch_progress(batch_id)
                 case Call.DOWNLOAD:

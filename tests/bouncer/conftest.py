@@ -55,5 +55,5 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def note(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr(client, "sleep", note)
+    monkeypatch.setattr(client, "sleep_unless_stopping", note)
     return waited

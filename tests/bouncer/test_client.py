@@ -21,7 +21,9 @@ async def test_a_batch_from_upload_to_verdicts(caller: Caller) -> None:
     """The five calls do what they are for; each passes the gate once, and an upload tells before it is sent."""
     async with caller.client() as client:
         before = await client.credits()
-        created = await client.create_batch([*ADDRESSES, ADDRESSES[0].upper()], caller.sending)
+        created = await client.create_batch(
+            [*ADDRESSES, ADDRESSES[0].upper()], sending=caller.sending, refused=caller.refused
+        )
         assert (created.duplicates, caller.sendings) == (1, 1)
         assert not (await client.batch_progress(created.batch_id)).is_completed
         await client.finish(created.batch_id)
@@ -123,8 +125,8 @@ async def test_what_sending_raises_keeps_the_upload_back(caller: Caller) -> None
 
     async with caller.client() as client:
         with pytest.raises(RuntimeError, match="paused"):
-            await client.create_batch(ADDRESSES, refuse)
-    assert caller.sandbox.ledger()["requests"] == 0
+            await client.create_batch(ADDRESSES, sending=refuse, refused=caller.refused)
+    assert (caller.sandbox.ledger()["requests"], caller.refusals) == (0, 0)
 
 
 async def test_a_call_that_the_breaker_kept_back_is_no_failure(caller: Caller, waits: list[float]) -> None:

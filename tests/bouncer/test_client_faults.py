@@ -128,7 +128,7 @@ async def test_nobody_listens(caller: Caller, waits: list[float]) -> None:
         unused.bind(("127.0.0.1", 0))
         async with caller.client(f"http://127.0.0.1:{unused.getsockname()[1]}") as client:
             with pytest.raises(BouncerUnavailable, match="check BOUNCER_API_BASE_URL") as away:
-                await client.create_batch([LEAKED], caller.sending)
+                await client.create_batch([LEAKED], sending=caller.sending, refused=caller.refused)
     assert (caller.sendings, caller.gate.failures, len(waits)) == (ATTEMPTS, 1, ATTEMPTS - 1)
     assert_silent(away.value, caller.key)
 

@@ -41,7 +41,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def note(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr(gate, "sleep", note)
+    monkeypatch.setattr(gate, "sleep_unless_stopping", note)
     return waited
 
 
@@ -99,10 +99,10 @@ async def test_one_probe_and_then_all_pass(engine: Engine, pauses: list[float]) 
         await _gate(engine).failed()
     set_back(engine, Account.breaker_changed_ts, OPEN_SECONDS)
     probe, other = _gate(engine, "probe"), _gate(engine, "other")
-    await probe.admit(Call.STATUS)
+    ticket = await probe.admit(Call.STATUS)
     with pytest.raises(BreakerOpen):
         await other.admit(Call.STATUS)
-    await probe.answered()
+    await probe.answered(ticket)
     assert read(engine, read_state, ACCOUNT).breaker_state == State.CLOSED
     pauses.clear()
     await other.admit(Call.STATUS)
@@ -114,7 +114,6 @@ async def test_an_answer_clears_earlier_failures(engine: Engine) -> None:
     one, other = _gate(engine, "one"), _gate(engine, "other")
     await one.admit(Call.STATUS)
     await one.failed()
-    await other.admit(Call.STATUS)
-    await other.answered()
+    await other.answered(await other.admit(Call.STATUS))
     assert read(engine, read_state, ACCOUNT).breaker_failures == 0
     assert write(engine, breaker.enter, ACCOUNT, "one") is breaker.Entry.PASSED

@@ -1,5 +1,6 @@
 """What each failure of a call means, how long it is waited, and what of Bouncer's words may be shown."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import httpx
@@ -20,6 +21,7 @@ from bouncer.errors import (
     UploadOutcomeUnknown,
 )
 from bouncer.policy import (
+    PAID,
     RETRY_AFTER_CAP_SECONDS,
     WINDOW_SECONDS,
     WORTH_ANOTHER_ATTEMPT,
@@ -40,7 +42,8 @@ _OF_BATCHES = (Call.STATUS, Call.DOWNLOAD, Call.FINISH)
     ("calls", "status", "message", "expected"),
     [
         (Call, 429, "too many requests", RateLimited),
-        (Call, 402, "12 credits left", OutOfCredits),
+        (PAID, 402, "12 credits left", OutOfCredits),
+        ([*_OF_BATCHES, Call.CREDITS], 402, "12 credits left", UnexpectedAnswer),
         (Call, 401, "user not found", KeyRefused),
         (Call, 403, "forbidden", KeyRefused),
         (Call, 503, "", BouncerUnavailable),
@@ -66,7 +69,7 @@ _OF_BATCHES = (Call.STATUS, Call.DOWNLOAD, Call.FINISH)
         (Call, 418, "", UnexpectedAnswer),
     ],
 )
-def test_answers(calls: list[Call], status: int, message: str, expected: type[BouncerFlowsError]) -> None:
+def test_answers(calls: Iterable[Call], status: int, message: str, expected: type[BouncerFlowsError]) -> None:
     """Each answer means the outcome that is safe: an upload counts as failed only where it certainly did."""
     for call in calls:
         error = error_of_answer(call, status, message, 7.0)

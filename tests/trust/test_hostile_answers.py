@@ -72,13 +72,13 @@ async def _call(server: _Answering, call: Call, batch_id: str = "some-batch") ->
     async def source() -> str:
         return "some-key"
 
-    async def sending() -> None:
+    async def nothing() -> None:
         pass
 
     async with BouncerClient(f"http://127.0.0.1:{server.server_port}/v1.1", source, Gate()) as client:
         match call:
             case Call.CREATE:
-                return await client.create_batch(["anna@example.com"], sending)
+                return await client.create_batch(["anna@example.com"], sending=nothing, refused=nothing)
             case Call.STATUS:
                 return await client.batch_progress(batch_id)
             case Call.DOWNLOAD:
