@@ -21,7 +21,7 @@ from tasks.hand_over import hand_over
 from tasks.look import look
 from tasks.ownership import new_owner
 from tasks.recover import recover
-from tasks.stopping import is_stopping
+from tasks.stopping import graceful_run, is_stopping
 from tasks.summarise import IngestSummary, Tally, summarise
 from tasks.try_again import try_again
 
@@ -59,6 +59,18 @@ async def ingest(
         on_workers: On: start the batches as runs of deployment verify-batch, and end. Off: verify them in this run,
             which ends when no contact waits any more.
     """
+    with graceful_run():
+        return await _ingest(request_id, accounts, layer, max_credits, on_workers=on_workers)
+
+
+async def _ingest(
+    request_id: int | None,
+    accounts: list[str] | None,
+    layer: Layer | None,
+    max_credits: int | None,
+    *,
+    on_workers: bool,
+) -> IngestSummary:
     async with open_accounts(accounts, new_owner(), layer=layer) as opened:
         for access in opened:
             await check_limits(access)

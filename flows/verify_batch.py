@@ -27,6 +27,7 @@ from tasks.load import load
 from tasks.ownership import owned_batch
 from tasks.poll import poll
 from tasks.slots import batch_slot, give_back_stale_lease
+from tasks.stopping import graceful_run
 from tasks.upload import upload
 from tasks.verify_now import verify_now
 
@@ -40,7 +41,7 @@ def _run_name() -> str:
 
 
 @flow(name="verify-batch", flow_run_name=_run_name, persist_result=False)
-async def verify_batch(batch_id: BatchId) -> State[None]:  # noqa: PLR0911  # one return an outcome
+async def verify_batch(batch_id: BatchId) -> State[None]:
     """Uploads a batch, polls it until Bouncer has verified it, and loads its verdicts.
 
     Goes on from the step that the batch has reached, so it can be rerun at any time. Needs the blocks
@@ -49,6 +50,11 @@ async def verify_batch(batch_id: BatchId) -> State[None]:  # noqa: PLR0911  # on
     Args:
         batch_id: The number of the batch: its row in Bouncer_Batches, and what its run is named for.
     """
+    with graceful_run():
+        return await _verify_owned(batch_id)
+
+
+async def _verify_owned(batch_id: int) -> State[None]:  # noqa: PLR0911  # one return an outcome
     async with owned_batch(batch_id) as (access, batch):
         if batch is None:
             return Completed(message="Nothing to do: another run works on this batch, or there is no such batch")

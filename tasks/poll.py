@@ -56,8 +56,9 @@ async def poll(access: Access, batch: BatchWork, batch_id: str) -> None:
             if watch.note(progress.processed or 0):
                 await access.write(batches.record_progress, batch, watch.processed)
                 await _show(artifact, watch)
-        if watch.idle > account.batch_deadline_seconds:
-            await _finish_early(access, batch, batch_id, watch)
+            # Only after an answer: while Bouncer is away, nobody knows what has become of the batch.
+            if watch.idle > account.batch_deadline_seconds:
+                await _finish_early(access, batch, batch_id, watch)
         await bell.sleep(watch.next_wait(account.poll_seconds_min, account.poll_seconds_max))
 
 
