@@ -270,3 +270,17 @@ def test_a_kill_between_completion_and_the_return_of_the_slot_leaves_word_of_the
     assert (successor.step, successor.stale_lease) == (Step.LOAD, "lease")
     load_verdicts(engine, successor, verdicts(sent(engine, batch)))
     assert batch_rows(engine)[0].slot_lease is None
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_a_lost_upload_is_counted_once_though_its_commit_was_unsure(engine: Engine, hold: bool) -> None:
+    """A transaction that is run again, since nobody knew whether it took place, shows no second payment."""
+    (batch,) = small_batches(engine, 1)
+    work = take(engine, batch)
+    _admit(engine, work)
+    for _ in range(2):
+        write(engine, batches.record_ambiguous_upload, work, hold=hold)
+    assert batch_rows(engine)[0].ambiguous_uploads == 1
+    _admit(engine, work)
+    write(engine, batches.record_ambiguous_upload, work, hold=hold)
+    assert batch_rows(engine)[0].ambiguous_uploads == 2

@@ -12,6 +12,7 @@ from bouncer.errors import (
     KeyRefused,
     OutOfCredits,
     RateLimited,
+    UploadOutcomeUnknown,
 )
 from bouncer.policy import ATTEMPTS, Call
 from tests.bouncer.caller import ADDRESSES, Caller, assert_silent
@@ -159,3 +160,26 @@ async def test_which_answers_clear_the_breaker(caller: Caller, waits: list[float
             # The last attempt met no fault.
             outcomes[code] = caller.gate.answers - 1
     assert outcomes == {400: 1, 401: 1, 402: 1, 404: 1, 405: 1, 429: 0, 500: 0, 502: 0, 503: 0}
+
+
+async def test_a_refused_upload_is_told_before_the_wait(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed while it waits for the next attempt leaves no upload that looks as if it were lost."""
+    open_in_waits = []
+
+    async def note(_seconds: float) -> None:
+        open_in_waits.append(caller.sendings - caller.refusals)
+
+    monkeypatch.setattr(module, "sleep_unless_stopping", note)
+    caller.sandbox.fault("status", operation="create", code=429)
+    caller.sandbox.fault("status", operation="create", code=503)
+    await caller.upload()
+    assert (open_in_waits, caller.sendings, caller.refusals) == ([0, 0], 3, 2)
+
+
+@pytest.mark.parametrize("kind", ["lost_answer", "malformed"])
+async def test_an_upload_of_unknown_outcome_is_not_told_as_refused(caller: Caller, kind: str) -> None:
+    """What Bouncer may have is never taken for what it has not."""
+    caller.sandbox.fault(kind, operation="create")
+    with pytest.raises(UploadOutcomeUnknown):
+        await caller.upload()
+    assert (caller.sendings, caller.refusals) == (1, 0)

@@ -12,11 +12,11 @@ from bouncer.breaker import FAILURES_TO_OPEN, OPEN_SECONDS, State
 from bouncer.database import read, write
 from bouncer.dialects import database_now
 from bouncer.errors import BreakerOpen
-from bouncer.gate import SharedGate, requests_in_window
+from bouncer.gate import TOKEN_SECONDS, SharedGate, Ticket, requests_in_window
 from bouncer.policy import Call
 from bouncer.tables import Account
 from tests.bouncer.contacts import ACCOUNT, set_back
-from tests.bouncer.existing_tables import rows
+from tests.bouncer.existing_tables import execute, rows
 
 
 class _Limiter:
@@ -117,3 +117,64 @@ async def test_an_answer_clears_earlier_failures(engine: Engine) -> None:
     await other.answered(await other.admit(Call.STATUS))
     assert read(engine, read_state, ACCOUNT).breaker_failures == 0
     assert write(engine, breaker.enter, ACCOUNT, "one") is breaker.Entry.PASSED
+
+
+async def test_half_open_lets_one_request_through_and_not_one_caller(engine: Engine, pauses: list[float]) -> None:
+    """Five requests in real time are of one caller, and so are all attempts of a call: one of them is the probe."""
+    write(engine, ensure_row, ACCOUNT)
+    one = _gate(engine)
+    for _ in range(FAILURES_TO_OPEN):
+        await one.failed()
+    set_back(engine, Account.breaker_changed_ts, OPEN_SECONDS)
+    limiter = _Limiter()
+    one = _gate(engine, limiter=limiter)
+    asked = await asyncio.gather(*(one.admit(Call.VERIFY) for _ in range(5)), return_exceptions=True)
+    (probe,) = [ticket for ticket in asked if isinstance(ticket, Ticket)]
+    assert sum(isinstance(refused, BreakerOpen) for refused in asked) == 4
+    assert sum(_counts(engine)) == 1
+    await one.unanswered(probe, failed=True)
+    assert read(engine, read_state, ACCOUNT).breaker_state == State.OPEN
+    with pytest.raises(BreakerOpen):
+        await one.admit(Call.VERIFY)
+
+
+async def test_a_probe_that_was_not_sent_costs_the_others_no_minute(engine: Engine, pauses: list[float]) -> None:
+    """A probe that a pause kept back, say, lets the next request be it at once."""
+    write(engine, ensure_row, ACCOUNT)
+    one = _gate(engine)
+    for _ in range(FAILURES_TO_OPEN):
+        await one.failed()
+    set_back(engine, Account.breaker_changed_ts, OPEN_SECONDS)
+    await one.unanswered(await one.admit(Call.CREATE), failed=False)
+    await one.answered(await one.admit(Call.STATUS))
+    assert read(engine, read_state, ACCOUNT).breaker_state == State.CLOSED
+    assert pauses == []
+
+
+async def test_what_the_breaker_cannot_store_costs_the_caller_nothing(engine: Engine) -> None:
+    """The id of a paid upload is not lost because the breaker cannot be told of its answer."""
+    one = _gate(engine)
+    await one.admit(Call.CREATE)
+    await one.failed()
+    suspect = await one.admit(Call.CREATE)
+    assert suspect.suspect
+    execute(engine, "DROP TABLE Bouncer_Accounts")
+    await one.answered(suspect)
+    await one.unanswered(suspect, failed=True)
+    await one.failed()
+
+
+async def test_a_request_that_was_held_up_takes_a_new_token(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an outage of the database no request is sent with an old token beside a bucket that is full again."""
+    now = 1_000.0
+    monkeypatch.setattr(gate, "monotonic", lambda: now)
+    limiter = _Limiter()
+    one = _gate(engine, limiter=limiter)
+    ticket = await one.admit(Call.CREATE)
+    now += TOKEN_SECONDS
+    await one.renew(ticket)
+    assert limiter.calls == [Call.CREATE]
+    now += 0.1
+    await one.renew(ticket)
+    assert limiter.calls == [Call.CREATE] * 2
+    assert sum(_counts(engine)) == 1

@@ -242,3 +242,11 @@ def test_orphans_are_looked_for_while_others_claim(engine: Engine) -> None:
 
     first, second, orphans = at_once([work_off, work_off, look_for_orphans])
     assert (first + second, orphans) == (60, 0)
+
+
+def test_a_batch_that_bouncer_has_is_not_dissolved(engine: Engine) -> None:
+    """A run that cannot pay for a batch which its predecessor has uploaded meanwhile throws nothing paid away."""
+    work = upload(engine, _claimed(engine).id)
+    assert write(engine, settling.dissolve, work) == 0
+    assert [row.batch_id for row in batch_rows(engine)] == [work.batch_id]
+    assert {row.status for row in queue_rows(engine)} == {"assigned"}
