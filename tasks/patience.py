@@ -4,7 +4,7 @@ import logging
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from bouncer.errors import BatchLost, BatchNotCompleted, BouncerUnavailable, DownloadTruncated, RateLimited
+from bouncer.errors import BatchLost, BatchNotCompleted, BouncerUnavailable, RateLimited
 from bouncer.policy import PATIENCE_SECONDS
 from tasks.stopping import sleep_unless_stopping
 
@@ -12,7 +12,7 @@ __all__ = ["AWAY", "through_outages", "until_known"]
 
 _log = logging.getLogger(__name__)
 
-AWAY = (BouncerUnavailable, RateLimited, DownloadTruncated)
+AWAY = (BouncerUnavailable, RateLimited)
 """Failures that say nothing about the batch: it stays as it is, and the step is tried again later."""
 
 
