@@ -9,6 +9,7 @@ from prefect import get_client, get_run_logger
 from blocks.access import Access
 from blocks.limits import limit_name
 from bouncer import batches
+from tasks.slots import LEASE_SECONDS
 from tasks.stopping import sleep_unless_stopping
 
 __all__ = ["SlotKeeper", "mend_slots"]
@@ -43,8 +44,9 @@ async def mend_slots(access: Access) -> int:
             if leaked <= 0:
                 return 0
         slots = leaked or 0
-        # By so many, not to so many: others take and give back slots at the same time.
-        await client.release_concurrency_slots(names=[name], slots=slots, occupancy_seconds=0.0)
+        # By so many, not to so many: others take and give back slots at the same time. How long these were held nobody
+        # knows; the server only makes a suggestion of it for when to come again.
+        await client.release_concurrency_slots(names=[name], slots=slots, occupancy_seconds=LEASE_SECONDS)
     get_run_logger().warning("%d slots of %s were held by no living run; they are free again", slots, name)
     return slots
 
