@@ -31,6 +31,7 @@ __all__ = [
     "addresses_to_send",
     "admit_upload",
     "beat",
+    "count_held_slots",
     "count_owned",
     "count_under_way",
     "forget_dead_leases",
@@ -47,6 +48,7 @@ __all__ = [
     "record_lost_answer",
     "record_progress",
     "record_refused_upload",
+    "record_unreadable",
     "record_upload",
     "record_verified",
     "release",
@@ -325,6 +327,17 @@ def forget_dead_leases(connection: Connection, account: str) -> list[str]:
     return [str(row.slot_lease) for row in leases]
 
 
+def count_held_slots(connection: Connection, account: str) -> int:
+    """How many slots living owners hold, by the leases in the rows of their batches in flight."""
+    query = select(func.count()).where(
+        Batch.account == account,
+        Batch.status.in_([BatchStatus.QUEUED, BatchStatus.PROCESSING]),
+        Batch.slot_lease.is_not(None),
+        not_(has_no_owner()),
+    )
+    return connection.scalar(query) or 0
+
+
 def addresses_to_send(connection: Connection, id: int) -> list[str]:  # noqa: A002  # the column's name
     """The addresses of a batch, normalised, each once, with each domain spread evenly."""
     emails = connection.scalars(
@@ -492,6 +505,17 @@ def record_verified(connection: Connection, batch: BatchWork, credits_charged: i
         verified_ts=func.coalesce(Batch.verified_ts, func.current_timestamp()),
         credits=credits_charged,
     )
+
+
+def record_unreadable(connection: Connection, batch: BatchWork) -> float:
+    """Writes down that a download of the batch could not be read, unless an earlier one could not either.
+
+    Returns:
+        For how many seconds that has been so, over all runs that had the batch.
+    """
+    since = func.coalesce(Batch.unreadable_ts, func.current_timestamp())
+    _step_of(connection, batch, update(Batch), unreadable_ts=since)
+    return float(connection.scalar(select(age_seconds(Batch.unreadable_ts)).where(Batch.id == batch.id)) or 0)
 
 
 def _step_of(

@@ -17,6 +17,7 @@ __all__ = [
     "count_contacts",
     "count_dead_letters",
     "count_verdicts",
+    "maybe_paid_twice",
     "open_layers",
     "require_request",
 ]
@@ -60,7 +61,7 @@ class BatchCounts:
     Attributes:
         by_status: Batches by status.
         held: Batches whose upload was lost and that wait for a person.
-        possible_double_payments: Addresses in uploads whose answer was lost and that were sent again.
+        possible_double_payments: Addresses that may have been paid twice; see ``maybe_paid_twice``.
     """
 
     by_status: dict[str, int] = field(default_factory=dict)
@@ -116,7 +117,7 @@ def count_batches(connection: Connection, request_id: int | None = None) -> Batc
     held, lost, missing, unmatched = connection.execute(
         select(
             func.count(Batch.held_ts),
-            func.coalesce(func.sum(Batch.ambiguous_uploads * Batch.quantity + Batch.ambiguous_addresses), 0),
+            func.coalesce(func.sum(maybe_paid_twice()), 0),
             func.coalesce(func.sum(Batch.missing), 0),
             func.coalesce(func.sum(Batch.unmatched), 0),
         ).where(*of_request)
@@ -128,6 +129,14 @@ def count_batches(connection: Connection, request_id: int | None = None) -> Batc
         missing=int(missing),
         unmatched=int(unmatched),
     )
+
+
+def maybe_paid_twice() -> ColumnElement[int]:
+    """Of a batch, the addresses that may have been paid twice.
+
+    They were in uploads whose answer was lost, or the batch was lost with what Bouncer may have been paid for it.
+    """
+    return Batch.ambiguous_uploads * Batch.quantity + Batch.ambiguous_addresses + Batch.lost_addresses
 
 
 def open_layers(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> set[Layer]:

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, case, func, or_, select
 
+from bouncer.counting import maybe_paid_twice
 from bouncer.csv_cells import harmless
 from bouncer.database import read
 from bouncer.errors import SettingRefused
@@ -40,7 +41,6 @@ _CHUNK_ROWS = 5_000
 _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 
 # Real-time answers tell no credits; what the verdicts suggest is the best that is known of them.
-_MAYBE_TWICE = Batch.ambiguous_uploads * Batch.quantity + Batch.ambiguous_addresses
 _TELLS = Batch.credits.is_not(None)
 
 
@@ -89,7 +89,7 @@ class Cost:
         expected: Credits that the verdicts suggest: one for each that is not unknown.
         charged: Credits that Bouncer charged, by its own count.
         untold: Credits expected of batches of which Bouncer told no credits; in ``expected``, not in ``charged``.
-        maybe_paid_twice: Addresses in uploads whose answer was lost and that were sent again.
+        maybe_paid_twice: Addresses in uploads whose answer was lost, and in batches that Bouncer lost, sent again.
         user_id: Whose, or None for all together.
         user: The user's address, for files and terminals only.
         request_id: Of which request, or None for all of the user.
@@ -155,7 +155,7 @@ def take_ledger(connection: Connection, month: Month | None = None) -> Ledger:
             func.sum(expected).label("expected"),
             func.sum(func.coalesce(Batch.credits, 0)).label("charged"),
             func.sum(case((_TELLS, 0), else_=expected)).label("untold"),
-            func.sum(_MAYBE_TWICE).label("maybe_paid_twice"),
+            func.sum(maybe_paid_twice()).label("maybe_paid_twice"),
             Batch.user_id,
             User.email.label("user"),
             Batch.request_id,
@@ -243,7 +243,7 @@ def _rows(connection: Connection, month: Month | None, after: int) -> list[Row[A
             Batch.quantity,
             Batch.expected_credits,
             Batch.credits,
-            _MAYBE_TWICE.label("maybe_twice"),
+            maybe_paid_twice().label("maybe_twice"),
         )
         .outerjoin(User, User.id == Batch.user_id)
         .outerjoin(Request, Request.request_id == Batch.request_id)

@@ -1,7 +1,20 @@
 """How contacts leave a batch without a verdict: back to the queue, or failed with a reason for a person."""
 
 import pandas as pd
-from sqlalchemy import Connection, Integer, Update, case, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Integer,
+    SQLColumnExpression,
+    Update,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from bouncer.batches import UNSETTLED, BatchWork, is_unsent
 from bouncer.errors import OwnershipLost
@@ -22,8 +35,16 @@ __all__ = [
     "split",
 ]
 
-REFUSALS_TO_GIVE_UP = 16
-"""When so many parts of a batch were refused and none taken, it is not for single addresses."""
+DOUBTFUL_REFUSALS = 16
+"""When so many parts of a batch were refused and none taken, it is asked with addresses sent alone whether it is about
+addresses at all: many culprits look the same as a request that Bouncer does not understand."""
+
+LONE_REFUSALS_TO_GIVE_UP = 8
+"""When so many addresses were refused alone and nothing was taken, it is not about them."""
+
+REFUSALS_TO_GIVE_UP = 512
+"""The most parts of one batch that are refused before the others fail as they are. Fifty culprits among 10,000
+addresses stay below: each has some log2(10,000 / 50) + 2 refused parts that it is in, and shares the upper ones."""
 
 MOST_ATTEMPTS = 3
 """How often a contact whose address came back without a verdict is sent before it fails with that reason."""
@@ -69,12 +90,15 @@ def return_unsent(connection: Connection, account: str) -> int:
 
 
 def lose(connection: Connection, batch: BatchWork, message: str) -> int:
-    """Closes a batch that Bouncer no longer has; its contacts are queued again, at most MOST_ATTEMPTS times.
+    """Closes a batch whose verdicts cannot be had; its contacts are queued again, at most MOST_ATTEMPTS times.
+
+    What Bouncer may have been paid for it stays on record.
 
     Returns:
         How many contacts it held.
     """
     _lock(connection, batch)
+    connection.execute(update(Batch).where(Batch.id == batch.id).values(lost_addresses=_paid_at_most()))
     count = requeue_or_fail(connection, _assigned_to(batch.id), message)
     _close(connection, batch, message)
     return count
@@ -105,16 +129,20 @@ def fail(connection: Connection, batch: BatchWork, message: str) -> int:
 def split(connection: Connection, batch: BatchWork) -> list[int]:
     """Halves a batch that Bouncer refuses, so that in the end only the culprits fail.
 
-    The halves are new batches that go through everything again; equal addresses stay together.
+    Where nothing of it is ever taken, an address is sent alone instead. The parts are new batches that go through
+    everything again; equal addresses stay together.
 
     Returns:
-        The ids of the two halves; none where halving does not help: a single address, or a batch of which
-        REFUSALS_TO_GIVE_UP parts were refused and none was ever taken.
+        The ids of the two parts; none where it does not help: a single address, a batch of which nothing is taken,
+        not even single addresses, or one of which REFUSALS_TO_GIVE_UP parts were refused.
     """
     _lock(connection, batch)
     root = batch.split_from or batch.id
-    parts = connection.execute(select(Batch.status, Batch.batch_id).where(Batch.split_from == root)).all()
-    refused = sum(part.status == BatchStatus.FAILED for part in parts)
+    parts = connection.execute(
+        select(Batch.status, Batch.batch_id, Batch.quantity).where(Batch.split_from == root)
+    ).all()
+    refused = [part.quantity for part in parts if part.status == BatchStatus.FAILED and part.batch_id is None]
+    any_taken = any(part.batch_id for part in parts)
     keys = connection.scalars(
         select(Contact.bouncer_address_key)
         .join(QueuedContact, QueuedContact.global_id == Contact.global_id)
@@ -122,17 +150,18 @@ def split(connection: Connection, batch: BatchWork) -> list[int]:
         .distinct()
         .order_by(Contact.bouncer_address_key)
     ).all()
-    if len(keys) < 2 or (refused >= REFUSALS_TO_GIVE_UP and not any(part.batch_id for part in parts)):
+    is_not_about_addresses = not any_taken and refused.count(1) >= LONE_REFUSALS_TO_GIVE_UP
+    if len(keys) < 2 or is_not_about_addresses or len(refused) >= REFUSALS_TO_GIVE_UP:
         return []
-    # The keys are digests, so halving by key is as fair a cut as any.
-    middle = len(keys) // 2
+    # The keys are digests, so a cut by key is as fair as any, and the address that is sent alone is any of them.
+    cut = 1 if not any_taken and len(refused) >= DOUBTFUL_REFUSALS else len(keys) // 2
     lower = select(Contact.global_id).where(
-        Contact.global_id == QueuedContact.global_id, Contact.bouncer_address_key < keys[middle]
+        Contact.global_id == QueuedContact.global_id, Contact.bouncer_address_key < keys[cut]
     )
     halves = []
     for quantity, contacts in (
-        (middle, _assigned_to(batch.id).where(lower.exists())),
-        (len(keys) - middle, _assigned_to(batch.id)),
+        (cut, _assigned_to(batch.id).where(lower.exists())),
+        (len(keys) - cut, _assigned_to(batch.id)),
     ):
         id_of_half = new_batch(
             connection,
@@ -146,7 +175,7 @@ def split(connection: Connection, batch: BatchWork) -> list[int]:
         )
         connection.execute(contacts.values(batch_id=id_of_half))
         halves.append(id_of_half)
-    _close(connection, batch, f"refused by Bouncer as a whole; halved into batches {halves[0]} and {halves[1]}")
+    _close(connection, batch, f"refused by Bouncer as a whole; parted into batches {halves[0]} and {halves[1]}")
     return halves
 
 
@@ -241,6 +270,18 @@ def _lock(connection: Connection, batch: BatchWork) -> int:
     if row is None or row.owner != batch.owner:
         raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
     return int(row.ambiguous_uploads)
+
+
+def _paid_at_most() -> SQLColumnExpression[int]:
+    # A batch that was asked to finish and never did has stood still since Bouncer last told how far it was; the credits
+    # of the rest come back. Of any other, nobody knows how far it came after that.
+    stood_still = and_(Batch.finish_requested_ts.is_not(None), Batch.verified_ts.is_(None))
+    return case(
+        (Batch.credits.is_not(None), Batch.credits),
+        (Batch.batch_id.is_(None), 0),
+        (stood_still, Batch.processed),
+        else_=Batch.quantity,
+    )
 
 
 def _assigned_to(id: int) -> Update:  # noqa: A002  # the column's name

@@ -99,9 +99,12 @@ def setup(*, check: Annotated[bool, Parameter(negative="")] = False) -> int:
     """
     settings = read_settings()
     with orchestrator(settings):
-        from deployments.setup import check_setup, set_up
+        from deployments.display import say
+        from deployments.setup import check_setup, set_up, warnings
 
         changes = asyncio.run(check_setup(settings) if check else set_up(settings))
+        for line in [] if check else asyncio.run(warnings()):
+            say(line)
     for line in changes:
         print(line)
     if not changes:

@@ -51,7 +51,8 @@ def print_ledger(ledger: Ledger) -> None:
         console.print(f"Of {ledger.total.untold:,} expected credits Bouncer told nothing; they are in no difference.")
     if ledger.total.maybe_paid_twice:
         console.print(
-            f"{ledger.total.maybe_paid_twice:,} addresses may have been paid twice: uploads without an answer."
+            f"{ledger.total.maybe_paid_twice:,} addresses may have been paid twice: uploads without an answer,"
+            " batches that Bouncer lost."
         )
 
 

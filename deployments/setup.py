@@ -32,9 +32,9 @@ from deployments.automations import (
 )
 from deployments.settings import Settings
 from deployments.work_pool import ensure_work_pool, missing_queues
-from tasks.check import keeps_leases_in_memory
+from tasks.check import LEASES_IN_MEMORY, keeps_leases_in_memory
 
-__all__ = ["check_setup", "set_up", "set_up_deep_pass"]
+__all__ = ["check_setup", "set_up", "set_up_deep_pass", "warnings"]
 
 _VERIFY_RISKY = "verify-risky/verify-risky"
 
@@ -114,9 +114,13 @@ async def check_setup(settings: Settings) -> list[str]:
             for automation in (*AUTOMATIONS, *await _notifications(client, settings), *await _deep_pass(client))
             if not await is_as_wanted(client, automation)
         ]
-        if await keeps_leases_in_memory(client):
-            wrong.append("the Prefect server keeps slot leases in memory, so slots leak when it is killed")
-    return wrong
+    return [*wrong, *await warnings()]
+
+
+async def warnings() -> list[str]:
+    """Says what is off that setup cannot mend; empty where all is well."""
+    async with get_client() as client:
+        return [LEASES_IN_MEMORY] if await keeps_leases_in_memory(client) else []
 
 
 async def set_up_deep_pass(client: PrefectClient) -> list[str]:

@@ -19,6 +19,7 @@ from tasks.dispatch import make_places, refill, take_up
 from tasks.follow_requests import RequestFollower, follow_requests
 from tasks.hand_over import hand_over
 from tasks.look import look
+from tasks.mend_slots import SlotKeeper
 from tasks.ownership import new_owner
 from tasks.recover import recover
 from tasks.stopping import graceful_run, is_stopping
@@ -96,11 +97,13 @@ async def _ingest(
 async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, budget: Budget) -> None:
     crews = Crews(verify_as_subflow, {access.name: access.account.max_concurrent_batches for access in accounts})
     requests = RequestFollower(accounts[0])
+    slots = SlotKeeper(accounts)
     try:
         while not is_stopping() and crews.fatal is None:
             outlook = await look(accounts, request_id, crews=crews, budget=budget)
             crews.begin(outlook.left_behind)
             await requests.follow()
+            await slots.mend()
             took_any, tally.capped = False, set()
             for access in accounts:
                 if outlook.contacts_wait:

@@ -88,7 +88,7 @@ async def _verify(access: Access, batch: BatchWork) -> State[None]:
         settled = await verify_now(access, batch)
         return Completed(message=f"{settled:,} contacts settled in real time")
     bouncer_id = batch.batch_id
-    await give_back_stale_lease(batch)
+    await give_back_stale_lease(access, batch)
     if batch.step in {Step.UPLOAD, Step.DECIDE, Step.POLL}:
         async with batch_slot(access, batch) as slot:
             if bouncer_id is None:

@@ -86,9 +86,10 @@ async def status(
 @router.get("/email/verify/batch/{batch_id}/download", name="download")
 async def download(request: Request, batch_id: str) -> Response:
     """Hands the results of a batch out."""
-    results = _service(request).download(_account(request), batch_id).results()
+    batch = _service(request).download(_account(request), batch_id)
     wants_csv = "text/csv" in request.headers.get("accept", "")
-    return csv_answer(results) if wants_csv else results_answer(results)
+    answer = csv_answer(batch.results()) if wants_csv else results_answer(batch.results())
+    return half_json_answer(answer) if batch.garbled else answer
 
 
 @router.post("/email/verify/batch/{batch_id}/finish", name="finish")

@@ -65,6 +65,7 @@ class Batch:
         stopped_at: How many addresses were verified when it was finished.
         visible_from: Before this moment it answers 404.
         forgotten: It answers 404 for ever.
+        garbled: Its results are never whole.
         deleted: Its addresses and results have been removed.
         charged: Credits charged for it; None while it is in flight.
     """
@@ -85,6 +86,7 @@ class Batch:
     stopped_at: int | None = None
     visible_from: float = 0.0
     forgotten: bool = False
+    garbled: bool = False
     deleted: bool = False
     charged: int | None = None
     status_requests: int = 0

@@ -22,9 +22,10 @@ _Kind = Literal[
     "stuck",
     "forget",
     "late",
+    "garbled",
     "not_completed",
 ]
-_ON_CREATED_BATCHES = frozenset({"stuck", "forget", "late"})
+_ON_CREATED_BATCHES = frozenset({"stuck", "forget", "late", "garbled"})
 
 
 class Fault(BaseModel):
@@ -35,7 +36,7 @@ class Fault(BaseModel):
     body; ``malformed`` answers 200 with half a JSON text; ``slow`` waits before it processes; ``slow_body``
     trickles the body; ``not_completed`` answers a download that the batch is not completed. Of batches that are
     created, ``stuck`` stops their progress at a fraction, ``forget`` loses them with their credits given back,
-    ``late`` answers 404 for their first seconds.
+    ``late`` answers 404 for their first seconds, ``garbled`` answers every download of them with half a JSON text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

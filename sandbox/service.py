@@ -237,6 +237,8 @@ class Service:
             batch.stick(fault.fraction)
         elif fault.kind == "late":
             batch.visible_from = batch.created + fault.seconds
+        elif fault.kind == "garbled":
+            batch.garbled = True
         else:
             batch.forgotten = True
             self._land(batch, 0)

@@ -24,7 +24,13 @@ from bouncer.errors import (
 from bouncer.tables import Layer
 from tasks.announcing import announce
 
-__all__ = ["check_account", "check_accounts", "check_limits", "keeps_leases_in_memory"]
+__all__ = ["LEASES_IN_MEMORY", "check_account", "check_accounts", "check_limits", "keeps_leases_in_memory"]
+
+LEASES_IN_MEMORY = (
+    "the Prefect server keeps slot leases in memory, so slots leak when it is killed, and are free again only when"
+    " ingest finds them; start it with"
+    " PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=prefect.server.concurrency.lease_storage.filesystem"
+)
 
 
 @task(name="check-limits", task_run_name="check limits", cache_policy=NO_CACHE, persist_result=False)
@@ -51,10 +57,7 @@ async def check_limits(access: Access) -> None:
             if as_set != (limit.slots, round(limit.decay_per_second, 3), True):
                 raise LimitsMissing(f"limit {limit.name} is not set as the account needs it; run bouncer-flows setup")
         if await keeps_leases_in_memory(client):
-            get_run_logger().warning(
-                "the Prefect server keeps slot leases in memory, so slots leak when it is killed; start it with "
-                "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=prefect.server.concurrency.lease_storage.filesystem"
-            )
+            get_run_logger().warning(LEASES_IN_MEMORY)
 
 
 async def check_accounts(

@@ -10,13 +10,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
 
 from blocks.access import Access
-from bouncer import loading
+from bouncer import batches, loading
 from bouncer.batches import BatchWork
-from bouncer.errors import DatabaseUnavailable
+from bouncer.errors import BatchLost, DatabaseUnavailable, DownloadTruncated
 from bouncer.loading import Awaited, LoadReport
-from bouncer.models import Verdict
 from tasks.announcing import announce
 from tasks.patience import through_outages, until_known
+from tasks.stopping import sleep_unless_stopping
 
 __all__ = ["load"]
 
@@ -42,18 +42,20 @@ async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
         How many contacts were settled, missing and unmatched.
 
     Raises:
-        BatchLost: Bouncer has no results for the batch, or none any more.
-        DownloadTruncated: No download was whole before the deadline; the batch stays where it is.
+        BatchLost: Bouncer has no results for the batch, or none any more, or none that can be read.
+        BouncerUnavailable: Bouncer was away for longer than the deadline; the batch stays where it is.
     """
     log = get_run_logger()
     pause = access.account.poll_seconds_min
     persistent = through_outages(pause_seconds=pause, limit_seconds=access.account.batch_deadline_seconds)
-    async with _lane():
-        verdicts: list[Verdict]
-        verdicts, awaited = await asyncio.gather(
-            persistent(until_known(pause_seconds=pause), _download, access, batch, batch_id), _await(access, batch)
-        )
-        report = await access.write(loading.load, batch, verdicts, awaited, access.account.chances)
+    while True:
+        try:
+            report: LoadReport = await persistent(until_known(pause_seconds=pause), _load_once, access, batch, batch_id)
+        except DownloadTruncated as error:
+            await _bear_with(access, batch, error)
+            await sleep_unless_stopping(pause)
+        else:
+            break
     if report.missing or report.unmatched:
         log.warning(
             "batch %d: %d contacts without a verdict, queued again; %d verdicts for addresses that were not sent",
@@ -82,8 +84,21 @@ async def _show(batch: BatchWork, report: LoadReport) -> None:
         get_run_logger().warning("the table of batch %d could not be shown (%s)", batch.id, type(error).__name__)
 
 
-async def _download(access: Access, batch: BatchWork, batch_id: str) -> list[Verdict]:
-    return await access.client.download(batch_id, batch.quantity)
+async def _load_once(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
+    # The lane is held for one download, not while a batch waits for its next: others go on meanwhile.
+    async with _lane():
+        verdicts, awaited = await asyncio.gather(
+            access.client.download(batch_id, batch.quantity), _await(access, batch)
+        )
+        return await access.write(loading.load, batch, verdicts, awaited, access.account.chances)
+
+
+async def _bear_with(access: Access, batch: BatchWork, error: DownloadTruncated) -> None:
+    # Bouncer answers, so it is no outage. What cannot be read for a whole deadline never will be.
+    seconds = await access.write(batches.record_unreadable, batch)
+    if seconds > access.account.batch_deadline_seconds:
+        raise BatchLost(f"{error}; so it has been for {seconds:.0f} s") from None
+    get_run_logger().warning("batch %d: %s; it is downloaded again", batch.id, error)
 
 
 async def _await(access: Access, batch: BatchWork) -> Awaited | None:

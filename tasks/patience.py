@@ -9,7 +9,6 @@ from bouncer.errors import (
     BatchNotCompleted,
     BouncerUnavailable,
     DatabaseUnavailable,
-    DownloadTruncated,
     RateLimited,
 )
 from bouncer.policy import PATIENCE_SECONDS
@@ -19,7 +18,7 @@ __all__ = ["AWAY", "through_outages", "until_known", "until_stored"]
 
 _log = logging.getLogger(__name__)
 
-AWAY = (BouncerUnavailable, RateLimited, DownloadTruncated)
+AWAY = (BouncerUnavailable, RateLimited)
 """Failures that say nothing about the batch: it stays as it is, and the step is tried again later."""
 
 

@@ -6,7 +6,7 @@ lease of a dead one back at once, instead of waiting a minute and a half for it 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -42,10 +42,14 @@ class Slot:
 
     Args:
         hold: Holds the slot while its context lasts.
+        forget: Takes the lease out of the batch's row again.
     """
 
-    def __init__(self, hold: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+    def __init__(
+        self, hold: Callable[[], AbstractAsyncContextManager[None]], forget: Callable[[], Awaitable[None]]
+    ) -> None:
         self._hold = hold
+        self._forget = forget
         self._holding = AsyncExitStack()
 
     async def take(self) -> None:
@@ -66,6 +70,7 @@ class Slot:
             Stopped: The process was asked to stop; the slot is not held any more.
         """
         await self.leave()
+        await self._forget()
         await sleep_unless_stopping(_NEXT_TRY_SECONDS)
         await self.take()
 
@@ -81,7 +86,7 @@ async def batch_slot(access: Access, batch: BatchWork) -> AsyncIterator[Slot]:
         LimitsMissing: The limit does not exist.
     """
     async with get_client() as client:
-        slot = Slot(lambda: _held(access, batch, client))
+        slot = Slot(lambda: _held(access, batch, client), lambda: _forget_lease(access, batch))
         try:
             await slot.take()
             yield slot
@@ -110,11 +115,17 @@ def _places_here(name: str, places: int) -> asyncio.Semaphore:
     return of_loop.setdefault((name, places), asyncio.Semaphore(places))
 
 
-async def give_back_stale_lease(batch: BatchWork) -> None:
+async def give_back_stale_lease(access: Access, batch: BatchWork) -> None:
     """Gives the slot back that an earlier owner of the batch may have held when it died, at whatever step that was."""
     if batch.stale_lease is not None:
         async with get_client() as client:
             await give_back(client, batch.stale_lease)
+        await _forget_lease(access, batch)
+
+
+async def _forget_lease(access: Access, batch: BatchWork) -> None:
+    # Or the batch would count among those that hold a slot, while it waits for one.
+    await access.write(batches.record_lease, batch, None)
 
 
 async def give_back(client: PrefectClient, lease: str) -> None:

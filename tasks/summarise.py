@@ -37,7 +37,7 @@ class IngestSummary:
         batches: Batches that were worked on.
         seconds: How long it took.
         verdicts: Contacts by verdict, of the request or of all.
-        possible_double_payments: Addresses in uploads whose answer was lost and that were sent again, ever.
+        possible_double_payments: Addresses in uploads whose answer was lost, and in batches that Bouncer lost, ever.
         message: One line for people.
     """
 

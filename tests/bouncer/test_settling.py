@@ -10,7 +10,8 @@ from bouncer.batches import BatchWork
 from bouncer.counting import count_batches, count_dead_letters
 from bouncer.database import engine_for, read, write
 from bouncer.errors import OwnershipLost
-from bouncer.settling import MOST_ATTEMPTS, REFUSALS_TO_GIVE_UP
+from bouncer.ledger import take_ledger
+from bouncer.settling import DOUBTFUL_REFUSALS, LONE_REFUSALS_TO_GIVE_UP, MOST_ATTEMPTS
 from bouncer.tables import Batch, QueuedContact, Request
 from tests.bouncer.contacts import (
     ACCOUNT,
@@ -75,6 +76,26 @@ def test_lost_batches_are_sent_again_a_few_times(engine: Engine) -> None:
     assert len(rows(engine, "Bouncer_Batches")["Bouncer_Batches"]) == MOST_ATTEMPTS
 
 
+@pytest.mark.parametrize(
+    ("processed", "finishing", "charged", "declared"), [(0, False, None, 3), (1, True, None, 1), (3, False, 2, 2)]
+)
+def test_what_a_lost_batch_may_have_cost_is_declared(
+    engine: Engine, processed: int, finishing: bool, charged: int | None, declared: int
+) -> None:
+    """Its contacts are paid for again: all where nobody knows how far it was, else what was verified or charged."""
+    queue(engine, (f"a{number}@example.com" for number in range(3)))
+    (batch,) = claim(engine).batches
+    work = upload(engine, batch.id)
+    write(engine, batches.record_progress, work, processed)
+    if finishing:
+        write(engine, batches.record_finish_requested, work)
+    if charged is not None:
+        write(engine, batches.record_verified, work, charged)
+    write(engine, settling.lose, work, "results have been removed")
+    assert read(engine, count_batches).possible_double_payments == declared
+    assert read(engine, take_ledger, None).total.maybe_paid_twice == declared
+
+
 def test_failed_batches_leave_a_dead_letter(engine: Engine) -> None:
     """A batch that fails for good leaves a letter for a person, and with each contact the reason, without addresses."""
     work = _claimed(engine)
@@ -119,10 +140,14 @@ def test_a_run_that_lost_its_batch_settles_nothing(
         settle(engine, work)
 
 
-@pytest.mark.parametrize("culprits", [{7}, {0, 3, 10}])
-def test_in_the_end_only_the_culprits_fail(engine: Engine, culprits: set[int]) -> None:
+_FEW = [(12, {7}), (12, {0, 3, 10})]
+_MANY = [(64, set(range(24)))]
+
+
+@pytest.mark.parametrize(("contacts", "culprits"), [*_FEW, *_MANY])
+def test_in_the_end_only_the_culprits_fail(engine: Engine, contacts: int, culprits: set[int]) -> None:
     """A batch that Bouncer refuses for single addresses is halved until these are alone; all others are verified."""
-    _claimed(engine, 12)
+    _claimed(engine, contacts)
     bad = {f"a{number}@example{number % 3}.com" for number in culprits}
     _send_to_a_strict_bouncer(engine, lambda addresses: not bad & set(addresses))
     for row in queue_rows(engine):
@@ -136,11 +161,24 @@ def test_in_the_end_only_the_culprits_fail(engine: Engine, culprits: set[int]) -
 
 def test_when_bouncer_refuses_everything_it_is_not_asked_for_ever(engine: Engine) -> None:
     """Where every part is refused, the batch fails after a few dozen uploads, not after one for each address."""
-    _claimed(engine, 64)
+    _claimed(engine, 200)
     uploads = _send_to_a_strict_bouncer(engine, lambda _: False)
-    assert REFUSALS_TO_GIVE_UP < uploads < 3 * REFUSALS_TO_GIVE_UP
+    assert DOUBTFUL_REFUSALS + LONE_REFUSALS_TO_GIVE_UP < uploads < 6 * DOUBTFUL_REFUSALS
     assert {row.status for row in queue_rows(engine)} == {"failed"}
     assert {row.status for row in batch_rows(engine)} == {"failed"}
+
+
+def test_when_most_addresses_are_refused_not_each_of_them_is_sent_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Halving ends after so many refusals; what was taken until then is verified, and the rest fails as it is."""
+    monkeypatch.setattr(settling, "REFUSALS_TO_GIVE_UP", 24)
+    _claimed(engine, 60)
+    bad = {f"a{number}@example{number % 3}.com" for number in range(60) if number % 3}
+    uploads = _send_to_a_strict_bouncer(engine, lambda addresses: not bad & set(addresses))
+    assert 24 < uploads < 100
+    outcomes = {(row.status, row.email in bad) for row in queue_rows(engine)}
+    assert outcomes == {("failed", True), ("failed", False), ("completed", False)}
 
 
 def _send_to_a_strict_bouncer(engine: Engine, takes: Callable[[list[str]], bool]) -> int:

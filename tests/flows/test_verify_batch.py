@@ -1,19 +1,26 @@
 """Flow verify-batch by itself: run at any time, it goes on where the batch stands and does nothing twice."""
 
+import asyncio
+from contextlib import suppress
 from typing import cast
 
 import pytest
 from prefect.client.schemas.objects import State
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed, wait_none
 
 from bouncer import claiming
-from bouncer.database import write
+from bouncer.counting import count_batches
+from bouncer.database import read, write
 from bouncer.reusing import FreshFor
+from bouncer.tables import Batch
 from flows.verify_batch import verify_batch
 from tasks.ownership import owned_batch
+from tests.bouncer.contacts import batch_rows, set_back
 from tests.bouncer.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, assert_verified_once, queue, statuses
+from tests.flows.runs import ingested
 from tests.sandbox_process import SandboxHandle
 
 pytestmark = on_sqlite
@@ -85,3 +92,52 @@ async def test_a_refused_batch_fails_only_the_addresses_that_it_is_about(
     assert state.message is not None
     assert "malformed body; sent again as batches 2 and 3" in state.message
     assert statuses(engine) == {"assigned": 20}
+
+
+async def test_a_batch_whose_download_can_never_be_read_does_not_keep_its_contacts_for_ever(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a deadline, counted over all runs, its contacts are queued again, and the double payment is declared."""
+    monkeypatch.setattr("bouncer.client.between_attempts", wait_none())
+    engine = await set_up_account(batch_deadline_seconds=3600)
+    queue(engine, addresses(20))
+    batch = _claim_one(engine)
+    sandbox.fault("garbled")
+    stopping = asyncio.create_task(_run(batch))
+    await _until_unreadable(engine)
+    stopping.cancel()
+    with suppress(asyncio.CancelledError):
+        await stopping
+    assert statuses(engine) == {"assigned": 20}
+    write(engine, lambda c: c.execute(update(Batch).values(owner=None)))
+    set_back(engine, Batch.unreadable_ts, 3601)
+    state = await _run(batch)
+    assert (state.name, state.is_failed()) == ("Lost", True)
+    assert state.message is not None
+    assert "a download cannot be parsed" in state.message
+    assert statuses(engine) == {"queued": 20}
+    charged = sandbox.ledger()["credits_charged"]
+    assert read(engine, count_batches).possible_double_payments == charged > 0
+
+
+@retry(retry=retry_if_exception_type(AssertionError), wait=wait_fixed(0.1), stop=stop_after_delay(30), reraise=True)
+async def _until_unreadable(engine: Engine) -> None:
+    (batch,) = batch_rows(engine)
+    assert batch.unreadable_ts is not None
+
+
+async def test_batches_whose_downloads_cannot_be_read_do_not_keep_others_from_being_loaded(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than a process loads at a time wait for their next download, and the others are loaded meanwhile."""
+    monkeypatch.setattr("bouncer.client.between_attempts", wait_none())
+    engine = await set_up_account(batch_size=10, poll_seconds_min=1, poll_seconds_max=1, batch_deadline_seconds=4)
+    queue(engine, addresses(40))
+    sandbox.fault("garbled", times=3)
+    summary, _ = await ingested()
+    assert (summary.outcome, summary.verified, summary.batches) == ("drained", 40, 7)
+    lost = [batch.id for batch in batch_rows(engine) if batch.status == "failed"]
+    whole = [batch for batch in batch_rows(engine)[:4] if batch.id not in lost]
+    assert (len(lost), len(whole)) == (3, 1)
+    ended = {batch.id: batch.completed_ts for batch in batch_rows(engine)}
+    assert ended[whole[0].id] < min(ended[id_] for id_ in lost)

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from blocks.access import Access, open_access
 from bouncer import batches, claiming
 from bouncer.batches import BatchWork
-from bouncer.database import write
+from bouncer.database import read, write
 from bouncer.errors import BatchLost
 from bouncer.reusing import FreshFor
 from tasks.recover import recover
@@ -51,17 +51,80 @@ async def test_a_slot_is_given_back_however_the_batch_ends(set_up_account: SetUp
         assert await _slots_held() == 0
 
 
-async def test_slots_of_dead_runs_are_free_again(set_up_account: SetUpAccount) -> None:
-    """Slots that runs held which were killed do not hold up the next ingest; those of living runs stay."""
+async def _count(slots: int) -> None:
+    async with get_client() as client:
+        await client.update_global_concurrency_limit(
+            "bouncer-batches", GlobalConcurrencyLimitUpdate(active_slots=slots)
+        )
+
+
+@pytest.fixture
+def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.mend_slots._BETWEEN_LOOKS_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("_without_waiting")
+async def test_slots_that_nobody_holds_are_free_again_also_while_runs_wait_for_one(
+    set_up_account: SetUpAccount,
+) -> None:
+    """A server that forgot its leases counts their slots for ever; runs that wait for a slot are alive all the time."""
     engine = await set_up_account()
     queue(engine, addresses(3))
-    _own(engine, "a living run")
-    async with get_client() as client:
-        await client.update_global_concurrency_limit("bouncer-batches", GlobalConcurrencyLimitUpdate(active_slots=5))
+    _own(engine, "a living run, which waits for a slot")
+    await _count(5)
     async with open_access("default", "me") as access:
-        await recover(access)
-        assert await _slots_held() == 5
+        recovered = await recover(access)
+        assert (recovered.slots, await _slots_held()) == (5, 0)
         execute(engine, "UPDATE Bouncer_Batches SET owner = NULL")
         (waiting,) = (await recover(access)).waiting
         assert (waiting.quantity, waiting.request_id) == (3, 1)
-        assert await _slots_held() == 0
+
+
+@pytest.mark.usefixtures("_without_waiting")
+async def test_slots_that_living_runs_hold_stay_theirs(set_up_account: SetUpAccount) -> None:
+    """Only those go that no batch in flight has in its row."""
+    engine = await set_up_account()
+    queue(engine, addresses(3))
+    batch = _own(engine, "me")
+    async with open_access("default", "me") as access, batch_slot(access, batch):
+        await _count(5)
+        recovered = await recover(access)
+        assert (recovered.slots, await _slots_held()) == (4, 1)
+
+
+async def test_a_slot_that_was_just_taken_stays_its_holders(
+    set_up_account: SetUpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the server's answer and the commit a lease is in no row; it is looked at more than once."""
+    engine = await set_up_account()
+    queue(engine, addresses(3))
+    batch = _own(engine, "me")
+    async with open_access("default", "me") as access, batch_slot(access, batch):
+        write(engine, batches.record_lease, batch, None)
+
+        async def meanwhile(_seconds: float) -> None:
+            write(engine, batches.record_lease, batch, "9d2f2c1e-0000-4000-8000-000000000000")
+
+        monkeypatch.setattr("tasks.mend_slots.sleep_unless_stopping", meanwhile)
+        assert (await recover(access)).slots == 0
+        assert await _slots_held() == 1
+
+
+async def test_who_steps_aside_for_others_is_not_counted_as_a_holder(
+    set_up_account: SetUpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that waits without its slot keeps no lease in its row, or leaked slots would look like its own."""
+    engine = await set_up_account()
+    queue(engine, addresses(3))
+    batch = _own(engine, "me")
+    held: list[int] = []
+
+    async def meanwhile(_seconds: float) -> None:
+        held.append(read(engine, batches.count_held_slots, "default"))
+
+    async with open_access("default", "me") as access, batch_slot(access, batch) as slot:
+        held.append(read(engine, batches.count_held_slots, "default"))
+        monkeypatch.setattr("tasks.slots.sleep_unless_stopping", meanwhile)
+        await slot.step_aside()
+        held.append(read(engine, batches.count_held_slots, "default"))
+    assert held == [1, 0, 1]
