@@ -61,6 +61,9 @@ def normalise(address: str) -> str:
 def _examine(address: str) -> str:
     if not address:
         raise InvalidAddress("There is no address.")
+    if "\N{REPLACEMENT CHARACTER}" in address:
+        # The library takes it for a letter of some language.
+        raise InvalidAddress("A character of it was lost when it was read in the wrong encoding.")
     if len(address) > _LONGEST:
         # The library says so too, but takes its time over a text of megabytes.
         raise InvalidAddress(f"The email address is too long ({len(address) - _LONGEST:,} characters too many).")

@@ -24,7 +24,7 @@ from bouncer.settling import new_batch
 from bouncer.spending import Spending, caps_reached, room_of_run
 from bouncer.staging import stage
 from bouncer.tables import Account, Contact, Layer, QueuedContact, QueueStatus
-from bouncer.turns import Source, next_source
+from bouncer.turns import Source, sources_in_turn
 
 __all__ = ["Claimed", "claim"]
 
@@ -79,8 +79,8 @@ class Claimed:
 
     @property
     def took_any(self) -> bool:
-        """Whether contacts left the queue for certain; those that were joined may only have been looked at."""
-        return bool(self.batches or self.reused or self.invalid or self.cancelled)
+        """Whether contacts left the queue."""
+        return bool(self.batches or self.reused or self.joined or self.invalid or self.cancelled)
 
 
 def claim(  # noqa: PLR0913  # each is a condition of the one question, which contacts go now
@@ -124,9 +124,28 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
         return Claimed()
     if room is not None and room < 1:
         return Claimed(capped=caps_reached((), run=spending.most))
-    source, capped = next_source(connection, layer, request_id, at_once)
-    if source is None:
-        return Claimed(capped=caps_reached(capped))
+    capped: list[int] = []
+    for source in sources_in_turn(connection, layer, request_id, at_once, capped):
+        claimed = _claim_from(
+            connection, account, source, batches, batch_size, fresh_for, room, realtime=at_once is not None
+        )
+        # Its contacts may all be held by an application, or by a load of their twins: the others go meanwhile.
+        if claimed.took_any:
+            return claimed
+    return Claimed(capped=caps_reached(capped))
+
+
+def _claim_from(  # noqa: PLR0913  # as of claim
+    connection: Connection,
+    account: str,
+    source: Source,
+    batches: int,
+    batch_size: int,
+    fresh_for: FreshFor,
+    room: int | None,
+    *,
+    realtime: bool,
+) -> Claimed:
     if is_cancelled(connection, source.request_id):
         # An application has queued more, or a batch gave contacts back, or whoever cancelled it was killed.
         return Claimed(cancelled=withdraw_waiting(connection, source.request_id))
@@ -142,13 +161,13 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
     valid = checked[checked["reason"].isna()]
     _store_keys(connection, valid)
     # In this order: a batch that is loaded between the two looks is not in flight any more, but its verdicts are there.
-    joined = join_batches_in_flight(connection, valid, layer)
-    valid = valid[~valid["queue_id"].isin(joined)]
-    reused = reuse_verdicts(connection, valid, fresh_for, layer)
+    joined, held_back = join_batches_in_flight(connection, valid, source.layer)
+    valid = valid[~valid["queue_id"].isin(joined | held_back)]
+    reused = reuse_verdicts(connection, valid, fresh_for, source.layer)
     valid = valid[~valid["queue_id"].isin(reused)]
     affordable = _within(valid, [cap for cap in (room, source.room) if cap is not None])
-    made = _make_batches(connection, account, source, affordable, batch_size, realtime=at_once is not None)
-    taken = len(contacts) - (len(valid) - len(affordable))
+    made = _make_batches(connection, account, source, affordable, batch_size, realtime=realtime)
+    taken = len(contacts) - len(held_back) - (len(valid) - len(affordable))
     return Claimed(batches=made, contacts=taken, reused=len(reused), joined=len(joined), invalid=invalid)
 
 

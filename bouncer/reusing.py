@@ -25,9 +25,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import TypeEngine
 
+from bouncer.batches import UNSETTLED
 from bouncer.dialects import database_now, insert_ignoring
 from bouncer.staging import stage
-from bouncer.tables import Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Result
+from bouncer.tables import Batch, Contact, Layer, QueuedContact, QueueStatus, Result
 
 __all__ = ["BY_ADDRESS_KEY", "VERDICT_OF_CONTACT", "FreshFor", "join_batches_in_flight", "reuse_verdicts"]
 
@@ -139,10 +140,13 @@ def _of_deep_pass(claimed: Table, fresh_for: FreshFor, now: datetime) -> Select[
     )
 
 
-def join_batches_in_flight(connection: Connection, contacts: pd.DataFrame, layer: Layer = Layer.BASIC) -> set[int]:
+def join_batches_in_flight(
+    connection: Connection, contacts: pd.DataFrame, layer: Layer = Layer.BASIC
+) -> tuple[set[int], set[int]]:
     """Lets contacts whose address is in a batch under way wait for that batch's verdict.
 
-    The batches are locked, so that none is loaded between the look and the joining.
+    The batches are locked, so that none is loaded between the look and the joining. One whose verdicts are downloaded
+    already can still be joined: ``load`` looks again who waits, once it has that lock.
 
     Args:
         connection: In a transaction that writes.
@@ -150,11 +154,12 @@ def join_batches_in_flight(connection: Connection, contacts: pd.DataFrame, layer
         layer: Only batches of this pass.
 
     Returns:
-        The ``queue_id`` of contacts that must not go into a batch of their own. Those whose twin is being loaded
-        right now stay in the queue: the next claim finds the verdict.
+        The ``queue_id`` of contacts that joined a batch; and of those that stay in the queue, since their twin's batch
+        is locked. Most likely it is being loaded, and the next claim finds the verdict: to wait for that here would
+        hold all other claims up.
     """
     if contacts.empty:
-        return set()
+        return set(), set()
     claimed = _stage(connection, "join_claimed", contacts)
     # The status in no condition and the queue in no join: each leads one of the databases to compare every assigned
     # contact with every claimed one.
@@ -175,14 +180,14 @@ def join_batches_in_flight(connection: Connection, contacts: pd.DataFrame, layer
     )
     twins = twins.dropna().drop_duplicates("queue_id")
     if twins.empty:
-        return set()
+        return set(), set()
     waiting = connection.scalars(
         select(Batch.id)
         .where(
             Batch.id.in_([int(id_) for id_ in twins["batch_id"].unique()]),
-            Batch.status.in_([BatchStatus.QUEUED, BatchStatus.PROCESSING]),
+            Batch.status.in_(UNSETTLED),
         )
-        .with_for_update()
+        .with_for_update(skip_locked=True)
     ).all()
     joining = twins[twins["batch_id"].isin(waiting)]
     if not joining.empty:
@@ -192,7 +197,8 @@ def join_batches_in_flight(connection: Connection, contacts: pd.DataFrame, layer
             .where(QueuedContact.queue_id == staged.c.queue_id)
             .values(status=QueueStatus.ASSIGNED, batch_id=staged.c.batch_id, assigned_ts=func.current_timestamp())
         )
-    return set(twins["queue_id"])
+    joined = set(joining["queue_id"])
+    return joined, set(twins["queue_id"]) - joined
 
 
 def _stage(connection: Connection, name: str, contacts: pd.DataFrame) -> Table:

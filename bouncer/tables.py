@@ -310,8 +310,8 @@ class RateLimitWindow(Base):
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     request_count: Mapped[int] = mapped_column(server_default=text("0"))
-    window_start_ts: Mapped[datetime] = mapped_column(TIMESTAMP)
-    window_end_ts: Mapped[datetime] = mapped_column(TIMESTAMP)
+    window_start_ts: Mapped[datetime] = mapped_column(TIMESTAMP, server_default=_NOW)
+    window_end_ts: Mapped[datetime] = mapped_column(TIMESTAMP, server_default=_NOW)
 
     account: Mapped[str] = mapped_column(String(50), server_default="default")
 
@@ -374,7 +374,7 @@ class CallCount(Base):
     __tablename__ = "Bouncer_Calls"
     __table_args__ = _PLAN
 
-    window_start_ts: Mapped[datetime] = mapped_column(TIMESTAMP, primary_key=True)
+    window_start_ts: Mapped[datetime] = mapped_column(TIMESTAMP, primary_key=True, server_default=_NOW)
     account: Mapped[str] = mapped_column(String(50), primary_key=True)
     call: Mapped[str] = mapped_column(String(20), primary_key=True)
     outcome: Mapped[str] = mapped_column(String(50), primary_key=True)

@@ -1,5 +1,6 @@
 """Whose turn it is: which request's contacts are claimed next, asked in a few seeks however many contacts wait."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, func, select, true
@@ -8,7 +9,7 @@ from bouncer.batches import UNSETTLED
 from bouncer.spending import room_of_requests
 from bouncer.tables import Batch, Layer, QueuedContact, QueueStatus
 
-__all__ = ["Source", "highest_waiting", "next_source", "small_request_waits"]
+__all__ = ["Source", "highest_waiting", "small_request_waits", "sources_in_turn"]
 
 _MOST_REQUESTS = 200
 """How many waiting requests of one priority are compared for fairness."""
@@ -37,22 +38,24 @@ class Source:
     room: int | None
 
 
-def next_source(
-    connection: Connection, layer: Layer, request_id: int | None, at_most: int | None
-) -> tuple[Source | None, list[int]]:
-    """Finds whose turn it is: the most urgent priority, within it the user, then the request, with the least under way.
+def sources_in_turn(
+    connection: Connection, layer: Layer, request_id: int | None, at_most: int | None, capped: list[int]
+) -> Iterator[Source]:
+    """Says whose turn it is, and whose it is next where that source yields nothing.
+
+    The most urgent priority goes first; within it the user, then the request, with the least under way.
 
     Args:
         connection: In a transaction; one that claims holds the accounts' rows.
         layer: Of these contacts.
         request_id: Only this request, or None for all.
         at_most: Only requests with at most so many waiting contacts, or None for any.
+        capped: Takes the requests that are passed over because they have reached their caps.
 
-    Returns:
-        The source, or None where none may go; and the requests passed over because they have reached their caps.
+    Yields:
+        A source; none where none may go.
     """
     waits: _Conditions = (QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer)
-    capped: list[int] = []
     below: int | None = None
     while (priority := _highest_priority(connection, waits, request_id, below)) is not None:
         of_priority = (*waits, QueuedContact.priority == priority)
@@ -60,9 +63,8 @@ def next_source(
         if at_most is not None:
             requests = [id_ for id_ in requests if _waits_for_at_most(connection, waits, id_, at_most)]
         if requests:
-            return _fairest(connection, layer, priority, of_priority, requests, room), capped
+            yield from _fairest_first(connection, layer, priority, of_priority, requests, room)
         below = priority
-    return None, capped
 
 
 def _waits_for_at_most(connection: Connection, waits: _Conditions, request_id: int, most: int) -> bool:
@@ -86,14 +88,14 @@ def _affordable_requests(
         after = found[-1]
 
 
-def _fairest(
+def _fairest_first(
     connection: Connection,
     layer: Layer,
     priority: int,
     waits: _Conditions,
     requests: list[int],
     room: dict[int, int],
-) -> Source:
+) -> list[Source]:
     users = {id_: _user_of(connection, waits, id_) for id_ in requests}
     under_way = connection.execute(
         select(Batch.user_id, Batch.request_id, func.count())
@@ -105,13 +107,13 @@ def _fairest(
     for user, request, count in under_way:
         by_user[user] = by_user.get(user, 0) + count
         by_request[request] = by_request.get(request, 0) + count
-    chosen = min(requests, key=lambda id_: (by_user.get(users[id_], 0), by_request.get(id_, 0), id_))
-    return Source(layer, priority, chosen, users[chosen], len(requests), room.get(chosen))
+    in_turn = sorted(requests, key=lambda id_: (by_user.get(users[id_], 0), by_request.get(id_, 0), id_))
+    return [Source(layer, priority, id_, users[id_], len(requests), room.get(id_)) for id_ in in_turn]
 
 
 def small_request_waits(connection: Connection, layer: Layer, request_id: int | None, at_most: int) -> bool:
     """Whether a request has so few waiting contacts that they can be verified in real time."""
-    return next_source(connection, layer, request_id, at_most)[0] is not None
+    return any(True for _ in sources_in_turn(connection, layer, request_id, at_most, []))
 
 
 # Each of these questions is one that an index answers with a seek or two, however many contacts wait: the least or the

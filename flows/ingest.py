@@ -31,6 +31,10 @@ __all__ = ["ingest"]
 LOOK_SECONDS = 5.0
 """How often ingest looks for batches that died elsewhere, and for contacts that were queued meanwhile."""
 
+MOST_LOOKS_IN_VAIN = 3
+"""After so many looks that found nothing but contacts which could not be claimed, as where an application holds their
+rows, they are left for the next ingest."""
+
 
 def _run_name() -> str:
     request = flow_run.get_parameters().get("request_id")
@@ -98,6 +102,7 @@ async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, b
     crews = Crews(verify_as_subflow, {access.name: access.account.max_concurrent_batches for access in accounts})
     requests = RequestFollower(accounts[0])
     slots = SlotKeeper(accounts)
+    in_vain = 0
     try:
         while not is_stopping() and crews.fatal is None:
             outlook = await look(accounts, request_id, crews=crews, budget=budget)
@@ -120,9 +125,15 @@ async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, b
                     tally.note(claimed)
                     took_any = took_any or claimed.took_any
             if took_any:
+                in_vain = 0
                 continue
-            if crews.is_idle and (outlook.is_over or (tally.capped and outlook.only_contacts_wait)):
+            if crews.is_idle and outlook.is_over:
                 break
+            if crews.is_idle and outlook.only_contacts_wait:
+                in_vain += 1
+                tally.are_locked = in_vain >= MOST_LOOKS_IN_VAIN
+                if tally.capped or tally.are_locked:
+                    break
             await crews.next_ended(LOOK_SECONDS)
     finally:
         await crews.all_ended()

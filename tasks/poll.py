@@ -12,7 +12,7 @@ from bouncer import batches
 from bouncer.batches import BatchWork
 from bouncer.errors import BatchLost, BatchNotCompleted
 from bouncer.models import BatchProgress
-from bouncer.polling import seconds_an_address, seconds_to_next_poll
+from bouncer.polling import Pace, seconds_an_address
 from tasks.callbacks import Bell
 from tasks.patience import AWAY, until_known
 
@@ -107,7 +107,12 @@ class _Watch:
         self.is_new = batch.batch_id is None
         self._began = now - batch.in_flight_seconds
         self._progressed = now - batch.idle_seconds
-        self._expected = None if pace is None else pace * batch.quantity
+        self._pace = Pace(
+            batch.quantity,
+            None if pace is None else pace * batch.quantity,
+            processed=self.processed,
+            at=batch.in_flight_seconds - batch.idle_seconds,
+        )
 
     @property
     def elapsed(self) -> float:
@@ -118,6 +123,7 @@ class _Watch:
         return time.monotonic() - self._progressed
 
     def note(self, processed: int) -> bool:
+        self._pace.note(self.elapsed, processed)
         if processed <= self.processed:
             return False
         self.processed = min(processed, self.quantity)
@@ -129,11 +135,4 @@ class _Watch:
         self._progressed = time.monotonic()
 
     def next_wait(self, shortest: float, longest: float) -> float:
-        return seconds_to_next_poll(
-            elapsed=self.elapsed,
-            processed=self.processed,
-            quantity=self.quantity,
-            expected=self._expected,
-            shortest=shortest,
-            longest=longest,
-        )
+        return self._pace.seconds_to_next_poll(self.elapsed, shortest=shortest, longest=longest)

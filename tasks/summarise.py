@@ -82,6 +82,7 @@ class Tally:
         cannot_send: Accounts that could not be used, and why.
         claimed: Contacts taken from the queue.
         capped: The caps on credits that keep contacts in the queue, in words.
+        are_locked: Whether contacts were left in the queue because their rows are locked.
         reused: Contacts settled from a known verdict.
         invalid: Contacts failed because their address cannot be mailed to at all.
         batches: Batches that were worked on.
@@ -95,6 +96,7 @@ class Tally:
     cannot_send: dict[str, BouncerFlowsError] = field(default_factory=dict)
     claimed: int = 0
     capped: set[str] = field(default_factory=set)
+    are_locked: bool = False
     reused: int = 0
     invalid: int = 0
     batches: int = 0
@@ -156,7 +158,8 @@ class Tally:
             self.outcome = "paused" if outlook.paused else "capped" if self.capped else "drained"
             reasons = {**{name: str(error) for name, error in self.cannot_send.items()}, **outlook.paused}
             of_accounts = [why if name == "default" else f"account {name}: {why}" for name, why in reasons.items()]
-            self.why = "; ".join([*of_accounts, *sorted(self.capped)])
+            locked = ["another program holds their rows locked; run ingest again"] if self.are_locked else []
+            self.why = "; ".join([*of_accounts, *sorted(self.capped), *locked])
 
 
 async def summarise(access: Access, request_id: int | None, tally: Tally) -> IngestSummary:

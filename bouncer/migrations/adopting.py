@@ -8,7 +8,9 @@ from typing import Any
 
 from alembic import op
 from sqlalchemy import (
+    TIMESTAMP,
     Column,
+    DefaultClause,
     Index,
     Inspector,
     Integer,
@@ -102,6 +104,9 @@ def ensure_application_table(name: str, *items: SchemaItem) -> None:
 def ensure_table(name: str, *items: SchemaItem, before_unique: Callable[[], None] | None = None) -> None:
     """Creates a table, or adds what the existing one lacks: columns, permission for NULL, keys, indexes.
 
+    Moments get their default too: where one has none, some servers move it at every update (NOW_AT_EVERY_UPDATE is
+    for those that should be).
+
     Args:
         name: The table.
         *items: Its columns, constraints and indexes. A column with a foreign key and no type of its own takes the
@@ -116,6 +121,7 @@ def ensure_table(name: str, *items: SchemaItem, before_unique: Callable[[], None
         return
     _ensure_columns(table)
     _ensure_nullable(table)
+    _ensure_moments_stay(table)
     _ensure_foreign_keys(table)
     _ensure_unique_keys(table, before_unique)
     _ensure_indexes(table)
@@ -185,6 +191,28 @@ def _ensure_nullable(table: Table) -> None:
             existing_comment=found.get("comment"),
         )
         _note(f"made {table.name}.{column.name} nullable")
+
+
+def _ensure_moments_stay(table: Table) -> None:
+    if op.get_bind().dialect.name == "sqlite":
+        return
+    existing = _columns(_inspector(), table.name)
+    for column in table.columns:
+        found, wanted = existing[column.name.lower()], column.server_default
+        if not (isinstance(column.type, TIMESTAMP) and isinstance(wanted, DefaultClause)):
+            continue
+        default = (found["default"] or "").lower().removesuffix("()")
+        if isinstance(wanted.arg, _NowAtEveryUpdate) or found["nullable"] or default == "current_timestamp":
+            continue
+        op.alter_column(
+            table.name,
+            found["name"],
+            server_default=wanted.arg,
+            nullable=False,
+            existing_type=found["type"],
+            existing_comment=found.get("comment"),
+        )
+        _note(f"gave {table.name}.{column.name} a default")
 
 
 def _ensure_foreign_keys(table: Table) -> None:

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pymysql
 import pytest
@@ -263,6 +265,24 @@ def test_a_claim_that_fails_in_the_middle_buys_nothing(engine: Engine) -> None:
 def test_rows_that_an_application_holds_are_left_for_later(engine: Engine) -> None:
     """A claim does not wait for an application's long transaction; what that held is claimed afterwards."""
     queue(engine, _addresses(5))
+    with _held_by_an_application(engine, "queue_id = 3"):
+        assert claim(engine).contacts == 4
+    assert claim(engine).contacts == 1
+
+
+@on_mariadb
+def test_a_request_that_an_application_holds_stops_no_other(engine: Engine) -> None:
+    """Contacts of other requests, and less urgent ones, go while an application holds those whose turn it is."""
+    queue(engine, _addresses(3), priority=Priority.HIGH)
+    queue(engine, _addresses(2, "b"), priority=Priority.HIGH)
+    queue(engine, _addresses(4, "c"))
+    with _held_by_an_application(engine, "queue_id IN (1, 2, 3)"):
+        assert [claim(engine).contacts for _ in range(3)] == [2, 4, 0]
+    assert claim(engine).contacts == 3
+
+
+@contextmanager
+def _held_by_an_application(engine: Engine, which: str) -> Iterator[None]:
     url = make_url(engine.url)
     application = pymysql.connect(
         host=url.host or "",
@@ -272,11 +292,10 @@ def test_rows_that_an_application_holds_are_left_for_later(engine: Engine) -> No
         database=url.database,
     )
     with application, application.cursor() as cursor:
-        cursor.execute("SELECT * FROM Bouncer_Queue WHERE queue_id = 3 FOR UPDATE")
-        assert claim(engine).contacts == 4
+        cursor.execute(f"SELECT * FROM Bouncer_Queue WHERE {which} FOR UPDATE")
+        yield
         # Not left to the closing of the connection, after which the server takes its time to give locks back.
         application.rollback()
-        assert claim(engine).contacts == 1
 
 
 def test_a_corrected_address_does_not_get_the_verdict_on_the_old_one(engine: Engine) -> None:

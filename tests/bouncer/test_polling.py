@@ -1,5 +1,6 @@
 """Polls are few, keep to their bounds, and come soon after a batch is done."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,21 +9,40 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, insert
 
 from bouncer.database import read, write
-from bouncer.polling import seconds_an_address, seconds_to_next_poll
+from bouncer.polling import Pace, seconds_an_address
 from bouncer.tables import Batch
 from tests.bouncer.contacts import ACCOUNT, batch_rows, new_request, set_back, small_batches, verify
 
+_SHORTEST, _LONGEST = 10.0, 30.0
 
-def _wait(**changes: Any) -> float:
-    facts: dict[str, Any] = {
-        "elapsed": 0.0,
-        "processed": 0,
-        "quantity": 10_000,
-        "expected": None,
-        "shortest": 10,
-        "longest": 30,
-    }
-    return seconds_to_next_poll(**(facts | changes))
+
+def _wait(
+    *,
+    elapsed: float = 0.0,
+    processed: int = 0,
+    quantity: int = 10_000,
+    expected: float | None = None,
+    shortest: float = _SHORTEST,
+    longest: float = _LONGEST,
+) -> float:
+    """The wait after one poll."""
+    pace = Pace(quantity, expected)
+    pace.note(elapsed, processed)
+    return pace.seconds_to_next_poll(elapsed, shortest=shortest, longest=longest)
+
+
+def _watch(seconds: float, done: Callable[[float], float], quantity: int = 10**9) -> tuple[float, int]:
+    """Polls a batch of so many seconds, of which the given share is done at each share of them, until it is found done.
+
+    Returns:
+        How many seconds late that is, and how many polls it took.
+    """
+    pace, elapsed, polls = Pace(quantity, None), _SHORTEST, 1
+    while elapsed < seconds:
+        pace.note(elapsed, int(quantity * done(elapsed / seconds)))
+        elapsed += pace.seconds_to_next_poll(elapsed, shortest=_SHORTEST, longest=_LONGEST)
+        polls += 1
+    return elapsed - seconds, polls
 
 
 @pytest.mark.parametrize(
@@ -72,15 +92,42 @@ def test_never_beyond_the_bounds(
     assert shortest <= wait <= shortest + longer
 
 
-@given(seconds=st.floats(1, 3_600), share=st.floats(0.01, 0.99))
-def test_a_steady_batch_is_found_done_soon(seconds: float, share: float) -> None:
-    """Of a batch that goes on at one speed, the last wait ends within a tenth of its time, or the shortest wait."""
-    elapsed, polls = seconds * share, 0
-    while elapsed < seconds:
-        elapsed += _wait(elapsed=elapsed, processed=round(1e9 * elapsed / seconds), quantity=10**9)
-        polls += 1
-    assert elapsed - seconds <= max(10, seconds / 10)
-    assert polls <= seconds / 10 + 1
+@given(seconds=st.floats(1, 3_600))
+def test_a_steady_batch_is_found_done_soon(seconds: float) -> None:
+    """A batch that goes on at one speed is found done within two seconds or the shortest wait, by few polls."""
+    late, polls = _watch(seconds, lambda share: share)
+    assert late <= (2 if seconds > 2 * _SHORTEST else _SHORTEST)
+    assert polls <= seconds / _LONGEST + 4
+
+
+_COURSES: dict[str, Callable[[float], float]] = {
+    "waits in Bouncer's queue at first": lambda share: max(0, (share - 0.3) / 0.7),
+    "waits there for most of its time": lambda share: max(0, (share - 0.6) / 0.4),
+    "is three times as fast in the end": lambda share: share * 4 / 7 if share < 0.7 else 0.4 + (share - 0.7) * 2,
+    "gets faster all the time": lambda share: share**2,
+    "gets slower": lambda share: share * 2 if share < 0.3 else 0.6 + (share - 0.3) * 4 / 7,
+}
+
+
+@pytest.mark.parametrize("course", _COURSES)
+def test_an_unsteady_batch_is_found_done_soon(course: str) -> None:
+    """Whoever was late because of time in Bouncer's queue, or because it speeds up, once waited twice as long."""
+    lates = [_watch(seconds, _COURSES[course], quantity=10_000)[0] for seconds in range(120, 3_600, 7)]
+    assert max(lates) <= _SHORTEST
+
+
+def test_a_batch_that_stands_still_is_asked_for_seldom() -> None:
+    """A batch that makes no progress for long costs a request each longest wait, not each shortest."""
+    pace = Pace(10_000, None)
+    pace.note(10, 4_000)
+    pace.note(20, 8_000)
+    assert pace.seconds_to_next_poll(100, shortest=_SHORTEST, longest=_LONGEST) == _LONGEST
+
+
+def test_a_new_run_goes_on_with_what_the_last_one_saw() -> None:
+    """A run that takes over a batch knows its speed before the first poll of its own."""
+    pace = Pace(10_000, None, processed=8_000, at=100)
+    assert pace.seconds_to_next_poll(100, shortest=_SHORTEST, longest=_LONGEST) == pytest.approx(26)
 
 
 def test_nothing_was_verified_yet(engine: Engine) -> None:

@@ -13,7 +13,8 @@ from sqlalchemy import Engine, delete, event, text, update
 from bouncer import batches, settling
 from bouncer.batches import BatchWork
 from bouncer.claiming import Claimed
-from bouncer.database import write
+from bouncer.database import read, write
+from bouncer.loading import await_verdicts, load
 from bouncer.reusing import FreshFor
 from bouncer.tables import Batch, Contact, QueueStatus
 from tests.bouncer.contacts import (
@@ -132,18 +133,33 @@ def test_contacts_join_a_batch_under_way(engine: Engine, reach: Any) -> None:
     ] * 2
 
 
-def test_contacts_do_not_join_a_batch_that_is_being_loaded(engine: Engine) -> None:
-    """Whoever comes too late for a batch waits in the queue, and then gets its verdict at no cost."""
+def test_contacts_join_a_batch_whose_verdicts_are_being_downloaded(engine: Engine) -> None:
+    """Whoever comes late for a batch is in it still, although those who wait for it have been read already."""
+    queue(engine, ["anna@example.com"])
+    (batch,) = claim(engine).batches
+    work = verify(engine, batch.id)
+    awaited = read(engine, await_verdicts, work)
+    queue(engine, ["Anna@example.com"])
+    assert claim(engine) == Claimed(contacts=1, joined=1)
+    assert write(engine, load, work, verdicts(["anna@example.com"]), awaited).settled == 2
+    assert {(row.status, row.bouncer_status) for row in queue_rows(engine)} == {("completed", "deliverable")}
+    assert len(batch_rows(engine)) == 1
+
+
+@on_mariadb
+def test_a_contact_whose_twin_is_being_loaded_stops_no_other(engine: Engine) -> None:
+    """One contact that comes in the very moment of a load once kept the contacts of all other requests waiting."""
     queue(engine, ["anna@example.com"])
     (batch,) = claim(engine).batches
     work = verify(engine, batch.id)
     queue(engine, ["Anna@example.com"])
-    assert claim(engine).batches == ()
-    late = queue_rows(engine)[-1]
-    assert (late.status, late.batch_id) == ("queued", None)
-    load_verdicts(engine, work, verdicts(["anna@example.com"]))
-    assert claim(engine).reused == 1
-    assert len(batch_rows(engine)) == 1
+    with engine.begin() as loading:
+        load(loading, work, verdicts(["anna@example.com"]))
+        queue(engine, ["ben@example.com"])
+        claimed = claim(engine)
+        assert (claimed.contacts, claimed.joined, len(claimed.batches)) == (1, 0, 1)
+        assert claim(engine) == Claimed()
+    assert claim(engine) == Claimed(contacts=1, reused=1)
 
 
 def test_loading_and_joining_at_once(engine: Engine) -> None:

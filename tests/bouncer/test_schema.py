@@ -78,6 +78,14 @@ EXPECTED: dict[str, tuple[Fact | None, Fact | None]] = {
     "Bouncer_Queue key idx_claim": (None, key("status", "layer", "priority", "request_id", "queue_id")),
     "Bouncer_Queue key idx_request_status": (None, key("request_id", "status")),
     "Bouncer_Queue key request_id": (key("request_id"), None),
+    "Bouncer_Rate_Limit.window_start_ts": (
+        column(3, "timestamp", default=None),
+        column(3, "timestamp", default="current_timestamp()"),
+    ),
+    "Bouncer_Rate_Limit.window_end_ts": (
+        column(4, "timestamp", default=None),
+        column(4, "timestamp", default="current_timestamp()"),
+    ),
     "Bouncer_Rate_Limit.account": (None, column(5, "varchar(50)", UTF8MB3, default="'default'")),
     "Bouncer_Rate_Limit key uq_account_window": (None, key("account", "window_start_ts", unique=True)),
     "Bouncer_Results.retry_after_ts": (None, column(13, "timestamp")),
@@ -124,7 +132,7 @@ EXPECTED: dict[str, tuple[Fact | None, Fact | None]] = {
     "Requests key idx_bouncer_open": (None, key("bouncer_announced_ts", "bouncer_counted_ts")),
     "Requests key idx_bouncer_cancelled": (None, key("bouncer_cancelled_ts")),
     "Bouncer_Calls": (None, ("InnoDB", UTF8MB3)),
-    "Bouncer_Calls.window_start_ts": (None, column(1, "timestamp", default=None)),
+    "Bouncer_Calls.window_start_ts": (None, column(1, "timestamp", default="current_timestamp()")),
     "Bouncer_Calls.account": (None, column(2, "varchar(50)", UTF8MB3, default=None)),
     "Bouncer_Calls.call": (None, column(3, "varchar(20)", UTF8MB3, default=None)),
     "Bouncer_Calls.outcome": (None, column(4, "varchar(50)", UTF8MB3, default=None)),
@@ -197,6 +205,18 @@ def test_the_plans_own_tables_become_the_same_as_new_ones(application_engine: En
     upgrade(application_engine)
     upgrade(plan_engine)
     assert differences(facts(plan_engine), facts(application_engine)) == {}
+
+
+def test_no_server_moves_moments_by_itself(application_engine: Engine) -> None:
+    """With explicit_defaults_for_timestamp off, counting a request once moved the window that it was counted in."""
+    upgrade(application_engine)
+    with MariaDBServer(options=["--explicit-defaults-for-timestamp=OFF"]) as server:
+        for existing in (APPLICATION, [*APPLICATION, *PLAN]):
+            engine = engine_for(server.url(server.create_database()))
+            execute(engine, *existing)
+            upgrade(engine)
+            assert differences(facts(engine), facts(application_engine)) == {}
+            engine.dispose()
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -163,8 +163,10 @@ def upgrade() -> None:
         "Bouncer_Rate_Limit",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("request_count", sa.Integer, nullable=False, server_default=_zero),
-        sa.Column("window_start_ts", sa.TIMESTAMP, nullable=False),
-        sa.Column("window_end_ts", sa.TIMESTAMP, nullable=False),
+        # With explicit_defaults_for_timestamp off, a server renews the first moment of a table that has no default at
+        # every update: each request that is counted would move the window.
+        sa.Column("window_start_ts", sa.TIMESTAMP, nullable=False, server_default=_now),
+        sa.Column("window_end_ts", sa.TIMESTAMP, nullable=False, server_default=_now),
         # Beyond the plan:
         sa.Column("account", sa.String(50), nullable=False, server_default="default"),
         sa.Index("idx_window", "window_start_ts", "window_end_ts"),
@@ -211,7 +213,7 @@ def upgrade() -> None:
     )
     ensure_table(
         "Bouncer_Calls",
-        sa.Column("window_start_ts", sa.TIMESTAMP, primary_key=True),
+        sa.Column("window_start_ts", sa.TIMESTAMP, primary_key=True, server_default=_now),
         sa.Column("account", sa.String(50), primary_key=True),
         sa.Column("call", sa.String(20), primary_key=True),
         sa.Column("outcome", sa.String(50), primary_key=True),
