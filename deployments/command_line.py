@@ -99,7 +99,8 @@ def setup(*, check: Annotated[bool, Parameter(negative="")] = False) -> int:
     """
     settings = read_settings()
     with orchestrator(settings):
-        from deployments.setup import check_setup, set_up
+        from deployments.setup import set_up
+        from deployments.setup_check import check_setup
 
         changes = asyncio.run(check_setup(settings) if check else set_up(settings))
     for line in changes:

@@ -73,8 +73,8 @@ class Settings(BaseSettings):
     )
     alert_block: str | None = Field(
         default=None,
-        pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
-        description="The notification block that takes alerts to people, such as slack-webhook/ops.",
+        pattern=r"^([a-z0-9-]+/[a-z0-9-]+|off)$",
+        description="The notification block that takes alerts to people, such as slack-webhook/ops; off for none.",
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="How the runs' logs are written on standard error: for people, or as JSON."

@@ -19,7 +19,8 @@ from bouncer.tables import Account
 from bouncer.thresholds import Thresholds
 from deployments.automations import NOTIFICATIONS
 from deployments.settings import Settings
-from deployments.setup import check_setup, set_up
+from deployments.setup import set_up
+from deployments.setup_check import check_setup
 from flows.check_health import check_health
 from tests.bouncer.contacts import set_back
 from tests.bouncer.existing_tables import on_sqlite
