@@ -7,6 +7,7 @@ first imported, which must be after the local server is up.
 import asyncio
 import getpass
 import os
+import signal
 import socket
 import sys
 import time
@@ -461,6 +462,24 @@ def serve(*, verbose: Verbose = False) -> int:
         from deployments.serving import serve_until_stopped
 
         serve_until_stopped(settings, ui)
+    return 0
+
+
+@app.command
+def metrics() -> int:
+    """Has the figures for Prometheus at METRICS_HOST and METRICS_PORT until it is stopped, as serve does besides."""
+    from deployments.metrics_endpoint import serving_metrics
+
+    settings = read_settings()
+    if settings.metrics_port == 0:
+        raise SettingRefused("METRICS_PORT is not set; name the port, such as 9464")
+    engine = _database(settings)
+    ends = {signal.SIGINT, signal.SIGTERM}
+    # Before there is another thread, which would take them instead.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    with serving_metrics(settings, engine) as port:
+        _say(f"figures for Prometheus are at http://{settings.metrics_host}:{port}/metrics")
+        signal.sigwait(ends)
     return 0
 
 
