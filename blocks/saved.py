@@ -56,7 +56,8 @@ def refusal(block: type[Block], name: str, error: ValidationError) -> SettingRef
     field = f"{first['loc'][0]}: " if first["loc"] else ""
     return SettingRefused(
         f"block {block.get_block_type_slug()}/{name} cannot be used: {field}{said}; "
-        "mend it in the Prefect UI under Blocks, or set its variable and run bouncer-flows setup"
+        "mend it in the Prefect UI under Blocks, or set the field's variable, if it has one, and run bouncer-flows "
+        "setup"
     )
 
 

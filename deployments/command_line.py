@@ -467,7 +467,7 @@ def serve(*, verbose: Verbose = False) -> int:
 
 @app.command
 def metrics() -> int:
-    """Has the figures for Prometheus at METRICS_HOST and METRICS_PORT until it is stopped, as serve does besides."""
+    """Serves the figures for Prometheus at METRICS_HOST and METRICS_PORT until it is stopped."""
     from deployments.metrics_endpoint import serving_metrics
 
     settings = read_settings()
