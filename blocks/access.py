@@ -4,16 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Concatenate, ParamSpec, TypeVar, cast
+from typing import Concatenate, ParamSpec, TypeVar
 
 import httpx
 from prefect import get_client
-from prefect.exceptions import ObjectNotFound
-from pydantic import ValidationError
 from sqlalchemy import Connection, Engine
 
 from blocks.bouncer_account import BouncerAccount
 from blocks.contacts_database import ContactsDatabase
+from blocks.saved import load_saved
 from bouncer.client import BouncerClient
 from bouncer.database import read, write
 from bouncer.errors import SettingRefused
@@ -74,15 +73,9 @@ async def open_access(name: str, caller: str) -> AsyncIterator[Access]:
         SettingRefused: A block is missing, or cannot be used.
     """
     engine = await open_database()
-    try:
-        account = cast("BouncerAccount", await BouncerAccount.aload(name))
-    except ValidationError as error:
-        # Without `from`: pydantic's text quotes the values, and with them the key.
-        said = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
-        raise SettingRefused(f"block bouncer-account/{name} cannot be used: {said}") from None
-    except (ObjectNotFound, ValueError):
-        # Prefect raises ValueError for a block document that does not exist.
-        raise SettingRefused(f"block bouncer-account/{name} is missing; run bouncer-flows setup") from None
+    account = await load_saved(BouncerAccount, name)
+    if account is None:
+        raise SettingRefused(f"block bouncer-account/{name} is missing; run bouncer-flows setup")
     async with account.get_client(engine, name=name, caller=caller) as client:
         yield Access(name, account, engine, client)
 
@@ -116,7 +109,7 @@ async def open_accounts(
         The accesses, in the order of the names.
 
     Raises:
-        SettingRefused: A block is missing, or none serves the layer.
+        SettingRefused: A block is missing or cannot be used, or none serves the layer.
     """
     async with AsyncExitStack() as opened:
         accounts = [
@@ -134,9 +127,9 @@ async def open_database() -> Engine:
     """Opens the contacts database by its block; one engine a process.
 
     Raises:
-        SettingRefused: The block is missing.
+        SettingRefused: The block is missing, or cannot be used.
     """
-    try:
-        return cast("ContactsDatabase", await ContactsDatabase.aload("default")).get_engine()
-    except (ObjectNotFound, ValueError):
-        raise SettingRefused("block contacts-database/default is missing; run bouncer-flows setup") from None
+    database = await load_saved(ContactsDatabase, "default")
+    if database is None:
+        raise SettingRefused("block contacts-database/default is missing; run bouncer-flows setup")
+    return database.get_engine()

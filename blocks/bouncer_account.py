@@ -1,15 +1,16 @@
 """The block that holds a Bouncer account: its key, and how fast and how much may be sent with it."""
 
-from typing import Literal, cast
+from typing import ClassVar, Literal
 
 import httpx
 from prefect.blocks.core import Block
 from prefect.exceptions import PrefectException
-from pydantic import Field, HttpUrl, SecretStr, model_validator
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 from sqlalchemy import Engine
 
 from blocks.limiter import PrefectLimiter
 from blocks.limits import limit_name
+from blocks.saved import load_saved
 from bouncer.base_url import refuse_to_send_in_the_clear
 from bouncer.client import BouncerClient
 from bouncer.errors import SettingRefused
@@ -33,6 +34,9 @@ class BouncerAccount(Block):
         account = BouncerAccount.load("BLOCK_NAME")
         ```
     """
+
+    # Pydantic's errors quote what was given, and the key is a part of it.
+    model_config: ClassVar[ConfigDict] = ConfigDict(hide_input_in_errors=True)
 
     _block_type_name = "Bouncer Account"
     _block_type_slug = "bouncer-account"
@@ -176,10 +180,11 @@ class BouncerAccount(Block):
 
         async def present_key() -> str:
             try:
-                saved = cast("BouncerAccount", await BouncerAccount.aload(name))
-            except (PrefectException, httpx.HTTPError, ValueError):
-                # The Prefect server is away: the last key that was seen is the best there is.
-                saved = self
-            return saved.api_key.get_secret_value()
+                saved = await load_saved(BouncerAccount, name)
+            except (PrefectException, httpx.HTTPError, ValueError, SettingRefused):
+                # The Prefect server is away, or the block was saved as it cannot be used: the last key that was seen
+                # is the best there is.
+                saved = None
+            return (saved or self).api_key.get_secret_value()
 
         return BouncerClient(self.base_url, present_key, gate)

@@ -1,14 +1,14 @@
 """The block that holds what credits cost, for forecasts and reports."""
 
-from typing import cast
-
 from prefect.blocks.core import Block
-from prefect.exceptions import ObjectNotFound
 from pydantic import Field, HttpUrl, PositiveInt
 
+from blocks.bouncer_account import BouncerAccount
+from blocks.saved import load_saved, saved_values
+from bouncer.errors import SettingRefused
 from bouncer.prices import PUBLISHED, PriceTable
 
-__all__ = ["BouncerPrices", "ensure_prices", "load_prices"]
+__all__ = ["BouncerPrices", "check_prices", "ensure_prices", "load_prices"]
 
 _NAME = "default"
 
@@ -30,7 +30,8 @@ class BouncerPrices(Block):
     _block_type_slug = "bouncer-prices"
     _description = "What Bouncer's credits cost you: a few amounts and their prices; amounts in between follow."
     _documentation_url = HttpUrl("https://www.usebouncer.com/pricing/")
-    _logo_url = HttpUrl("https://www.usebouncer.com/favicon.ico")
+    # The account's, whose prices they are.
+    _logo_url = BouncerAccount._logo_url
 
     prices: dict[PositiveInt, float] = Field(
         default_factory=lambda: dict(PUBLISHED),
@@ -38,7 +39,13 @@ class BouncerPrices(Block):
         description="Credits that are bought at once, and what so many cost together.",
         min_length=1,
     )
-    currency: str = Field(default="USD", title="Currency", min_length=1, max_length=10)
+    currency: str = Field(
+        default="USD",
+        title="Currency",
+        description="Of these prices, as forecasts and reports name it.",
+        min_length=1,
+        max_length=10,
+    )
 
     @property
     def table(self) -> PriceTable:
@@ -47,12 +54,13 @@ class BouncerPrices(Block):
 
 
 async def load_prices() -> PriceTable:
-    """The saved prices, or Bouncer's published ones where none are saved."""
-    try:
-        return cast("BouncerPrices", await BouncerPrices.aload(_NAME)).table
-    except (ObjectNotFound, ValueError):
-        # Prefect raises ValueError for a block document that does not exist.
-        return PriceTable()
+    """The saved prices, or Bouncer's published ones where none are saved.
+
+    Raises:
+        SettingRefused: The saved prices cannot be used.
+    """
+    saved = await load_saved(BouncerPrices, _NAME)
+    return PriceTable() if saved is None else saved.table
 
 
 async def ensure_prices() -> list[str]:
@@ -61,9 +69,16 @@ async def ensure_prices() -> list[str]:
     Returns:
         A line that says so; none where prices were there.
     """
+    if await saved_values(BouncerPrices, _NAME):
+        return []
+    await BouncerPrices().asave(_NAME)
+    return [f"block bouncer-prices/{_NAME} saved, with Bouncer's published prices"]
+
+
+async def check_prices() -> list[str]:
+    """Says what is off with the saved prices; changes nothing."""
     try:
-        await BouncerPrices.aload(_NAME)
-    except (ObjectNotFound, ValueError):
-        await BouncerPrices().asave(_NAME)
-        return [f"block bouncer-prices/{_NAME} saved, with Bouncer's published prices"]
-    return []
+        saved = await load_saved(BouncerPrices, _NAME)
+    except SettingRefused as refusal:
+        return [str(refusal)]
+    return [f"block bouncer-prices/{_NAME} is missing"] if saved is None else []

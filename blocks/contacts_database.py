@@ -1,9 +1,10 @@
 """The block that holds the contacts database."""
 
 import functools
+from typing import ClassVar
 
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 from sqlalchemy import Engine
 
 from bouncer.database import engine_for
@@ -23,6 +24,9 @@ class ContactsDatabase(Block):
         engine = ContactsDatabase.load("BLOCK_NAME").get_engine()
         ```
     """
+
+    # Pydantic's errors quote what was given, and the password is a part of it.
+    model_config: ClassVar[ConfigDict] = ConfigDict(hide_input_in_errors=True)
 
     _block_type_name = "Contacts Database"
     _block_type_slug = "contacts-database"

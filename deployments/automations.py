@@ -10,6 +10,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 
 from tasks.follow_requests import COMPLETED
+from tasks.measure import FLOWS
 
 __all__ = [
     "AUTOMATIONS",
@@ -27,6 +28,12 @@ HEARTBEAT = "prefect.flow-run.heartbeat"
 _SILENCE = timedelta(seconds=90)
 """Three heartbeats of 30 s: less raises false alarms on a busy machine (PrefectHQ/prefect#18404)."""
 
+
+def _of_flows(*names: str) -> ResourceSpecification:
+    # By flow and not by tag: a tag is a deployment's, and its subflows and runs of commands do not have it.
+    return ResourceSpecification({"prefect.resource.role": ["flow"], "prefect.resource.name": list(names)})
+
+
 AUTOMATIONS = (
     AutomationCore(
         name="bouncer-flows: crash silent runs",
@@ -36,6 +43,8 @@ AUTOMATIONS = (
             # Any event of the run will do, not only the usual final states: some end under a name of their own.
             expect={"prefect.flow-run.*"},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            # Only of this project's: others' heartbeats come every 180 s, by Prefect's default, and are no silence.
+            match_related=_of_flows(*FLOWS),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
@@ -51,9 +60,12 @@ AUTOMATIONS = (
 
 
 NOTIFICATIONS = ("bouncer-flows: tell of alerts", "bouncer-flows: tell of failing checks")
-"""The automations that there are while ALERT_BLOCK names a notification block."""
+"""The automations that there are since ALERT_BLOCK named a notification block, until it is off."""
 
-_CHECKS_FAIL = timedelta(minutes=15)
+_CHECKED = {"prefect.flow-run.Completed", "prefect.flow-run.Alerts"}
+"""How a check that could be made ends."""
+
+_UNCHECKED = timedelta(minutes=15)
 
 
 def notifications(block_document: UUID) -> tuple[AutomationCore, ...]:
@@ -88,23 +100,28 @@ def notifications(block_document: UUID) -> tuple[AutomationCore, ...]:
         ),
         AutomationCore(
             name=failing,
-            description="Tells when check-health itself fails, as where the database is away, and does not recover.",
+            description="Tells once when check-health has not succeeded for 15 minutes: it fails, or does not run.",
             trigger=EventTrigger(
-                after={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
-                expect={"prefect.flow-run.Completed", "prefect.flow-run.Alerts"},
+                # A success expects the next one: it is told whether the checks fail or nobody runs them.
+                after=_CHECKED,
+                expect=_CHECKED,
                 match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-                match_related=ResourceSpecification(
-                    {"prefect.resource.role": ["flow"], "prefect.resource.name": ["check-health"]}
-                ),
+                match_related=_of_flows("check-health"),
+                # There is but one; without it Prefect would expect a success all the time, not only after another one,
+                # and tell of one silence every quarter of an hour.
+                for_each={"related:flow:prefect.resource.id"},
                 posture=Posture.Proactive,
                 threshold=1,
-                within=_CHECKS_FAIL,
+                within=_UNCHECKED,
             ),
             actions=[
                 SendNotification(
                     block_document_id=block_document,
-                    subject="bouncer-flows: check-health fails",
-                    body="check-health has failed and has not succeeded for 15 minutes; its runs in Prefect say why.",
+                    subject="bouncer-flows: check-health does not succeed",
+                    body=(
+                        "check-health has not succeeded for 15 minutes. Its runs in Prefect say why where they fail; "
+                        "where they are late, nobody runs them: start the workers, or bouncer-flows serve."
+                    ),
                 )
             ],
         ),

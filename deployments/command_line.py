@@ -7,6 +7,7 @@ first imported, which must be after the local server is up.
 import asyncio
 import getpass
 import os
+import signal
 import socket
 import sys
 import time
@@ -100,10 +101,11 @@ def setup(*, check: Annotated[bool, Parameter(negative="")] = False) -> int:
     settings = read_settings()
     with orchestrator(settings):
         from deployments.display import say
-        from deployments.setup import check_setup, set_up, warnings
+        from deployments.setup import set_up
+        from deployments.setup_check import check_server, check_setup
 
         changes = asyncio.run(check_setup(settings) if check else set_up(settings))
-        for line in [] if check else asyncio.run(warnings()):
+        for line in [] if check else asyncio.run(check_server()):
             say(line)
     for line in changes:
         print(line)
@@ -463,6 +465,24 @@ def serve(*, verbose: Verbose = False) -> int:
         from deployments.serving import serve_until_stopped
 
         serve_until_stopped(settings, ui)
+    return 0
+
+
+@app.command
+def metrics() -> int:
+    """Serves the figures for Prometheus at METRICS_HOST and METRICS_PORT until it is stopped."""
+    from deployments.metrics_endpoint import serving_metrics
+
+    settings = read_settings()
+    if settings.metrics_port == 0:
+        raise SettingRefused("METRICS_PORT is not set; name the port, such as 9464")
+    engine = _database(settings)
+    ends = {signal.SIGINT, signal.SIGTERM}
+    # Before there is another thread, which would take them instead.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    with serving_metrics(settings, engine) as port:
+        _say(f"figures for Prometheus are at http://{settings.metrics_host}:{port}/metrics")
+        signal.sigwait(ends)
     return 0
 
 

@@ -2,15 +2,14 @@
 
 import asyncio
 from pathlib import Path
-from typing import cast
 
-from prefect.exceptions import ObjectNotFound
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
 
 from blocks.bouncer_account import BouncerAccount
 from blocks.bouncer_prices import load_prices
+from blocks.saved import load_saved
 from bouncer.database import engine_for, probe
 from bouncer.forecast_text import headline, lines, with_bars
 from bouncer.forecasting import Forecast, Terms, forecast_file
@@ -102,9 +101,8 @@ async def _terms(settings: Settings) -> Terms:
 
 
 async def _account(settings: Settings) -> BouncerAccount | Settings:
-    try:
-        saved = cast("BouncerAccount", await BouncerAccount.aload("default"))
-    except (ObjectNotFound, ValueError):
+    saved = await load_saved(BouncerAccount, "default")
+    if saved is None:
         return settings
     set_here = {name: value for name, value in settings.account_values().items() if name != "api_key"}
     return saved.model_copy(update=set_here)

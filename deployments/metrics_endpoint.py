@@ -1,4 +1,4 @@
-"""The figures of the last check for Prometheus, in OpenMetrics, on this machine only."""
+"""The figures of the last check for Prometheus, in OpenMetrics; on this machine only, unless METRICS_HOST says else."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -60,7 +60,7 @@ def serving_metrics(settings: Settings, engine: Engine) -> Iterator[int | None]:
         The port, or None where there is none.
 
     Raises:
-        SettingRefused: The port is taken.
+        SettingRefused: The address cannot be listened on.
     """
     port = settings.metrics_port
     if port == 0:
@@ -69,9 +69,12 @@ def serving_metrics(settings: Settings, engine: Engine) -> Iterator[int | None]:
     registry = CollectorRegistry()
     registry.register(FigureCollector(engine))
     try:
-        server, thread = start_http_server(port, "127.0.0.1", registry)
+        server, thread = start_http_server(port, settings.metrics_host, registry)
     except OSError as error:
-        raise SettingRefused(f"METRICS_PORT: {port} cannot be listened on ({error.strerror}); name another") from None
+        raise SettingRefused(
+            f"METRICS_HOST {settings.metrics_host}, METRICS_PORT {port} cannot be listened on ({error.strerror}); "
+            "name another"
+        ) from None
     try:
         yield port
     finally:

@@ -36,7 +36,7 @@ def serve_until_stopped(settings: Settings, ui: str | None) -> None:
         if port is not None:
             say(f"callbacks are received at {settings.callback_host}, port {port}")
         if metrics is not None:
-            say(f"figures for Prometheus are at http://127.0.0.1:{metrics}/metrics")
+            say(f"figures for Prometheus are at http://{settings.metrics_host}:{metrics}/metrics")
         deployments = asyncio.run(served_deployments(slots))
         for change in asyncio.run(_let_the_deep_pass_follow(deployments)):
             say(change)

@@ -73,14 +73,17 @@ class Settings(BaseSettings):
     )
     alert_block: str | None = Field(
         default=None,
-        pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
-        description="The notification block that takes alerts to people, such as slack-webhook/ops.",
+        pattern=r"^([a-z0-9-]+/[a-z0-9-]+|off)$",
+        description="The notification block that takes alerts to people, such as slack-webhook/ops; off for none.",
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="How the runs' logs are written on standard error: for people, or as JSON."
     )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="The address that the figures for Prometheus are to be had at."
+    )
     metrics_port: int = Field(
-        default=0, ge=0, le=65_535, description="The port of serve's figures for Prometheus, on 127.0.0.1; 0 for none."
+        default=0, ge=0, le=65_535, description="The port of the figures for Prometheus; 0 for none with serve."
     )
     second_chances: int = Field(
         default=2, ge=0, le=10, description="How often a contact without a clear verdict is tried again; 0 for never."

@@ -6,16 +6,15 @@ import httpx
 from prefect import get_client, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import PrefectClient
-from prefect.exceptions import ObjectNotFound
 
 from blocks.access import Access
 from blocks.limits import limits_of
+from blocks.limits_on_server import mend_limit
 from bouncer import accounts
 from bouncer.errors import (
     BouncerFlowsError,
     BouncerUnavailable,
     KeyRefused,
-    LimitsMissing,
     Paused,
     RateLimited,
     SettingRefused,
@@ -37,10 +36,11 @@ LEASES_IN_MEMORY = (
 async def check_limits(access: Access) -> None:
     """Makes sure that every limit exists, is active, and is set so that Bouncer's cannot be passed.
 
-    Safe to run twice: it only looks.
+    One that is inactive, or set otherwise than the account's block says, is mended: what somebody changes in the block
+    holds from the next run of ingest on. Safe to run twice: then there is nothing to mend.
 
     Raises:
-        LimitsMissing: One is missing, inactive or set otherwise.
+        LimitsMissing: One is missing.
     """
     wanted = limits_of(
         access.name,
@@ -49,13 +49,8 @@ async def check_limits(access: Access) -> None:
     )
     async with get_client() as client:
         for limit in wanted:
-            try:
-                found = await client.read_global_concurrency_limit_by_name(limit.name)
-            except ObjectNotFound:
-                raise LimitsMissing(f"limit {limit.name} does not exist; run bouncer-flows setup") from None
-            as_set = (found.limit, round(found.slot_decay_per_second, 3), found.active)
-            if as_set != (limit.slots, round(limit.decay_per_second, 3), True):
-                raise LimitsMissing(f"limit {limit.name} is not set as the account needs it; run bouncer-flows setup")
+            for change in await mend_limit(client, limit):
+                get_run_logger().warning("%s, as block bouncer-account/%s says", change, access.name)
         if await keeps_leases_in_memory(client):
             get_run_logger().warning(LEASES_IN_MEMORY)
 

@@ -9,6 +9,8 @@ from typing import Any, cast
 import httpx
 import pytest
 from prefect import get_client
+from prefect.blocks.core import Block
+from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.context import refresh_global_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
@@ -25,6 +27,7 @@ __all__ = [
     "forget_setup",
     "prefect_environment",
     "running_prefect_server",
+    "save_in_the_ui",
     "send_what_waits",
     "set_up_afresh",
 ]
@@ -100,6 +103,15 @@ async def set_up_afresh(database_url: str, **settings: Any) -> Engine:
     await forget_setup()
     await set_up(Settings(database_url=database_url, **settings))
     return engine_of(database_url)
+
+
+async def save_in_the_ui(block: type[Block], name: str = "default", **fields: Any) -> None:
+    """Changes fields of a saved block as Prefect's UI does: the server looks at types, and not at what makes sense."""
+    async with get_client() as client:
+        document = await client.read_block_document_by_name(name, block.get_block_type_slug())
+        await client.update_block_document(
+            document.id, BlockDocumentUpdate(block_schema_id=document.block_schema_id, data=fields)
+        )
 
 
 async def add_account(name: str, **fields: Any) -> None:

@@ -1,6 +1,7 @@
 """The blocks: Prefect's own standard, secrets that stay secret, and settings that are refused early."""
 
 import logging
+import re
 from typing import cast
 
 import pytest
@@ -9,6 +10,7 @@ from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 
 from blocks.bouncer_account import BouncerAccount
+from blocks.bouncer_prices import BouncerPrices
 from blocks.contacts_database import ContactsDatabase
 from bouncer.errors import SettingRefused
 from deployments.local_server import LocalServer
@@ -19,7 +21,7 @@ _PASSWORD = "marked-password-77ab"
 _URL = f"mysql://me:{_PASSWORD}@127.0.0.1/contacts"
 
 
-@pytest.mark.parametrize("block", [BouncerAccount, ContactsDatabase])
+@pytest.mark.parametrize("block", [BouncerAccount, BouncerPrices, ContactsDatabase])
 class TestPrefectsStandard(BlockStandardTestSuite):
     """What Prefect asks of blocks that others use."""
 
@@ -30,7 +32,7 @@ class TestPrefectsStandard(BlockStandardTestSuite):
 
     def test_has_a_valid_image(self, block: type[Block]) -> None:
         """A logo is named; Prefect's own test downloads it, and tests here need no internet."""
-        assert str(block._logo_url).startswith("https://")
+        assert re.fullmatch(r"https://cdn\.sanity\.io/\S+-250x250\.png", str(block._logo_url))
 
 
 @pytest.mark.parametrize(

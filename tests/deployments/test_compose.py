@@ -29,7 +29,7 @@ def _ours(compose: dict[str, Any]) -> dict[str, Any]:
 def test_nothing_is_open_to_the_network(compose: dict[str, Any]) -> None:
     """Whoever starts it on a server has opened no database and no Prefect to others."""
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
-    assert len(ports) == 2
+    assert len(ports) == 3
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
@@ -43,7 +43,7 @@ def test_every_secret_is_asked_for_and_none_is_written_down(compose: dict[str, A
         if line and not line.startswith("#")
     )
     assert wanted == {name for name, value in example.items() if not value}
-    assert set(re.findall(r"\$\{(\w+)", text)) - wanted == {"BOUNCER_API_BASE_URL"}
+    assert set(re.findall(r"\$\{(\w+)", text)) - wanted == {"ALERT_BLOCK", "BOUNCER_API_BASE_URL"}
     assert ".env" in (_PROJECT / ".gitignore").read_text().splitlines()
     assert "**/.env" in (_PROJECT / ".dockerignore").read_text().splitlines()
 
@@ -69,6 +69,22 @@ def test_servers_are_set_as_in_the_cluster_that_is_run(compose: dict[str, Any]) 
             assert variable in settings, (name, variable)
             if "://" not in value:
                 assert settings[variable] == value, (name, variable)
+
+
+def test_servers_have_a_place_for_the_pages_of_the_ui(compose: dict[str, Any]) -> None:
+    """Prefect writes its pages out at start, beside its code unless told; where it cannot, it shows none."""
+    for name in ("server-1", "server-2"):
+        service = compose["services"][name]
+        (writable,) = service["tmpfs"]
+        assert Path(service["environment"]["PREFECT_UI_STATIC_DIRECTORY"]).is_relative_to(writable), name
+
+
+def test_alerts_and_figures_can_be_had(compose: dict[str, Any]) -> None:
+    """ALERT_BLOCK reaches setup, and a service has the figures where other containers and the loopback reach them."""
+    assert compose["services"]["setup"]["environment"]["ALERT_BLOCK"] == "${ALERT_BLOCK:-}"
+    metrics = compose["services"]["metrics"]
+    port = metrics["environment"]["METRICS_PORT"]
+    assert (metrics["environment"]["METRICS_HOST"], metrics["ports"]) == ("0.0.0.0", [f"127.0.0.1:{port}:{port}"])  # noqa: S104  # of the container
 
 
 def test_everything_is_waited_for(compose: dict[str, Any]) -> None:

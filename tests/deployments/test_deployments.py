@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import yaml
 from prefect import get_client
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 
 from deployments.catalogue import served_deployments
@@ -112,6 +114,30 @@ async def test_serve_runs_the_same_deployments() -> None:
         limit = on_workers.global_concurrency_limit
         assert deployment.concurrency_limit == (limit and limit.limit)
         assert deployment.concurrency_options == on_workers.concurrency_options
+
+
+async def test_thresholds_that_were_set_in_the_ui_outlive_serve(prefect_server: LocalServer) -> None:
+    """What prefect.yaml does not name is a person's to set; only what the flow does not know any more goes."""
+    checks, ingest = [await _applied(name) for name in ("check-health", "ingest")]
+    async with get_client() as client:
+        set_in_the_ui = {"thresholds": {"backlog_contacts": 5}, "of_an_older_version": 1}
+        # As the server has it after an upgrade: it was written when the flow still had that parameter.
+        await client.update_deployment(
+            checks, DeploymentUpdate(parameters=set_in_the_ui, enforce_parameter_schema=False)
+        )
+        await client.update_deployment(ingest, DeploymentUpdate(parameters={"max_credits": 7, "on_workers": False}))
+    for name in ("check-health", "ingest"):
+        await _applied(name)
+    assert (await _found("check-health")).parameters == {"thresholds": {"backlog_contacts": 5}}
+    assert (await _found("ingest")).parameters == {"max_credits": 7, "on_workers": True}
+    async with get_client() as client:
+        for deployment in (checks, ingest):
+            await client.delete_deployment(deployment)
+
+
+async def _applied(name: str) -> UUID:
+    (served,) = [deployment for deployment in await served_deployments(15) if deployment.name == name]
+    return await served.aapply()
 
 
 async def test_as_many_batches_are_served_as_the_account_may_have(prefect_server: LocalServer) -> None:

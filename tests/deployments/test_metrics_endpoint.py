@@ -2,6 +2,8 @@
 
 import json
 import re
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -19,6 +21,8 @@ from deployments.metrics_endpoint import PREFIX, serving_metrics
 from deployments.settings import Settings
 from tests.bouncer.existing_tables import on_sqlite
 from tests.chaos.servers import free_port
+from tests.deployments.commands import Started, clean_environment, run
+from tests.flows.runs import until_it_holds
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _DASHBOARD = _PROJECT / "deployments" / "grafana" / "bouncer-flows.json"
@@ -84,6 +88,27 @@ def test_a_database_that_is_away_is_told(tmp_path: Path) -> None:
     assert _scrape(engine) == {("database_up",): 0}
 
 
+def test_a_command_serves_the_figures_alone(tmp_path: Path) -> None:
+    """Beside workers, where nobody runs serve, `metrics` has them at the host and port that were set, until it ends."""
+    port = free_port()
+    environment = clean_environment(tmp_path, METRICS_HOST="127.0.0.2", METRICS_PORT=str(port))
+    with Started(["metrics"], tmp_path, environment) as command:
+
+        @until_it_holds
+        def answers() -> None:
+            assert command.code is None, command.err
+            with suppress(httpx.ConnectError):
+                assert "bouncer_flows_database_up 1.0" in httpx.get(f"http://127.0.0.2:{port}/metrics", timeout=30).text
+                return
+            raise AssertionError("nothing listens yet")
+
+        answers()
+        command.send(signal.SIGTERM)
+        assert command.ended(30).code == 0
+    without = run(["metrics"], clean_environment(tmp_path))
+    assert without.complaint == "METRICS_PORT is not set; name the port, such as 9464"
+
+
 @on_sqlite
 def test_the_endpoint_is_off_unless_asked_for(engine: Engine) -> None:
     """Without METRICS_PORT nothing listens; a port that is taken is one clear line."""
@@ -91,7 +116,7 @@ def test_the_endpoint_is_off_unless_asked_for(engine: Engine) -> None:
         assert port is None
     with (
         serving_metrics(Settings(metrics_port=free_port()), engine) as port,
-        pytest.raises(SettingRefused, match=f"METRICS_PORT: {port} cannot be listened on"),
+        pytest.raises(SettingRefused, match=f"METRICS_HOST 127.0.0.1, METRICS_PORT {port} cannot be listened on"),
         serving_metrics(Settings(metrics_port=port), engine),
     ):
         pass

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
+from uuid import UUID
 
 import pytest
 from prefect import get_client
@@ -17,9 +18,10 @@ from bouncer.database import write
 from bouncer.errors import SettingRefused
 from bouncer.tables import Account
 from bouncer.thresholds import Thresholds
-from deployments.automations import NOTIFICATIONS
+from deployments.automations import NOTIFICATIONS, ensure_no_automation, is_as_wanted, notifications
 from deployments.settings import Settings
-from deployments.setup import check_setup, set_up
+from deployments.setup import set_up
+from deployments.setup_check import check_setup
 from flows.check_health import check_health
 from tests.bouncer.contacts import set_back
 from tests.bouncer.existing_tables import on_sqlite
@@ -87,12 +89,12 @@ async def test_an_alert_reaches_the_block_that_was_named(
     assert "Account default, since 20" in body
 
 
-async def test_without_a_block_nothing_is_sent(
+async def test_alerts_go_on_until_they_are_switched_off(
     set_up_account: SetUpAccount, sandbox: SandboxHandle, database_url: str
 ) -> None:
-    """The automations come and go with ALERT_BLOCK, and the check says where they are not as it wants them."""
+    """A command without ALERT_BLOCK leaves the automations as they are; only `off` takes them away."""
     await CustomWebhookNotificationBlock(name="ops", url="http://127.0.0.1:9/").save("ops", overwrite=True)
-    await set_up_account()
+    await set_up_account(alert_block="off")
     assert await _names() == set()
     account = {"bouncer_api_key": sandbox.key, "bouncer_api_base_url": sandbox.url}
     settings = cast("Settings", Settings(database_url=database_url, alert_block="custom-webhook/ops", **account))
@@ -101,9 +103,33 @@ async def test_without_a_block_nothing_is_sent(
         f"automation {name!r} made" for name in NOTIFICATIONS
     ]
     assert await set_up(settings) == []
-    without = settings.model_copy(update={"alert_block": None})
-    assert await set_up(without) == [f"automation {name!r} taken away" for name in NOTIFICATIONS]
-    assert await check_setup(without) == []
+    unset = settings.model_copy(update={"alert_block": None})
+    assert await set_up(unset) == []
+    assert await check_setup(unset) == []
+    assert await _names() == set(NOTIFICATIONS)
+    off = settings.model_copy(update={"alert_block": "off"})
+    assert await check_setup(off) == [f"automation {name!r} is left over" for name in NOTIFICATIONS]
+    assert await set_up(off) == [f"automation {name!r} taken away" for name in NOTIFICATIONS]
+    assert await check_setup(off) == []
+    assert await set_up(unset) == []
+    assert await _names() == set()
+
+
+async def test_those_of_an_earlier_version_are_renewed(set_up_account: SetUpAccount) -> None:
+    """Also where ALERT_BLOCK is not set any more: to the same block; but what somebody switched off stays so."""
+    ops = await CustomWebhookNotificationBlock(name="ops", url="http://127.0.0.1:9/").save("ops", overwrite=True)
+    await set_up_account(alert_block="custom-webhook/ops")
+    alerts, failing = notifications(cast("UUID", ops))
+    old = failing.model_copy(update={"description": "As it was."})
+    async with get_client() as client:
+        for name in NOTIFICATIONS:
+            await ensure_no_automation(client, name)
+        await client.create_automation(old)
+        await client.create_automation(alerts.model_copy(update={"enabled": False, "description": "As it was."}))
+        assert await check_setup(Settings()) == [f"automation {failing.name!r} is missing or set otherwise"]
+        assert await set_up(Settings()) == [f"automation {failing.name!r} made"]
+        assert await is_as_wanted(client, failing)
+    assert await set_up(Settings(alert_block="off")) != []
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,18 @@ from prefect import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 
 from blocks.bouncer_account import BouncerAccount
+from blocks.bouncer_prices import BouncerPrices
 from blocks.contacts_database import engine_of
 from bouncer import accounts
 from bouncer.database import read
 from bouncer.errors import DatabaseUnavailable, InputRefused, SettingRefused
 from deployments.local_server import LocalServer
 from deployments.settings import Settings
-from deployments.setup import check_setup, set_up
+from deployments.setup import set_up
+from deployments.setup_check import check_setup
+from tests.blocks.test_saved import chain_of
 from tests.bouncer.existing_tables import execute
-from tests.prefect_server import forget_setup, set_up_afresh
+from tests.prefect_server import forget_setup, save_in_the_ui, set_up_afresh
 
 _LIMITS = {
     "limit bouncer-batches set to 15 slots, 0 a second",
@@ -131,6 +134,37 @@ async def _no_account(url: str) -> None:
 
 async def _older_tables(url: str) -> None:
     execute(engine_of(url), "DROP TABLE bouncer_schema_version")
+
+
+async def test_a_block_that_was_saved_inconsistently_is_mended_by_its_variable(url: str) -> None:
+    """What was mistyped in the UI is named by the check and by setup; set right from outside, all else stays."""
+    await set_up(_settings(url, bouncer_api_key="marked-key", batch_size=321))
+    await save_in_the_ui(BouncerAccount, poll_seconds_min=20, poll_seconds_max=4)
+    (found,) = await check_setup(Settings())
+    assert "block bouncer-account/default cannot be used: POLL_SECONDS_MAX must not be less" in found
+    with pytest.raises(SettingRefused) as refusal:
+        await set_up(Settings())
+    assert str(refusal.value) == found
+    assert "marked" not in chain_of(refusal.value)
+    changed = await set_up(Settings(poll_seconds_max=40))
+    assert changed == ["block bouncer-account/default saved"]
+    account = cast("BouncerAccount", await BouncerAccount.aload("default"))
+    assert (account.poll_seconds_min, account.poll_seconds_max, account.batch_size) == (20, 40, 321)
+    assert account.api_key.get_secret_value() == "marked-key"
+    assert await check_setup(Settings()) == []
+
+
+async def test_prices_that_are_missing_or_make_no_sense_are_told(url: str) -> None:
+    """The check names the block of prices; setup makes it where it is missing, and is not stopped by a wrong one."""
+    await set_up(_settings(url))
+    await save_in_the_ui(BouncerPrices, prices={})
+    (found,) = await check_setup(Settings())
+    assert "block bouncer-prices/default cannot be used: prices: " in found
+    assert await set_up(Settings()) == []
+    await BouncerPrices.adelete("default")
+    assert await check_setup(Settings()) == ["block bouncer-prices/default is missing"]
+    assert await set_up(Settings()) == ["block bouncer-prices/default saved, with Bouncer's published prices"]
+    assert await check_setup(Settings()) == []
 
 
 @pytest.mark.parametrize(

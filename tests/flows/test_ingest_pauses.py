@@ -2,7 +2,11 @@
 
 import pytest
 from prefect import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 
+from blocks.bouncer_account import BouncerAccount
+from blocks.limits import limits_of
+from blocks.limits_on_server import is_set
 from bouncer import accounts
 from bouncer.database import read, write
 from bouncer.errors import KeyRefused, LimitsMissing, Paused
@@ -12,6 +16,7 @@ from tests.bouncer.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, assert_verified_once, queue, statuses
 from tests.flows.runs import events, ingested, until_it_holds
+from tests.prefect_server import save_in_the_ui
 from tests.sandbox_process import SandboxHandle
 
 
@@ -127,6 +132,21 @@ async def test_batches_that_wait_for_room_do_not_wait_for_held_ones(
     assert (await ingested())[0].outcome == "drained"
     assert statuses(engine) == {"completed": 50}
     assert sandbox.ledger()["most_in_flight"] <= 2
+
+
+@on_sqlite
+async def test_limits_follow_what_is_changed_in_the_block(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
+    """Fewer batches or more requests in the block hold from the next ingest on, which needs no setup for it."""
+    engine = await set_up_account()
+    queue(engine, addresses(5))
+    await save_in_the_ui(BouncerAccount, max_concurrent_batches=3, rate_limit_per_minute=8000)
+    async with get_client() as client:
+        # Somebody has switched it off besides: calls would pass unlimited.
+        await client.update_global_concurrency_limit("bouncer-api", GlobalConcurrencyLimitUpdate(active=False))
+    assert (await ingested())[0].outcome == "drained"
+    async with get_client() as client:
+        for limit in limits_of("default", batches=3, requests_per_minute=8000):
+            assert await is_set(client, limit), limit
 
 
 @on_sqlite

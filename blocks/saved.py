@@ -1,0 +1,71 @@
+"""Loading saved blocks, so that one that cannot be used is told by its field, and never by its values."""
+
+from typing import Any, TypeVar, cast
+
+from prefect import get_client
+from prefect.blocks.core import Block
+from prefect.exceptions import ObjectNotFound
+from pydantic import ValidationError
+
+from bouncer.errors import SettingRefused
+
+__all__ = ["load_saved", "refusal", "saved_values"]
+
+_Saved = TypeVar("_Saved", bound=Block)
+
+
+async def load_saved(block: type[_Saved], name: str) -> _Saved | None:
+    """Loads a saved block.
+
+    Args:
+        block: Its class.
+        name: The name that it was saved under.
+
+    Returns:
+        The block, or None where none was saved.
+
+    Raises:
+        SettingRefused: What was saved, as in the UI, cannot be used; the message names the field.
+    """
+    try:
+        return cast("_Saved", await block.aload(name))
+    except ObjectNotFound:
+        return None
+    except RuntimeError as error:
+        # What Prefect makes of pydantic's error, whose values have the key among them.
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        refused = refusal(block, name, error.__cause__)
+    except ValueError:
+        # What Prefect makes of a document that does not exist.
+        return None
+    # Out here, where the errors above are not even the context of this one.
+    raise refused
+
+
+def refusal(block: type[Block], name: str, error: ValidationError) -> SettingRefused:
+    """What to tell of values that are not a block; raise it outside of the handler of ``error``, which quotes them.
+
+    Args:
+        block: The class.
+        name: The name that it is saved under, or is to be.
+        error: What is wrong with the values.
+    """
+    first = error.errors(include_input=False, include_context=False)[0]
+    said = str(first["msg"]).removeprefix("Value error, ")
+    field = f"{first['loc'][0]}: " if first["loc"] else ""
+    return SettingRefused(
+        f"block {block.get_block_type_slug()}/{name} cannot be used: {field}{said}; "
+        "mend it in the Prefect UI under Blocks, or set the field's variable, if it has one, and run bouncer-flows "
+        "setup"
+    )
+
+
+async def saved_values(block: type[Block], name: str) -> dict[str, Any]:
+    """The fields of a saved block as they stand there, whether they can be used or not; empty where none was saved."""
+    async with get_client() as client:
+        try:
+            document = await client.read_block_document_by_name(name, block.get_block_type_slug(), include_secrets=True)
+        except ObjectNotFound:
+            return {}
+    return {field: value for field, value in document.data.items() if field in block.model_fields}

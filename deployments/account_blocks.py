@@ -1,0 +1,91 @@
+"""The account blocks: what the environment says goes into them, and what else they have stays."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from blocks.access import account_names
+from blocks.bouncer_account import BouncerAccount
+from blocks.limits import Limit, limits_of
+from blocks.saved import load_saved, refusal, saved_values
+from bouncer.errors import SettingRefused
+
+__all__ = ["check_account", "save_account", "saved_accounts", "wanted_limits"]
+
+
+async def save_account(name: str, values: dict[str, Any]) -> list[str]:
+    """Saves an account's block with what was set from outside. Its other fields stay as they are.
+
+    A block that cannot be used as it was saved is mended where these values are what it takes.
+
+    Args:
+        name: Of the block.
+        values: The fields that were set.
+
+    Returns:
+        A line that says so; none where the block is as it should be.
+
+    Raises:
+        SettingRefused: There is no key, or a field cannot be used; the message names it.
+    """
+    try:
+        if not _differs(await load_saved(BouncerAccount, name), values):
+            return []
+    except SettingRefused:
+        # As it was saved it is of no use; with these values it may be.
+        pass
+    values = {**await saved_values(BouncerAccount, name), **values}
+    if "api_key" not in values:
+        raise SettingRefused("BOUNCER_API_KEY is not set; take the key from app.usebouncer.com")
+    await _block(name, values).asave(name, overwrite=True)
+    return [f"block bouncer-account/{name} saved"]
+
+
+async def check_account(name: str, values: dict[str, Any]) -> list[str]:
+    """Says what is off with an account's block; changes nothing.
+
+    Args:
+        name: Of the block.
+        values: The fields that were set from outside.
+    """
+    try:
+        saved = await load_saved(BouncerAccount, name)
+    except SettingRefused as refused:
+        return [str(refused)]
+    if saved is None:
+        return [f"block bouncer-account/{name} is missing"]
+    return [f"block bouncer-account/{name} is not what the environment says"] if _differs(saved, values) else []
+
+
+async def saved_accounts() -> dict[str, BouncerAccount]:
+    """All saved accounts by name, also those that somebody has made in the UI.
+
+    Raises:
+        SettingRefused: One of them cannot be used.
+    """
+    accounts = {name: await load_saved(BouncerAccount, name) for name in await account_names()}
+    return {name: account for name, account in accounts.items() if account is not None}
+
+
+def wanted_limits(accounts: dict[str, BouncerAccount]) -> list[Limit]:
+    """The limits that the accounts need."""
+    return [
+        limit
+        for name, account in accounts.items()
+        for limit in limits_of(
+            name, batches=account.max_concurrent_batches, requests_per_minute=account.rate_limit_per_minute
+        )
+    ]
+
+
+def _differs(account: BouncerAccount | None, values: dict[str, Any]) -> bool:
+    return account is None or any(getattr(account, field) != value for field, value in values.items())
+
+
+def _block(name: str, values: dict[str, Any]) -> BouncerAccount:
+    try:
+        return BouncerAccount(**values)
+    except ValidationError as error:
+        refused = refusal(BouncerAccount, name, error)
+    # Out here, where the error is not even the context of this one: its values have the key among them.
+    raise refused
