@@ -235,7 +235,12 @@ def release(connection: Connection, batch: BatchWork) -> None:
 
 
 def ownerless(
-    connection: Connection, account: str, request_id: int | None = None, *, only_uploaded: bool = False
+    connection: Connection,
+    account: str,
+    request_id: int | None = None,
+    *,
+    only_uploaded: bool = False,
+    part_of: int | None = None,
 ) -> list[BatchTitle]:
     """The batches that are not settled and that no living owner works on, most urgent and oldest first.
 
@@ -246,6 +251,7 @@ def ownerless(
         account: The account that they are sent with.
         request_id: Only this request, or None for all.
         only_uploaded: Only those that Bouncer has, as while uploads are paused.
+        part_of: Only the parts of this batch, which Bouncer refused as a whole.
     """
     in_flight = or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None), was_asked_for())
     called = Batch.callback_ts.is_not(None)
@@ -264,6 +270,8 @@ def ownerless(
     )
     if request_id is not None:
         query = query.where(Batch.request_id == request_id)
+    if part_of is not None:
+        query = query.where(Batch.split_from == part_of)
     if only_uploaded:
         query = query.where(or_(Batch.batch_id.is_not(None), called))
     return [BatchTitle(*row) for row in connection.execute(query.order_by(Batch.priority.desc(), Batch.id))]
@@ -277,20 +285,9 @@ def count_owned(connection: Connection, account: str, besides: Collection[int] =
     return connection.scalar(query) or 0
 
 
-def count_under_way(connection: Connection, account: str, urgency: int | None = None) -> int:
-    """How many batches are not settled, whether or not anybody works on them; held ones wait for a person.
-
-    Args:
-        connection: In a transaction.
-        account: The account that they are sent with.
-        urgency: Leave those out that are less urgent and that Bouncer certainly never had: more urgent ones overtake
-            them.
-    """
+def count_under_way(connection: Connection, account: str) -> int:
+    """How many batches are not settled, whether or not anybody works on them; held ones wait for a person."""
     query = select(func.count()).where(Batch.account == account, Batch.status.in_(UNSETTLED), Batch.held_ts.is_(None))
-    if urgency is not None:
-        query = query.where(
-            or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None), Batch.priority >= urgency)
-        )
     return connection.scalar(query) or 0
 
 

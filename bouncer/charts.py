@@ -2,14 +2,15 @@
 
 import base64
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-__all__ = ["bar", "line_chart", "sparkline"]
+__all__ = ["bar", "line_chart", "sparkline", "verdict_table"]
 
 _EIGHTHS = "▁▂▃▄▅▆▇█"
 _NOTHING = "·"
 # These can be told from both a dark and a light ground.
 _COLOUR, _ALARM = "#3b82f6", "#ef4444"
+_VERDICT_BAR = 30
 _BAR_EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -69,3 +70,15 @@ def bar(share: float, *, width: int) -> str:
     eighths = round(8 * width * min(max(share, 0.0), 1.0))
     full, rest = divmod(eighths, 8)
     return ("█" * full + (_BAR_EIGHTHS[rest] if rest else "")).ljust(width)
+
+
+def verdict_table(verdicts: Mapping[str, int]) -> str:
+    """Contacts by verdict as a table in Markdown, with bars as long as their shares; nothing where there are none."""
+    if not verdicts:
+        return ""
+    most, total = max(verdicts.values()), sum(verdicts.values())
+    rows = [
+        f"| {verdict} | {count:,} | {count / total:.1%} | {'█' * max(1, round(_VERDICT_BAR * count / most))} |"
+        for verdict, count in verdicts.items()
+    ]
+    return "\n".join(["| verdict | contacts | share | |", "|---|---:|---:|---|", *rows])

@@ -20,6 +20,7 @@ from bouncer.cancelling import is_cancelled, withdraw_waiting
 from bouncer.interleaving import lay_out
 from bouncer.request_progress import note_open
 from bouncer.reusing import VERDICT_OF_CONTACT, FreshFor, join_batches_in_flight, reuse_verdicts
+from bouncer.room import room_for
 from bouncer.settling import new_batch
 from bouncer.spending import Spending, caps_reached, room_of_run
 from bouncer.staging import stage
@@ -94,6 +95,7 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
     layer: Layer = Layer.BASIC,
     spending: Spending = _ANY_NUMBER,
     at_once: int | None = None,
+    slots: int | None = None,
 ) -> Claimed:
     """Takes the next contacts of one request out of the queue, some 40,000 at most; whoever has more room claims again.
 
@@ -112,6 +114,8 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
             leave room for; the contacts of the others stay where they are.
         at_once: Only requests with at most so many waiting contacts, for a batch in real time; None for any request,
             in batches that are uploaded.
+        slots: Where workers take the batches, the most of the account in flight: no more batches are made than there
+            is room for then (``bouncer.room``), since others may have claimed since the caller looked.
 
     Returns:
         What was claimed; all zeros where nothing waits.
@@ -126,8 +130,11 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
         return Claimed(capped=caps_reached((), run=spending.most))
     capped: list[int] = []
     for source in sources_in_turn(connection, layer, request_id, at_once, capped):
+        places = batches if slots is None else min(batches, room_for(connection, account, slots, source.priority))
+        if places < 1:
+            continue
         claimed = _claim_from(
-            connection, account, source, batches, batch_size, fresh_for, room, realtime=at_once is not None
+            connection, account, source, places, batch_size, fresh_for, room, realtime=at_once is not None
         )
         # Its contacts may all be held by an application, or by a load of their twins: the others go meanwhile.
         if claimed.took_any:

@@ -15,6 +15,7 @@ __all__ = [
     "count_batches",
     "count_by_request",
     "count_contacts",
+    "count_credits",
     "count_dead_letters",
     "count_verdicts",
     "maybe_paid_twice",
@@ -137,6 +138,17 @@ def maybe_paid_twice() -> ColumnElement[int]:
     They were in uploads whose answer was lost, or the batch was lost with what Bouncer may have been paid for it.
     """
     return Batch.ambiguous_uploads * Batch.quantity + Batch.ambiguous_addresses + Batch.lost_addresses
+
+
+def count_credits(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> int:
+    """Counts the credits that the batches of a request, or all, and of a layer, or both, have cost.
+
+    By what Bouncer told, and where it told nothing, by what the verdicts suggest.
+    """
+    of_request = [] if request_id is None else [Batch.request_id == request_id]
+    of_layer = [] if layer is None else [Batch.layer == layer]
+    cost = func.sum(func.coalesce(Batch.credits, Batch.expected_credits))
+    return int(connection.scalar(select(cost).where(*of_request, *of_layer)) or 0)
 
 
 def open_layers(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> set[Layer]:

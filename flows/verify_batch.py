@@ -54,33 +54,40 @@ async def verify_batch(batch_id: BatchId) -> State[None]:
         return await _verify_owned(batch_id)
 
 
-async def _verify_owned(batch_id: int) -> State[None]:  # noqa: PLR0911  # one return an outcome
+async def _verify_owned(batch_id: int) -> State[None]:
     async with owned_batch(batch_id) as (access, batch):
         if batch is None:
             return Completed(message="Nothing to do: another run works on this batch, or there is no such batch")
         try:
-            return await _verify(access, batch)
+            outcome = await _settle(access, batch)
         except (OwnershipLost, Paused, Stopped) as error:
             get_run_logger().warning("%s", error)
             return Completed(name="LeftAsItIs", message=str(error))
-        except UploadHeld as error:
-            return Failed(name="Held", message=str(error))
-        except RequestCancelled as error:
-            return await withdraw_batch(access, batch, error)
-        except OutOfCredits as error:
-            return await return_unpaid(access, batch, error)
-        except AddressesRefused as error:
-            return await split_batch(access, batch, error)
-        except UploadOutcomeUnknown as error:
-            return await fail_batch(access, batch, error)
-        except BatchLost as error:
-            return await lose_batch(access, batch, error)
+        await keep_going(access, batch)
+        return outcome
 
 
 async def verify_as_subflow(batch: BatchTitle) -> State[None]:
     """Runs the flow for a batch within another flow, under the batch's name."""
     named = verify_batch.with_options(flow_run_name=str(batch))
     return cast("State[None]", await named(batch.id, return_state=True))
+
+
+async def _settle(access: Access, batch: BatchWork) -> State[None]:
+    try:
+        return await _verify(access, batch)
+    except UploadHeld as error:
+        return Failed(name="Held", message=str(error))
+    except RequestCancelled as error:
+        return await withdraw_batch(access, batch, error)
+    except OutOfCredits as error:
+        return await return_unpaid(access, batch, error)
+    except AddressesRefused as error:
+        return await split_batch(access, batch, error)
+    except UploadOutcomeUnknown as error:
+        return await fail_batch(access, batch, error)
+    except BatchLost as error:
+        return await lose_batch(access, batch, error)
 
 
 async def _verify(access: Access, batch: BatchWork) -> State[None]:
@@ -97,5 +104,4 @@ async def _verify(access: Access, batch: BatchWork) -> State[None]:
     elif batch.step is Step.NOTHING:
         return Completed(message="Nothing to do: this batch is settled")
     report = await load(access, batch, str(bouncer_id))
-    await keep_going(access)
     return Completed(message=f"{report.settled:,} contacts settled, {report.missing:,} queued again")

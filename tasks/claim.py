@@ -13,7 +13,13 @@ __all__ = ["claim", "claim_small"]
 
 @task(name="claim", task_run_name="claim", cache_policy=NO_CACHE, persist_result=False)
 async def claim(
-    access: Access, batches: int, request_id: int | None, budget: Budget, at_once: int | None = None
+    access: Access,
+    batches: int,
+    request_id: int | None,
+    budget: Budget,
+    *,
+    at_once: int | None = None,
+    for_workers: bool = False,
 ) -> Claimed:
     """Takes the next contacts out of the queue, settles the known ones, and makes batches of the others.
 
@@ -26,6 +32,8 @@ async def claim(
         request_id: Only this request, or None for all.
         budget: What the run may commit; the new batches are noted in it.
         at_once: Only a request with at most so many waiting contacts, for real time; None for any, in batches.
+        for_workers: Whether workers take the batches: then no more are made than there is room for, wherever the
+            others are.
 
     Returns:
         The new batches, how many contacts were settled, joined to batches in flight, or invalid, and which caps keep
@@ -41,6 +49,7 @@ async def claim(
         layer=access.layer,
         spending=budget.spending,
         at_once=at_once,
+        slots=access.account.max_concurrent_batches if for_workers else None,
     )
     budget.note(claimed.batches)
     if claimed.contacts:

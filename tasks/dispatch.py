@@ -10,10 +10,11 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
-from prefect.runtime import deployment
+from prefect.runtime import deployment, flow_run
 
 from blocks.access import Access
-from bouncer.batches import BatchTitle
+from bouncer import batches
+from bouncer.batches import BatchTitle, BatchWork
 from bouncer.claiming import Claimed
 from bouncer.errors import BouncerFlowsError, SettingRefused
 from tasks.budget import Budget
@@ -31,8 +32,6 @@ QUEUES = {100: "critical", 75: "high", 50: "normal", 25: "low"}
 
 START_PATIENCE = timedelta(minutes=3)
 """For so long a worker may take to start a run; the process of one that died meanwhile will never come."""
-
-_AHEAD_SHARE = 3
 
 
 @task(name="make-places", task_run_name="make places", cache_policy=NO_CACHE, persist_result=False)
@@ -59,7 +58,7 @@ async def take_up(accounts: Sequence[Access], request_id: int | None) -> None:
         accounts: The accounts, over one database.
         request_id: Only this request, or None for all.
     """
-    if left_behind := (await look(accounts, request_id, slots=_with_some_ahead(accounts))).left_behind:
+    if left_behind := (await look(accounts, request_id)).left_behind:
         await dispatch(left_behind)
 
 
@@ -80,12 +79,12 @@ async def refill(accounts: Sequence[Access], request_id: int | None, budget: Bud
     """
     total = Claimed()
     while True:
-        outlook = await look(accounts, request_id, slots=_with_some_ahead(accounts))
+        outlook = await look(accounts, request_id)
         for access in accounts:
             if access.name in outlook.unsent:
                 await hand_over(access)
         claims = [
-            await claim(access, outlook.turns[access.name], request_id, budget)
+            await claim(access, outlook.turns[access.name], request_id, budget, for_workers=True)
             for access in accounts
             if access.name in outlook.turns
         ]
@@ -96,39 +95,43 @@ async def refill(accounts: Sequence[Access], request_id: int | None, budget: Bud
             return total
 
 
-def _with_some_ahead(accounts: Sequence[Access]) -> dict[str, int]:
-    slots = {access.name: access.account.max_concurrent_batches for access in accounts}
-    return {name: places + max(1, places // _AHEAD_SHARE) for name, places in slots.items()}
+async def keep_going(access: Access, ended: BatchWork) -> None:
+    """On a worker, starts the next batches as soon as one has ended, instead of at the next minute's tick.
 
-
-async def keep_going(access: Access) -> None:
-    """On a worker, starts the next batches as soon as one is done, instead of at the next minute's tick."""
-    # Under a cap for each run only ingest's own runs claim: it says how much a tick may commit.
-    if deployment.id is None or access.account.max_credits_per_run:
+    Args:
+        access: The account and the database.
+        ended: The batch that has ended, however it did; its halves, where Bouncer refused it, are started first.
+    """
+    # The batches of an ingest that verifies them itself are subflows; it goes on by itself.
+    if deployment.id is None or flow_run.parent_flow_run_id is not None:
         return
     try:
-        # What was left behind is the tick's business: a dozen batches that end at once would each ask for all of it.
-        await refill([access], None, Budget())
+        # What else was left behind is the tick's business: a dozen batches that end at once would each ask for it all.
+        if halves := await access.read(batches.ownerless, access.name, part_of=ended.split_from or ended.id):
+            await dispatch(halves)
+        # Under a cap for each run only ingest's own runs claim: it says how much a tick may commit.
+        if not access.account.max_credits_per_run:
+            await refill([access], None, Budget())
         await follow_requests(access)
     except BouncerFlowsError as error:
         get_run_logger().warning("%s; the next tick of ingest starts the next batches", error)
 
 
 @task(name="dispatch", task_run_name="dispatch", cache_policy=NO_CACHE, persist_result=False)
-async def dispatch(batches: Iterable[BatchTitle]) -> None:
+async def dispatch(ready: Iterable[BatchTitle]) -> None:
     """Starts a run of deployment ``verify-batch`` for each batch.
 
     Safe to run twice: a batch has one run for each time that it was left behind, by its idempotency key.
 
     Args:
-        batches: The batches to start.
+        ready: The batches to start.
 
     Raises:
         SettingRefused: There is no such deployment.
     """
     async with get_client() as client:
         target = await _target(client)
-        for batch in batches:
+        for batch in ready:
             await _start(client, target, batch)
 
 

@@ -4,11 +4,13 @@ import time
 
 import httpx
 from prefect import get_run_logger
+from prefect.exceptions import PrefectException
 
 from blocks.access import Access
 from bouncer import counting, request_progress
 from bouncer.request_progress import Completion, RequestUnderWay
 from tasks.announcing import announce_of_request
+from tasks.report_request import publish_report
 
 __all__ = ["COMPLETED", "RequestFollower", "follow_requests"]
 
@@ -40,7 +42,7 @@ class RequestFollower:
 
 
 async def follow_requests(access: Access) -> None:
-    """Counts the requests that are due, and announces those that have become complete.
+    """Counts the requests that are due, and announces those that have become complete, each with its artifact.
 
     Safe to run twice, and by several at once: one of them takes a request to its end and says so. If that one dies
     in between, another says it, under the same id, which the Prefect server takes once.
@@ -67,6 +69,8 @@ async def _count(access: Access, request: RequestUnderWay) -> Completion | None:
 
 async def _announce(access: Access, completion: Completion) -> None:
     try:
+        # First, so that whoever hears of it finds it.
+        await publish_report(access, completion)
         await announce_of_request(
             "request.completed",
             request_id=completion.request_id,
@@ -75,7 +79,7 @@ async def _announce(access: Access, completion: Completion) -> None:
             failed=completion.failed,
             cancelled=completion.cancelled,
         )
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, PrefectException) as error:
         get_run_logger().warning(
             "request %d is complete, but the Prefect server could not be told (%s); it is told later",
             completion.request_id,

@@ -8,16 +8,13 @@ from sqlalchemy import Connection, exists, select
 from blocks.access import Access
 from bouncer import accounts, batches
 from bouncer.batches import BatchTitle
+from bouncer.room import room_for
 from bouncer.tables import Layer, QueuedContact, QueueStatus
 from bouncer.turns import highest_waiting
 from tasks.budget import Budget
 from tasks.crew import Crews
 
 __all__ = ["Outlook", "look"]
-
-
-_MOST_OVERTAKING = 5
-"""So many urgent batches may be made beyond those that are ready."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,6 @@ async def look(
     request_id: int | None,
     *,
     crews: Crews | None = None,
-    slots: Mapping[str, int] | None = None,
     budget: Budget | None = None,
 ) -> Outlook:
     """Looks at what is left to do for one request, or for all.
@@ -65,8 +61,8 @@ async def look(
     Args:
         accounts: The accounts, over one database.
         request_id: Only this request, or None for all.
-        crews: The batches that this run works on or has given up on; they count against its own size.
-        slots: Where there are no crews, how many batches of each account may be under way, wherever they are.
+        crews: The batches that this run works on or has given up on; they count against its own size. None where
+            workers take the batches: all that are under way count, wherever they are.
         budget: What the run may commit; under a cap, batches that other runs made and never sent are left alone.
     """
     layers = {access.name: access.layer for access in accounts}
@@ -76,10 +72,7 @@ async def look(
         outlook = await reading(_look, layers, places, request_id, crews.known, crews.room, list(crews.refused))
         may_send = (budget or Budget()).may_send
         return replace(outlook, left_behind=[batch for batch in outlook.left_behind if may_send(batch)])
-    room = {
-        name: wanted - await reading(_in_the_way, name, layers[name], request_id)
-        for name, wanted in (slots or {}).items()
-    }
+    room = await reading(_room, layers, places, request_id)
     return await reading(_look, layers, places, request_id, (), room, ())
 
 
@@ -124,12 +117,14 @@ def _why_paused(connection: Connection, account: str, places: int) -> str | None
     return batches.ALL_PLACES_HELD if batches.held_fill_all_places(connection, account, places) else None
 
 
-def _in_the_way(connection: Connection, account: str, layer: Layer, request_id: int | None) -> int:
-    # What is ready but less urgent than what waits is overtaken, or an urgent contact would wait until a batch ends.
-    # By a few only: urgent contacts that a cap holds back wait on, and must not turn the whole queue into batches.
-    urgency = highest_waiting(connection, layer, request_id)
-    as_urgent = batches.count_under_way(connection, account, urgency)
-    return max(as_urgent, batches.count_under_way(connection, account) - _MOST_OVERTAKING)
+def _room(
+    connection: Connection, layers: Mapping[str, Layer], places: Mapping[str, int], request_id: int | None
+) -> dict[str, int]:
+    # As if the most urgent contacts were those that are claimed. Where a cap holds them back, the claim says so.
+    return {
+        name: room_for(connection, name, places[name], highest_waiting(connection, layer, request_id))
+        for name, layer in layers.items()
+    }
 
 
 def _waits(connection: Connection, layer: Layer, request_id: int | None) -> bool:

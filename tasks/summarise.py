@@ -7,8 +7,9 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from blocks.access import Access
 from bouncer.accounts import read_state
+from bouncer.charts import verdict_table
 from bouncer.claiming import Claimed
-from bouncer.counting import Progress, count_batches, count_contacts, count_verdicts, open_layers
+from bouncer.counting import Progress, count_batches, count_contacts, count_credits, count_verdicts, open_layers
 from bouncer.errors import BouncerFlowsError
 from bouncer.request_progress import last_counted_open
 from bouncer.tables import Layer
@@ -18,7 +19,6 @@ from tasks.stopping import is_stopping
 
 __all__ = ["IngestSummary", "Tally", "nothing_to_do", "summarise"]
 
-_BAR = 30
 _NOTHING_TO_DO = "nothing to do: no contacts wait in the queue"
 
 
@@ -37,6 +37,7 @@ class IngestSummary:
         batches: Batches that were worked on.
         seconds: How long it took.
         verdicts: Contacts by verdict, of the request or of all.
+        credits_used: What the batches that were verified meanwhile cost; None where workers go on with them.
         possible_double_payments: Addresses in uploads whose answer was lost, and in batches that Bouncer lost, ever.
         message: One line for people.
     """
@@ -50,6 +51,7 @@ class IngestSummary:
     batches: int
     seconds: float
     verdicts: dict[str, int]
+    credits_used: int | None
     possible_double_payments: int
     message: str
 
@@ -66,6 +68,7 @@ def nothing_to_do(why: str) -> IngestSummary:
         batches=0,
         seconds=0.0,
         verdicts={},
+        credits_used=0,
         possible_double_payments=0,
         message=f"nothing to do: {why}",
     )
@@ -77,6 +80,7 @@ class Tally:
 
     Attributes:
         before: The contacts as they stood at the beginning; None where nothing waited, or nobody asked.
+        credits_before: What the batches had cost at the beginning; 0 where nobody asked.
         layer: The one layer that is worked on, or None for both.
         open_layers: The layers with contacts that were not finished at the beginning.
         cannot_send: Accounts that could not be used, and why.
@@ -91,6 +95,7 @@ class Tally:
     """
 
     before: Progress | None
+    credits_before: int = 0
     layer: Layer | None = None
     open_layers: set[Layer] = field(default_factory=set)
     cannot_send: dict[str, BouncerFlowsError] = field(default_factory=dict)
@@ -116,7 +121,8 @@ class Tally:
         """
         waiting = await access.read(open_layers, request_id, layer)
         before = await access.read(count_contacts, request_id, layer) if counts and waiting else None
-        return cls(before, layer, waiting)
+        credits_before = await access.read(count_credits, request_id, layer) if before else 0
+        return cls(before, credits_before, layer, waiting)
 
     @property
     def seconds(self) -> float:
@@ -178,7 +184,8 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
     if summary.outcome != "nothing to do":
         about = f"Ingest: {summary.message}"
         state = await access.read(read_state, access.name)
-        text = _markdown(summary, state.credits)
+        figures = _figures_of_a_tick(summary) if tally.before is None else _figures_of_a_run(summary)
+        text = _markdown(summary, figures, state.credits)
         await acreate_markdown_artifact(text, key="ingest-summary", description=about)
     return summary
 
@@ -198,6 +205,7 @@ async def _of_a_tick(access: Access, request_id: int | None, tally: Tally) -> In
         batches=tally.batches,
         seconds=tally.seconds,
         verdicts={},
+        credits_used=None,
         possible_double_payments=batches.possible_double_payments,
         message=message,
     )
@@ -224,28 +232,41 @@ async def _of_a_run(access: Access, request_id: int | None, tally: Tally, before
         batches=tally.batches,
         seconds=tally.seconds,
         verdicts=await access.read(count_verdicts, request_id, tally.layer),
+        # Less than before where an application has deleted a request with its batches.
+        credits_used=max(await access.read(count_credits, request_id, tally.layer) - tally.credits_before, 0),
         possible_double_payments=batches.possible_double_payments,
         message=f"{message}; {tally.why}" if tally.why else message,
     )
 
 
-def _markdown(summary: IngestSummary, credits_left: int | None) -> str:
-    most = max(summary.verdicts.values(), default=0)
-    total = sum(summary.verdicts.values())
+def _figures_of_a_tick(summary: IngestSummary) -> dict[str, str]:
+    # What comes of the batches is told by their requests, once these are complete.
+    return {
+        "contacts claimed": f"{summary.contacts:,}",
+        "of these, verdict known already": f"{summary.reused:,}",
+        "of these, no address that can be mailed to": f"{summary.failed:,}",
+        "batches started": f"{summary.batches:,}",
+        "contacts not finished, as counted last": f"{summary.left:,}",
+    }
+
+
+def _figures_of_a_run(summary: IngestSummary) -> dict[str, str]:
     minute = summary.verified / summary.seconds * 60 if summary.seconds else 0
-    bars = [
-        f"| {verdict} | {count:,} | {count / total:.1%} | {'█' * max(1, round(_BAR * count / most))} |"
-        for verdict, count in summary.verdicts.items()
-    ]
-    figures = {
+    return {
         "contacts": f"{summary.contacts:,}",
         "verified": f"{summary.verified:,}",
         "of these, verdict known already": f"{summary.reused:,}",
         "failed, with a reason": f"{summary.failed:,}",
         "still waiting": f"{summary.left:,}",
         "batches": f"{summary.batches:,}",
+        "credits used": f"{summary.credits_used:,}",
         "seconds": f"{summary.seconds:,.1f}",
         "contacts verified a minute": f"{minute:,.0f}",
+    }
+
+
+def _markdown(summary: IngestSummary, figures: dict[str, str], credits_left: int | None) -> str:
+    figures = figures | {
         "addresses that may have been paid twice, ever": f"{summary.possible_double_payments:,}",
         "credits left, as Bouncer told at the beginning": "not told" if credits_left is None else f"{credits_left:,}",
     }
@@ -253,9 +274,7 @@ def _markdown(summary: IngestSummary, credits_left: int | None) -> str:
         [
             f"## {summary.message}",
             "",
-            "| verdict | contacts | share | |",
-            "|---|---:|---:|---|",
-            *bars,
+            verdict_table(summary.verdicts),
             "",
             "| this run | |",
             "|---|---:|",

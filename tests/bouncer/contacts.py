@@ -126,6 +126,7 @@ def claim(
     batch_size: int = 10_000,
     fresh_for: FreshFor | None = None,
     request_id: int | None = None,
+    slots: int | None = None,
 ) -> Claimed:
     """Claims contacts once."""
     return write(
@@ -136,6 +137,7 @@ def claim(
         batch_size=batch_size,
         fresh_for=fresh_for or FreshFor(),
         request_id=request_id,
+        slots=slots,
     )
 
 

@@ -160,6 +160,7 @@ def _checks(figures: Figures, watch: Watch, sandbox: SandboxHandle, prefect: Pre
         <= _REQUESTS_A_MINUTE,
         f"uploads in 60 s: {figures.most_uploads} of {_UPLOADS_A_MINUTE}": figures.most_uploads <= _UPLOADS_A_MINUTE,
         f"killed meanwhile: {len(events)} of 2": len(events) == 2,
+        f"batches taken over from the killed worker: {figures.taken_over:,}": figures.taken_over > 0,
         f"answers of 429: {sandbox.ledger()['answers_by_status'].get('429', 0)}": "429"
         not in sandbox.ledger()["answers_by_status"],
         "slots given back": prefect.slots_in_use("bouncer-batches") == 0,
@@ -175,6 +176,7 @@ def _print(figures: Figures, moments: list[Moment], checks: dict[str, bool]) -> 
         "seconds from the workers' start to the last verdict": f"{figures.seconds:,.0f}",
         "contacts a minute": f"{figures.contacts_a_minute:,.0f}",
         "batches": f"{figures.batches:,}",
+        "batches taken over by another run": f"{figures.taken_over:,}",
         "requests a batch": f"{figures.requests_a_batch:.1f}",
         "slots in use, at most": f"{figures.most_slots} of {_SLOTS}",
         "batches in flight at the sandbox, at most": f"{figures.most_in_flight} of {_SLOTS}",

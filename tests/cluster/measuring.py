@@ -17,6 +17,8 @@ _WITH_RESULT = """
     WHERE q.status = 'completed'
 """
 _DECLARED_TWICE = "SELECT COALESCE(SUM(ambiguous_uploads * quantity), 0) FROM Bouncer_Batches"
+# Each run that takes a batch is counted there, so these were taken over from a run that died.
+_TAKEN_OVER = "SELECT COUNT(*) FROM Bouncer_Batches WHERE retry_count >= 2"
 _LIMIT = "bouncer-batches"
 
 
@@ -50,6 +52,7 @@ class Figures:
         lost: Neither, or a verdict without a result, or a failure without a reason.
         seconds: From the workers' start to the last verdict.
         batches: Batches at the sandbox.
+        taken_over: Batches that more than one run worked on.
         requests: Requests of all kinds at the sandbox.
         declared_twice: Addresses in uploads whose answer was lost.
         paid_twice: Addresses charged twice beyond those.
@@ -65,6 +68,7 @@ class Figures:
     lost: int
     seconds: float
     batches: int
+    taken_over: int
     requests: int
     declared_twice: int
     paid_twice: int
@@ -129,6 +133,7 @@ class Watch:
             lost=self.contacts - completed - failed + odd,
             seconds=self.moments[-1].seconds,
             batches=ledger["batches"],
+            taken_over=self._scalar(_TAKEN_OVER),
             requests=ledger["requests"],
             declared_twice=declared,
             paid_twice=max(0, ledger["addresses_charged_twice"] - declared),

@@ -9,11 +9,19 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from tests.processes import descendants
+
 __all__ = ["Program", "free_port", "run_to_end", "until"]
 
 _STOP_SECONDS = 15
-# Kills a program and its children once the bench is gone, however it went: its end of the pipe closes even then.
-_WATCH = 'read -r _; kill -9 -- "-$1"'
+# Kills a program and all that it has started once the bench is gone, however it went: its end of the pipe closes even
+# then.
+_WATCH = """
+started_by() { for child in $(cat /proc/$1/task/*/children); do echo $child; started_by $child; done; }
+read -r _
+kill -STOP $1
+kill -9 -$1 $(started_by $1)
+"""
 
 
 class Program:
@@ -72,24 +80,36 @@ class Program:
         )
 
     def kill(self) -> None:
-        """Kills it and all its children with SIGKILL, as the end of its machine would."""
-        self._signal(signal.SIGKILL)
-        self._bury()
+        """Kills it and all that it has started with SIGKILL, as the end of its machine would."""
+        self._send(signal.SIGSTOP)
+        self._kill(self._started())
 
     def stop(self) -> None:
         """Asks it to end, and kills what is left of it."""
         if self._process is None:
             return
+        started = self._started()
         if self.is_running:
             self._process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_SECONDS)
-        self.kill()
+        self._kill(started)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _started(self) -> list[int]:
+        # Not its process group alone: Prefect's worker gives each run a session of its own.
+        return [] if self._process is None else descendants(self._process.pid)
+
+    def _send(self, number: signal.Signals) -> None:
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
+
+    def _kill(self, started: list[int]) -> None:
+        self._send(signal.SIGKILL)
+        for process in started:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self._bury()
 
     def _bury(self) -> None:
         if self._watcher is not None and self._watcher.stdin is not None:

@@ -28,6 +28,7 @@ _ANSWER = {
     "batches",
     "seconds",
     "verdicts",
+    "credits_used",
     "possible_double_payments",
     "message",
 }

@@ -5,6 +5,8 @@ from uuid import UUID
 
 from prefect import get_client
 from prefect.client.schemas.filters import (
+    ArtifactCollectionFilter,
+    ArtifactCollectionFilterKey,
     FlowRunFilter,
     FlowRunFilterParentFlowRunId,
     TaskRunFilter,
@@ -16,7 +18,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from flows.ingest import ingest
 from tasks.summarise import IngestSummary
 
-__all__ = ["events", "ingested", "subflows_of", "tasks_of", "until_it_holds"]
+__all__ = ["events", "ingested", "subflows_of", "tasks_of", "text_of_artifact", "until_it_holds"]
 
 until_it_holds = retry(
     retry=retry_if_exception_type(AssertionError), wait=wait_fixed(0.2), stop=stop_after_delay(30), reraise=True
@@ -45,6 +47,15 @@ async def tasks_of(*runs: UUID) -> list[TaskRun]:
     of_runs = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=list(runs)))
     async with get_client() as client:
         return await client.read_task_runs(task_run_filter=of_runs)
+
+
+async def text_of_artifact(key: str) -> str:
+    """What the latest artifact of a key says."""
+    async with get_client() as client:
+        (artifact,) = await client.read_latest_artifacts(
+            artifact_filter=ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[key]))
+        )
+    return str(artifact.data)
 
 
 async def events(prefix: str) -> list[dict[str, Any]]:

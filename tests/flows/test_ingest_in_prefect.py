@@ -26,7 +26,9 @@ _MARKED = "marked-person-7f3a"
 _MARKED_KEY = "marked-key-91bc"
 
 
-async def test_a_run_can_be_followed_by_its_names_and_states(set_up_account: SetUpAccount) -> None:
+async def test_a_run_can_be_followed_by_its_names_and_states(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
     """Each batch is a subflow named for what is in it; upload, poll and load are its tasks, all completed."""
     engine = await set_up_account(batch_size=40, max_concurrent_batches=1)
     queue(engine, addresses(80), request=3)
@@ -57,7 +59,7 @@ async def test_a_run_can_be_followed_by_its_names_and_states(set_up_account: Set
 
     await recorded()
     found = {artifact.key: artifact for artifact in await _artifacts(run, *(subflow.id for subflow in subflows))}
-    assert set(found) == {"ingest-summary", "batch-1", "batch-2", "batch-1-verdicts", "batch-2-verdicts"}
+    assert set(found) == {"ingest-summary", "request-3", "batch-1", "batch-2", "batch-1-verdicts", "batch-2-verdicts"}
     assert found["batch-1"].data == 100
     assert found["batch-1"].description == "Batch 1: 40 addresses at Bouncer"
     assert sum(int(row["contacts"]) for row in json.loads(str(found["batch-2-verdicts"].data))) == 40
@@ -66,6 +68,7 @@ async def test_a_run_can_be_followed_by_its_names_and_states(set_up_account: Set
     assert "| contacts | 80 |\n| verified | 80 |" in summary
     assert "| batches | 2 |" in summary
     assert "| deliverable |" in summary
+    assert f"| credits used | {sandbox.ledger()['credits_charged']} |" in summary
 
 
 async def test_no_address_and_no_key_reach_the_prefect_server(

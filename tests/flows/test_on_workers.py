@@ -24,7 +24,7 @@ from tasks.summarise import IngestSummary
 from tests.bouncer.existing_tables import on_mariadb, on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue, statuses
-from tests.flows.runs import until_it_holds
+from tests.flows.runs import text_of_artifact, until_it_holds
 from tests.sandbox_process import SandboxHandle
 
 _SLOTS = 15
@@ -154,6 +154,68 @@ async def test_two_users_of_one_priority_share_the_slots(set_up_account: SetUpAc
     await _tick()
     assert read(engine, _batches_by_user) == {1: 10, 2: 10}
     assert len(await _next_runs()) == _SLOTS + _AHEAD
+
+
+@on_sqlite
+@pytest.mark.usefixtures("on_workers")
+async def test_what_came_of_a_request_is_told_once_workers_have_completed_it(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """A tick knows no verdicts and no pace, and pretended to; the artifact of the request has them, and its cost."""
+    engine = await set_up_account(batch_size=20)
+    queue(engine, [*addresses(40), "no address"], request=5)
+    await _tick()
+    tick = await text_of_artifact("ingest-summary")
+    assert "| contacts claimed | 41 |" in tick
+    assert "| batches started | 2 |" in tick
+    assert not [claim for claim in ("a minute", "| verdict |", "| seconds |", "credits used") if claim in tick]
+    for run in await _next_runs():
+        await _work_on(run)
+    told = await text_of_artifact("request-5")
+    assert told.startswith("## Request 5 is complete: 40 contacts have a verdict, 1 failed\n")
+    assert "| deliverable |" in told
+    assert "| batches | 2 |" in told
+    assert f"| credits used | {sandbox.ledger()['credits_charged']} |" in told
+    assert "| from the first batch to the last verdict |" in told
+    assert "| contacts verified a minute |" in told
+
+
+@on_sqlite
+@pytest.mark.usefixtures("on_workers")
+async def test_the_halves_of_a_refused_batch_start_at_once(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """Finding one bad address takes a dozen rounds; it took as many minutes when each waited for the next tick."""
+    engine = await set_up_account(batch_size=10, max_credits_per_run=1_000)
+    queue(engine, addresses(10))
+    await _tick()
+    (run,) = await _next_runs()
+    sandbox.fault("status", operation="create", code=400, message="malformed body")
+    assert (await _work_on(run)).name == "Split"
+    halves = await _next_runs()
+    assert [half.flow_run.name for half in halves] == [f"batch {n}: 5 contacts of request 1" for n in (2, 3)]
+    for half in halves:
+        await _work_on(half)
+    assert statuses(engine) == {"completed": 10}
+
+
+@on_sqlite
+@pytest.mark.usefixtures("on_workers")
+@pytest.mark.parametrize(
+    ("operation", "code", "ends"), [("status", 404, "Lost"), ("create", 400, "Failed")], ids=["lost", "failed"]
+)
+async def test_a_place_is_refilled_at_once_however_its_batch_ended(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle, operation: str, code: int, ends: str
+) -> None:
+    """A batch that was lost, or failed for good, left its place empty until the next minute."""
+    engine = await set_up_account(batch_size=1, max_concurrent_batches=1)
+    queue(engine, addresses(10))
+    await _tick()
+    first, second = await _next_runs()
+    sandbox.fault("status", operation=operation, code=code, times=None)
+    assert (await _work_on(first)).name == ends
+    again, third = await _next_runs()
+    assert (again.flow_run.id, third.flow_run.name) == (second.flow_run.id, "batch 3: 1 contacts of request 1")
 
 
 @until_it_holds

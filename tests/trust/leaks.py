@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from sqlalchemy import make_url
 
-__all__ = ["ADDRESS", "Marks", "addresses", "descendants", "texts_of_sqlite"]
+__all__ = ["ADDRESS", "Marks", "addresses", "texts_of_sqlite"]
 
 ADDRESS = "marked.person"
 """The beginning of every marked address."""
@@ -75,17 +75,6 @@ class Marks:
                 if what:
                     found[f"{name} of {_command_of(process)}"] = what
         return found
-
-
-def descendants(process: int) -> list[int]:
-    """The processes that a process has started, and those that these have."""
-    children: list[int] = []
-    for path in Path(f"/proc/{process}/task").glob("*/children"):
-        try:
-            children += map(int, path.read_text().split())
-        except OSError:
-            continue
-    return [each for child in children for each in (child, *descendants(child))]
 
 
 def texts_of_sqlite(path: Path) -> Iterator[str]:

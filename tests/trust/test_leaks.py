@@ -19,8 +19,9 @@ from deployments.local_server import LocalServer, local_server
 from deployments.metrics_endpoint import serving_metrics
 from deployments.settings import Settings
 from tests.deployments.commands import Ended, Started, clean_environment
+from tests.processes import descendants
 from tests.sandbox_process import SandboxHandle, running_sandbox
-from tests.trust.leaks import ADDRESS, Marks, addresses, descendants
+from tests.trust.leaks import ADDRESS, Marks, addresses
 
 _KEY = "marked-key-of-the-account"
 _NEW_KEY = "marked-key-that-was-rotated"
