@@ -57,6 +57,7 @@ class Census:
         fresh: Addresses whose verdict is still good.
         shared: Addresses that are on their way, or wait, for others.
         to_pay: All other addresses.
+        unknown_before: Those of them whose last verdict was unknown.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Census:
         self._seen = _SeenKeys()
         self._domains: Counter[str] = Counter()
         self.contacts = self.invalid = self.duplicates = self.fresh = self.shared = self.to_pay = 0
+        self.unknown_before = 0
 
     def add(self, checked: pd.DataFrame, unreadable: int = 0) -> None:
         """Counts a chunk.
@@ -91,7 +93,7 @@ class Census:
             # Whatever is frequent stays: a domain that goes here has a few contacts out of very many.
             self._domains = Counter(dict(self._domains.most_common(_DOMAINS_KEPT // 2)))
         new = valid[self._seen.add(valid["key"])]
-        known = pd.DataFrame(columns=["in_request", "shared", "fresh"])
+        known = pd.DataFrame(columns=["in_request", "shared", "fresh", "was_unknown"])
         if self._engine is not None and not new.empty:
             known = read(self._engine, self._look_up, new)
         in_request = known["in_request"] > 0
@@ -100,7 +102,9 @@ class Census:
         self.duplicates += len(valid) - len(new) + int(in_request.sum())
         self.shared += int(shared.sum())
         self.fresh += int(fresh.sum())
-        self.to_pay += len(new) - int((in_request | shared | fresh).sum())
+        is_free = in_request | shared | fresh
+        self.to_pay += len(new) - int(is_free.sum())
+        self.unknown_before += int((~is_free & (known["was_unknown"] > 0)).sum())
 
     def domains(self) -> tuple[tuple[DomainShare, ...], int]:
         """The most frequent domains of valid contacts, and how many contacts are at others."""
@@ -132,12 +136,13 @@ class Census:
             if self._fresh_for.days > 0
             else case((Contact.global_id.is_(None), 1), else_=0)
         )
+        was_unknown = case((Contact.bouncer_status == "unknown", 1), else_=0)
         found = connection.execute(
-            select(asked.number, in_request, shared, fresh)
+            select(asked.number, in_request, shared, fresh, was_unknown)
             .join(Contact, Contact.bouncer_address_key == asked.address_key)
             .with_hint(Contact, BY_ADDRESS_KEY)
         ).all()
-        frame = pd.DataFrame(found, columns=["number", "in_request", "shared", "fresh"], dtype="int64")
+        frame = pd.DataFrame(found, columns=["number", "in_request", "shared", "fresh", "was_unknown"], dtype="int64")
         return frame.groupby("number").max()
 
 

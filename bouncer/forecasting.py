@@ -15,17 +15,17 @@ from sqlalchemy import Connection, Engine, func, select
 from bouncer.accounts import read_state
 from bouncer.addresses import normalise_all
 from bouncer.census import Census, DomainShare
+from bouncer.charging import ChargeRates, charge_rates
 from bouncer.csv_reading import inspect, read_chunks
 from bouncer.database import read
 from bouncer.polling import seconds_an_address
 from bouncer.prices import PriceTable
 from bouncer.reusing import FreshFor
-from bouncer.tables import Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Request, User
+from bouncer.tables import Contact, Layer, QueuedContact, QueueStatus, Request, User
 
-__all__ = ["Forecast", "Terms", "charged_share", "forecast_file", "forecast_queue"]
+__all__ = ["Forecast", "Terms", "forecast_file", "forecast_queue"]
 
 _CHUNK_ROWS = 20_000
-_RECENT_BATCHES = 100
 _DOCUMENTED_SECONDS_AN_ADDRESS = 3600 / 100_000
 """Bouncer verifies 100,000 to 200,000 addresses an hour: https://docs.usebouncer.com."""
 
@@ -60,9 +60,12 @@ class Forecast:
         fresh: Addresses with a verdict that is still good; they cost nothing.
         shared: Addresses that are on their way, or wait already, for others; they cost nothing more.
         to_pay: Addresses that would be sent to Bouncer.
+        unknown_before: Those of them whose last verdict was unknown, and so was free.
         most_credits: What they cost if Bouncer finds something out about each; unknown ones are free.
-        expected_credits: What they cost at the account's past share of charged addresses; the same where there is none.
-        charged_share: That share, of the recent batches, or None.
+        expected_credits: What they cost at the two shares below; where there are none, all are charged but those that
+            were unknown before.
+        charged_share: Which share of addresses was charged in recent batches, but for those below; or None.
+        unknown_charged_share: Likewise, of addresses whose verdict had been unknown before.
         price: Of the expected credits, bought at once.
         most_price: Of the most credits.
         currency: Of both.
@@ -81,9 +84,11 @@ class Forecast:
     fresh: int
     shared: int
     to_pay: int
+    unknown_before: int
     most_credits: int
     expected_credits: int
     charged_share: float | None
+    unknown_charged_share: float | None
     price: float
     most_price: float
     currency: str
@@ -232,27 +237,11 @@ def _request_id(connection: Connection, name: str, user_email: str) -> int | Non
     return next((row.request_id for row in found if row.name == name), None)
 
 
-def charged_share(connection: Connection, account: str) -> float | None:
-    """Which share of the addresses in the account's recent batches Bouncer charged; unknown ones are free.
-
-    Returns:
-        From 0 to 1, or None where no batch tells.
-    """
-    recent = (
-        select(Batch.credits, (Batch.quantity - Batch.missing).label("verified"))
-        .where(Batch.account == account, Batch.status == BatchStatus.COMPLETED, Batch.credits.is_not(None))
-        .order_by(Batch.id.desc())
-        .limit(_RECENT_BATCHES)
-        .subquery()
-    )
-    charged, verified = connection.execute(select(func.sum(recent.c.credits), func.sum(recent.c.verified))).one()
-    return min(1.0, float(charged) / float(verified)) if verified else None
-
-
 def _forecast(engine: Engine | None, terms: Terms, count: Census) -> Forecast:
-    share = pace = at_hand = told = None
+    rates = ChargeRates()
+    pace = at_hand = told = None
     if engine is not None:
-        share = read(engine, charged_share, terms.account)
+        rates = read(engine, charge_rates, terms.account)
         pace = read(engine, seconds_an_address, terms.account)
         state = read(engine, read_state, terms.account)
         at_hand, told = state.credits, state.credits_ts
@@ -262,7 +251,7 @@ def _forecast(engine: Engine | None, terms: Terms, count: Census) -> Forecast:
     seconds = count.to_pay * _DOCUMENTED_SECONDS_AN_ADDRESS
     if pace is not None:
         seconds = rounds * pace * count.to_pay / max(1, batches)
-    expected = count.to_pay if share is None else round(count.to_pay * share)
+    expected = round(rates.expected(count.to_pay, count.unknown_before))
     domains, others = count.domains()
     return Forecast(
         contacts=count.contacts,
@@ -271,9 +260,11 @@ def _forecast(engine: Engine | None, terms: Terms, count: Census) -> Forecast:
         fresh=count.fresh,
         shared=count.shared,
         to_pay=count.to_pay,
+        unknown_before=count.unknown_before,
         most_credits=count.to_pay,
         expected_credits=expected,
-        charged_share=share,
+        charged_share=rates.others,
+        unknown_charged_share=rates.unknown_before,
         price=round(terms.prices.price(expected), 2),
         most_price=round(terms.prices.price(count.to_pay), 2),
         currency=terms.prices.currency,

@@ -54,7 +54,7 @@ _COLUMNS: dict[str, TypeEngine[Any]] = {
 }
 _KEY_COLUMNS: dict[str, TypeEngine[Any]] = {"global_id": BigInteger(), "address_key": LargeBinary(16)}
 _FREE_DOMAIN = "@sandbox.usebouncer.com"
-_CONTACT_COLUMNS = ["queue_id", "global_id", "email", "stored_key"]
+_CONTACT_COLUMNS = ["queue_id", "global_id", "email", "stored_key", "status_before"]
 _CHANCES = Chances()
 # MariaDB takes no JSON of more than 32 levels, and a server no statement longer than its max_allowed_packet. Details
 # beyond these are nobody's verdict; refused by the database, they would keep the whole batch out.
@@ -85,7 +85,8 @@ class Awaited:
     """The contacts that wait for the verdicts of a batch.
 
     Attributes:
-        contacts: Columns ``queue_id``, ``global_id``, ``email``, ``stored_key`` and ``address_key``.
+        contacts: Columns ``queue_id``, ``global_id``, ``email``, ``stored_key``, ``status_before`` (of the verdict that
+            counts so far) and ``address_key``.
     """
 
     contacts: pd.DataFrame = field(repr=False)
@@ -142,6 +143,7 @@ def load(
             .values(status=QueueStatus.COMPLETED, completed_ts=func.current_timestamp(), error_message=None)
         )
         give_second_chances(connection, matched, chances)
+    were_unknown = matched[matched["status_before"] == "unknown"]
     connection.execute(
         update(Batch)
         .where(Batch.id == batch.id)
@@ -150,6 +152,8 @@ def load(
             completed_ts=func.current_timestamp(),
             processed=Batch.quantity,
             expected_credits=expected_credits(matched),
+            unknown_before=were_unknown["address_key"].nunique(),
+            unknown_resolved=expected_credits(were_unknown),
             missing=missing,
             unmatched=unmatched,
             error_message=None,
@@ -193,7 +197,13 @@ def _present_contacts(connection: Connection, id: int, awaited: Awaited | None) 
 
 def _contacts(connection: Connection, id: int) -> pd.DataFrame:  # noqa: A002  # the column's name
     rows = connection.execute(
-        select(QueuedContact.queue_id, QueuedContact.global_id, Contact.email, Contact.bouncer_address_key)
+        select(
+            QueuedContact.queue_id,
+            QueuedContact.global_id,
+            Contact.email,
+            Contact.bouncer_address_key,
+            Contact.bouncer_status,
+        )
         .join(Contact, Contact.global_id == QueuedContact.global_id)
         .where(QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED)
         # Leads SQLite to the index on batches; by that on statuses it would read every batch's contacts.

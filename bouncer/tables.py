@@ -231,6 +231,8 @@ class Batch(Base):
     callback_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
     callback_ids: Mapped[str | None] = mapped_column(String(255))
     layer: Mapped[str] = _layer()
+    unknown_before: Mapped[int] = mapped_column(server_default=text("0"))
+    unknown_resolved: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class QueuedContact(Base):

@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select
 
-from bouncer.database import read
+from bouncer.batches import record_verified
+from bouncer.database import read, write
 from bouncer.forecasting import Forecast, Terms, forecast_file, forecast_queue
 from bouncer.importing import LOCAL_USER, import_contacts
 from bouncer.prices import PriceTable
 from bouncer.reusing import FreshFor
-from bouncer.tables import Base, Batch, Contact
+from bouncer.tables import Base, Batch, Contact, QueuedContact
+from sandbox.verdicts import count_statuses, digests_of, judge
 from tests.bouncer.contacts import (
     ACCOUNT,
     batch_rows,
@@ -20,8 +22,11 @@ from tests.bouncer.contacts import (
     new_request,
     queue,
     queue_again,
+    queue_rows,
     sent,
     set_back,
+    take,
+    upload,
     verdicts,
     verify,
 )
@@ -120,6 +125,74 @@ def test_credits_are_expected_at_the_share_that_was_charged_before(engine: Engin
     forecast = forecast_queue(engine, _TERMS)
     assert (forecast.charged_share, forecast.expected_credits, forecast.most_credits) == (0.75, 150, 200)
     assert (forecast.price, forecast.most_price) == (1.2, 1.6)
+
+
+def _judged(addresses: list[str]) -> dict[str, str]:
+    # As the sandbox would say: the same for the same address.
+    digests = digests_of(7, addresses)
+    return {
+        address: next(status for status, count in count_statuses(bytes([code])).items() if count)
+        for address, code in zip(addresses, judge(7, addresses, digests), strict=True)
+    }
+
+
+def _verify_all(engine: Engine, contacts: list[int]) -> int:
+    """Verifies contacts as a request of their own, and returns what Bouncer bills."""
+    queue_again(engine, contacts)
+    bill = 0
+    while batches := claim(engine, batch_size=2_500).batches:
+        for batch in batches:
+            said = _judged(sent(engine, batch.id))
+            charged = sum(status != "unknown" for status in said.values())
+            work = upload(engine, batch.id)
+            write(engine, record_verified, work, charged)
+            answers = [verdict for email, status in said.items() for verdict in verdicts([email], status=status)]
+            load_verdicts(engine, take(engine, batch.id), answers)
+            bill += charged
+    return bill
+
+
+def _contacts(engine: Engine, emails: list[str]) -> list[int]:
+    ids = queue(engine, emails)
+    write(engine, lambda c: c.execute(delete(QueuedContact).where(QueuedContact.global_id.in_(ids))))
+    return ids
+
+
+def test_a_list_that_was_sent_before_is_not_forecast_too_high(engine: Engine) -> None:
+    """Of 10,000 contacts 30 % are new: those that stay unknown are sent again, but are no part of what is expected."""
+    first = _contacts(engine, [f"a{number}@firm{number % 50}.com" for number in range(10_000)])
+    assert _verify_all(engine, first) < 10_000
+    second = first[3_000:] + _contacts(engine, [f"b{number}@firm{number % 50}.com" for number in range(3_000)])
+    queue_again(engine, second)
+    forecast = forecast_queue(engine, _TERMS)
+    write(engine, lambda c: c.execute(delete(QueuedContact).where(QueuedContact.status == "queued")))
+    bill = _verify_all(engine, second)
+    assert forecast.unknown_before > 0.02 * bill
+    assert forecast.to_pay == 3_000 + forecast.unknown_before
+    assert abs(forecast.expected_credits - bill) <= 0.01 * bill
+    # A third list, all new, is not forecast too low because of them either.
+    third = _contacts(engine, [f"c{number}@firm{number % 50}.com" for number in range(3_000)])
+    queue_again(engine, third)
+    forecast_of_third = forecast_queue(engine, _TERMS)
+    write(engine, lambda c: c.execute(delete(QueuedContact).where(QueuedContact.status == "queued")))
+    bill = _verify_all(engine, third)
+    assert abs(forecast_of_third.expected_credits - bill) <= 0.01 * bill
+
+
+def test_addresses_that_were_unknown_are_expected_to_cost_what_such_ones_did(engine: Engine) -> None:
+    """Nothing until some were sent again; then the share of them that Bouncer found something out about."""
+    _verified(engine, _emails(40, "quiet.example"), status="unknown")
+    quiet = [row.global_id for row in queue_rows(engine)]
+    queue_again(engine, quiet[:20])
+    assert (forecast_queue(engine, _TERMS).unknown_before, forecast_queue(engine, _TERMS).expected_credits) == (20, 0)
+    (batch,) = claim(engine).batches
+    work = upload(engine, batch.id)
+    write(engine, record_verified, work, 5)
+    addresses = sent(engine, batch.id)
+    load_verdicts(engine, take(engine, batch.id), verdicts(addresses[:5]) + verdicts(addresses[5:], status="unknown"))
+    queue_again(engine, quiet[20:])
+    forecast = forecast_queue(engine, _TERMS)
+    assert (forecast.unknown_charged_share, forecast.unknown_before, forecast.expected_credits) == (0.25, 20, 5)
 
 
 def test_the_time_is_that_of_the_present_speed(engine: Engine) -> None:

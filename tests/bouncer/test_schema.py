@@ -66,6 +66,8 @@ EXPECTED: dict[str, tuple[Fact | None, Fact | None]] = {
     "Bouncer_Batches.callback_ids": (None, column(36, "varchar(255)", UTF8MB3)),
     "Bouncer_Batches key callback_token": (None, key("callback_token", unique=True)),
     "Bouncer_Batches.layer": (None, column(37, "enum('basic','deep')", UTF8MB3, default="'basic'")),
+    "Bouncer_Batches.unknown_before": (None, column(38, "int(11)", default="0")),
+    "Bouncer_Batches.unknown_resolved": (None, column(39, "int(11)", default="0")),
     "Bouncer_Batches key idx_account_status": (None, key("account", "status")),
     "Bouncer_Batches key idx_completed": (None, key("completed_ts")),
     "Bouncer_Queue.attempts": (None, column(12, "int(11)", default="0")),

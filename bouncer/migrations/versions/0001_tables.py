@@ -109,6 +109,8 @@ def upgrade() -> None:
         sa.Column("callback_ts", sa.TIMESTAMP),
         sa.Column("callback_ids", sa.String(255)),
         sa.Column("layer", _layer(), nullable=False, server_default="basic"),
+        sa.Column("unknown_before", sa.Integer, nullable=False, server_default=_zero),
+        sa.Column("unknown_resolved", sa.Integer, nullable=False, server_default=_zero),
         sa.Index("idx_status", "status"),
         sa.Index("idx_created", "created_ts"),
         sa.Index("idx_account_status", "account", "status"),
