@@ -8,14 +8,15 @@ from datetime import timedelta
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, DateTime, Integer, func, select, update
+from sqlalchemy import ColumnElement, Connection, DateTime, Integer, exists, func, select, update
 from sqlalchemy.types import TypeEngine
 
+from bouncer.batches import BatchWork
 from bouncer.dialects import database_now, insert_ignoring
 from bouncer.staging import stage
-from bouncer.tables import Priority, QueuedContact, QueueStatus, Request, SecondChance
+from bouncer.tables import Batch, Contact, Layer, Priority, QueuedContact, QueueStatus, Request, Result, SecondChance
 
-__all__ = ["Chances", "count_second_chances", "give_second_chances", "take_second_chances"]
+__all__ = ["Chances", "count_second_chances", "give_second_chances", "keep_verdicts", "take_second_chances"]
 
 _STAGED: dict[str, TypeEngine[Any]] = {"queue_id": Integer(), "try_again_ts": DateTime()}
 _REQUEST_IS_OPEN_SECONDS = 600
@@ -34,18 +35,20 @@ class Chances:
     hours: float = 24.0
 
 
-def give_second_chances(connection: Connection, settled: pd.DataFrame, chances: Chances) -> int:
+def give_second_chances(connection: Connection, batch: BatchWork, settled: pd.DataFrame, chances: Chances) -> int:
     """Notes which of the contacts that got a verdict should be tried again, and when.
 
-    These are unknown ones, which cost nothing, and those for which Bouncer names a time, as for grey-listed ones.
+    These are unknown ones, which cost nothing, and those for which Bouncer names a time, as for grey-listed ones; but
+    not those that have a better verdict of the deep pass.
 
     Args:
         connection: In a transaction that writes.
+        batch: The batch that the verdicts came with; they are written already.
         settled: Columns ``queue_id``, ``bouncer_status`` and ``retry_after_ts`` (with time zone, or NULL).
         chances: How often and when.
 
     Returns:
-        How many contacts without a clear verdict there were.
+        How many contacts it was.
     """
     unclear = settled[(settled["bouncer_status"] == "unknown") | settled["retry_after_ts"].notna()]
     if unclear.empty or chances.most < 1:
@@ -53,6 +56,8 @@ def give_second_chances(connection: Connection, settled: pd.DataFrame, chances: 
     told = pd.to_datetime(unclear["retry_after_ts"], utc=True).dt.tz_localize(None)
     unless_told = database_now(connection) + timedelta(hours=chances.hours)
     frame = pd.DataFrame({"queue_id": unclear["queue_id"], "try_again_ts": told.fillna(unless_told)})
+    if batch.layer is Layer.BASIC:
+        frame = frame[~frame["queue_id"].isin(_with_better_verdict(connection, batch, frame))]
     staged = stage(connection, "second_chances", _STAGED, frame)
     connection.execute(
         update(SecondChance)
@@ -64,7 +69,18 @@ def give_second_chances(connection: Connection, settled: pd.DataFrame, chances: 
             ["queue_id", "try_again_ts"], select(staged.c.queue_id, staged.c.try_again_ts)
         )
     )
-    return len(unclear)
+    return len(frame)
+
+
+def _with_better_verdict(connection: Connection, batch: BatchWork, contacts: pd.DataFrame) -> set[int]:
+    asked = stage(connection, "chances_asked", {"queue_id": Integer()}, contacts[["queue_id"]])
+    query = (
+        select(asked.c.queue_id)
+        .join(QueuedContact, QueuedContact.queue_id == asked.c.queue_id)
+        .join(Contact, Contact.global_id == QueuedContact.global_id)
+        .where(Contact.bouncer_batch_id != batch.id)
+    )
+    return set(connection.scalars(query))
 
 
 def take_second_chances(connection: Connection, most: int) -> tuple[int, int]:
@@ -112,17 +128,49 @@ def take_second_chances(connection: Connection, most: int) -> tuple[int, int]:
     connection.execute(
         update(QueuedContact)
         .where(QueuedContact.queue_id.in_(ripe), QueuedContact.status == QueueStatus.COMPLETED)
-        .values(
-            status=QueueStatus.QUEUED,
-            priority=int(Priority.LOW),
-            verdict_after_ts=now,
-            reused=False,
-            attempts=0,
-            assigned_ts=None,
-            completed_ts=None,
+        # MySQL and MariaDB assign from left to right: when its verdict came must be read before it is taken away. With
+        # that moment, a verdict that the address got elsewhere since then settles the contact at no cost.
+        .ordered_values(
+            (QueuedContact.verdict_after_ts, func.coalesce(QueuedContact.completed_ts, now)),
+            (QueuedContact.status, QueueStatus.QUEUED),
+            (QueuedContact.priority, int(Priority.LOW)),
+            (QueuedContact.reused, False),
+            (QueuedContact.attempts, 0),
+            (QueuedContact.assigned_ts, None),
+            (QueuedContact.completed_ts, None),
         )
     )
     return len(due), len(ripe)
+
+
+def keep_verdicts(connection: Connection, *of_contacts: ColumnElement[bool]) -> int:
+    """Completes contacts again whose second chance has failed: they keep the verdict that they have.
+
+    Args:
+        connection: In a transaction that writes, in which they have failed.
+        of_contacts: The conditions on the contacts in the queue.
+
+    Returns:
+        How many contacts it was.
+    """
+    its_last_batch = (
+        select(func.max(Result.batch_id))
+        .join(Batch, Batch.id == Result.batch_id)
+        .where(Result.global_id == QueuedContact.global_id, Batch.layer == QueuedContact.layer)
+        .correlate(QueuedContact)
+        .scalar_subquery()
+    )
+    kept = connection.execute(
+        update(QueuedContact)
+        .where(
+            *of_contacts,
+            QueuedContact.status == QueueStatus.FAILED,
+            QueuedContact.verdict_after_ts.is_not(None),
+            exists().where(SecondChance.queue_id == QueuedContact.queue_id),
+        )
+        .values(status=QueueStatus.COMPLETED, batch_id=its_last_batch, error_message=None)
+    )
+    return kept.rowcount
 
 
 def count_second_chances(connection: Connection) -> int:

@@ -53,7 +53,9 @@ async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
         verdicts, awaited = await asyncio.gather(
             persistent(until_known(pause_seconds=pause), _download, access, batch, batch_id), _await(access, batch)
         )
-        report = await access.write(loading.load, batch, verdicts, awaited, access.account.chances)
+        report = await access.write(
+            loading.load, batch, verdicts, awaited, access.account.chances, access.account.fresh_for
+        )
     if report.missing or report.unmatched:
         log.warning(
             "batch %d: %d contacts without a verdict, queued again; %d verdicts for addresses that were not sent",
