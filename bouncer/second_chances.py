@@ -13,13 +13,14 @@ from sqlalchemy.types import TypeEngine
 
 from bouncer.batches import BatchWork
 from bouncer.dialects import database_now, insert_ignoring
+from bouncer.spending import room_to_queue
 from bouncer.staging import stage
 from bouncer.tables import Batch, Contact, Layer, Priority, QueuedContact, QueueStatus, Request, Result, SecondChance
 
 __all__ = ["Chances", "count_second_chances", "give_second_chances", "keep_verdicts", "take_second_chances"]
 
 _STAGED: dict[str, TypeEngine[Any]] = {"queue_id": Integer(), "try_again_ts": DateTime()}
-_REQUEST_IS_OPEN_SECONDS = 600
+_NOT_YET_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,9 @@ def _with_better_verdict(connection: Connection, batch: BatchWork, contacts: pd.
 def take_second_chances(connection: Connection, most: int) -> tuple[int, int]:
     """Queues contacts again whose time has come, at low priority.
 
-    Those whose request is not complete yet wait until it is; those of a cancelled one, and those that are not settled
-    any more, are left alone. Safe to run twice: each chance is taken once.
+    Those whose request is not complete yet wait until it is, and those whose request has reached its cap on credits
+    until there is room; those of a cancelled one, and those that are not settled any more, are left alone. Safe to run
+    twice: each chance is taken once.
 
     Args:
         connection: In a transaction that writes.
@@ -109,15 +111,23 @@ def take_second_chances(connection: Connection, most: int) -> tuple[int, int]:
     of_contacts = connection.execute(
         select(
             QueuedContact.queue_id,
+            QueuedContact.request_id,
             Request.bouncer_counted_ts.is_not(None) & Request.bouncer_completed_ts.is_(None),
             (QueuedContact.status == QueueStatus.COMPLETED) & Request.bouncer_cancelled_ts.is_(None),
         )
         .join(Request, Request.request_id == QueuedContact.request_id)
         .where(QueuedContact.queue_id.in_(due))
     ).all()
-    early = [queue_id for queue_id, is_open, _ in of_contacts if is_open]
-    ripe = [queue_id for queue_id, is_open, is_settled in of_contacts if is_settled and not is_open]
-    later = now + timedelta(seconds=_REQUEST_IS_OPEN_SECONDS)
+    early = [queue_id for queue_id, _, is_open, _ in of_contacts if is_open]
+    ripe: list[int] = []
+    for request_id in {row.request_id for row in of_contacts}:
+        its = [id_ for id_, of, is_open, is_settled in of_contacts if of == request_id and is_settled and not is_open]
+        room = room_to_queue(connection, request_id) if its else None
+        # Without room it would wait in the queue for ever, and each ingest would end capped.
+        may_go = len(its) if room is None else max(0, room)
+        ripe += its[:may_go]
+        early += its[may_go:]
+    later = now + timedelta(seconds=_NOT_YET_SECONDS)
     connection.execute(update(SecondChance).where(SecondChance.queue_id.in_(early)).values(try_again_ts=later))
     connection.execute(
         update(SecondChance)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select, update
 
-from bouncer import claiming, deepening
+from bouncer import cancelling, claiming, deepening
 from bouncer.claiming import Claimed
 from bouncer.database import read, write
 from bouncer.deepening import Risk
@@ -16,6 +16,7 @@ from bouncer.exporting import export_results
 from bouncer.reusing import FreshFor
 from bouncer.reverifying import Old, reverify
 from bouncer.second_chances import count_second_chances
+from bouncer.spending import set_cap, take_caps
 from bouncer.tables import Contact, Layer, QueuedContact, Request
 from tests.bouncer.contacts import (
     at_once,
@@ -262,6 +263,33 @@ def test_picking_at_once_picks_each_contact_once(engine: Engine) -> None:
     assert sum(at_once([lambda: _pick(engine, request)] * 4)) == 20
     assert len(_waiting(engine)) == 20
     assert len({row.request_id for row in queue_rows(engine) if row.layer == "deep"}) == 1
+
+
+def test_a_deep_pass_counts_against_its_requests_cap(engine: Engine) -> None:
+    """No more is picked than the cap leaves room for, and none is sent beyond it; the credits of both passes count."""
+    found = {f"a{number}@example.com": _ACCEPT_ALL for number in range(10)}
+    request = _first_pass(engine, found)
+    write(engine, set_cap, request, 10)
+    assert _pick(engine, request) == 0
+    assert read(engine, deepening.deep_request_of, request) is None
+    write(engine, set_cap, request, 14)
+    assert _pick(engine, request) == 4
+    assert _pick(engine, request) == 0
+    write(engine, set_cap, request, 12)
+    (batch,) = _claim_deep(engine).batches
+    assert batch.quantity == 2
+    assert "reached its cap" in _claim_deep(engine).capped[0]
+    (cap,) = [cap for cap in read(engine, take_caps) if cap.request_id == request]
+    assert (cap.committed, cap.is_reached) == (12, True)
+
+
+def test_a_cancelled_request_gets_no_deep_pass(engine: Engine) -> None:
+    """It is announced as complete too, but nobody wants its contacts verified any more."""
+    request = _first_pass(engine, {"a@example.com": _ACCEPT_ALL})
+    write(engine, cancelling.mark, request, by="me", reason="the wrong list")
+    assert _pick(engine, request) == 0
+    write(engine, cancelling.unmark, request)
+    assert _pick(engine, request) == 1
 
 
 def test_requests_are_found_one_by_one(engine: Engine) -> None:

@@ -14,6 +14,7 @@ from bouncer.dialects import database_now
 from bouncer.loading import load
 from bouncer.request_progress import note_open
 from bouncer.second_chances import Chances, count_second_chances, take_second_chances
+from bouncer.spending import set_cap
 from bouncer.tables import QueuedContact, Request, SecondChance
 from tests.bouncer.contacts import (
     at_once,
@@ -164,6 +165,23 @@ def test_a_second_chance_that_fails_leaves_the_contact_its_verdict(
     assert (row.status, row.batch_id, row.bouncer_status, row.error_message) == ("completed", 1, "risky", None)
     assert row.completed_ts is not None
     assert read(engine, count_second_chances) == 0
+
+
+def test_a_second_chance_waits_for_room_under_its_requests_cap(engine: Engine) -> None:
+    """Nothing is queued that the cap keeps in the queue, where it would let every ingest end capped."""
+    found = {f"a{number}@example.com": {"status": "risky", "retryAfter": "2020-01-01T00:00:00Z"} for number in range(3)}
+    _verified(engine, found)
+    write(engine, set_cap, 1, 3)
+    assert _take(engine) == 0
+    assert {row.status for row in queue_rows(engine)} == {"completed"}
+    assert read(engine, count_second_chances) == 3
+    write(engine, set_cap, 1, 5)
+    set_back(engine, SecondChance.try_again_ts, 1)
+    assert _take(engine) == 2
+    set_back(engine, SecondChance.try_again_ts, 1, SecondChance.try_again_ts.is_not(None))
+    assert _take(engine) == 0
+    (batch,) = claim(engine).batches
+    assert batch.quantity == 2
 
 
 def test_each_chance_is_taken_once(engine: Engine) -> None:
