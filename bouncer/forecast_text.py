@@ -11,7 +11,7 @@ _BAR = 30
 def headline(forecast: Forecast) -> str:
     """The forecast in one line."""
     return (
-        f"{forecast.to_pay:,} of {forecast.contacts:,} contacts would be paid for: about "
+        f"{forecast.to_pay - forecast.held_back:,} of {forecast.contacts:,} contacts would be paid for: about "
         f"{forecast.expected_credits:,} credits, {forecast.price:,.2f} {forecast.currency}"
     )
 
@@ -34,6 +34,8 @@ def lines(forecast: Forecast) -> list[tuple[str, str]]:
         ("· on their way for others, at no cost", f"{forecast.shared:,}"),
         ("· addresses to pay for", f"{forecast.to_pay:,}"),
         ("  of these, unknown the last time", f"{forecast.unknown_before:,}"),
+        ("  of these, for the deep pass", f"{forecast.deep:,}"),
+        ("  of these, held back by caps on credits", f"{forecast.held_back:,}"),
         ("credits, at most", f"{forecast.most_credits:,}"),
         ("credits, expected", f"{forecast.expected_credits:,}"),
         ("· charged in recent batches", basis),

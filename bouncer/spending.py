@@ -22,6 +22,7 @@ __all__ = [
     "room_of_run",
     "room_to_queue",
     "set_cap",
+    "shared_rooms",
     "take_caps",
 ]
 
@@ -86,6 +87,23 @@ def room_of_requests(connection: Connection, request_ids: Collection[int]) -> di
     committed = _committed_by(connection, caps)
     room = {id_: most - committed[id_] for id_, most in caps.items()}
     return {id_: min(room[one] for one in (id_, id_of_first) if one in room) for id_, _, id_of_first, _ in found}
+
+
+def shared_rooms(connection: Connection, request_ids: Collection[int]) -> dict[int, tuple[int, int | None]]:
+    """For each of some requests, the request with whose cap it counts, and how many more credits that may commit.
+
+    That is itself, and for a deep pass the request that it belongs to, unless it has a cap of its own.
+    """
+    room = room_of_requests(connection, request_ids)
+    found = connection.execute(
+        select(Request.request_id, Request.bouncer_deep_of, Request.bouncer_max_credits).where(
+            Request.request_id.in_(request_ids)
+        )
+    ).all()
+    return {
+        id_: (deep_of if deep_of is not None and own_cap is None else id_, room.get(id_))
+        for id_, deep_of, own_cap in found
+    }
 
 
 def room_to_queue(connection: Connection, request_id: int) -> int | None:

@@ -181,7 +181,7 @@ def ingest(
         with orchestrator(settings, verbose=verbose):
             from deployments.forecasts import forecast_ingest
 
-            forecast = forecast_ingest(request, verbose=verbose)
+            forecast = forecast_ingest(request, max_credits=max_credits, verbose=verbose)
         return _tell_forecast(forecast, json=json)
     with orchestrator(settings, verbose=verbose) as ui:
         from deployments.running import run_ingest
