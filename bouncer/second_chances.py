@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, DateTime, Integer, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, DateTime, Integer, exists, func, select, true, update
 from sqlalchemy.types import TypeEngine
 
 from bouncer.batches import BatchWork
@@ -49,7 +49,7 @@ def give_second_chances(connection: Connection, batch: BatchWork, settled: pd.Da
         chances: How often and when.
 
     Returns:
-        How many contacts it was.
+        How many contacts without a clear verdict there were.
     """
     unclear = settled[(settled["bouncer_status"] == "unknown") | settled["retry_after_ts"].notna()]
     if unclear.empty or chances.most < 1:
@@ -57,31 +57,29 @@ def give_second_chances(connection: Connection, batch: BatchWork, settled: pd.Da
     told = pd.to_datetime(unclear["retry_after_ts"], utc=True).dt.tz_localize(None)
     unless_told = database_now(connection) + timedelta(hours=chances.hours)
     frame = pd.DataFrame({"queue_id": unclear["queue_id"], "try_again_ts": told.fillna(unless_told)})
-    if batch.layer is Layer.BASIC:
-        frame = frame[~frame["queue_id"].isin(_with_better_verdict(connection, batch, frame))]
     staged = stage(connection, "second_chances", _STAGED, frame)
+    counts: ColumnElement[bool] = true()
+    if batch.layer is Layer.BASIC:
+        counts = (
+            exists()
+            .where(
+                QueuedContact.queue_id == staged.c.queue_id,
+                Contact.global_id == QueuedContact.global_id,
+                Contact.bouncer_batch_id == batch.id,
+            )
+            .correlate(staged)
+        )
     connection.execute(
         update(SecondChance)
-        .where(SecondChance.queue_id == staged.c.queue_id, SecondChance.chances < chances.most)
+        .where(SecondChance.queue_id == staged.c.queue_id, SecondChance.chances < chances.most, counts)
         .values(try_again_ts=staged.c.try_again_ts)
     )
     connection.execute(
         insert_ignoring(connection, SecondChance).from_select(
-            ["queue_id", "try_again_ts"], select(staged.c.queue_id, staged.c.try_again_ts)
+            ["queue_id", "try_again_ts"], select(staged.c.queue_id, staged.c.try_again_ts).where(counts)
         )
     )
-    return len(frame)
-
-
-def _with_better_verdict(connection: Connection, batch: BatchWork, contacts: pd.DataFrame) -> set[int]:
-    asked = stage(connection, "chances_asked", {"queue_id": Integer()}, contacts[["queue_id"]])
-    query = (
-        select(asked.c.queue_id)
-        .join(QueuedContact, QueuedContact.queue_id == asked.c.queue_id)
-        .join(Contact, Contact.global_id == QueuedContact.global_id)
-        .where(Contact.bouncer_batch_id != batch.id)
-    )
-    return set(connection.scalars(query))
+    return len(unclear)
 
 
 def take_second_chances(connection: Connection, most: int) -> tuple[int, int]:

@@ -58,7 +58,7 @@ async def test_a_large_list_that_comes_again_is_paid_for_and_forecast_as_what_is
     set_up_account: SetUpAccount,
     sandbox: SandboxHandle,
     tmp_path: Path,
-    record_property: Callable[[str, object], None],
+    record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     """Only new, stale and unknown addresses are sent; Bouncer's bill is within 1 % of what was forecast."""
     engine = await set_up_account(batch_size=10_000)
@@ -90,8 +90,8 @@ async def test_a_large_list_that_comes_again_is_paid_for_and_forecast_as_what_is
         assert (told.to_pay, told.unknown_before) == (sent_again, unknown_again)
         assert abs(told.expected_credits - bill) <= 0.01 * bill
     # For whoever runs it with --junitxml.
-    record_property("first bill", first_bill)
-    record_property("second list", f"{_NEW} new, {_STALE} stale, {unknown_again} unknown")
-    record_property("forecast", forecast_of_queue.expected_credits)
-    record_property("bill", bill)
-    record_property("seconds", round(time.monotonic() - began))
+    record_testsuite_property("first bill", first_bill)
+    record_testsuite_property("second list", f"{_NEW} new, {_STALE} stale, {unknown_again} unknown")
+    record_testsuite_property("forecast", forecast_of_queue.expected_credits)
+    record_testsuite_property("bill", bill)
+    record_testsuite_property("seconds", round(time.monotonic() - began))
