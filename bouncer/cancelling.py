@@ -12,6 +12,7 @@ from bouncer.batches import UNSETTLED, has_no_owner, was_asked_for
 from bouncer.counting import require_request
 from bouncer.policy import clean_message, plain
 from bouncer.request_progress import note_open
+from bouncer.second_chances import keep_verdicts
 from bouncer.tables import Account, Batch, BatchStatus, QueuedContact, QueueStatus, Request
 
 __all__ = [
@@ -167,10 +168,11 @@ def withdraw_waiting(connection: Connection, request_id: int) -> int:
             completed_ts=func.current_timestamp(),
         )
     )
+    kept = keep_verdicts(connection, QueuedContact.queue_id.in_(waiting))
     connection.execute(
         update(Request)
         .where(Request.request_id == request_id)
-        .values(bouncer_cancelled=func.coalesce(Request.bouncer_cancelled, 0) + len(waiting))
+        .values(bouncer_cancelled=func.coalesce(Request.bouncer_cancelled, 0) + len(waiting) - kept)
     )
     return len(waiting)
 

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, Integer, LargeBinary, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Integer, LargeBinary, and_, case, exists, func, or_, select
 from sqlalchemy.types import DateTime, TypeEngine
 
 from bouncer.database import read
 from bouncer.dialects import database_now
 from bouncer.reusing import BY_ADDRESS_KEY, FreshFor
 from bouncer.staging import stage
-from bouncer.tables import Contact, Layer, QueuedContact, QueueStatus
+from bouncer.tables import Batch, Contact, Layer, QueuedContact, QueueStatus, Result
 
-__all__ = ["Census", "DomainShare"]
+__all__ = ["Census", "DomainShare", "Due"]
 
 _TOP_DOMAINS = 10
 _DOMAINS_KEPT = 50_000
@@ -41,6 +41,18 @@ class DomainShare:
     share: float
 
 
+@dataclass(frozen=True)
+class Due:
+    """Addresses to pay for, and those of them whose last verdict was unknown."""
+
+    to_pay: int = 0
+    unknown_before: int = 0
+
+    def __add__(self, other: "Due") -> "Due":
+        """Both together."""
+        return Due(self.to_pay + other.to_pay, self.unknown_before + other.unknown_before)
+
+
 class Census:
     """Counts contacts by what they would cost, over chunks; each chunk is looked up in one statement.
 
@@ -57,6 +69,7 @@ class Census:
         fresh: Addresses whose verdict is still good.
         shared: Addresses that are on their way, or wait, for others.
         to_pay: All other addresses.
+        unknown_before: Those of them whose last verdict was unknown.
     """
 
     def __init__(
@@ -71,17 +84,22 @@ class Census:
         self._fresh_for = fresh_for
         self._waiting_is_shared = waiting_is_shared
         self._request_id = request_id
-        self._seen = _SeenKeys()
+        self._seen = {layer: _SeenKeys() for layer in Layer}
         self._domains: Counter[str] = Counter()
         self.contacts = self.invalid = self.duplicates = self.fresh = self.shared = self.to_pay = 0
+        self.unknown_before = 0
 
-    def add(self, checked: pd.DataFrame, unreadable: int = 0) -> None:
+    def add(self, checked: pd.DataFrame, unreadable: int = 0, layer: Layer = Layer.BASIC) -> Due:
         """Counts a chunk.
 
         Args:
             checked: Columns ``key``, ``domain``, ``reason`` as of ``normalise_all``, and ``verdict_after``: the moment
                 that a verdict must be later than, or nothing.
             unreadable: Contacts without any text that could be an address.
+            layer: The pass that they wait for; an address is paid for in each.
+
+        Returns:
+            What of it is to be paid for.
         """
         valid = checked[checked["reason"].isna()]
         self.contacts += len(checked) + unreadable
@@ -90,17 +108,21 @@ class Census:
         if len(self._domains) > _DOMAINS_KEPT:
             # Whatever is frequent stays: a domain that goes here has a few contacts out of very many.
             self._domains = Counter(dict(self._domains.most_common(_DOMAINS_KEPT // 2)))
-        new = valid[self._seen.add(valid["key"])]
-        known = pd.DataFrame(columns=["in_request", "shared", "fresh"])
+        new = valid[self._seen[layer].add(valid["key"])]
+        known = pd.DataFrame(columns=["in_request", "shared", "fresh", "was_unknown"])
         if self._engine is not None and not new.empty:
-            known = read(self._engine, self._look_up, new)
+            known = read(self._engine, self._look_up, new, layer)
         in_request = known["in_request"] > 0
         shared = ~in_request & (known["shared"] > 0)
         fresh = ~in_request & ~shared & (known["fresh"] > 0)
         self.duplicates += len(valid) - len(new) + int(in_request.sum())
         self.shared += int(shared.sum())
         self.fresh += int(fresh.sum())
-        self.to_pay += len(new) - int((in_request | shared | fresh).sum())
+        is_free = in_request | shared | fresh
+        due = Due(len(new) - int(is_free.sum()), int((~is_free & (known["was_unknown"] > 0)).sum()))
+        self.to_pay += due.to_pay
+        self.unknown_before += due.unknown_before
+        return due
 
     def domains(self) -> tuple[tuple[DomainShare, ...], int]:
         """The most frequent domains of valid contacts, and how many contacts are at others."""
@@ -108,13 +130,13 @@ class Census:
         top = [DomainShare(name, count, count / valid) for name, count in self._domains.most_common(_TOP_DOMAINS)]
         return tuple(top), valid - sum(share.contacts for share in top)
 
-    def _look_up(self, connection: Connection, contacts: pd.DataFrame) -> pd.DataFrame:
+    def _look_up(self, connection: Connection, contacts: pd.DataFrame, layer: Layer) -> pd.DataFrame:
         # A temporary table is this connection's alone, and nobody else's database is changed by it.
         rows = contacts.assign(number=range(len(contacts)), address_key=contacts["key"])
         asked = stage(connection, "forecast_asked", _STAGED, rows).c
-        standing = [and_(QueuedContact.status == QueueStatus.ASSIGNED, QueuedContact.layer == Layer.BASIC)]
+        standing = [and_(QueuedContact.status == QueueStatus.ASSIGNED, QueuedContact.layer == layer)]
         if self._waiting_is_shared:
-            standing.append(and_(QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == Layer.BASIC))
+            standing.append(and_(QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer))
         # In this form, with the queue in no join, both databases go from contact to contact: bouncer/reusing.py.
         shared, in_request = (
             select(func.coalesce(func.max(case((condition, 1), else_=0)), 0))
@@ -123,21 +145,36 @@ class Census:
             .scalar_subquery()
             for condition in (or_(*standing), QueuedContact.request_id == (self._request_id or -1))
         )
-        is_fresh = and_(
-            self._fresh_for.covers(Contact.bouncer_status, Contact.bouncer_verified_ts, database_now(connection)),
+        now = database_now(connection)
+        is_fresh: ColumnElement[bool] = and_(
+            self._fresh_for.covers(Contact.bouncer_status, Contact.bouncer_verified_ts, now),
             or_(asked.verdict_after.is_(None), Contact.bouncer_verified_ts > asked.verdict_after),
         )
+        if layer is Layer.DEEP:
+            # Only a verdict of the deep pass does, whichever counts.
+            is_fresh = (
+                exists()
+                .where(
+                    Result.global_id == Contact.global_id,
+                    Batch.id == Result.batch_id,
+                    Batch.layer == Layer.DEEP,
+                    self._fresh_for.covers(Result.bouncer_status, Result.processed_ts, now),
+                    or_(asked.verdict_after.is_(None), Result.processed_ts > asked.verdict_after),
+                )
+                .correlate(Contact, asked.number.table)
+            )
         fresh = (
             case((is_fresh, 1), else_=0)
             if self._fresh_for.days > 0
             else case((Contact.global_id.is_(None), 1), else_=0)
         )
+        was_unknown = case((Contact.bouncer_status == "unknown", 1), else_=0)
         found = connection.execute(
-            select(asked.number, in_request, shared, fresh)
+            select(asked.number, in_request, shared, fresh, was_unknown)
             .join(Contact, Contact.bouncer_address_key == asked.address_key)
             .with_hint(Contact, BY_ADDRESS_KEY)
         ).all()
-        frame = pd.DataFrame(found, columns=["number", "in_request", "shared", "fresh"], dtype="int64")
+        frame = pd.DataFrame(found, columns=["number", "in_request", "shared", "fresh", "was_unknown"], dtype="int64")
         return frame.groupby("number").max()
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 from bouncer.dialects import database_now
 from bouncer.errors import InputRefused
 from bouncer.request_progress import note_open
+from bouncer.spending import room_to_queue
 from bouncer.tables import Contact, Layer, QueuedContact, QueueStatus, Request, Result
 
 __all__ = ["Risk", "Stretch", "deep_request_of", "pick_some", "requests_with_verdicts"]
@@ -76,8 +77,9 @@ def pick_some(
 ) -> Stretch:
     """Looks through the next contacts of a request and queues the risky ones for the deep pass.
 
-    They go into a request of their own, so that the first one stays complete. Safe to run twice: a contact that waits
-    for the deep pass, or that it has looked at within ``fresh_days``, is not queued again.
+    They go into a request of their own, so that the first one stays complete. They count against the first one's cap on
+    credits, and no more are queued than it leaves room for; of a cancelled request none is. Safe to run twice: a
+    contact that waits for the deep pass, or that it has looked at within ``fresh_days``, is not queued again.
 
     Args:
         connection: In a transaction that writes.
@@ -95,10 +97,14 @@ def pick_some(
     """
     # Two runs at once must not both find a contact that nobody has picked.
     request = connection.execute(
-        select(Request.user_id).where(Request.request_id == request_id).with_for_update()
+        select(Request.user_id, Request.bouncer_cancelled_ts).where(Request.request_id == request_id).with_for_update()
     ).one_or_none()
     if request is None:
         raise InputRefused(f"there is no request {request_id}; leave the number out for all of them")
+    deep_request = deep_request_of(connection, request_id)
+    room = room_to_queue(connection, deep_request or request_id)
+    if request.bouncer_cancelled_ts is not None or (room is not None and room <= 0):
+        return Stretch(None)
     finished = (
         QueuedContact.request_id == request_id,
         QueuedContact.status == QueueStatus.COMPLETED,
@@ -113,12 +119,11 @@ def pick_some(
     if not rows:
         return Stretch(None)
     now = database_now(connection)
-    deep_request = deep_request_of(connection, request_id)
     query = _risky(risk, again=again).where(*finished, QueuedContact.queue_id.between(rows[0], rows[-1]))
     if not again:
         long_ago = now - timedelta(days=fresh_days)
         query = query.where(or_(Contact.bouncer_deep_ts.is_(None), Contact.bouncer_deep_ts < long_ago))
-    picked = connection.execute(query).all()
+    picked = connection.execute(query if room is None else query.limit(room)).all()
     if picked:
         deep_request = deep_request or _new_request(connection, request_id, request.user_id)
         shared = {

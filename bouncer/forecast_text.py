@@ -11,7 +11,7 @@ _BAR = 30
 def headline(forecast: Forecast) -> str:
     """The forecast in one line."""
     return (
-        f"{forecast.to_pay:,} of {forecast.contacts:,} contacts would be paid for: about "
+        f"{forecast.to_pay - forecast.held_back:,} of {forecast.contacts:,} contacts would be paid for: about "
         f"{forecast.expected_credits:,} credits, {forecast.price:,.2f} {forecast.currency}"
     )
 
@@ -20,6 +20,8 @@ def lines(forecast: Forecast) -> list[tuple[str, str]]:
     """The figures with their names, in the order in which they are read."""
     share = forecast.charged_share
     basis = "none tells yet" if share is None else f"{share:.1%} of addresses"
+    again = forecast.unknown_charged_share
+    basis_again = "none tells yet" if again is None else f"{again:.1%} of these"
     told = "" if forecast.credits_ts is None else f", at {forecast.credits_ts:%Y-%m-%d %H:%M} UTC"
     at_hand = "not asked yet" if forecast.credits_at_hand is None else f"{forecast.credits_at_hand:,}"
     missing = forecast.credits_missing
@@ -31,9 +33,13 @@ def lines(forecast: Forecast) -> list[tuple[str, str]]:
         ("· verdict known and fresh, at no cost", f"{forecast.fresh:,}"),
         ("· on their way for others, at no cost", f"{forecast.shared:,}"),
         ("· addresses to pay for", f"{forecast.to_pay:,}"),
+        ("  of these, unknown the last time", f"{forecast.unknown_before:,}"),
+        ("  of these, for the deep pass", f"{forecast.deep:,}"),
+        ("  of these, held back by caps on credits", f"{forecast.held_back:,}"),
         ("credits, at most", f"{forecast.most_credits:,}"),
         ("credits, expected", f"{forecast.expected_credits:,}"),
         ("· charged in recent batches", basis),
+        ("· charged of those unknown before", basis_again),
         ("price, at most", f"{forecast.most_price:,.2f} {forecast.currency}"),
         ("price, expected", f"{forecast.price:,.2f} {forecast.currency}"),
         (f"credits at hand{told}", at_hand),

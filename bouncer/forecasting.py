@@ -3,29 +3,32 @@
 Addresses are looked up by the rules of a claim (``bouncer.claiming``); ``bouncer.census`` does the counting.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from sqlalchemy import Connection, Engine, func, select
 
 from bouncer.accounts import read_state
 from bouncer.addresses import normalise_all
-from bouncer.census import Census, DomainShare
+from bouncer.census import Census, DomainShare, Due
+from bouncer.charging import ChargeRates, charge_rates
 from bouncer.csv_reading import inspect, read_chunks
 from bouncer.database import read
 from bouncer.polling import seconds_an_address
 from bouncer.prices import PriceTable
 from bouncer.reusing import FreshFor
-from bouncer.tables import Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Request, User
+from bouncer.spending import shared_rooms
+from bouncer.tables import Layer, Request, User
+from bouncer.waiting import walk
 
-__all__ = ["Forecast", "Terms", "charged_share", "forecast_file", "forecast_queue"]
+__all__ = ["Forecast", "Terms", "forecast_file", "forecast_queue"]
 
 _CHUNK_ROWS = 20_000
-_RECENT_BATCHES = 100
+_NO_REQUEST = -1
 _DOCUMENTED_SECONDS_AN_ADDRESS = 3600 / 100_000
 """Bouncer verifies 100,000 to 200,000 addresses an hour: https://docs.usebouncer.com."""
 
@@ -40,6 +43,7 @@ class Terms:
         slots: The most batches in flight.
         fresh_for: How long verdicts stay good.
         prices: What credits cost.
+        layer: The pass that the account serves.
     """
 
     account: str
@@ -47,6 +51,7 @@ class Terms:
     slots: int
     fresh_for: FreshFor
     prices: PriceTable
+    layer: Layer = Layer.BASIC
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,20 @@ class Forecast:
         fresh: Addresses with a verdict that is still good; they cost nothing.
         shared: Addresses that are on their way, or wait already, for others; they cost nothing more.
         to_pay: Addresses that would be sent to Bouncer.
-        most_credits: What they cost if Bouncer finds something out about each; unknown ones are free.
-        expected_credits: What they cost at the account's past share of charged addresses; the same where there is none.
-        charged_share: That share, of the recent batches, or None.
+        unknown_before: Those of them whose last verdict was unknown, and so was free.
+        deep: Those of them that wait for the deep pass.
+        held_back: Those of them that caps on credits would keep in the queue, if Bouncer charges for all others.
+        most_credits: What the others cost if Bouncer finds something out about each; unknown ones are free.
+        expected_credits: What they cost at the two shares below, within the caps; where there are none, all are charged
+            but those that were unknown before.
+        charged_share: Which share of addresses was charged in recent batches, but for those below; or None.
+        unknown_charged_share: Likewise, of addresses whose verdict had been unknown before.
         price: Of the expected credits, bought at once.
         most_price: Of the most credits.
         currency: Of both.
         credits_at_hand: As Bouncer last told, or None.
         credits_ts: When it told, in UTC.
+        credits_missing: How many are to be bought for the worst case, or None where those at hand are not known.
         seconds: How long it would take at the present speed.
         pace_is_documented: Whether there is no present speed, and Bouncer's documented slowest was taken.
         batches: How many batches it would be.
@@ -81,24 +92,24 @@ class Forecast:
     fresh: int
     shared: int
     to_pay: int
+    unknown_before: int
+    deep: int
+    held_back: int
     most_credits: int
     expected_credits: int
     charged_share: float | None
+    unknown_charged_share: float | None
     price: float
     most_price: float
     currency: str
     credits_at_hand: int | None
     credits_ts: datetime | None
+    credits_missing: int | None
     seconds: float
     pace_is_documented: bool
     batches: int
     domains: tuple[DomainShare, ...]
     other_domains: int
-
-    @property
-    def credits_missing(self) -> int | None:
-        """How many credits are to be bought for the worst case, or None where those at hand are not known."""
-        return None if self.credits_at_hand is None else max(0, self.most_credits - self.credits_at_hand)
 
 
 def forecast_file(
@@ -127,98 +138,45 @@ def forecast_file(
     """
     request_id = None if engine is None else read(engine, _request_id, *request)
     count = Census(engine, terms.fresh_for, waiting_is_shared=True, request_id=request_id)
+    due = Due()
     lines = 0
     for chunk in read_chunks(inspect(path, column), _CHUNK_ROWS):
         checked = normalise_all(pd.Series(chunk.addresses, dtype=object)).assign(verdict_after=None)
-        count.add(checked, unreadable=len(chunk.rejected))
+        due += count.add(checked, unreadable=len(chunk.rejected))
         lines += len(chunk.lines) + len(chunk.rejected)
         if progress is not None:
             progress(lines, chunk.bytes_done)
-    return _forecast(engine, terms, count)
+    return _forecast(engine, [terms], count, {(terms.layer, _NO_REQUEST): due})
 
 
 def forecast_queue(
     engine: Engine,
-    terms: Terms,
-    *,
+    *terms: Terms,
     request_id: int | None = None,
+    max_credits: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Forecast:
     """Forecasts what verifying the contacts that wait in the queue would cost.
 
     Args:
         engine: The contacts database.
-        terms: The account's.
+        terms: Those of the accounts that would pay, one for each pass; what waits for another pass is left out.
         request_id: Only this request, or None for all.
+        max_credits: The cap of the run, or None for any number. Caps of requests hold in any case.
         progress: Called after each chunk with the contacts looked at so far.
 
     Raises:
         DatabaseUnavailable: The database was away for too long.
     """
-    count = Census(engine, terms.fresh_for)
-    for contacts in _waiting(engine, request_id):
-        count.add(contacts.join(normalise_all(contacts["email"])))
-        if progress is not None:
-            progress(count.contacts)
-    return _forecast(engine, terms, count)
-
-
-def _waiting(engine: Engine, request_id: int | None) -> Iterator[pd.DataFrame]:
-    for priority, request in read(engine, _sources, request_id):
-        after = -1
-        while True:
-            rows = read(engine, _waiting_chunk, priority, request, after)
-            if not rows:
-                break
-            after = rows[-1].queue_id
-            yield pd.DataFrame(
-                {
-                    "email": pd.Series([row.email for row in rows], dtype=object),
-                    "verdict_after": [row.verdict_after_ts for row in rows],
-                }
-            )
-
-
-_WAITS = (QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == Layer.BASIC)
-
-
-def _sources(connection: Connection, request_id: int | None) -> list[tuple[int, int]]:
-    # Each question is one seek in the claims' index, however many contacts wait.
-    found: list[tuple[int, int]] = []
-    priority = connection.scalar(select(func.max(QueuedContact.priority)).where(*_WAITS))
-    while priority is not None:
-        here = (*_WAITS, QueuedContact.priority == priority)
-        request = request_id if request_id is not None else _next_request(connection, here, -1)
-        while request is not None:
-            found.append((priority, request))
-            request = None if request_id is not None else _next_request(connection, here, request)
-        priority = connection.scalar(
-            select(func.max(QueuedContact.priority)).where(*_WAITS, QueuedContact.priority < priority)
-        )
-    return found
-
-
-def _next_request(connection: Connection, conditions: tuple[Any, ...], after: int) -> int | None:
-    return connection.scalar(
-        select(func.min(QueuedContact.request_id)).where(*conditions, QueuedContact.request_id > after)
-    )
-
-
-def _waiting_chunk(connection: Connection, priority: int, request_id: int, after: int) -> list[Any]:
-    return list(
-        connection.execute(
-            select(QueuedContact.queue_id, Contact.email, QueuedContact.verdict_after_ts)
-            .join(Contact, Contact.global_id == QueuedContact.global_id)
-            .where(
-                *_WAITS,
-                QueuedContact.priority == priority,
-                QueuedContact.request_id == request_id,
-                QueuedContact.queue_id > after,
-            )
-            .order_by(QueuedContact.queue_id)
-            .limit(_CHUNK_ROWS)
-        )
-    )
+    count = Census(engine, terms[0].fresh_for)
+    due: dict[tuple[Layer, int], Due] = {}
+    for layer in (one.layer for one in terms):
+        for request, contacts in walk(engine, layer, request_id):
+            added = count.add(contacts.join(normalise_all(contacts["email"])), layer=layer)
+            due[layer, request] = due.get((layer, request), Due()) + added
+            if progress is not None:
+                progress(count.contacts)
+    return _forecast(engine, terms, count, due, max_credits)
 
 
 def _request_id(connection: Connection, name: str, user_email: str) -> int | None:
@@ -232,38 +190,36 @@ def _request_id(connection: Connection, name: str, user_email: str) -> int | Non
     return next((row.request_id for row in found if row.name == name), None)
 
 
-def charged_share(connection: Connection, account: str) -> float | None:
-    """Which share of the addresses in the account's recent batches Bouncer charged; unknown ones are free.
-
-    Returns:
-        From 0 to 1, or None where no batch tells.
-    """
-    recent = (
-        select(Batch.credits, (Batch.quantity - Batch.missing).label("verified"))
-        .where(Batch.account == account, Batch.status == BatchStatus.COMPLETED, Batch.credits.is_not(None))
-        .order_by(Batch.id.desc())
-        .limit(_RECENT_BATCHES)
-        .subquery()
-    )
-    charged, verified = connection.execute(select(func.sum(recent.c.credits), func.sum(recent.c.verified))).one()
-    return min(1.0, float(charged) / float(verified)) if verified else None
-
-
-def _forecast(engine: Engine | None, terms: Terms, count: Census) -> Forecast:
-    share = pace = at_hand = told = None
-    if engine is not None:
-        share = read(engine, charged_share, terms.account)
-        pace = read(engine, seconds_an_address, terms.account)
-        state = read(engine, read_state, terms.account)
-        at_hand, told = state.credits, state.credits_ts
-    batches = -(-count.to_pay // terms.batch_size)
-    # As many batches as there are slots go side by side; where there is no present speed, the account's shared one.
-    rounds = -(-batches // terms.slots)
-    seconds = count.to_pay * _DOCUMENTED_SECONDS_AN_ADDRESS
-    if pace is not None:
-        seconds = rounds * pace * count.to_pay / max(1, batches)
-    expected = count.to_pay if share is None else round(count.to_pay * share)
+def _forecast(
+    engine: Engine | None,
+    terms: Sequence[Terms],
+    count: Census,
+    due: Mapping[tuple[Layer, int], Due],
+    max_credits: int | None = None,
+) -> Forecast:
+    known = [_Known() if engine is None else read(engine, _known, one.account) for one in terms]
+    rates = {one.layer: its.rates for one, its in zip(terms, known, strict=True)}
+    of_layer: Counter[Layer] = Counter()
+    most: Counter[int] = Counter()
+    expected: dict[int, float] = defaultdict(float)
+    caps = {} if engine is None else read(engine, shared_rooms, {request for _, request in due})
+    for (layer, request), addresses in due.items():
+        # A deep pass and the request that it belongs to share one cap.
+        shared, _ = caps.get(request, (request, None))
+        of_layer[layer] += addresses.to_pay
+        most[shared] += addresses.to_pay
+        expected[shared] += rates[layer].expected(addresses.to_pay, addresses.unknown_before)
+    room = {request: max(0, left) for request, left in caps.values() if left is not None}
+    most_credits = sum(min(cost, room.get(request, cost)) for request, cost in most.items())
+    likely = sum(min(cost, room.get(request, cost)) for request, cost in expected.items())
+    if max_credits is not None:
+        most_credits, likely = min(most_credits, max_credits), min(likely, max_credits)
+    expected_credits = round(likely)
+    sent = {one.layer: round(of_layer[one.layer] * most_credits / max(1, count.to_pay)) for one in terms}
     domains, others = count.domains()
+    at_hand = [its.credits for its in known if its.credits is not None]
+    all_told = len(at_hand) == len(known)
+    missing = sum(max(0, sent[one.layer] - (its.credits or 0)) for one, its in zip(terms, known, strict=True))
     return Forecast(
         contacts=count.contacts,
         invalid=count.invalid,
@@ -271,17 +227,49 @@ def _forecast(engine: Engine | None, terms: Terms, count: Census) -> Forecast:
         fresh=count.fresh,
         shared=count.shared,
         to_pay=count.to_pay,
-        most_credits=count.to_pay,
-        expected_credits=expected,
-        charged_share=share,
-        price=round(terms.prices.price(expected), 2),
-        most_price=round(terms.prices.price(count.to_pay), 2),
-        currency=terms.prices.currency,
-        credits_at_hand=at_hand,
-        credits_ts=told,
-        seconds=round(seconds, 1),
-        pace_is_documented=pace is None,
-        batches=batches,
+        unknown_before=count.unknown_before,
+        deep=of_layer[Layer.DEEP],
+        held_back=count.to_pay - most_credits,
+        most_credits=most_credits,
+        expected_credits=expected_credits,
+        charged_share=known[0].rates.others,
+        unknown_charged_share=known[0].rates.unknown_before,
+        price=round(terms[0].prices.price(expected_credits), 2),
+        most_price=round(terms[0].prices.price(most_credits), 2),
+        currency=terms[0].prices.currency,
+        credits_at_hand=sum(at_hand) if all_told else None,
+        credits_ts=min((its.credits_ts for its in known if its.credits_ts is not None), default=None),
+        credits_missing=missing if all_told else None,
+        # The passes go side by side, each through its own account.
+        seconds=max(_seconds(one, its.pace, sent[one.layer]) for one, its in zip(terms, known, strict=True)),
+        pace_is_documented=any(
+            its.pace is None for one, its in zip(terms, known, strict=True) if sent[one.layer] or one is terms[0]
+        ),
+        batches=sum(-(-sent[one.layer] // one.batch_size) for one in terms),
         domains=domains,
         other_domains=others,
     )
+
+
+@dataclass(frozen=True)
+class _Known:
+    # What is known of an account.
+    rates: ChargeRates = field(default_factory=ChargeRates)
+    pace: float | None = None
+    credits: int | None = None
+    credits_ts: datetime | None = None
+
+
+def _known(connection: Connection, account: str) -> _Known:
+    state = read_state(connection, account)
+    pace = seconds_an_address(connection, account)
+    return _Known(charge_rates(connection, account), pace, state.credits, state.credits_ts)
+
+
+def _seconds(terms: Terms, pace: float | None, addresses: int) -> float:
+    if pace is None:
+        return round(addresses * _DOCUMENTED_SECONDS_AN_ADDRESS, 1)
+    batches = -(-addresses // terms.batch_size)
+    # As many batches as there are slots go side by side; where there is no present speed, the account's shared one.
+    rounds = -(-batches // terms.slots)
+    return round(rounds * pace * addresses / max(1, batches), 1)

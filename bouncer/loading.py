@@ -21,6 +21,8 @@ from sqlalchemy import (
     LargeBinary,
     String,
     func,
+    not_,
+    or_,
     select,
     update,
 )
@@ -29,9 +31,11 @@ from sqlalchemy.types import TypeEngine
 from bouncer.addresses import InvalidAddress, address_key, normalise
 from bouncer.batches import BatchWork
 from bouncer.cancelling import is_cancelled
+from bouncer.dialects import database_now
 from bouncer.errors import OwnershipLost
 from bouncer.models import Verdict
-from bouncer.second_chances import Chances, give_second_chances
+from bouncer.reusing import FreshFor
+from bouncer.second_chances import Chances, give_second_chances, keep_verdicts
 from bouncer.settling import requeue_freely, requeue_or_fail
 from bouncer.staging import insert_all, stage
 from bouncer.tables import Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Result
@@ -54,8 +58,10 @@ _COLUMNS: dict[str, TypeEngine[Any]] = {
 }
 _KEY_COLUMNS: dict[str, TypeEngine[Any]] = {"global_id": BigInteger(), "address_key": LargeBinary(16)}
 _FREE_DOMAIN = "@sandbox.usebouncer.com"
-_CONTACT_COLUMNS = ["queue_id", "global_id", "email", "stored_key"]
+_CERTAIN = ("deliverable", "undeliverable")
+_CONTACT_COLUMNS = ["queue_id", "global_id", "email", "stored_key", "status_before"]
 _CHANCES = Chances()
+_FRESH_FOR = FreshFor()
 # MariaDB takes no JSON of more than 32 levels, and a server no statement longer than its max_allowed_packet. Details
 # beyond these are nobody's verdict; refused by the database, they would keep the whole batch out.
 _DEEPEST_JSON = 16
@@ -85,7 +91,8 @@ class Awaited:
     """The contacts that wait for the verdicts of a batch.
 
     Attributes:
-        contacts: Columns ``queue_id``, ``global_id``, ``email``, ``stored_key`` and ``address_key``.
+        contacts: Columns ``queue_id``, ``global_id``, ``email``, ``stored_key``, ``status_before`` (of the verdict that
+            counts so far) and ``address_key``.
     """
 
     contacts: pd.DataFrame = field(repr=False)
@@ -107,6 +114,7 @@ def load(
     verdicts: Sequence[Verdict],
     awaited: Awaited | None = None,
     chances: Chances = _CHANCES,
+    fresh_for: FreshFor = _FRESH_FOR,
 ) -> LoadReport:
     """Writes the verdicts of a batch.
 
@@ -116,6 +124,7 @@ def load(
         verdicts: What Bouncer answered, in any order.
         awaited: The contacts of the batch as they were read before; read here where others have joined since.
         chances: How often and when contacts without a clear verdict are tried again.
+        fresh_for: How long a deep verdict stays good, which a basic one that tells less does not replace.
 
     Returns:
         What was settled and what was not.
@@ -134,14 +143,17 @@ def load(
     matched = contacts.merge(answers.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")
     without = contacts[~contacts["queue_id"].isin(matched["queue_id"])]
     missing = _requeue_missing(connection, without, was_cut_short=is_cancelled(connection, batch.request_id))
+    if missing:
+        keep_verdicts(connection, QueuedContact.batch_id == batch.id)
     if not matched.empty:
-        write_verdicts(connection, batch, matched)
+        write_verdicts(connection, batch, matched, fresh_for)
         connection.execute(
             update(QueuedContact)
             .where(QueuedContact.batch_id == batch.id, QueuedContact.status == QueueStatus.ASSIGNED)
             .values(status=QueueStatus.COMPLETED, completed_ts=func.current_timestamp(), error_message=None)
         )
-        give_second_chances(connection, matched, chances)
+        give_second_chances(connection, batch, matched, chances)
+    were_unknown = matched[matched["status_before"] == "unknown"]
     connection.execute(
         update(Batch)
         .where(Batch.id == batch.id)
@@ -150,6 +162,8 @@ def load(
             completed_ts=func.current_timestamp(),
             processed=Batch.quantity,
             expected_credits=expected_credits(matched),
+            unknown_before=were_unknown["address_key"].nunique(),
+            unknown_resolved=expected_credits(were_unknown),
             missing=missing,
             unmatched=unmatched,
             error_message=None,
@@ -193,7 +207,13 @@ def _present_contacts(connection: Connection, id: int, awaited: Awaited | None) 
 
 def _contacts(connection: Connection, id: int) -> pd.DataFrame:  # noqa: A002  # the column's name
     rows = connection.execute(
-        select(QueuedContact.queue_id, QueuedContact.global_id, Contact.email, Contact.bouncer_address_key)
+        select(
+            QueuedContact.queue_id,
+            QueuedContact.global_id,
+            Contact.email,
+            Contact.bouncer_address_key,
+            Contact.bouncer_status,
+        )
         .join(Contact, Contact.global_id == QueuedContact.global_id)
         .where(QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED)
         # Leads SQLite to the index on batches; by that on statuses it would read every batch's contacts.
@@ -234,13 +254,14 @@ def match(awaited: Awaited, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     return awaited.contacts.merge(answers.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")
 
 
-def write_verdicts(connection: Connection, batch: BatchWork, matched: pd.DataFrame) -> None:
+def write_verdicts(connection: Connection, batch: BatchWork, matched: pd.DataFrame, fresh_for: FreshFor) -> None:
     """Writes results and contacts; the queue is the caller's.
 
     Args:
         connection: In a transaction that writes.
         batch: The batch that paid.
         matched: As of ``match``; not empty.
+        fresh_for: How long a deep verdict stays good.
     """
     # An application may have queued a contact twice in one request.
     results = matched.drop_duplicates("global_id").assign(batch_id=batch.id)
@@ -250,6 +271,10 @@ def write_verdicts(connection: Connection, batch: BatchWork, matched: pd.DataFra
         connection.execute(its_contacts.values(bouncer_deep_ts=func.current_timestamp()))
         # The better verdict is the one that tells more: where the deep pass found nothing out, the basic one stays.
         its_contacts = its_contacts.where(Result.bouncer_status != "unknown")
+    else:
+        # Likewise: where a basic look leaves doubt, a deep verdict that is still good tells more.
+        keeps = fresh_for.keeps_deep_verdict(database_now(connection))
+        its_contacts = its_contacts.where(or_(Result.bouncer_status.in_(_CERTAIN), not_(keeps)))
     connection.execute(
         its_contacts.values(
             bouncer_status=Result.bouncer_status,

@@ -17,7 +17,8 @@ from bouncer.errors import OwnershipLost
 from bouncer.loading import Awaited, await_verdicts, expected_credits, match, write_verdicts
 from bouncer.models import Verdict
 from bouncer.policy import clean_message
-from bouncer.second_chances import Chances, give_second_chances
+from bouncer.reusing import FreshFor
+from bouncer.second_chances import Chances, give_second_chances, keep_verdicts
 from bouncer.staging import stage
 from bouncer.tables import Account, Batch, BatchStatus, QueuedContact, QueueStatus
 
@@ -62,7 +63,7 @@ def count_lost(connection: Connection, batch: BatchWork, *, hold: bool) -> None:
     connection.execute(statement)
 
 
-def store(
+def store(  # noqa: PLR0913  # each is a part of what came of one round
     connection: Connection,
     batch: BatchWork,
     verdicts: Sequence[Verdict],
@@ -71,6 +72,7 @@ def store(
     lost: int,
     hold: bool,
     chances: Chances,
+    fresh_for: FreshFor,
 ) -> int:
     """Stores what came of the addresses that were sent, in one transaction. Safe to run twice.
 
@@ -82,6 +84,7 @@ def store(
         lost: How many answers were lost; each may have been paid for.
         hold: Whether these wait for a person then.
         chances: How often and when contacts without a clear verdict are tried again.
+        fresh_for: How long a deep verdict stays good, which a basic one that tells less does not replace.
 
     Returns:
         How many contacts got a verdict.
@@ -95,10 +98,12 @@ def store(
     waiting = await_verdicts(connection, batch)
     matched = match(waiting, verdicts)
     if not matched.empty:
-        write_verdicts(connection, batch, matched)
+        write_verdicts(connection, batch, matched, fresh_for)
         _settle(connection, matched, QueueStatus.COMPLETED, None)
-        give_second_chances(connection, matched, chances)
-    _fail(connection, waiting, refused)
+        give_second_chances(connection, batch, matched, chances)
+    if refused:
+        _fail(connection, waiting, refused)
+        keep_verdicts(connection, QueuedContact.batch_id == batch.id)
     _change(
         connection,
         batch,

@@ -17,6 +17,8 @@ from sqlalchemy import (
     Table,
     and_,
     case,
+    exists,
+    false,
     func,
     or_,
     select,
@@ -77,6 +79,21 @@ class FreshFor:
         return or_(
             and_(status.not_in(list(short)), verified >= now - timedelta(days=self.days)),
             *(and_(status == name, verified >= now - timedelta(days=days)) for name, days in short.items() if days > 0),
+        )
+
+    def keeps_deep_verdict(self, now: datetime) -> ColumnElement[bool]:
+        """The condition on a contact whose verdict that counts is of the deep pass and still good.
+
+        Args:
+            now: The present moment by the database's clock.
+        """
+        if self.days <= 0:
+            return false()
+        of_deep_pass = exists().where(Batch.id == Contact.bouncer_batch_id, Batch.layer == Layer.DEEP)
+        return and_(
+            Contact.bouncer_deep_ts.is_not(None),
+            self.covers(Contact.bouncer_status, Contact.bouncer_verified_ts, now),
+            of_deep_pass.correlate(Contact),
         )
 
 

@@ -1,16 +1,17 @@
 """Re-verification: contacts whose verdict has grown old go back into the queue, within a monthly budget."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Engine, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, exists, func, insert, not_, select, update
 
 from bouncer.cancelling import is_cancelled
 from bouncer.database import read, write
 from bouncer.dialects import database_now, insert_ignoring
 from bouncer.importing import LOCAL_USER, find_or_make_request
 from bouncer.request_progress import note_open
+from bouncer.reusing import FreshFor
 from bouncer.tables import Contact, Layer, Priority, QueuedContact, QueueStatus, Request, Reverification
 
 __all__ = ["Old", "Reverified", "reverify"]
@@ -25,10 +26,13 @@ class Old:
     Attributes:
         days: Those whose verdict is older.
         statuses: Only those with one of these verdicts, where there are any.
+        fresh_for: Not those with a deep verdict that is still good: a basic one, which tells less, would not replace
+            it, and they would be paid for again and again.
     """
 
     days: float
     statuses: Sequence[str] = ()
+    fresh_for: FreshFor = field(default_factory=FreshFor)
 
     def conditions(self, now: datetime) -> list[ColumnElement[bool]]:
         """The conditions on a contact."""
@@ -36,7 +40,11 @@ class Old:
             QueuedContact.global_id == Contact.global_id,
             QueuedContact.status.in_([QueueStatus.QUEUED, QueueStatus.ASSIGNED]),
         )
-        old = [Contact.bouncer_verified_ts < now - timedelta(days=self.days), ~waiting]
+        old = [
+            Contact.bouncer_verified_ts < now - timedelta(days=self.days),
+            not_(self.fresh_for.keeps_deep_verdict(now)),
+            ~waiting,
+        ]
         return [*old, Contact.bouncer_status.in_(self.statuses)] if self.statuses else old
 
 

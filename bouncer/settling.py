@@ -19,6 +19,7 @@ from sqlalchemy import (
 from bouncer.batches import UNSETTLED, BatchWork, is_unsent
 from bouncer.errors import OwnershipLost
 from bouncer.policy import clean_message
+from bouncer.second_chances import keep_verdicts
 from bouncer.staging import stage
 from bouncer.tables import Batch, BatchStatus, Contact, DeadLetter, QueuedContact, QueueStatus
 
@@ -100,6 +101,7 @@ def lose(connection: Connection, batch: BatchWork, message: str) -> int:
     _lock(connection, batch)
     connection.execute(update(Batch).where(Batch.id == batch.id).values(lost_addresses=_paid_at_most()))
     count = requeue_or_fail(connection, _assigned_to(batch.id), message)
+    keep_verdicts(connection, QueuedContact.batch_id == batch.id)
     _close(connection, batch, message)
     return count
 
@@ -120,10 +122,11 @@ def fail(connection: Connection, batch: BatchWork, message: str) -> int:
             completed_ts=func.current_timestamp(),
         )
     )
+    kept = keep_verdicts(connection, QueuedContact.batch_id == batch.id)
     letter = {"batch_id": batch.id, "user_id": batch.user_id, "request_id": batch.request_id, "error_message": reason}
     connection.execute(insert(DeadLetter).values(letter))
     _close(connection, batch, reason)
-    return failed.rowcount
+    return failed.rowcount - kept
 
 
 def split(connection: Connection, batch: BatchWork) -> list[int]:
@@ -300,6 +303,8 @@ def _close(connection: Connection, batch: BatchWork, message: str) -> None:
             status=BatchStatus.FAILED,
             error_message=clean_message(message),
             completed_ts=func.current_timestamp(),
+            # What was charged for it brought no verdict, and the ledger is to show that.
+            expected_credits=func.coalesce(Batch.expected_credits, 0),
             owner=None,
             heartbeat_ts=None,
             slot_lease=None,

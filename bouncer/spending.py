@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, case, func, or_, select, update
+from sqlalchemy.orm import aliased
 
 from bouncer.batches import BatchWork
-from bouncer.tables import Batch, BatchStatus, Request
+from bouncer.tables import Batch, BatchStatus, QueuedContact, QueueStatus, Request
 
 __all__ = [
     "RequestCap",
@@ -19,7 +20,9 @@ __all__ = [
     "repeat_would_pass",
     "room_of_requests",
     "room_of_run",
+    "room_to_queue",
     "set_cap",
+    "shared_rooms",
     "take_caps",
 ]
 
@@ -65,13 +68,53 @@ def room_of_run(connection: Connection, spending: Spending) -> int | None:
 
 
 def room_of_requests(connection: Connection, request_ids: Collection[int]) -> dict[int, int]:
-    """How many more credits each of some requests may commit; those without a cap are left out."""
-    caps = connection.execute(
-        select(Request.request_id, Request.bouncer_max_credits).where(
-            Request.request_id.in_(request_ids), Request.bouncer_max_credits.is_not(None)
+    """How many more credits each of some requests may commit; those without a cap are left out.
+
+    A deep pass counts against the cap of the request whose contacts it looks at, and so has no more room than that.
+    """
+    first = aliased(Request)
+    found = connection.execute(
+        select(Request.request_id, Request.bouncer_max_credits, first.request_id, first.bouncer_max_credits)
+        .outerjoin(first, first.request_id == Request.bouncer_deep_of)
+        .where(
+            Request.request_id.in_(request_ids),
+            or_(Request.bouncer_max_credits.is_not(None), first.bouncer_max_credits.is_not(None)),
         )
+    ).all()
+    caps: dict[int, int] = {}
+    for id_, cap, id_of_first, cap_of_first in found:
+        caps |= {one: int(most) for one, most in ((id_, cap), (id_of_first, cap_of_first)) if most is not None}
+    committed = _committed_by(connection, caps)
+    room = {id_: most - committed[id_] for id_, most in caps.items()}
+    return {id_: min(room[one] for one in (id_, id_of_first) if one in room) for id_, _, id_of_first, _ in found}
+
+
+def shared_rooms(connection: Connection, request_ids: Collection[int]) -> dict[int, tuple[int, int | None]]:
+    """For each of some requests, the request with whose cap it counts, and how many more credits that may commit.
+
+    That is itself, and for a deep pass the request that it belongs to, unless it has a cap of its own.
+    """
+    room = room_of_requests(connection, request_ids)
+    found = connection.execute(
+        select(Request.request_id, Request.bouncer_deep_of, Request.bouncer_max_credits).where(
+            Request.request_id.in_(request_ids)
+        )
+    ).all()
+    return {
+        id_: (deep_of if deep_of is not None and own_cap is None else id_, room.get(id_))
+        for id_, deep_of, own_cap in found
+    }
+
+
+def room_to_queue(connection: Connection, request_id: int) -> int | None:
+    """How many more contacts of a request may be queued without waiting for its cap, or None for any number."""
+    room = room_of_requests(connection, [request_id]).get(request_id)
+    if room is None or room <= 0:
+        return room
+    waiting = select(QueuedContact.queue_id).where(
+        QueuedContact.request_id == request_id, QueuedContact.status == QueueStatus.QUEUED
     )
-    return {id_: int(cap or 0) - _committed(connection, Batch.request_id == id_) for id_, cap in caps}
+    return room - (connection.scalar(select(func.count()).select_from(waiting.limit(room).subquery())) or 0)
 
 
 def repeat_would_pass(connection: Connection, batch: BatchWork) -> bool:
@@ -94,10 +137,8 @@ def take_caps(connection: Connection) -> list[RequestCap]:
         .order_by(Request.request_id.desc())
         .limit(_MOST_SHOWN)
     ).all()
-    return [
-        RequestCap(id_, name, int(cap or 0), _committed(connection, Batch.request_id == id_))
-        for id_, name, cap in capped
-    ]
+    committed = _committed_by(connection, [row.request_id for row in capped])
+    return [RequestCap(id_, name, int(cap or 0), committed[id_]) for id_, name, cap in capped]
 
 
 def caps_reached(request_ids: Iterable[int], *, run: int | None = None) -> tuple[str, ...]:
@@ -111,6 +152,18 @@ def caps_reached(request_ids: Iterable[int], *, run: int | None = None) -> tuple
     return of_run + tuple(
         f"request {id_} has reached its cap of credits; import with --max-credits sets another" for id_ in request_ids
     )
+
+
+def _committed_by(connection: Connection, request_ids: Collection[int]) -> dict[int, int]:
+    if not request_ids:
+        return {}
+    # Asked once for all of them: no index leads from a request to its deep pass.
+    passes: dict[int, list[int]] = {id_: [id_] for id_ in request_ids}
+    for id_, of in connection.execute(
+        select(Request.request_id, Request.bouncer_deep_of).where(Request.bouncer_deep_of.in_(passes))
+    ):
+        passes[of].append(id_)
+    return {id_: _committed(connection, Batch.request_id.in_(theirs)) for id_, theirs in passes.items()}
 
 
 def _committed(connection: Connection, condition: ColumnElement[bool]) -> int:

@@ -233,6 +233,8 @@ class Batch(Base):
     layer: Mapped[str] = _layer()
     unreadable_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
     lost_addresses: Mapped[int] = mapped_column(server_default=text("0"))
+    unknown_before: Mapped[int] = mapped_column(server_default=text("0"))
+    unknown_resolved: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class QueuedContact(Base):

@@ -1,11 +1,18 @@
 """Who waits in the queue, found by seeks in an index, however many contacts wait."""
 
-from sqlalchemy import Connection, func, select
+from collections.abc import Iterator
+from typing import Any
 
+import pandas as pd
+from sqlalchemy import ColumnElement, Connection, Engine, func, select
+
+from bouncer.database import read
 from bouncer.dialects import age_seconds
-from bouncer.tables import Layer, QueuedContact, QueueStatus
+from bouncer.tables import Contact, Layer, QueuedContact, QueueStatus
 
-__all__ = ["oldest_waiting_seconds"]
+__all__ = ["oldest_waiting_seconds", "walk"]
+
+_CHUNK_ROWS = 20_000
 
 _MOST_REQUESTS = 200
 """How many waiting requests of one priority are looked at."""
@@ -58,3 +65,50 @@ def _first_of_each_request(connection: Connection, layer: Layer, priority: int) 
             select(func.min(QueuedContact.request_id)).where(*waiting, QueuedContact.request_id > request)
         )
     return first_ones
+
+
+def walk(engine: Engine, layer: Layer, request_id: int | None) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Reads the contacts that wait for a pass in the order of their claims, in chunks and short transactions.
+
+    Args:
+        engine: The contacts database.
+        layer: The pass.
+        request_id: Only this request, or None for all.
+
+    Yields:
+        A request, and some of its contacts: columns ``email`` and ``verdict_after``.
+    """
+    waits = (QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer)
+    for priority in read(engine, _priorities, layer):
+        here = (*waits, QueuedContact.priority == priority)
+        request = request_id if request_id is not None else read(engine, _next_request, here, -1)
+        while request is not None:
+            after = -1
+            while rows := read(engine, _chunk, here, request, after):
+                after = rows[-1].queue_id
+                yield (
+                    request,
+                    pd.DataFrame(
+                        {
+                            "email": pd.Series([row.email for row in rows], dtype=object),
+                            "verdict_after": [row.verdict_after_ts for row in rows],
+                        }
+                    ),
+                )
+            request = None if request_id is not None else read(engine, _next_request, here, request)
+
+
+def _next_request(connection: Connection, waits: tuple[ColumnElement[bool], ...], after: int) -> int | None:
+    return connection.scalar(select(func.min(QueuedContact.request_id)).where(*waits, QueuedContact.request_id > after))
+
+
+def _chunk(connection: Connection, waits: tuple[ColumnElement[bool], ...], request_id: int, after: int) -> list[Any]:
+    return list(
+        connection.execute(
+            select(QueuedContact.queue_id, Contact.email, QueuedContact.verdict_after_ts)
+            .join(Contact, Contact.global_id == QueuedContact.global_id)
+            .where(*waits, QueuedContact.request_id == request_id, QueuedContact.queue_id > after)
+            .order_by(QueuedContact.queue_id)
+            .limit(_CHUNK_ROWS)
+        )
+    )

@@ -186,7 +186,7 @@ def ingest(
         with orchestrator(settings, verbose=verbose):
             from deployments.forecasts import forecast_ingest
 
-            forecast = forecast_ingest(request, verbose=verbose)
+            forecast = forecast_ingest(request, max_credits=max_credits, verbose=verbose)
         return _tell_forecast(forecast, json=json)
     with orchestrator(settings, verbose=verbose) as ui:
         from deployments.running import run_ingest
@@ -337,14 +337,16 @@ def reverify(
         dry_run: Only say what it would do.
     """
     from bouncer import reverifying
+    from bouncer.reusing import FreshFor
     from bouncer.reverifying import Old
     from deployments.display import row_progress
 
-    engine = _database(read_settings())
+    settings = read_settings()
+    engine = _database(settings)
     with row_progress("queueing") as advance:
         report = reverifying.reverify(
             engine,
-            Old(older_than_days, tuple(status or ())),
+            Old(older_than_days, tuple(status or ()), FreshFor(days=settings.result_max_age_days)),
             monthly_budget=monthly_budget,
             dry_run=dry_run,
             progress=advance,

@@ -44,17 +44,18 @@ def forecast_import(
         return forecast_file(_database(settings), file, terms, request=names, column=column, progress=advance)
 
 
-def forecast_ingest(request_id: int | None, *, verbose: bool) -> Forecast:
+def forecast_ingest(request_id: int | None, *, max_credits: int | None, verbose: bool) -> Forecast:
     """Runs flow ``forecast`` in this process.
 
     Args:
         request_id: Only this request, or None for all.
+        max_credits: As of ``ingest``.
         verbose: Show Prefect's own account of failures too.
     """
     if not verbose:
         hide_expected_errors()
     with row_progress("forecasting"):
-        return asyncio.run(forecast(request_id))
+        return asyncio.run(forecast(request_id, max_credits=max_credits))
 
 
 def print_forecast(forecast: Forecast) -> None:

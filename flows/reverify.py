@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 from prefect import flow, get_run_logger
 from pydantic import Field
 
-from blocks.access import open_database
+from blocks.access import open_access
 from bouncer import reverifying
 from bouncer.reverifying import Old, Reverified
+from tasks.ownership import new_owner
 
 __all__ = ["reverify"]
 
@@ -22,7 +23,8 @@ async def reverify(
 ) -> Reverified:
     """Queues the contacts with the oldest verdicts again, at low priority; the next ingest verifies them.
 
-    They go into a request of their own, one a month. Needs the block contacts-database.
+    They go into a request of their own, one a month. Needs the blocks contacts-database and bouncer-account/default,
+    which says how long verdicts stay good.
 
     Args:
         older_than_days: Take contacts whose verdict is older.
@@ -30,9 +32,11 @@ async def reverify(
         statuses: Of these, only contacts with one of these verdicts; all if left at None.
         dry_run: Only say what it would do.
     """
-    engine = await open_database()
-    old = Old(older_than_days, tuple(statuses or ()))
-    report = await asyncio.to_thread(reverifying.reverify, engine, old, monthly_budget=monthly_budget, dry_run=dry_run)
+    async with open_access("default", new_owner()) as access:
+        old = Old(older_than_days, tuple(statuses or ()), access.account.fresh_for)
+        report = await asyncio.to_thread(
+            reverifying.reverify, access.engine, old, monthly_budget=monthly_budget, dry_run=dry_run
+        )
     get_run_logger().info(
         "%s %d contacts; %d of the budget of %s are left",
         "would queue" if dry_run else "queued",

@@ -73,7 +73,7 @@ async def verify_as_subflow(batch: BatchTitle) -> State[None]:
     return cast("State[None]", await named(batch.id, return_state=True))
 
 
-async def _settle(access: Access, batch: BatchWork) -> State[None]:
+async def _settle(access: Access, batch: BatchWork) -> State[None]:  # noqa: PLR0911  # one return an outcome
     try:
         return await _verify(access, batch)
     except UploadHeld as error:

@@ -1,6 +1,7 @@
 """Forecasting what the waiting contacts would cost, and showing it."""
 
 import asyncio
+from collections.abc import Sequence
 
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact
@@ -10,6 +11,8 @@ from blocks.access import Access
 from blocks.bouncer_prices import load_prices
 from bouncer.forecast_text import headline, markdown
 from bouncer.forecasting import Forecast, Terms, forecast_queue
+from bouncer.tables import Layer
+from tasks.budget import Budget
 
 __all__ = ["forecast_waiting", "publish_forecast", "terms_of"]
 
@@ -22,21 +25,27 @@ async def terms_of(access: Access) -> Terms:
         slots=access.account.max_concurrent_batches,
         fresh_for=access.account.fresh_for,
         prices=await load_prices(),
+        layer=access.layer,
     )
 
 
 @task(name="forecast", task_run_name="forecast", cache_policy=NO_CACHE, persist_result=False)
-async def forecast_waiting(access: Access, request_id: int | None = None) -> Forecast:
+async def forecast_waiting(accounts: Sequence[Access], request_id: int | None, budget: Budget) -> Forecast:
     """Counts what verifying the waiting contacts would cost. Safe to run twice: it only reads.
 
     Args:
-        access: The account and the database.
+        accounts: The accounts, over one database; the first of each pass tells what there is to say of it.
         request_id: Only this request, or None for all.
+        budget: What a run may commit.
 
     Returns:
         Contacts by what they cost, credits, price, time and domains.
     """
-    return await asyncio.to_thread(forecast_queue, access.engine, await terms_of(access), request_id=request_id)
+    of_layers = {access.layer: access for access in reversed(accounts)}
+    terms = [await terms_of(of_layers[layer]) for layer in Layer if layer in of_layers]
+    return await asyncio.to_thread(
+        forecast_queue, accounts[0].engine, *terms, request_id=request_id, max_credits=budget.spending.most
+    )
 
 
 async def publish_forecast(forecast: Forecast) -> Forecast:

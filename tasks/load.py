@@ -90,7 +90,9 @@ async def _load_once(access: Access, batch: BatchWork, batch_id: str) -> LoadRep
         verdicts, awaited = await asyncio.gather(
             access.client.download(batch_id, batch.quantity), _await(access, batch)
         )
-        return await access.write(loading.load, batch, verdicts, awaited, access.account.chances)
+        return await access.write(
+            loading.load, batch, verdicts, awaited, access.account.chances, access.account.fresh_for
+        )
 
 
 async def _bear_with(access: Access, batch: BatchWork, error: DownloadTruncated) -> None:

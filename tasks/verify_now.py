@@ -100,7 +100,14 @@ async def _round(access: Access, batch: BatchWork, addresses: list[str]) -> tupl
     lost = sum(isinstance(answer, UploadOutcomeUnknown) for answer in answers)
     hold = bool(lost) and await _holds(access, batch)
     settled = await access.write(
-        realtime.store, batch, verdicts, refused, lost=lost, hold=hold, chances=access.account.chances
+        realtime.store,
+        batch,
+        verdicts,
+        refused,
+        lost=lost,
+        hold=hold,
+        chances=access.account.chances,
+        fresh_for=access.account.fresh_for,
     )
     # Every other failure is certain: nothing was paid for. It is raised once the verdicts beside it are safe.
     for answer in answers:

@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, func, select, update
 
-from bouncer import claiming, deepening
+from bouncer import cancelling, claiming, deepening
 from bouncer.claiming import Claimed
 from bouncer.database import read, write
 from bouncer.deepening import Risk
 from bouncer.errors import InputRefused
 from bouncer.exporting import export_results
 from bouncer.reusing import FreshFor
-from bouncer.tables import Contact, Layer, Request
+from bouncer.reverifying import Old, reverify
+from bouncer.second_chances import count_second_chances
+from bouncer.spending import set_cap, take_caps
+from bouncer.tables import Contact, Layer, QueuedContact, Request
 from tests.bouncer.contacts import (
     at_once,
     batch_rows,
@@ -150,6 +153,52 @@ def test_both_verdicts_are_kept_and_the_one_that_tells_more_counts(engine: Engin
     assert b.bouncer_deep_ts is not None
 
 
+@pytest.mark.parametrize(
+    ("basic", "counts"),
+    [
+        ({"status": "risky", "score": 40}, "deliverable"),
+        ({"status": "unknown"}, "deliverable"),
+        ({"status": "undeliverable", "score": 0}, "undeliverable"),
+        ({"status": "deliverable", "score": 95}, "deliverable"),
+    ],
+)
+def test_a_basic_verdict_that_leaves_doubt_does_not_replace_a_fresh_deep_one(
+    engine: Engine, basic: dict[str, Any], counts: str
+) -> None:
+    """While the deep verdict is good, a later basic one counts only if it is certain; nobody asks a third time."""
+    request = _first_pass(engine, {"a@example.com": _ACCEPT_ALL})
+    _deep_pass(engine, request, {"a@example.com": {"status": "deliverable", "score": 90}})
+    queue_again(engine, [1])
+    write(engine, lambda c: c.execute(update(QueuedContact).values(verdict_after_ts=func.current_timestamp())))
+    (batch,) = claim(engine).batches
+    load_verdicts(engine, verify(engine, batch.id), verdicts(["a@example.com"], **basic))
+    (contact,) = read(engine, lambda c: c.execute(select(Contact.__table__)).all())
+    is_certain = basic["status"] in {"deliverable", "undeliverable"}
+    assert (contact.bouncer_status, contact.bouncer_batch_id) == (counts, batch.id if is_certain else 2)
+    assert read(engine, count_second_chances) == 0
+
+
+def test_a_basic_verdict_replaces_a_deep_one_that_has_grown_old(engine: Engine) -> None:
+    """After its time a deep verdict is no better than a new basic one."""
+    request = _first_pass(engine, {"a@example.com": _ACCEPT_ALL})
+    _deep_pass(engine, request, {"a@example.com": {"status": "deliverable", "score": 90}})
+    set_back(engine, Contact.bouncer_verified_ts, 91 * _DAY)
+    queue_again(engine, [1])
+    (batch,) = claim(engine).batches
+    load_verdicts(engine, verify(engine, batch.id), verdicts(["a@example.com"], **_ACCEPT_ALL))
+    (contact,) = read(engine, lambda c: c.execute(select(Contact.__table__)).all())
+    assert (contact.bouncer_status, contact.bouncer_batch_id) == ("risky", batch.id)
+
+
+@pytest.mark.parametrize(("age", "queued"), [(80, 0), (100, 1)])
+def test_a_fresh_deep_verdict_is_not_verified_again_in_vain(engine: Engine, age: int, queued: int) -> None:
+    """Re-verification would pay each night for a basic verdict that does not count."""
+    request = _first_pass(engine, {"a@example.com": _ACCEPT_ALL})
+    _deep_pass(engine, request, {"a@example.com": {"status": "deliverable", "score": 90}})
+    set_back(engine, Contact.bouncer_verified_ts, age * _DAY)
+    assert reverify(engine, Old(60), monthly_budget=10).contacts == queued
+
+
 def test_no_contact_is_looked_at_twice_unless_asked(engine: Engine) -> None:
     """While it waits, and after it has a deep verdict, it is not taken again; on demand it is, if it is still risky."""
     request = _first_pass(engine, {"a@example.com": _ACCEPT_ALL, "b@example.com": _ACCEPT_ALL})
@@ -214,6 +263,33 @@ def test_picking_at_once_picks_each_contact_once(engine: Engine) -> None:
     assert sum(at_once([lambda: _pick(engine, request)] * 4)) == 20
     assert len(_waiting(engine)) == 20
     assert len({row.request_id for row in queue_rows(engine) if row.layer == "deep"}) == 1
+
+
+def test_a_deep_pass_counts_against_its_requests_cap(engine: Engine) -> None:
+    """No more is picked than the cap leaves room for, and none is sent beyond it; the credits of both passes count."""
+    found = {f"a{number}@example.com": _ACCEPT_ALL for number in range(10)}
+    request = _first_pass(engine, found)
+    write(engine, set_cap, request, 10)
+    assert _pick(engine, request) == 0
+    assert read(engine, deepening.deep_request_of, request) is None
+    write(engine, set_cap, request, 14)
+    assert _pick(engine, request) == 4
+    assert _pick(engine, request) == 0
+    write(engine, set_cap, request, 12)
+    (batch,) = _claim_deep(engine).batches
+    assert batch.quantity == 2
+    assert "reached its cap" in _claim_deep(engine).capped[0]
+    (cap,) = [cap for cap in read(engine, take_caps) if cap.request_id == request]
+    assert (cap.committed, cap.is_reached) == (12, True)
+
+
+def test_a_cancelled_request_gets_no_deep_pass(engine: Engine) -> None:
+    """It is announced as complete too, but nobody wants its contacts verified any more."""
+    request = _first_pass(engine, {"a@example.com": _ACCEPT_ALL})
+    write(engine, cancelling.mark, request, by="me", reason="the wrong list")
+    assert _pick(engine, request) == 0
+    write(engine, cancelling.unmark, request)
+    assert _pick(engine, request) == 1
 
 
 def test_requests_are_found_one_by_one(engine: Engine) -> None:

@@ -1,17 +1,23 @@
 """Forecasts: what a file or the queue would cost, by the rules of a claim, with nothing changed."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import ColumnElement, Engine, and_, delete, select, update
 
-from bouncer.database import read
+from bouncer import claiming
+from bouncer.batches import record_verified
+from bouncer.database import read, write
+from bouncer.deepening import Risk, deep_request_of, pick_some
 from bouncer.forecasting import Forecast, Terms, forecast_file, forecast_queue
 from bouncer.importing import LOCAL_USER, import_contacts
 from bouncer.prices import PriceTable
 from bouncer.reusing import FreshFor
-from bouncer.tables import Base, Batch, Contact
+from bouncer.spending import set_cap
+from bouncer.tables import Base, Batch, Contact, Layer, QueuedContact
+from sandbox.verdicts import count_statuses, digests_of, judge
 from tests.bouncer.contacts import (
     ACCOUNT,
     batch_rows,
@@ -20,8 +26,11 @@ from tests.bouncer.contacts import (
     new_request,
     queue,
     queue_again,
+    queue_rows,
     sent,
     set_back,
+    take,
+    upload,
     verdicts,
     verify,
 )
@@ -120,6 +129,137 @@ def test_credits_are_expected_at_the_share_that_was_charged_before(engine: Engin
     forecast = forecast_queue(engine, _TERMS)
     assert (forecast.charged_share, forecast.expected_credits, forecast.most_credits) == (0.75, 150, 200)
     assert (forecast.price, forecast.most_price) == (1.2, 1.6)
+
+
+def _judged(addresses: list[str]) -> dict[str, str]:
+    # As the sandbox would say: the same for the same address.
+    digests = digests_of(7, addresses)
+    return {
+        address: next(status for status, count in count_statuses(bytes([code])).items() if count)
+        for address, code in zip(addresses, judge(7, addresses, digests), strict=True)
+    }
+
+
+def _verify_all(engine: Engine, contacts: list[int]) -> int:
+    """Verifies contacts as a request of their own, and returns what Bouncer bills."""
+    queue_again(engine, contacts)
+    bill = 0
+    while batches := claim(engine, batch_size=2_500).batches:
+        for batch in batches:
+            said = _judged(sent(engine, batch.id))
+            charged = sum(status != "unknown" for status in said.values())
+            work = upload(engine, batch.id)
+            write(engine, record_verified, work, charged)
+            answers = [verdict for email, status in said.items() for verdict in verdicts([email], status=status)]
+            load_verdicts(engine, take(engine, batch.id), answers)
+            bill += charged
+    return bill
+
+
+def _contacts(engine: Engine, emails: list[str]) -> list[int]:
+    ids = queue(engine, emails)
+    write(engine, lambda c: c.execute(delete(QueuedContact).where(QueuedContact.global_id.in_(ids))))
+    return ids
+
+
+def test_a_list_that_was_sent_before_is_not_forecast_too_high(engine: Engine) -> None:
+    """Of 10,000 contacts 30 % are new: those that stay unknown are sent again, but are no part of what is expected."""
+    first = _contacts(engine, [f"a{number}@firm{number % 50}.com" for number in range(10_000)])
+    assert _verify_all(engine, first) < 10_000
+    second = first[3_000:] + _contacts(engine, [f"b{number}@firm{number % 50}.com" for number in range(3_000)])
+    queue_again(engine, second)
+    forecast = forecast_queue(engine, _TERMS)
+    write(engine, lambda c: c.execute(delete(QueuedContact).where(QueuedContact.status == "queued")))
+    bill = _verify_all(engine, second)
+    assert forecast.unknown_before > 0.02 * bill
+    assert forecast.to_pay == 3_000 + forecast.unknown_before
+    assert abs(forecast.expected_credits - bill) <= 0.01 * bill
+    # A third list, all new, is not forecast too low because of them either.
+    third = _contacts(engine, [f"c{number}@firm{number % 50}.com" for number in range(3_000)])
+    queue_again(engine, third)
+    forecast_of_third = forecast_queue(engine, _TERMS)
+    write(engine, lambda c: c.execute(delete(QueuedContact).where(QueuedContact.status == "queued")))
+    bill = _verify_all(engine, third)
+    assert abs(forecast_of_third.expected_credits - bill) <= 0.01 * bill
+
+
+def test_addresses_that_were_unknown_are_expected_to_cost_what_such_ones_did(engine: Engine) -> None:
+    """Nothing until some were sent again; then the share of them that Bouncer found something out about."""
+    _verified(engine, _emails(40, "quiet.example"), status="unknown")
+    quiet = [row.global_id for row in queue_rows(engine)]
+    queue_again(engine, quiet[:20])
+    assert (forecast_queue(engine, _TERMS).unknown_before, forecast_queue(engine, _TERMS).expected_credits) == (20, 0)
+    (batch,) = claim(engine).batches
+    work = upload(engine, batch.id)
+    write(engine, record_verified, work, 5)
+    addresses = sent(engine, batch.id)
+    load_verdicts(engine, take(engine, batch.id), verdicts(addresses[:5]) + verdicts(addresses[5:], status="unknown"))
+    queue_again(engine, quiet[20:])
+    forecast = forecast_queue(engine, _TERMS)
+    assert (forecast.unknown_charged_share, forecast.unknown_before, forecast.expected_credits) == (0.25, 20, 5)
+
+
+_DEEP = replace(_TERMS, account="deep", layer=Layer.DEEP)
+
+
+def _wait_for_deep_pass(engine: Engine, count: int) -> tuple[int, int]:
+    """Verifies risky contacts and picks them for the deep pass; returns their request and that of the deep pass."""
+    request = new_request(engine)
+    queue(engine, _emails(count, "all.example"), request_id=request)
+    (batch,) = claim(engine).batches
+    load_verdicts(engine, verify(engine, batch.id), verdicts(sent(engine, batch.id), status="risky", score=30))
+    write(engine, pick_some, request, Risk(), after=0, fresh_days=90, again=False)
+    deep = read(engine, deep_request_of, request)
+    assert deep is not None
+    return request, deep
+
+
+def test_what_waits_for_the_deep_pass_is_part_of_a_forecast(engine: Engine) -> None:
+    """Ingest sends both passes; a basic verdict, however fresh, does not do for the deep one."""
+    _, deep = _wait_for_deep_pass(engine, 20)
+    queue(engine, [*_emails(5, "all.example"), *_emails(10, "new.example")])
+    before = _everything(engine)
+    forecast = forecast_queue(engine, _TERMS, _DEEP)
+    assert _everything(engine) == before
+    assert _parts(forecast) == (35, 0, 0, 5, 0, 30)
+    assert (forecast.deep, forecast.most_credits, forecast.batches) == (20, 30, 2)
+    assert _parts(forecast_queue(engine, _TERMS)) == (15, 0, 0, 5, 0, 10)
+    assert _parts(forecast_queue(engine, _TERMS, _DEEP, request_id=deep)) == (20, 0, 0, 0, 0, 20)
+    (batch,) = write(
+        engine, claiming.claim, "deep", batches=1, batch_size=100, fresh_for=FreshFor(), layer=Layer.DEEP
+    ).batches
+    assert forecast_queue(engine, _TERMS, _DEEP).shared == 0
+    load_verdicts(engine, verify(engine, batch.id), verdicts(sent(engine, batch.id), status="deliverable"))
+    contacts = [row.global_id for row in queue_rows(engine) if row.layer == "deep"]
+    queue_again(engine, contacts)
+    write(engine, lambda c: c.execute(update(QueuedContact).where(_waits()).values(layer=Layer.DEEP)))
+    # These, and the five that wait for the basic pass.
+    assert forecast_queue(engine, _TERMS, _DEEP).fresh == 20 + 5
+
+
+def _waits() -> ColumnElement[bool]:
+    return and_(QueuedContact.status == "queued", QueuedContact.global_id <= 20)
+
+
+def test_caps_hold_a_forecast_back(engine: Engine) -> None:
+    """Credits are forecast as far as the caps of requests and of the run let them be spent; the rest is told apart."""
+    capped = new_request(engine)
+    queue(engine, _emails(50, "capped.example"), request_id=capped)
+    queue(engine, _emails(30, "free.example"))
+    write(engine, set_cap, capped, 20)
+    forecast = forecast_queue(engine, _TERMS)
+    assert (forecast.to_pay, forecast.held_back, forecast.most_credits, forecast.expected_credits) == (80, 30, 50, 50)
+    of_run = forecast_queue(engine, _TERMS, max_credits=35)
+    assert (of_run.to_pay, of_run.held_back, of_run.most_credits, of_run.batches) == (80, 45, 35, 1)
+
+
+def test_a_deep_pass_is_held_back_by_its_requests_cap(engine: Engine) -> None:
+    """What both passes of a request may cost together is forecast, not twice what is left."""
+    request, _ = _wait_for_deep_pass(engine, 20)
+    queue(engine, _emails(10, "more.example"), request_id=request)
+    write(engine, set_cap, request, 25)
+    forecast = forecast_queue(engine, _TERMS, _DEEP)
+    assert (forecast.to_pay, forecast.most_credits, forecast.held_back) == (30, 5, 25)
 
 
 def test_the_time_is_that_of_the_present_speed(engine: Engine) -> None:

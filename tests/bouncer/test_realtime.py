@@ -30,7 +30,17 @@ def _batch(engine: Engine, contacts: int = 5) -> BatchWork:
 
 
 def _store(engine: Engine, batch: BatchWork, answered: list[str], *, lost: int = 0, hold: bool = False) -> int:
-    return write(engine, realtime.store, batch, verdicts(answered), {}, lost=lost, hold=hold, chances=_NO_CHANCES)
+    return write(
+        engine,
+        realtime.store,
+        batch,
+        verdicts(answered),
+        {},
+        lost=lost,
+        hold=hold,
+        chances=_NO_CHANCES,
+        fresh_for=FreshFor(),
+    )
 
 
 def _statuses(engine: Engine) -> list[str]:

@@ -68,6 +68,8 @@ EXPECTED: dict[str, tuple[Fact | None, Fact | None]] = {
     "Bouncer_Batches.layer": (None, column(37, "enum('basic','deep')", UTF8MB3, default="'basic'")),
     "Bouncer_Batches.unreadable_ts": (None, column(38, "timestamp")),
     "Bouncer_Batches.lost_addresses": (None, column(39, "int(11)", default="0")),
+    "Bouncer_Batches.unknown_before": (None, column(40, "int(11)", default="0")),
+    "Bouncer_Batches.unknown_resolved": (None, column(41, "int(11)", default="0")),
     "Bouncer_Batches key idx_account_status": (None, key("account", "status")),
     "Bouncer_Batches key idx_completed": (None, key("completed_ts")),
     "Bouncer_Queue.attempts": (None, column(12, "int(11)", default="0")),

@@ -1,17 +1,36 @@
 """Contacts without a clear verdict are tried again after their time, a few times, and nobody waits for it."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, func, select, update
 
+from bouncer import settling
+from bouncer.cancelling import withdraw_waiting
 from bouncer.database import read, write
+from bouncer.dialects import database_now
 from bouncer.loading import load
 from bouncer.request_progress import note_open
 from bouncer.second_chances import Chances, count_second_chances, take_second_chances
+from bouncer.spending import set_cap
 from bouncer.tables import QueuedContact, Request, SecondChance
-from tests.bouncer.contacts import at_once, claim, new_request, queue, queue_rows, sent, set_back, verdicts, verify
+from tests.bouncer.contacts import (
+    at_once,
+    claim,
+    load_verdicts,
+    new_request,
+    queue,
+    queue_again,
+    queue_rows,
+    sent,
+    set_back,
+    take,
+    upload,
+    verdicts,
+    verify,
+)
 
 _HOUR = 3_600
 
@@ -94,6 +113,75 @@ def test_a_clear_verdict_ends_it(engine: Engine) -> None:
     assert (row.status, row.batch_id, row.bouncer_status) == ("completed", 2, "deliverable")
     assert read(engine, count_second_chances) == 0
     assert _take(engine) == 0
+
+
+def test_a_second_chance_takes_the_verdict_that_the_address_got_elsewhere(engine: Engine) -> None:
+    """What another request has paid for since the unknown verdict settles the contact at no cost."""
+    _verified(engine, {"a@example.com": {"status": "unknown"}})
+    an_hour_ago = {"completed_ts": read(engine, database_now) - timedelta(hours=1)}
+    write(engine, lambda c: c.execute(update(QueuedContact).values(an_hour_ago)))
+    queue_again(engine, [1])
+    _load_next(engine, {"a@example.com": {"status": "deliverable"}})
+    set_back(engine, SecondChance.try_again_ts, 1)
+    assert _take(engine) == 1
+    claimed = claim(engine)
+    assert (claimed.reused, claimed.batches) == (1, ())
+    assert {(row.status, row.bouncer_status, row.batch_id) for row in queue_rows(engine)} == {
+        ("completed", "deliverable", 2)
+    }
+
+
+def _fail(engine: Engine, batch_id: int) -> None:
+    assert write(engine, settling.fail, take(engine, batch_id), "Bouncer answered 400") == 0
+
+
+def _lose(engine: Engine, batch_id: int) -> None:
+    write(engine, lambda c: c.execute(update(QueuedContact).values(attempts=settling.MOST_ATTEMPTS)))
+    write(engine, settling.lose, upload(engine, batch_id), "Bouncer answered 404")
+
+
+def _answer_nothing(engine: Engine, batch_id: int) -> None:
+    write(engine, lambda c: c.execute(update(QueuedContact).values(attempts=settling.MOST_ATTEMPTS)))
+    load_verdicts(engine, verify(engine, batch_id), [])
+
+
+def _cancel(engine: Engine, batch_id: int) -> None:
+    write(engine, settling.dissolve, take(engine, batch_id))
+    write(engine, lambda c: c.execute(update(Request).values(bouncer_cancelled_ts=func.current_timestamp())))
+    assert write(engine, withdraw_waiting, 1) == 1
+    assert read(engine, lambda c: c.scalar(select(Request.bouncer_cancelled))) == 0
+
+
+@pytest.mark.parametrize("go_wrong", [_fail, _lose, _answer_nothing, _cancel])
+def test_a_second_chance_that_fails_leaves_the_contact_its_verdict(
+    engine: Engine, go_wrong: Callable[[Engine, int], None]
+) -> None:
+    """A contact that was finished is not failed by another try; it stays completed, with the verdict that it had."""
+    _verified(engine, {"a@example.com": {"status": "risky", "retryAfter": "2020-01-01T00:00:00Z"}})
+    assert _take(engine) == 1
+    (batch,) = claim(engine).batches
+    go_wrong(engine, batch.id)
+    (row,) = queue_rows(engine)
+    assert (row.status, row.batch_id, row.bouncer_status, row.error_message) == ("completed", 1, "risky", None)
+    assert row.completed_ts is not None
+    assert read(engine, count_second_chances) == 0
+
+
+def test_a_second_chance_waits_for_room_under_its_requests_cap(engine: Engine) -> None:
+    """Nothing is queued that the cap keeps in the queue, where it would let every ingest end capped."""
+    found = {f"a{number}@example.com": {"status": "risky", "retryAfter": "2020-01-01T00:00:00Z"} for number in range(3)}
+    _verified(engine, found)
+    write(engine, set_cap, 1, 3)
+    assert _take(engine) == 0
+    assert {row.status for row in queue_rows(engine)} == {"completed"}
+    assert read(engine, count_second_chances) == 3
+    write(engine, set_cap, 1, 5)
+    set_back(engine, SecondChance.try_again_ts, 1)
+    assert _take(engine) == 2
+    set_back(engine, SecondChance.try_again_ts, 1, SecondChance.try_again_ts.is_not(None))
+    assert _take(engine) == 0
+    (batch,) = claim(engine).batches
+    assert batch.quantity == 2
 
 
 def test_each_chance_is_taken_once(engine: Engine) -> None:

@@ -111,6 +111,8 @@ def upgrade() -> None:
         sa.Column("layer", _layer(), nullable=False, server_default="basic"),
         sa.Column("unreadable_ts", sa.TIMESTAMP),
         sa.Column("lost_addresses", sa.Integer, nullable=False, server_default=_zero),
+        sa.Column("unknown_before", sa.Integer, nullable=False, server_default=_zero),
+        sa.Column("unknown_resolved", sa.Integer, nullable=False, server_default=_zero),
         sa.Index("idx_status", "status"),
         sa.Index("idx_created", "created_ts"),
         sa.Index("idx_account_status", "account", "status"),
