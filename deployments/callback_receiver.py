@@ -22,7 +22,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from bouncer import callbacks
-from bouncer.database import write
+from bouncer.database import read, write
 from bouncer.errors import DatabaseUnavailable, SettingRefused
 from deployments.settings import Settings
 
@@ -65,18 +65,17 @@ class CallbackReceiver:
         if not self._guesses.allows(caller):
             return 404
         try:
-            if not await asyncio.to_thread(write, self._engine, callbacks.note, token, ()):
+            # Before the body is read: strangers are not listened to.
+            if not await asyncio.to_thread(read, self._engine, callbacks.is_known, token):
                 self._guesses.count(caller)
                 return 404
             ids = callbacks.ids_in(await _body(request), request.url.query)
-            if ids:
-                await asyncio.to_thread(write, self._engine, callbacks.note, token, ids)
+            # Once, with what it names: a run that saw the call without its ids would think that it names none.
+            await asyncio.to_thread(write, self._engine, callbacks.note, token, ids)
         except (DatabaseUnavailable, DBAPIError) as error:
             _log.warning("A callback could not be written down: %s", type(error).__name__)
             # Whoever calls may try again; a poll finds out in any case.
             return 503
-        except ClientDisconnect:
-            return 400
         return 200
 
 
@@ -100,7 +99,8 @@ class _Guesses:
 
 async def _body(request: Request) -> bytes:
     body = bytearray()
-    with contextlib.suppress(TimeoutError):
+    # Whatever becomes of the body, there was a call, and the next poll may come at once.
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
         async with asyncio.timeout(_BODY_SECONDS):
             async for chunk in request.stream():
                 body += chunk

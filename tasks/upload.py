@@ -101,7 +101,7 @@ async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
             await slot.step_aside()
         try:
             created = await access.client.create_batch(
-                addresses, sending=lambda: _begin(access, batch), callback=callback
+                addresses, sending=lambda: _begin(access, batch, len(addresses)), callback=callback
             )
         except (UploadOutcomeUnknown, _CalledBack):
             raise
@@ -116,8 +116,8 @@ async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
             return created.batch_id
 
 
-async def _begin(access: Access, batch: BatchWork) -> None:
-    match await access.write(batches.admit_upload, batch, access.account.max_concurrent_batches):
+async def _begin(access: Access, batch: BatchWork, addresses: int) -> None:
+    match await access.write(batches.admit_upload, batch, access.account.max_concurrent_batches, addresses):
         case Admission.PAUSED:
             raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
         case Admission.CANCELLED:
