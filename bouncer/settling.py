@@ -3,7 +3,7 @@
 import pandas as pd
 from sqlalchemy import Connection, Integer, Update, case, delete, func, insert, or_, select, update
 
-from bouncer.batches import UNSETTLED, BatchWork, is_unsent
+from bouncer.batches import UNSETTLED, BatchWork, is_unsent, was_asked_for
 from bouncer.errors import OwnershipLost
 from bouncer.policy import clean_message
 from bouncer.staging import stage
@@ -32,15 +32,15 @@ MOST_ATTEMPTS = 3
 def dissolve(connection: Connection, batch: BatchWork) -> int:
     """Puts the contacts of a batch that Bouncer does not have back into the queue, at no cost to them.
 
-    A batch with a lost upload keeps its row, which counts the possible double payment; so does one in real time, whose
-    other addresses may have verdicts. Any other goes.
+    A batch with a lost upload keeps its row, which counts the possible double payment; so does one in real time of
+    which addresses were asked for, since they may have verdicts. Any other goes.
 
     Returns:
         How many contacts went back.
     """
     lost_uploads = _lock(connection, batch)
     returned = connection.execute(_assigned_to(batch.id).values(_waiting_again()))
-    if lost_uploads or batch.realtime:
+    if lost_uploads or connection.scalar(select(was_asked_for()).where(Batch.id == batch.id)):
         _close(connection, batch, "not uploaded; its contacts went back to the queue")
     else:
         connection.execute(delete(Batch).where(Batch.id == batch.id))

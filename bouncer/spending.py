@@ -7,7 +7,7 @@ never passed, and what unknown verdicts give back can be used again.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, not_, or_, select, update
 
 from bouncer.batches import BatchWork
 from bouncer.tables import Batch, BatchStatus, Request
@@ -114,13 +114,15 @@ def caps_reached(request_ids: Iterable[int], *, run: int | None = None) -> tuple
 
 
 def _committed(connection: Connection, condition: ColumnElement[bool]) -> int:
-    sent = or_(Batch.batch_id.is_not(None), Batch.realtime)
+    settled = Batch.status.in_([BatchStatus.COMPLETED, BatchStatus.FAILED])
     own = case(
         (Batch.credits.is_not(None), Batch.credits),
+        # What was not asked for, or not answered, has gone back to the queue; lost answers are added below.
+        (Batch.realtime & settled, func.coalesce(Batch.expected_credits, 0)),
         (Batch.status == BatchStatus.COMPLETED, func.coalesce(Batch.expected_credits, Batch.quantity)),
-        # Its one upload is among the lost ones.
-        (Batch.held_ts.is_not(None), 0),
-        ((Batch.status != BatchStatus.FAILED) | sent, Batch.quantity),
+        # Its one upload is among the lost ones; in real time only single addresses are.
+        (Batch.held_ts.is_not(None) & not_(Batch.realtime), 0),
+        ((Batch.status != BatchStatus.FAILED) | Batch.batch_id.is_not(None), Batch.quantity),
         else_=0,
     )
     lost = Batch.ambiguous_uploads * Batch.quantity + Batch.ambiguous_addresses

@@ -140,6 +140,8 @@ def receiving_callbacks(settings: Settings, engine: Engine) -> Iterator[int | No
             timeout_graceful_shutdown=1,
         )
     )
+    # access_log=False only takes its handlers away, and whoever gives it another would have the tokens in a log.
+    logging.getLogger("uvicorn.access").disabled = True
     # In a thread of its own: signals stay with whoever has the main one.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="callback-receiver", daemon=True)
     thread.start()

@@ -117,6 +117,19 @@ def test_a_cancelled_request_keeps_the_verdicts_that_it_paid_for(engine: Engine)
     assert len(read(engine, lambda connection: connection.execute(select(Result.global_id)).all())) == 2
 
 
+def test_addresses_that_a_kill_left_in_doubt_are_counted_when_their_request_is_cancelled(engine: Engine) -> None:
+    """Nobody asks for them again, and each may have been paid for; that stays on record."""
+    request = new_request(engine)
+    queue(engine, _emails(5), request_id=request)
+    batch = take(engine, _claim(engine, 5).batches[0].id)
+    write(engine, realtime.begin, batch, 3)
+    write(engine, batches.release, batch)
+    write(engine, cancelling.mark, request, by="ann", reason="wrong list")
+    assert write(engine, cancelling.withdraw_unsent, request) == 1
+    (row,) = batch_rows(engine)
+    assert (row.status, row.unanswered, row.ambiguous_addresses) == ("failed", 0, 3)
+
+
 def test_while_the_account_is_paused_nothing_is_sent(engine: Engine) -> None:
     """A pause holds for single addresses too."""
     batch = _batch(engine)
