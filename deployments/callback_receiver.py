@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import signal
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import uvicorn
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -24,9 +26,10 @@ from starlette.types import Receive, Scope, Send
 from bouncer import callbacks
 from bouncer.database import read, write
 from bouncer.errors import DatabaseUnavailable, SettingRefused
+from deployments.display import say
 from deployments.settings import Settings
 
-__all__ = ["CallbackReceiver", "receiving_callbacks"]
+__all__ = ["CallbackReceiver", "is_answered", "receive_until_stopped", "receiving_callbacks"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ GUESSES_PER_MINUTE = 30
 _CALLERS_REMEMBERED = 1_000
 _BODY_SECONDS = 10.0
 _STOP_SECONDS = 10.0
+_ANSWER_SECONDS = 5.0
 
 
 class CallbackReceiver:
@@ -151,6 +155,40 @@ def receiving_callbacks(settings: Settings, engine: Engine) -> Iterator[int | No
         server.should_exit = True
         thread.join(_STOP_SECONDS)
         listening.close()
+
+
+def receive_until_stopped(settings: Settings, engine: Engine) -> None:
+    """Receives callbacks until SIGINT or SIGTERM, for runs on workers, none of which lives long enough to do so.
+
+    Args:
+        settings: The environment.
+        engine: Of the contacts database.
+
+    Raises:
+        SettingRefused: There is no port, or it cannot be listened on.
+    """
+    if settings.callback_port == 0:
+        raise SettingRefused("CALLBACK_PORT is not set; it is the port that callbacks are received at")
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with receiving_callbacks(settings, engine) as port:
+        if port is None:
+            raise SettingRefused(f"CALLBACK_PORT: {settings.callback_port} is taken by another process; name another")
+        say(f"callbacks are received at {settings.callback_host}, port {port}; Ctrl-C ends it")
+        stopped.wait()
+
+
+async def is_answered(url: str) -> bool:
+    """Whether anything answers at the address that Bouncer calls, as far as that can be seen from this machine."""
+    try:
+        # Without a token, so that it counts as no guess of one.
+        async with httpx.AsyncClient(timeout=_ANSWER_SECONDS) as client:
+            answer = await client.get(url)
+    except httpx.HTTPError:
+        return False
+    # A proxy with no receiver behind it says 502, 503 or 504.
+    return answer.status_code < 500
 
 
 def _listening(host: str, port: int) -> socket.socket | None:

@@ -30,6 +30,7 @@ from deployments.automations import (
     is_as_wanted,
     notifications,
 )
+from deployments.callback_receiver import is_answered
 from deployments.settings import Settings
 from deployments.work_pool import ensure_work_pool, missing_queues
 from tasks.check import keeps_leases_in_memory
@@ -104,6 +105,9 @@ async def check_setup(settings: Settings) -> list[str]:
         await _saved_account("deep"), settings.deep_account_values()
     ):
         wrong.append("block bouncer-account/deep is not what the environment says")
+    # With a port, this machine's own commands receive, perhaps not at the moment.
+    if account.callback_url is not None and settings.callback_port == 0 and not await is_answered(account.callback_url):
+        wrong.append("nothing answers at CALLBACK_URL, so lost uploads wait in vain; bouncer-flows callbacks receives")
     async with get_client() as client:
         for limit in await _wanted_limits():
             if not await _stands(client, limit):

@@ -29,7 +29,7 @@ def _ours(compose: dict[str, Any]) -> dict[str, Any]:
 def test_nothing_is_open_to_the_network(compose: dict[str, Any]) -> None:
     """Whoever starts it on a server has opened no database and no Prefect to others."""
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
-    assert len(ports) == 2
+    assert len(ports) == 3
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
@@ -43,7 +43,7 @@ def test_every_secret_is_asked_for_and_none_is_written_down(compose: dict[str, A
         if line and not line.startswith("#")
     )
     assert wanted == {name for name, value in example.items() if not value}
-    assert set(re.findall(r"\$\{(\w+)", text)) - wanted == {"BOUNCER_API_BASE_URL"}
+    assert set(re.findall(r"\$\{(\w+)", text)) - wanted == {"BOUNCER_API_BASE_URL", "CALLBACK_URL"}
     assert ".env" in (_PROJECT / ".gitignore").read_text().splitlines()
     assert "**/.env" in (_PROJECT / ".dockerignore").read_text().splitlines()
 
