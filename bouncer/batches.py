@@ -373,12 +373,19 @@ def held_fill_all_places(connection: Connection, account: str, max_batches: int)
     return int(connection.scalar(query) or 0) >= max_batches
 
 
-def admit_upload(connection: Connection, batch: BatchWork, max_batches: int) -> Admission:
+def admit_upload(connection: Connection, batch: BatchWork, max_batches: int, addresses: int | None = None) -> Admission:
     """Lets an upload begin, and records that it has, if the account has room for one more batch in flight.
 
     The account's row is locked, so no two workers count at once; the batches of dead workers count too, since
     Bouncer still works on them. A lost upload counts beside the one that repeats it, since Bouncer may have both, but
     not for ever: as many lost uploads as there is room for would keep each other from being repeated.
+
+    Args:
+        connection: In a transaction that writes.
+        batch: The batch, owned by the caller.
+        max_batches: The most batches in flight.
+        addresses: How many are sent, if not as many as were claimed: an application may have deleted or changed
+            contacts since. From then on that is the batch's quantity, by which a lost upload is recognised.
     """
     ensure_row(connection, batch.account)
     paused = connection.scalar(select(Account.paused_ts).where(Account.account == batch.account).with_for_update())
@@ -398,6 +405,7 @@ def admit_upload(connection: Connection, batch: BatchWork, max_batches: int) -> 
         update(Batch).where(Batch.status == BatchStatus.QUEUED, Batch.batch_id.is_(None)),
         upload_begun_ts=func.current_timestamp(),
         held_ts=None,
+        quantity=addresses or Batch.quantity,
     )
     return Admission.ADMITTED
 

@@ -25,6 +25,7 @@ __all__ = [
     "ensure_token",
     "forget",
     "ids_in",
+    "is_known",
     "is_of_another_batch",
     "is_token",
     "look_for",
@@ -51,11 +52,13 @@ class Callback:
         at: When, or None where it has not called yet.
         ids: What it may have meant as the batch's id, the likeliest first; to be confirmed.
         wait_seconds: How much longer a callback can be hoped for; 0 where the upload carried no token.
+        addresses: How many addresses the latest upload carried.
     """
 
     at: datetime | None
     ids: tuple[str, ...]
     wait_seconds: float
+    addresses: int
 
 
 def is_token(text: str) -> bool:
@@ -95,6 +98,11 @@ def ensure_token(connection: Connection, batch: BatchWork) -> str:
     return token
 
 
+def is_known(connection: Connection, token: str) -> bool:
+    """Whether a token is any batch's."""
+    return connection.scalar(select(Batch.id).where(Batch.callback_token == token)) is not None
+
+
 def note(connection: Connection, token: str, ids: tuple[str, ...]) -> bool:
     """Writes down that Bouncer has called; the run that has the batch finds it in the row. Safe to run twice.
 
@@ -129,22 +137,41 @@ def look_for(connection: Connection, batch: BatchWork, *, max_batches: int, long
             Batch.callback_ids,
             Batch.callback_token,
             Batch.held_ts,
+            Batch.quantity,
             age_seconds(Batch.progress_ts).label("age"),
         ).where(Batch.id == batch.id)
     ).one()
     wait = 0.0
     if row.callback_token is not None and row.age is not None and row.held_ts is None:
-        wait = min(longest_wait, longest_at_bouncer_seconds(batch.quantity, max_batches)) - float(row.age)
-    return Callback(row.callback_ts, tuple((row.callback_ids or "").split(",")) if row.callback_ids else (), wait)
+        wait = min(longest_wait, longest_at_bouncer_seconds(row.quantity, max_batches)) - float(row.age)
+    ids = tuple(row.callback_ids.split(",")) if row.callback_ids else ()
+    return Callback(row.callback_ts, ids, wait, row.quantity)
 
 
-def forget(connection: Connection, batch: BatchWork) -> None:
-    """Forgets a callback whose ids Bouncer did not confirm; the next one counts anew."""
-    connection.execute(
-        update(Batch)
-        .where(Batch.id == batch.id, Batch.owner == batch.owner)
-        .values(callback_ts=None, callback_ids=None)
-    )
+def forget(connection: Connection, batch: BatchWork, call: Callback) -> bool:
+    """Forgets a callback whose ids Bouncer did not confirm, unless Bouncer has called anew; the next one counts.
+
+    Args:
+        connection: In a transaction that writes.
+        batch: The batch.
+        call: What was looked at. To confirm its ids may have taken a minute, and another call may have come meanwhile.
+
+    Returns:
+        Whether it is forgotten; if not, there is another one to look at.
+
+    Raises:
+        OwnershipLost: Another run has the batch now.
+    """
+    row = connection.execute(
+        select(Batch.owner, Batch.callback_ts, Batch.callback_ids).where(Batch.id == batch.id).with_for_update()
+    ).one_or_none()
+    if row is None or row.owner != batch.owner:
+        raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
+    # The ids too: moments are whole seconds, and a second has room for two calls.
+    if (row.callback_ts, row.callback_ids or "") != (call.at, ",".join(call.ids)):
+        return False
+    connection.execute(update(Batch).where(Batch.id == batch.id).values(callback_ts=None, callback_ids=None))
+    return True
 
 
 def is_of_another_batch(connection: Connection, batch: BatchWork, batch_id: str) -> bool:

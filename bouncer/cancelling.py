@@ -214,6 +214,14 @@ def withdraw_unsent(connection: Connection, request_id: int) -> int:
     kept = [row.id for row in found if row.is_kept]
     connection.execute(delete(Batch).where(Batch.id.in_([row.id for row in found if not row.is_kept])))
     if kept:
+        # Whoever asked for these in real time was killed: each may have been paid for.
+        connection.execute(
+            update(Batch)
+            .where(Batch.id.in_(kept), Batch.unanswered > 0)
+            .ordered_values(
+                (Batch.ambiguous_addresses, Batch.ambiguous_addresses + Batch.unanswered), (Batch.unanswered, 0)
+            )
+        )
         connection.execute(
             update(Batch)
             .where(Batch.id.in_(kept))

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
+    Table,
     and_,
     func,
     insert,
@@ -23,7 +24,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalErr
 from sqlalchemy.types import TypeEngine
 
 from bouncer.accounts import ensure_row
-from bouncer.address_keys import fill_address_keys
+from bouncer.address_keys import fill_address_keys, renew_keys
 from bouncer.addresses import InvalidAddress, domain_hash, normalise, normalise_all
 from bouncer.cancelling import is_cancelled
 from bouncer.csv_reading import Chunk, Layout, RejectedLine, inspect, read_chunks
@@ -288,16 +289,12 @@ def _queue(
 ) -> None:
     # Two imports into one request at once must not both find a contact missing.
     connection.execute(select(Request.request_id).where(Request.request_id == request.request_id).with_for_update())
-    staged = stage(connection, "import_contacts", _STAGED, contacts).c
-    created = connection.execute(
-        insert(Contact).from_select(
-            ["email", "bouncer_address_key"],
-            select(staged.address, staged.key)
-            .outerjoin(Contact, Contact.bouncer_address_key == staged.key)
-            .where(Contact.global_id.is_(None))
-            .order_by(staged.line),
-        )
-    )
+    table = stage(connection, "import_contacts", _STAGED, contacts)
+    staged = table.c
+    created = _make_missing(connection, table)
+    # Where all are new there is nothing to be mistaken about, so a first import does not pay for this look.
+    if created < len(contacts) and _renew_keys(connection, table):
+        created += _make_missing(connection, table)
     queued = connection.execute(
         insert(QueuedContact).from_select(
             ["global_id", "user_id", "request_id", "status", "priority", "domain_hash"],
@@ -326,4 +323,29 @@ def _queue(
     )
     if queued.rowcount:
         note_open(connection, request.request_id)
-    tries.append((created.rowcount, queued.rowcount))
+    tries.append((created, queued.rowcount))
+
+
+def _make_missing(connection: Connection, staged: Table) -> int:
+    made = connection.execute(
+        insert(Contact).from_select(
+            ["email", "bouncer_address_key"],
+            select(staged.c.address, staged.c.key)
+            .outerjoin(Contact, Contact.bouncer_address_key == staged.c.key)
+            .where(Contact.global_id.is_(None))
+            .order_by(staged.c.line),
+        )
+    )
+    return made.rowcount
+
+
+def _renew_keys(connection: Connection, staged: Table) -> int:
+    # A contact whose address the application has changed since is not the one that the file names. Few are written
+    # otherwise than their normalised form, and only those are looked at here.
+    written_otherwise = connection.execute(
+        select(Contact.global_id, Contact.email, Contact.bouncer_address_key)
+        .select_from(staged)
+        .join(Contact, Contact.bouncer_address_key == staged.c.key)
+        .where(func.lower(Contact.email) != func.lower(staged.c.address))
+    ).all()
+    return renew_keys(connection, written_otherwise)

@@ -5,6 +5,7 @@ leaves there is all that may have been paid for without a verdict.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import pandas as pd
 from sqlalchemy import ColumnElement, Connection, Integer, exists, func, select, update
@@ -25,10 +26,19 @@ from bouncer.tables import Account, Batch, BatchStatus, QueuedContact, QueueStat
 __all__ = ["begin", "complete", "count_lost", "next_addresses", "store"]
 
 
-def next_addresses(connection: Connection, batch: BatchWork, most: int) -> list[str]:
-    """The next addresses of a batch without a verdict, each once, in the order of the queue."""
+def next_addresses(
+    connection: Connection, batch: BatchWork, most: int, lost: Mapping[str, int] = MappingProxyType({})
+) -> list[str]:
+    """The next addresses of a batch without a verdict, each once, in the order of the queue.
+
+    Args:
+        connection: In a transaction.
+        batch: The batch.
+        most: How many at most.
+        lost: How often the answer on an address was lost; one with a lost answer comes after all others.
+    """
     waiting = await_verdicts(connection, batch).contacts.drop_duplicates("address_key")
-    return [str(email) for email in waiting["email"].iloc[:most]]
+    return sorted(map(str, waiting["email"]), key=lambda email: lost.get(email, 0))[:most]
 
 
 def begin(connection: Connection, batch: BatchWork, addresses: int) -> Admission:

@@ -16,7 +16,7 @@ from sqlalchemy import (
     update,
 )
 
-from bouncer.batches import UNSETTLED, BatchWork, is_unsent
+from bouncer.batches import UNSETTLED, BatchWork, is_unsent, was_asked_for
 from bouncer.errors import OwnershipLost
 from bouncer.policy import clean_message
 from bouncer.second_chances import keep_verdicts
@@ -56,8 +56,8 @@ def dissolve(connection: Connection, batch: BatchWork) -> int:
 
     Where Bouncer has it after all, uploaded by an earlier owner, it is paid for and stays as it is.
 
-    A batch with a lost upload keeps its row, which counts the possible double payment; so does one in real time, whose
-    other addresses may have verdicts. Any other goes.
+    A batch with a lost upload keeps its row, which counts the possible double payment; so does one in real time of
+    which addresses were asked for, since they may have verdicts. Any other goes.
 
     Returns:
         How many contacts went back.
@@ -66,7 +66,7 @@ def dissolve(connection: Connection, batch: BatchWork) -> int:
     if connection.scalar(select(Batch.batch_id).where(Batch.id == batch.id)) is not None:
         return 0
     returned = connection.execute(_assigned_to(batch.id).values(_waiting_again()))
-    if lost_uploads or batch.realtime:
+    if lost_uploads or connection.scalar(select(was_asked_for()).where(Batch.id == batch.id)):
         _close(connection, batch, "not uploaded; its contacts went back to the queue")
     else:
         connection.execute(delete(Batch).where(Batch.id == batch.id))

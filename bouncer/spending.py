@@ -7,7 +7,7 @@ never passed, and what unknown verdicts give back can be used again.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, not_, or_, select, update
 from sqlalchemy.orm import aliased
 
 from bouncer.batches import BatchWork
@@ -167,13 +167,15 @@ def _committed_by(connection: Connection, request_ids: Collection[int]) -> dict[
 
 
 def _committed(connection: Connection, condition: ColumnElement[bool]) -> int:
-    sent = or_(Batch.batch_id.is_not(None), Batch.realtime)
+    settled = Batch.status.in_([BatchStatus.COMPLETED, BatchStatus.FAILED])
     own = case(
         (Batch.credits.is_not(None), Batch.credits),
+        # What was not asked for, or not answered, has gone back to the queue; lost answers are added below.
+        (Batch.realtime & settled, func.coalesce(Batch.expected_credits, 0)),
         (Batch.status == BatchStatus.COMPLETED, func.coalesce(Batch.expected_credits, Batch.quantity)),
-        # Its one upload is among the lost ones.
-        (Batch.held_ts.is_not(None), 0),
-        ((Batch.status != BatchStatus.FAILED) | sent, Batch.quantity),
+        # Its one upload is among the lost ones; in real time only single addresses are.
+        (Batch.held_ts.is_not(None) & not_(Batch.realtime), 0),
+        ((Batch.status != BatchStatus.FAILED) | Batch.batch_id.is_not(None), Batch.quantity),
         else_=0,
     )
     lost = Batch.ambiguous_uploads * Batch.quantity + Batch.ambiguous_addresses

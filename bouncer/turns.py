@@ -1,6 +1,6 @@
 """Whose turn it is: which request's contacts are claimed next, asked in a few seeks however many contacts wait."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, func, select, true
@@ -56,12 +56,14 @@ def sources_in_turn(
         A source; none where none may go.
     """
     waits: _Conditions = (QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer)
+
+    def may_go(id_: int) -> bool:
+        return at_most is None or _waits_for_at_most(connection, waits, id_, at_most)
+
     below: int | None = None
     while (priority := _highest_priority(connection, waits, request_id, below)) is not None:
         of_priority = (*waits, QueuedContact.priority == priority)
-        requests, room = _affordable_requests(connection, of_priority, request_id, capped)
-        if at_most is not None:
-            requests = [id_ for id_ in requests if _waits_for_at_most(connection, waits, id_, at_most)]
+        requests, room = _affordable_requests(connection, of_priority, request_id, capped, may_go)
         if requests:
             yield from _fairest_first(connection, layer, priority, of_priority, requests, room)
         below = priority
@@ -74,15 +76,19 @@ def _waits_for_at_most(connection: Connection, waits: _Conditions, request_id: i
 
 
 def _affordable_requests(
-    connection: Connection, waits: _Conditions, request_id: int | None, capped: list[int]
+    connection: Connection,
+    waits: _Conditions,
+    request_id: int | None,
+    capped: list[int],
+    may_go: Callable[[int], bool],
 ) -> tuple[list[int], dict[int, int]]:
     after = -1
     while True:
         found = _waiting_requests(connection, waits, after) if request_id is None else [request_id]
         room = room_of_requests(connection, found)
-        affordable = [id_ for id_ in found if room.get(id_, 1) > 0]
+        affordable = [id_ for id_ in found if room.get(id_, 1) > 0 and may_go(id_)]
         capped += [id_ for id_ in found if room.get(id_, 1) <= 0 and id_ not in capped]
-        # Where the first hundreds have all reached their caps, the next ones must not starve behind them.
+        # Where the first hundreds have all reached their caps, or are too large, the next ones must not starve.
         if affordable or request_id is not None or len(found) < _MOST_REQUESTS:
             return affordable, room
         after = found[-1]

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import signal
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import uvicorn
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -22,11 +24,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from bouncer import callbacks
-from bouncer.database import write
+from bouncer.database import read, write
 from bouncer.errors import DatabaseUnavailable, SettingRefused
+from deployments.display import say
 from deployments.settings import Settings
 
-__all__ = ["CallbackReceiver", "receiving_callbacks"]
+__all__ = ["CallbackReceiver", "is_answered", "receive_until_stopped", "receiving_callbacks"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ GUESSES_PER_MINUTE = 30
 _CALLERS_REMEMBERED = 1_000
 _BODY_SECONDS = 10.0
 _STOP_SECONDS = 10.0
+_ANSWER_SECONDS = 5.0
 
 
 class CallbackReceiver:
@@ -65,18 +69,17 @@ class CallbackReceiver:
         if not self._guesses.allows(caller):
             return 404
         try:
-            if not await asyncio.to_thread(write, self._engine, callbacks.note, token, ()):
+            # Before the body is read: strangers are not listened to.
+            if not await asyncio.to_thread(read, self._engine, callbacks.is_known, token):
                 self._guesses.count(caller)
                 return 404
             ids = callbacks.ids_in(await _body(request), request.url.query)
-            if ids:
-                await asyncio.to_thread(write, self._engine, callbacks.note, token, ids)
+            # Once, with what it names: a run that saw the call without its ids would think that it names none.
+            await asyncio.to_thread(write, self._engine, callbacks.note, token, ids)
         except (DatabaseUnavailable, DBAPIError) as error:
             _log.warning("A callback could not be written down: %s", type(error).__name__)
             # Whoever calls may try again; a poll finds out in any case.
             return 503
-        except ClientDisconnect:
-            return 400
         return 200
 
 
@@ -100,7 +103,8 @@ class _Guesses:
 
 async def _body(request: Request) -> bytes:
     body = bytearray()
-    with contextlib.suppress(TimeoutError):
+    # Whatever becomes of the body, there was a call, and the next poll may come at once.
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
         async with asyncio.timeout(_BODY_SECONDS):
             async for chunk in request.stream():
                 body += chunk
@@ -140,6 +144,8 @@ def receiving_callbacks(settings: Settings, engine: Engine) -> Iterator[int | No
             timeout_graceful_shutdown=1,
         )
     )
+    # access_log=False only takes its handlers away, and whoever gives it another would have the tokens in a log.
+    logging.getLogger("uvicorn.access").disabled = True
     # In a thread of its own: signals stay with whoever has the main one.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="callback-receiver", daemon=True)
     thread.start()
@@ -149,6 +155,40 @@ def receiving_callbacks(settings: Settings, engine: Engine) -> Iterator[int | No
         server.should_exit = True
         thread.join(_STOP_SECONDS)
         listening.close()
+
+
+def receive_until_stopped(settings: Settings, engine: Engine) -> None:
+    """Receives callbacks until SIGINT or SIGTERM, for runs on workers, none of which lives long enough to do so.
+
+    Args:
+        settings: The environment.
+        engine: Of the contacts database.
+
+    Raises:
+        SettingRefused: There is no port, or it cannot be listened on.
+    """
+    if settings.callback_port == 0:
+        raise SettingRefused("CALLBACK_PORT is not set; it is the port that callbacks are received at")
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with receiving_callbacks(settings, engine) as port:
+        if port is None:
+            raise SettingRefused(f"CALLBACK_PORT: {settings.callback_port} is taken by another process; name another")
+        say(f"callbacks are received at {settings.callback_host}, port {port}; Ctrl-C ends it")
+        stopped.wait()
+
+
+async def is_answered(url: str) -> bool:
+    """Whether anything answers at the address that Bouncer calls, as far as that can be seen from this machine."""
+    try:
+        # Without a token, so that it counts as no guess of one.
+        async with httpx.AsyncClient(timeout=_ANSWER_SECONDS) as client:
+            answer = await client.get(url)
+    except httpx.HTTPError:
+        return False
+    # A proxy with no receiver behind it says 502, 503 or 504.
+    return answer.status_code < 500
 
 
 def _listening(host: str, port: int) -> socket.socket | None:

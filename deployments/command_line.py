@@ -489,6 +489,16 @@ def metrics() -> int:
 
 
 @app.command
+def callbacks() -> int:
+    """Receives Bouncer's callbacks until it is stopped, and does nothing else; for runs on workers."""
+    from deployments.callback_receiver import receive_until_stopped
+
+    settings = read_settings()
+    receive_until_stopped(settings, _database(settings))
+    return 0
+
+
+@app.command
 def demo(
     *, contacts: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 50_000, folder: Path = Path(".demo")
 ) -> int:

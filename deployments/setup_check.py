@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import WorkerStatus
 from prefect.exceptions import ObjectNotFound
 
 from blocks.access import account_names
+from blocks.bouncer_account import BouncerAccount
 from blocks.bouncer_prices import check_prices
 from blocks.contacts_database import ContactsDatabase
 from blocks.limits_on_server import is_set
@@ -16,6 +17,7 @@ from bouncer.database import probe
 from bouncer.errors import SettingRefused
 from bouncer.migrate import pending
 from deployments.account_blocks import check_account, saved_accounts, wanted_limits
+from deployments.callback_receiver import is_answered
 from deployments.catalogue import written_deployments
 from deployments.settings import Settings
 from deployments.wanted_automations import wanted_automations
@@ -42,6 +44,7 @@ async def check_setup(settings: Settings) -> list[str]:
         return wrong
     if "default" not in accounts:
         return wrong
+    wrong += await _check_callbacks(accounts["default"], settings)
     wrong += await check_prices()
     async with get_client() as client:
         wrong += [
@@ -82,6 +85,13 @@ async def _check_accounts(settings: Settings) -> list[str]:
         values["deep"] = settings.deep_account_values()
     values |= {name: {} for name in await account_names() if name not in values}
     return [line for name, wanted in values.items() for line in await check_account(name, wanted)]
+
+
+async def _check_callbacks(account: BouncerAccount, settings: Settings) -> list[str]:
+    # With a port, this machine's own commands receive, perhaps not at the moment.
+    if account.callback_url is None or settings.callback_port or await is_answered(account.callback_url):
+        return []
+    return ["nothing answers at CALLBACK_URL, so lost uploads wait in vain; bouncer-flows callbacks receives"]
 
 
 async def _missing_deployments(client: PrefectClient) -> list[str]:

@@ -82,11 +82,13 @@ async def find_again(access: Access, batch: BatchWork, *, counted: bool) -> str 
         )
         if call.at is not None:
             for batch_id in call.ids:
-                if await _confirms(access, batch, batch_id):
+                if await _confirms(access, batch, batch_id, call.addresses):
                     await _adopt(access, batch, batch_id, counted=counted)
                     return batch_id
             get_run_logger().warning("a callback for batch %d names no batch that Bouncer confirms", batch.id)
-            await access.write(callbacks.forget, batch)
+            if not await access.write(callbacks.forget, batch, call):
+                await sleep_unless_stopping(_LOOK_SECONDS)
+                continue
         if call.wait_seconds <= 0:
             return None
         if not told:
@@ -99,7 +101,7 @@ async def find_again(access: Access, batch: BatchWork, *, counted: bool) -> str 
         await sleep_unless_stopping(min(call.wait_seconds, _LOOK_SECONDS))
 
 
-async def _confirms(access: Access, batch: BatchWork, batch_id: str) -> bool:
+async def _confirms(access: Access, batch: BatchWork, batch_id: str, addresses: int) -> bool:
     if await access.read(callbacks.is_of_another_batch, batch, batch_id):
         return False
     pause = access.account.poll_seconds_min
@@ -108,7 +110,7 @@ async def _confirms(access: Access, batch: BatchWork, batch_id: str) -> bool:
         progress: BatchProgress = await persistent(until_known(pause_seconds=pause), _ask, access, batch_id)
     except (BatchLost, BatchNotCompleted):
         return False
-    return progress.quantity == batch.quantity
+    return progress.quantity == addresses
 
 
 async def _ask(access: Access, batch_id: str) -> BatchProgress:

@@ -109,7 +109,7 @@ async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
         try:
             created = await access.client.create_batch(
                 addresses,
-                sending=lambda: _begin(access, batch),
+                sending=lambda: _begin(access, batch, len(addresses)),
                 refused=lambda: access.write(batches.record_refused_upload, batch),
                 callback=callback,
             )
@@ -123,9 +123,9 @@ async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
             return bouncer_id
 
 
-async def _begin(access: Access, batch: BatchWork) -> None:
+async def _begin(access: Access, batch: BatchWork, addresses: int) -> None:
     try:
-        admission = await access.write(batches.admit_upload, batch, access.account.max_concurrent_batches)
+        admission = await access.write(batches.admit_upload, batch, access.account.max_concurrent_batches, addresses)
     except DatabaseUnavailable:
         # It may have been written down that the upload begins; nothing was sent.
         await access.write(batches.record_refused_upload, batch)

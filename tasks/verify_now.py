@@ -1,6 +1,8 @@
 """Verifying a handful of addresses in real time: one request each, without a slot and without waiting for a batch."""
 
 import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -28,7 +30,8 @@ AT_ONCE = 5
 """How many addresses are asked for at the same time: as many a kill can leave paid for and without a verdict."""
 
 MOST_LOST_ROUNDS = 5
-"""After so many rounds with lost answers a person should look: each address may have been paid for again."""
+"""After so many rounds in a row with lost answers and without a verdict a person should look: each address may have
+been paid for again."""
 
 
 @task(name="verify-now", task_run_name="verify now", cache_policy=NO_CACHE, persist_result=False)
@@ -63,24 +66,33 @@ async def verify_now(access: Access, batch: BatchWork) -> int:
         pause_seconds=access.account.poll_seconds_min, limit_seconds=access.account.batch_deadline_seconds
     )
     settled = lost_rounds = 0
+    lost_answers: Counter[str] = Counter()
     while True:
-        addresses = await access.read(realtime.next_addresses, batch, AT_ONCE)
+        addresses = await access.read(realtime.next_addresses, batch, AT_ONCE, lost_answers)
         if not addresses:
             if await access.write(realtime.complete, batch):
                 get_run_logger().info("batch %d: %d contacts settled in real time", batch.id, settled)
                 return settled
             continue
-        outcome: tuple[int, int] = await persistent(_round, access, batch, addresses)
-        stored, lost = outcome
-        settled += stored
-        if lost:
-            lost_rounds += 1
-            _tell_lost(access, batch, lost, hold=await _holds(access, batch))
+        outcome: _Outcome = await persistent(_round, access, batch, addresses)
+        settled += outcome.stored
+        if outcome.lost:
+            lost_answers.update(outcome.lost)
+            _tell_lost(access, batch, len(outcome.lost), hold=outcome.held)
+        lost_rounds = lost_rounds + 1 if outcome.lost and not outcome.stored else 0
         if lost_rounds >= MOST_LOST_ROUNDS:
             raise UploadOutcomeUnknown("answers in real time were lost again and again; each may have been paid")
 
 
-async def _round(access: Access, batch: BatchWork, addresses: list[str]) -> tuple[int, int]:
+@dataclass(frozen=True)
+class _Outcome:
+    # Contacts that got a verdict, addresses whose answers were lost, and whether the batch is held for these.
+    stored: int
+    lost: list[str] = field(repr=False)
+    held: bool
+
+
+async def _round(access: Access, batch: BatchWork, addresses: list[str]) -> _Outcome:
     if is_stopping():
         raise Stopped("stopped on request; the batch goes on with the next run")
     match await access.write(realtime.begin, batch, len(addresses)):
@@ -97,14 +109,16 @@ async def _round(access: Access, batch: BatchWork, addresses: list[str]) -> tupl
         for address, answer in zip(addresses, answers, strict=True)
         if isinstance(answer, AddressesRefused)
     }
-    lost = sum(isinstance(answer, UploadOutcomeUnknown) for answer in answers)
+    lost = [
+        address for address, answer in zip(addresses, answers, strict=True) if isinstance(answer, UploadOutcomeUnknown)
+    ]
     hold = bool(lost) and await _holds(access, batch)
-    settled = await access.write(
+    stored = await access.write(
         realtime.store,
         batch,
         verdicts,
         refused,
-        lost=lost,
+        lost=len(lost),
         hold=hold,
         chances=access.account.chances,
         fresh_for=access.account.fresh_for,
@@ -113,7 +127,7 @@ async def _round(access: Access, batch: BatchWork, addresses: list[str]) -> tupl
     for answer in answers:
         if isinstance(answer, BouncerFlowsError) and not isinstance(answer, AddressesRefused | UploadOutcomeUnknown):
             raise answer
-    return settled, lost
+    return _Outcome(stored, lost, hold)
 
 
 async def _ask(access: Access, address: str) -> Verdict | BouncerFlowsError:

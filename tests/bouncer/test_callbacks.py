@@ -4,11 +4,18 @@ import pytest
 from sqlalchemy import Engine
 
 from bouncer import batches, callbacks
+from bouncer.batches import BatchWork
+from bouncer.callbacks import Callback
 from bouncer.database import read, write
+from bouncer.errors import OwnershipLost
 from bouncer.tables import Batch
 from tests.bouncer.contacts import ACCOUNT, batch_rows, set_back, small_batches, take
 
 _ID = "65f0c1a2b3d4e5f60718293a"
+
+
+def _look(engine: Engine, batch: BatchWork) -> Callback:
+    return read(engine, callbacks.look_for, batch, max_batches=15, longest_wait=1000)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +91,33 @@ def test_a_batch_that_was_called_for_is_not_sent_again(engine: Engine) -> None:
     token = write(engine, callbacks.ensure_token, batch)
     write(engine, callbacks.note, token, (_ID,))
     assert write(engine, batches.admit_upload, batch, 15) is batches.Admission.CALLED
-    write(engine, callbacks.forget, batch)
+    assert write(engine, callbacks.forget, batch, _look(engine, batch))
     assert write(engine, batches.admit_upload, batch, 15) is batches.Admission.ADMITTED
+
+
+@pytest.mark.parametrize("seen", [(), ("nonsense",)])
+def test_a_call_that_comes_while_another_is_looked_at_is_not_forgotten(engine: Engine, seen: tuple[str, ...]) -> None:
+    """To ask Bouncer about an id takes a while; the id that comes meanwhile is the one that was paid for."""
+    batch = take(engine, small_batches(engine, 1)[0])
+    token = write(engine, callbacks.ensure_token, batch)
+    write(engine, callbacks.note, token, seen)
+    looked_at = _look(engine, batch)
+    write(engine, callbacks.note, token, (_ID,))
+    assert not write(engine, callbacks.forget, batch, looked_at)
+    assert _look(engine, batch).ids == (_ID,)
+    assert write(engine, callbacks.forget, batch, _look(engine, batch))
+    assert _look(engine, batch).at is None
+
+
+def test_a_run_that_lost_its_batch_forgets_nothing(engine: Engine) -> None:
+    """What its successor is to look at stays, and it is told to stop."""
+    batch = take(engine, small_batches(engine, 1)[0])
+    write(engine, callbacks.note, write(engine, callbacks.ensure_token, batch), (_ID,))
+    write(engine, batches.release, batch)
+    successor = take(engine, batch.id, "successor")
+    with pytest.raises(OwnershipLost):
+        write(engine, callbacks.forget, batch, _look(engine, batch))
+    assert _look(engine, successor).ids == (_ID,)
 
 
 def test_a_held_batch_is_taken_up_when_bouncer_calls_for_it(engine: Engine) -> None:

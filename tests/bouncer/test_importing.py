@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, Row, func, insert, select, text
+from sqlalchemy import Engine, Row, func, insert, select, text, update
 
 from bouncer.addresses import address_key, domain_hash
 from bouncer.cancelling import mark
@@ -134,6 +134,33 @@ def test_contacts_of_the_application(engine: Engine, tmp_path: Path) -> None:
     without_key = select(Contact.email).where(Contact.bouncer_address_key.is_(None)).order_by(Contact.email)
     with engine.connect() as connection:
         assert list(connection.scalars(without_key)) == ["", "not an address"]
+
+
+def test_an_address_whose_contact_was_changed_meanwhile_is_verified_itself(engine: Engine, tmp_path: Path) -> None:
+    """The file's address is queued under a contact of its own, and not the one that the contact has now."""
+    path = _csv(tmp_path, ["old@example.com", "kept@example.com", "ünï@example.com", "gone@example.com"])
+    import_contacts(engine, path, request_name="first")
+    changes = {
+        "old@example.com": " New@EXAMPLE.com",
+        "kept@example.com": " KEPT@Example.com",
+        "ünï@example.com": "ÜNÏ@example.com",
+        "gone@example.com": "",
+    }
+    with engine.begin() as connection:
+        connection.execute(update(Contact).values(bouncer_status="deliverable"))
+        for before, after in changes.items():
+            connection.execute(update(Contact).where(Contact.email == before).values(email=after))
+    report = import_contacts(engine, path, request_name="second")
+    assert (report.queued, report.created) == (4, 2)
+    queued = [email for request, email in _queue(engine) if request == report.request_id]
+    assert queued == ["old@example.com", " KEPT@Example.com", "ÜNÏ@example.com", "gone@example.com"]
+    found = _rows(engine, Contact.email, Contact.bouncer_address_key, Contact.bouncer_status)
+    contacts = {row.email: (row.bouncer_address_key, row.bouncer_status) for row in found}
+    assert contacts[" New@EXAMPLE.com"] == (address_key("new@example.com"), None)
+    assert contacts[""] == (None, None)
+    assert contacts[" KEPT@Example.com"] == (address_key("kept@example.com"), "deliverable")
+    again = import_contacts(engine, path, request_name="second")
+    assert (again.queued, again.created) == (0, 0)
 
 
 def test_contact_queued_under_its_twin(engine: Engine, tmp_path: Path) -> None:

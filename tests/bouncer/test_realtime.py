@@ -1,8 +1,9 @@
 """Real time in the database: verdicts are stored as they come, and what a kill leaves in doubt is counted."""
 
+import pytest
 from sqlalchemy import Engine, select, update
 
-from bouncer import accounts, batches, cancelling, claiming, realtime
+from bouncer import accounts, batches, cancelling, claiming, realtime, turns
 from bouncer.batches import Admission, BatchWork
 from bouncer.claiming import Claimed
 from bouncer.counting import count_batches
@@ -57,6 +58,15 @@ def test_only_small_requests_are_claimed_for_real_time(engine: Engine) -> None:
     assert _statuses(engine)[:6] == ["queued"] * 6
 
 
+def test_a_small_request_is_found_behind_many_large_ones(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many larger requests of its priority came before, it does not wait for a batch."""
+    monkeypatch.setattr(turns, "_MOST_REQUESTS", 2)
+    for number in range(5):
+        queue(engine, [f"{number}.{email}" for email in _emails(6)])
+    queue(engine, ["a@firm.example"])
+    assert [(batch.quantity, batch.realtime) for batch in _claim(engine, 5).batches] == [(1, True)]
+
+
 def test_verdicts_are_stored_as_they_come(engine: Engine) -> None:
     """What was answered has its verdict while the rest still waits, and the batch ends with the last of them."""
     batch = _batch(engine)
@@ -71,6 +81,14 @@ def test_verdicts_are_stored_as_they_come(engine: Engine) -> None:
     assert write(engine, realtime.complete, batch)
     (row,) = batch_rows(engine)
     assert (row.status, row.processed, row.expected_credits, row.unanswered) == ("completed", 5, 5, 0)
+
+
+def test_an_address_whose_answer_was_lost_is_asked_for_last(engine: Engine) -> None:
+    """It may be paid for again, so every other address comes first."""
+    batch = _batch(engine)
+    first, *others = _emails(5)
+    assert read(engine, realtime.next_addresses, batch, 2, {first: 1}) == others[:2]
+    assert read(engine, realtime.next_addresses, batch, 5, {first: 1}) == [*others, first]
 
 
 def test_it_counts_as_no_batch_in_flight(engine: Engine) -> None:
@@ -125,6 +143,19 @@ def test_a_cancelled_request_keeps_the_verdicts_that_it_paid_for(engine: Engine)
     assert write(engine, cancelling.withdraw_unsent, request) == 1
     assert _statuses(engine) == ["completed"] * 2 + ["queued"] * 3
     assert len(read(engine, lambda connection: connection.execute(select(Result.global_id)).all())) == 2
+
+
+def test_addresses_that_a_kill_left_in_doubt_are_counted_when_their_request_is_cancelled(engine: Engine) -> None:
+    """Nobody asks for them again, and each may have been paid for; that stays on record."""
+    request = new_request(engine)
+    queue(engine, _emails(5), request_id=request)
+    batch = take(engine, _claim(engine, 5).batches[0].id)
+    write(engine, realtime.begin, batch, 3)
+    write(engine, batches.release, batch)
+    write(engine, cancelling.mark, request, by="ann", reason="wrong list")
+    assert write(engine, cancelling.withdraw_unsent, request) == 1
+    (row,) = batch_rows(engine)
+    assert (row.status, row.unanswered, row.ambiguous_addresses) == ("failed", 0, 3)
 
 
 def test_while_the_account_is_paused_nothing_is_sent(engine: Engine) -> None:

@@ -3,10 +3,13 @@
 import pytest
 from sqlalchemy import Engine, update
 
-from bouncer import batches, claiming, turns
+from bouncer import batches, claiming, realtime, settling, turns
+from bouncer.batches import BatchWork
 from bouncer.claiming import Claimed
 from bouncer.database import read, write
+from bouncer.ledger import take_ledger
 from bouncer.reusing import FreshFor
+from bouncer.second_chances import Chances
 from bouncer.spending import Spending, repeat_would_pass, room_of_run, set_cap, take_caps
 from bouncer.tables import Batch
 from tests.bouncer.contacts import (
@@ -137,6 +140,50 @@ def test_the_halves_of_a_refused_batch_count_in_its_place(engine: Engine) -> Non
         half = {"user_id": 1, "request_id": batch.request_id, "quantity": 5, "split_from": batch.id}
         connection.execute(Batch.__table__.insert(), [half])
     assert read(engine, room_of_run, spending) == 25
+
+
+def _in_real_time(engine: Engine, addresses: int, cap: int) -> tuple[int, BatchWork]:
+    request = _capped_request(engine, cap)
+    queue(engine, _emails(addresses), request_id=request)
+    claimed = write(engine, claiming.claim, ACCOUNT, batches=1, batch_size=10, fresh_for=FreshFor(), at_once=addresses)
+    return request, take(engine, claimed.batches[0].id)
+
+
+def _answered(engine: Engine, batch: BatchWork, answers: int, *, asked: int, lost: int = 0, hold: bool = False) -> None:
+    write(engine, realtime.begin, batch, asked)
+    answered = verdicts(_emails(answers))
+    write(engine, realtime.store, batch, answered, {}, lost=lost, hold=hold, chances=Chances(most=0))
+
+
+def _committed(engine: Engine) -> int:
+    (cap,) = read(engine, take_caps)
+    return cap.committed
+
+
+def test_a_request_in_real_time_that_cannot_be_paid_uses_up_nothing(engine: Engine) -> None:
+    """Nothing was charged, so the whole cap is there when credits are back, and the ledger knows of no address."""
+    _, batch = _in_real_time(engine, 5, cap=5)
+    _answered(engine, batch, 0, asked=5)
+    write(engine, settling.dissolve, batch)
+    assert (_committed(engine), read(engine, take_ledger).total.addresses) == (0, 0)
+    assert _quantity(_claim(engine)) == 5
+
+
+def test_what_real_time_has_cost_counts_when_the_credits_run_out(engine: Engine) -> None:
+    """Verdicts that were paid for and answers that were lost use up the cap; addresses that went back do not."""
+    _, batch = _in_real_time(engine, 5, cap=5)
+    _answered(engine, batch, 2, asked=5, lost=1)
+    assert _committed(engine) == 6
+    write(engine, settling.dissolve, batch)
+    assert _committed(engine) == 3
+    assert _quantity(_claim(engine)) == 2
+
+
+def test_a_held_answer_in_real_time_does_not_hide_what_was_paid(engine: Engine) -> None:
+    """While the batch waits for a person, its verdicts and its other addresses count on."""
+    _, batch = _in_real_time(engine, 5, cap=9)
+    _answered(engine, batch, 4, asked=5, lost=1, hold=True)
+    assert _committed(engine) == 6
 
 
 @pytest.mark.parametrize(("cap", "passes"), [(None, False), (20, False), (19, True)])

@@ -16,6 +16,7 @@ _NAMES = [
     "kill -9 at every step at once",
     "the Prefect server dies while batches are polled",
     "MariaDB dies in a load",
+    "callbacks: answers to uploads lost",
 ]
 
 

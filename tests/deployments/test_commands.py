@@ -121,6 +121,7 @@ async def test_exit_codes_tell_how_an_ingest_ended(
         (["status"], {"DATABASE_URL": "mysql://me:marked@127.0.0.1:1/x"}, "check DATABASE_URL"),
         (["status"], {"DATABASE_URL": "postgresql://me:marked@h/x"}, "works with mysql, mariadb and sqlite"),
         (["export", "no-such-folder/results.csv"], {}, "no-such-folder"),
+        (["callbacks"], {}, "CALLBACK_PORT is not set"),
         (["ingest", "--request", "first"], {}, "request"),
     ],
 )

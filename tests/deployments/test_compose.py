@@ -43,7 +43,7 @@ def test_every_secret_is_asked_for_and_none_is_written_down(compose: dict[str, A
         if line and not line.startswith("#")
     )
     assert wanted == {name for name, value in example.items() if not value}
-    assert set(re.findall(r"\$\{(\w+)", text)) - wanted == {"ALERT_BLOCK", "BOUNCER_API_BASE_URL"}
+    assert set(re.findall(r"\$\{(\w+)", text)) - wanted == {"ALERT_BLOCK", "BOUNCER_API_BASE_URL", "CALLBACK_URL"}
     assert ".env" in (_PROJECT / ".gitignore").read_text().splitlines()
     assert "**/.env" in (_PROJECT / ".dockerignore").read_text().splitlines()
 

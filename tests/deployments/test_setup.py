@@ -1,5 +1,6 @@
 """Setup: makes what runs need, says what it changed, changes nothing twice, and tells what is off."""
 
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +21,9 @@ from deployments.setup import set_up
 from deployments.setup_check import check_setup
 from tests.blocks.test_saved import chain_of
 from tests.bouncer.existing_tables import execute
+from tests.chaos.servers import free_port
+from tests.deployments.commands import Started
+from tests.flows.runs import until_it_holds
 from tests.prefect_server import forget_setup, save_in_the_ui, set_up_afresh
 
 _LIMITS = {
@@ -47,6 +51,27 @@ async def test_setup_says_what_it_made_and_makes_nothing_twice(url: str) -> None
     assert {"block contacts-database/default saved", "block bouncer-account/default saved", *_LIMITS} <= made
     assert await set_up(_settings(url)) == []
     assert await check_setup(_settings(url)) == []
+
+
+async def test_callbacks_that_nobody_receives_are_told(url: str, tmp_path: Path) -> None:
+    """Each lost upload would wait for hours in vain; whoever receives in this environment is not asked."""
+    port = free_port()
+    settings = _settings(url, callback_url=f"http://127.0.0.1:{port}/bouncer")
+    await set_up(settings)
+    (said,) = await check_setup(settings)
+    assert said.startswith("nothing answers at CALLBACK_URL")
+    assert await check_setup(settings.model_copy(update={"callback_port": port})) == []
+    receiver = Started(["callbacks"], tmp_path, DATABASE_URL=url, CALLBACK_PORT=str(port))
+
+    @until_it_holds
+    async def nothing_is_off() -> None:
+        assert await check_setup(settings) == []
+
+    with receiver:
+        await nothing_is_off()
+        receiver.send(signal.SIGTERM)
+        assert receiver.wait(30) == 0
+    assert await check_setup(settings) == [said]
 
 
 async def test_only_what_changed_is_changed(url: str) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, func, select
 
 from bouncer.database import read
-from bouncer.tables import Batch
+from bouncer.tables import Batch, Contact
 from deployments.callback_receiver import receiving_callbacks
 from deployments.settings import Settings
+from flows.ingest import ingest
 from tests.bouncer.existing_tables import on_sqlite
 from tests.chaos.servers import free_port
 from tests.conftest import SetUpAccount
@@ -130,6 +131,29 @@ async def test_a_callback_is_believed_only_as_far_as_bouncer_confirms_it(
     summary, _ = await ingested()
     assert (summary.outcome, summary.verified, summary.possible_double_payments) == ("drained", 30, 0)
     assert statuses(engine) == {"completed": 30}
+
+
+@on_sqlite
+async def test_a_lost_upload_is_found_although_a_contact_was_deleted_after_its_claim(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """The true id is known by as many addresses as were sent, not by as many as were claimed."""
+    port = free_port()
+    engine = await set_up_account(**_with_callbacks(port))
+    queue(engine, addresses(30))
+    sandbox.fault("status", operation="create", code=401)
+    state = await ingest(return_state=True)
+    assert (state.is_failed(), statuses(engine)) == (True, {"assigned": 30})
+    with engine.execution_options(writes=True).begin() as connection:
+        connection.execute(
+            delete(Contact).where(Contact.global_id == select(func.min(Contact.global_id)).scalar_subquery())
+        )
+    sandbox.clear_faults()
+    sandbox.fault("lost_answer", operation="create")
+    with _receiver(engine, port):
+        summary, _ = await ingested()
+    assert (summary.outcome, summary.verified, summary.possible_double_payments) == ("drained", 29, 0)
+    assert [seen["quantity"] for seen in sandbox.batches()] == [29]
 
 
 @on_sqlite

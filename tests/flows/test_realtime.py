@@ -82,6 +82,20 @@ async def test_a_lost_answer_is_counted_and_asked_for_again(
 
 
 @on_sqlite
+async def test_one_lost_answer_a_round_keeps_no_other_address_from_its_verdict(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """An unsteady network costs a few answers; what was never asked for does not fail for that."""
+    engine = await set_up_account(realtime_max_addresses=40)
+    queue(engine, addresses(30))
+    for number in range(6):
+        sandbox.fault("lost_answer", operation="verify", after=5 * number)
+    summary, _ = await ingested()
+    assert (summary.outcome, summary.verified, summary.failed) == ("drained", 30, 0)
+    assert summary.possible_double_payments == 6
+
+
+@on_sqlite
 async def test_a_lost_answer_can_wait_for_a_person(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
     """With hold, verdicts that came are kept, and the address in doubt is not asked for again by itself."""
     engine = await set_up_account(realtime_max_addresses=10, ambiguous_upload="hold")
