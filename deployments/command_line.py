@@ -99,13 +99,16 @@ def setup(*, check: Annotated[bool, Parameter(negative="")] = False) -> int:
     """
     settings = read_settings()
     with orchestrator(settings):
-        from deployments.setup import check_setup, set_up
+        from deployments.setup import check_server, check_setup, set_up
 
         changes = asyncio.run(check_setup(settings) if check else set_up(settings))
+        faults = [] if check else asyncio.run(check_server())
     for line in changes:
         print(line)
     if not changes:
         print("everything is as it should be")
+    for fault in faults:
+        _say(f"warning: {fault}")
     return ExitCode.SOME_FAILED if check and changes else 0
 
 

@@ -32,9 +32,9 @@ from deployments.automations import (
 )
 from deployments.settings import Settings
 from deployments.work_pool import ensure_work_pool, missing_queues
-from tasks.check import keeps_leases_in_memory
+from tasks.server_faults import server_faults
 
-__all__ = ["check_setup", "set_up", "set_up_deep_pass"]
+__all__ = ["check_server", "check_setup", "set_up", "set_up_deep_pass"]
 
 _VERIFY_RISKY = "verify-risky/verify-risky"
 
@@ -114,9 +114,14 @@ async def check_setup(settings: Settings) -> list[str]:
             for automation in (*AUTOMATIONS, *await _notifications(client, settings), *await _deep_pass(client))
             if not await is_as_wanted(client, automation)
         ]
-        if await keeps_leases_in_memory(client):
-            wrong.append("the Prefect server keeps slot leases in memory, so slots leak when it is killed")
+        wrong += await server_faults(client)
     return wrong
+
+
+async def check_server() -> list[str]:
+    """Says what setup cannot mend: a line for each setting of the Prefect server that is off."""
+    async with get_client() as client:
+        return await server_faults(client)
 
 
 async def set_up_deep_pass(client: PrefectClient) -> list[str]:

@@ -60,8 +60,7 @@ async def ingest(
             which ends when no contact waits any more.
     """
     async with open_accounts(accounts, new_owner(), layer=layer) as opened:
-        for access in opened:
-            await check_limits(access)
+        await check_limits(opened)
         await try_again(opened[0])
         tally = await Tally.begin(opened[0], request_id, layer, counts=not on_workers)
         if tally.open_layers:

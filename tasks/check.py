@@ -2,10 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
-import httpx
 from prefect import get_client, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
 
 from blocks.access import Access
@@ -23,24 +21,32 @@ from bouncer.errors import (
 )
 from bouncer.tables import Layer
 from tasks.announcing import announce
+from tasks.server_faults import server_faults
 
-__all__ = ["check_account", "check_accounts", "check_limits", "keeps_leases_in_memory"]
+__all__ = ["check_account", "check_accounts", "check_limits"]
 
 
 @task(name="check-limits", task_run_name="check limits", cache_policy=NO_CACHE, persist_result=False)
-async def check_limits(access: Access) -> None:
+async def check_limits(opened: Sequence[Access]) -> None:
     """Makes sure that every limit exists, is active, and is set so that Bouncer's cannot be passed.
 
-    Safe to run twice: it only looks.
+    Warns of what is wrong with the Prefect server that holds them. Safe to run twice: it only looks.
+
+    Args:
+        opened: The accounts whose limits they are.
 
     Raises:
         LimitsMissing: One is missing, inactive or set otherwise.
     """
-    wanted = limits_of(
-        access.name,
-        batches=access.account.max_concurrent_batches,
-        requests_per_minute=access.account.rate_limit_per_minute,
-    )
+    wanted = [
+        limit
+        for access in opened
+        for limit in limits_of(
+            access.name,
+            batches=access.account.max_concurrent_batches,
+            requests_per_minute=access.account.rate_limit_per_minute,
+        )
+    ]
     async with get_client() as client:
         for limit in wanted:
             try:
@@ -50,11 +56,8 @@ async def check_limits(access: Access) -> None:
             as_set = (found.limit, round(found.slot_decay_per_second, 3), found.active)
             if as_set != (limit.slots, round(limit.decay_per_second, 3), True):
                 raise LimitsMissing(f"limit {limit.name} is not set as the account needs it; run bouncer-flows setup")
-        if await keeps_leases_in_memory(client):
-            get_run_logger().warning(
-                "the Prefect server keeps slot leases in memory, so slots leak when it is killed; start it with "
-                "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=prefect.server.concurrency.lease_storage.filesystem"
-            )
+        for fault in await server_faults(client):
+            get_run_logger().warning("%s", fault)
 
 
 async def check_accounts(
@@ -98,15 +101,6 @@ async def check_accounts(
     for name, reason in cannot_send.items():
         get_run_logger().warning("account %s cannot be used now: %s", name, reason)
     return work_with, cannot_send
-
-
-async def keeps_leases_in_memory(client: PrefectClient) -> bool:
-    """Whether the Prefect server forgets all leases when it dies; False where it does not tell."""
-    try:
-        settings = (await client.request("GET", "/admin/settings")).json()
-    except httpx.HTTPError:
-        return False
-    return str(settings.get("server", {}).get("concurrency", {}).get("lease_storage", "")).endswith(".memory")
 
 
 @task(name="check-account", task_run_name="check account", cache_policy=NO_CACHE, persist_result=False)
