@@ -39,6 +39,9 @@ async def read_body(response: httpx.Response, most_bytes: int) -> bytes | None:
             raise httpx.DecodingError("the answer cannot be unpacked", request=response.request) from None
         if len(body) > most_bytes:
             return None
+        if unpacker is not None and unpacker.unused_data:
+            # zlib would keep all that comes behind the end.
+            raise httpx.DecodingError("there is more behind the packed answer", request=response.request)
     if unpacker is not None and body and not unpacker.eof:
         raise httpx.DecodingError("the packed answer is not whole", request=response.request)
     return bytes(body)

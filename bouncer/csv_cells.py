@@ -5,10 +5,14 @@ import re
 __all__ = ["harmless"]
 
 # Spreadsheets run a cell that begins with one of these; in East Asian locales, with its full-width form too.
-_FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001  # the full-width forms are meant
+_SIGNS = "=+@＝＋－＠-"  # noqa: RUF001  # the full-width forms are meant
+_FORMULA = tuple(f"{_SIGNS}\t\r\n")
+# A spreadsheet that takes another separator than the comma begins a cell behind it, and a row behind a line break.
+_BEHIND = re.compile(rf"([;\t|\r\n]\s*)(?=[{_SIGNS}])")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 
 
 def harmless(cell: str) -> str:
-    """Gives a text that a spreadsheet would run as a formula a ' in front; numbers stay numbers."""
+    """Gives what a spreadsheet would run as a formula a ' in front, also within the text; numbers stay numbers."""
+    cell = _BEHIND.sub(r"\1'", cell)
     return f"'{cell}" if cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell) else cell

@@ -100,17 +100,17 @@ def setup(*, check: Annotated[bool, Parameter(negative="")] = False) -> int:
     """
     settings = read_settings()
     with orchestrator(settings):
-        from deployments.display import say
         from deployments.setup import set_up
         from deployments.setup_check import check_server, check_setup
 
         changes = asyncio.run(check_setup(settings) if check else set_up(settings))
-        for line in [] if check else asyncio.run(check_server()):
-            say(line)
+        faults = [] if check else asyncio.run(check_server())
     for line in changes:
         print(line)
     if not changes:
         print("everything is as it should be")
+    for fault in faults:
+        _say(f"warning: {fault}")
     return ExitCode.SOME_FAILED if check and changes else 0
 
 

@@ -22,7 +22,7 @@ from deployments.catalogue import written_deployments
 from deployments.settings import Settings
 from deployments.wanted_automations import wanted_automations
 from deployments.work_pool import WORK_POOL, missing_queues
-from tasks.check import LEASES_IN_MEMORY, keeps_leases_in_memory
+from tasks.server_faults import server_faults
 
 __all__ = ["check_server", "check_setup"]
 
@@ -61,7 +61,7 @@ async def check_setup(settings: Settings) -> list[str]:
 async def check_server() -> list[str]:
     """Says what setup cannot mend: a line for each setting of the Prefect server that is off."""
     async with get_client() as client:
-        return [LEASES_IN_MEMORY] if await keeps_leases_in_memory(client) else []
+        return await server_faults(client)
 
 
 async def _check_database(settings: Settings) -> list[str]:

@@ -77,8 +77,7 @@ async def _ingest(
     on_workers: bool,
 ) -> IngestSummary:
     async with open_accounts(accounts, new_owner(), layer=layer) as opened:
-        for access in opened:
-            await check_limits(access)
+        await check_limits(opened)
         await try_again(opened[0])
         tally = await Tally.begin(opened[0], request_id, layer, counts=not on_workers)
         if tally.open_layers:

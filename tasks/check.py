@@ -2,10 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
-import httpx
 from prefect import get_client, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import PrefectClient
 
 from blocks.access import Access
 from blocks.limits import limits_of
@@ -22,37 +20,37 @@ from bouncer.errors import (
 )
 from bouncer.tables import Layer
 from tasks.announcing import announce
+from tasks.server_faults import server_faults
 
-__all__ = ["LEASES_IN_MEMORY", "check_account", "check_accounts", "check_limits", "keeps_leases_in_memory"]
-
-LEASES_IN_MEMORY = (
-    "the Prefect server keeps slot leases in memory, so slots leak when it is killed, and are free again only when"
-    " ingest finds them; start it with"
-    " PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=prefect.server.concurrency.lease_storage.filesystem"
-)
+__all__ = ["check_account", "check_accounts", "check_limits"]
 
 
 @task(name="check-limits", task_run_name="check limits", cache_policy=NO_CACHE, persist_result=False)
-async def check_limits(access: Access) -> None:
+async def check_limits(opened: Sequence[Access]) -> None:
     """Makes sure that every limit exists, is active, and is set so that Bouncer's cannot be passed.
 
     One that is inactive, or set otherwise than the account's block says, is mended: what somebody changes in the block
-    holds from the next run of ingest on. Safe to run twice: then there is nothing to mend.
+    holds from the next run of ingest on. Warns of what is wrong with the Prefect server that holds them. Safe to run
+    twice: then there is nothing to mend.
+
+    Args:
+        opened: The accounts whose limits they are.
 
     Raises:
         LimitsMissing: One is missing.
     """
-    wanted = limits_of(
-        access.name,
-        batches=access.account.max_concurrent_batches,
-        requests_per_minute=access.account.rate_limit_per_minute,
-    )
     async with get_client() as client:
-        for limit in wanted:
-            for change in await mend_limit(client, limit):
-                get_run_logger().warning("%s, as block bouncer-account/%s says", change, access.name)
-        if await keeps_leases_in_memory(client):
-            get_run_logger().warning(LEASES_IN_MEMORY)
+        for access in opened:
+            wanted = limits_of(
+                access.name,
+                batches=access.account.max_concurrent_batches,
+                requests_per_minute=access.account.rate_limit_per_minute,
+            )
+            for limit in wanted:
+                for change in await mend_limit(client, limit):
+                    get_run_logger().warning("%s, as block bouncer-account/%s says", change, access.name)
+        for fault in await server_faults(client):
+            get_run_logger().warning("%s", fault)
 
 
 async def check_accounts(
@@ -96,15 +94,6 @@ async def check_accounts(
     for name, reason in cannot_send.items():
         get_run_logger().warning("account %s cannot be used now: %s", name, reason)
     return work_with, cannot_send
-
-
-async def keeps_leases_in_memory(client: PrefectClient) -> bool:
-    """Whether the Prefect server forgets all leases when it dies; False where it does not tell."""
-    try:
-        settings = (await client.request("GET", "/admin/settings")).json()
-    except httpx.HTTPError:
-        return False
-    return str(settings.get("server", {}).get("concurrency", {}).get("lease_storage", "")).endswith(".memory")
 
 
 @task(name="check-account", task_run_name="check account", cache_policy=NO_CACHE, persist_result=False)

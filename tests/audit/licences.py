@@ -13,8 +13,8 @@ from packaging.utils import canonicalize_name
 _PAGE = Path(__file__).resolve().parents[2] / "docs" / "licences.md"
 _HEAD = """# Licences
 
-What an installation without the tools for development holds, by `make audit` from the lock. Direct dependencies are
-bold; [Decisions](decisions.md#dependencies) has the reason for each.
+What an installation holds without the tools for development, with what the image adds; by `make audit` from the lock.
+Direct dependencies are bold; [Decisions](decisions.md#dependencies) has the reason for each.
 
 | package | version | licence |
 |---|---|---|
@@ -44,9 +44,11 @@ def main() -> int:
 
 def _packages() -> tuple[set[str], set[str]]:
     """The direct dependencies, and these with all that they need, on this system."""
-    direct = set(_needed_by("bouncer-flows", frozenset()))
+    # With what the image installs besides.
+    needed = _needed_by("bouncer-flows", frozenset({"redis"}))
+    direct = set(needed)
     found: dict[str, frozenset[str]] = {}
-    todo = list(_needed_by("bouncer-flows", frozenset()).items())
+    todo = list(needed.items())
     while todo:
         name, extras = todo.pop()
         if name in found and extras <= found[name]:

@@ -1,5 +1,6 @@
 """The compose file and the image: they fit the project, each other, and the cluster that is run without containers."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -46,6 +47,20 @@ def test_every_secret_is_asked_for_and_none_is_written_down(compose: dict[str, A
     assert set(re.findall(r"\$\{(\w+)", text)) - wanted == {"ALERT_BLOCK", "BOUNCER_API_BASE_URL", "CALLBACK_URL"}
     assert ".env" in (_PROJECT / ".gitignore").read_text().splitlines()
     assert "**/.env" in (_PROJECT / ".dockerignore").read_text().splitlines()
+
+
+def test_no_secret_is_on_a_command_line(compose: dict[str, Any]) -> None:
+    """Everybody on the machine can list its processes with all their arguments."""
+    secrets = re.compile(r"(?<!\$)\$\{?\w*(PASSWORD|KEY|AUTH)")
+    for name, service in compose["services"].items():
+        said = json.dumps([service.get("command"), service.get("healthcheck")])
+        assert not secrets.search(said), name
+
+
+def test_backups_of_prefects_database_open_no_block(compose: dict[str, Any]) -> None:
+    """Every process of the server encrypts blocks with a key that is not in its database."""
+    for name in ("migrate", "server-1", "server-2", "services"):
+        assert "PREFECT_SERVER_ENCRYPTION_KEY" in compose["services"][name]["environment"], name
 
 
 def test_our_containers_can_do_little(compose: dict[str, Any]) -> None:

@@ -1,6 +1,9 @@
 """What must hold for any bytes that a stranger sends; tried by hypothesis in CI and by fuzzers in ``make audit``."""
 
+import csv
+import io
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,16 +17,17 @@ from sqlalchemy import Engine, text
 
 from bouncer.addresses import InvalidAddress, normalise, normalise_all
 from bouncer.csv_cells import harmless
-from bouncer.csv_reading import inspect, read_chunks
+from bouncer.csv_reading import Layout, inspect, read_chunks
 from bouncer.database import engine_for
 from bouncer.errors import BouncerFlowsError, InputRefused, SettingRefused
+from bouncer.importing import import_contacts
 from bouncer.migrate import upgrade
 from bouncer.models import BatchCreated, BatchProgress, Credits, Verdict, verdicts_in
 from bouncer.policy import Call, clean_message, error_of_answer, until_told
 from deployments.settings import Settings, read_settings
 from tests.bouncer.contacts import claim, load_verdicts, queue, verify
 
-__all__ = ["PROPERTIES"]
+__all__ = ["PROPERTIES", "csv_import"]
 
 _LONGEST_KEPT = 1000
 _LONGEST_MESSAGE = 400
@@ -52,6 +56,24 @@ def csv_file(data: bytes) -> None:
             assert all(len(line.value) <= _LONGEST_KEPT and line.reason for line in chunk.rejected)
             checked = normalise_all(pd.Series(chunk.addresses, dtype=object))
             assert (checked["reason"].isna() != checked["address"].isna()).all()
+        assert _lines_of(layout) in (None, seen)
+
+
+def csv_import(data: bytes) -> None:
+    """Of a file that is imported, each line is queued, a duplicate or rejected."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "contacts.csv"
+        file.write_bytes(data)
+        try:
+            report = import_contacts(_engine(), file)
+            lines = _lines_of(inspect(file))
+        except InputRefused as refusal:
+            _assert_one_line(refusal)
+            return
+        finally:
+            _empty("Bouncer_Queue", "Contacts_Global", "Requests")
+    assert report.lines == report.queued + report.duplicates + report.rejected
+    assert lines is None or report.lines == len(lines)
 
 
 def address(data: bytes) -> None:
@@ -93,12 +115,14 @@ def answer(data: bytes) -> None:
 
 
 def cell(data: bytes) -> None:
-    """No spreadsheet runs an exported text, and none is changed but by what keeps it from being run."""
+    """No spreadsheet runs an exported text, whatever separates its cells; nothing else of the text is changed."""
     given = data.decode(errors="replace")
     written = harmless(given)
-    assert written.removeprefix("'") == given.removeprefix("'")
+    assert written.replace("'", "") == given.replace("'", "")
     if written.startswith(_FORMULA):
         float(written)
+    _, *behind = re.split(r"[;\t|\r\n]", written)
+    assert not any(part.lstrip().startswith(_FORMULA) for part in behind)
 
 
 def setting(data: bytes) -> None:
@@ -139,12 +163,35 @@ def _engine() -> Engine:
     return engine
 
 
+def _lines_of(layout: Layout) -> set[int] | None:
+    """Where the records of a file begin that are not blank, by the csv module alone; None where its quotes are odd."""
+    text = layout.path.read_bytes().decode(layout.encoding, errors="replace")
+    lines = list(io.StringIO(text, newline=""))[layout.prefix_lines :]
+    if '"' not in text:
+        records = [(number, line.split(layout.delimiter)) for number, line in enumerate(lines)]
+    else:
+        reader = csv.reader(lines, delimiter=layout.delimiter, skipinitialspace=True, strict=True)
+        records, begins = [], 0
+        try:
+            for cells in reader:
+                records.append((begins, cells))
+                begins = reader.line_num
+        except csv.Error:
+            return None
+    found = [number for number, cells in records if any(cell.strip() for cell in cells)]
+    return {number + layout.prefix_lines + 1 for number in found[layout.header :]}
+
+
 def _load(verdicts: list[Verdict]) -> None:
     engine = _engine()
     queue(engine, ["anna@example.com", "ben@example.com"])
     (batch,) = claim(engine).batches
     report = load_verdicts(engine, verify(engine, batch.id), verdicts)
     assert report.settled + report.missing == 2
-    with engine.begin() as connection:
-        for table in ("Bouncer_Results", "Bouncer_Queue", "Bouncer_Batches", "Contacts_Global"):
+    _empty("Bouncer_Results", "Bouncer_Queue", "Bouncer_Batches", "Contacts_Global")
+
+
+def _empty(*tables: str) -> None:
+    with _engine().begin() as connection:
+        for table in tables:
             connection.execute(text(f"DELETE FROM {table}"))

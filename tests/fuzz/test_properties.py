@@ -52,6 +52,14 @@ def test_csv_files(data: bytes) -> None:
     properties.csv_file(data)
 
 
+@_FEW
+@given(_CSV)
+@example(b"email\na@b.com\nA@b.com\nno address\n\nc@d.com\n")
+def test_imported_csv_files(data: bytes) -> None:
+    """No line is lost on its way into the queue; too slow for the fuzzers."""
+    properties.csv_import(data)
+
+
 @_SOME
 @given(st.text(max_size=330).map(str.encode) | st.emails().map(str.encode))
 @example(b'"anna b"@example.com')
@@ -77,6 +85,8 @@ def test_answers(data: bytes) -> None:
 @given(st.text(max_size=40).map(str.encode))
 @example(_FULL_WIDTH)
 @example(b"-1+1")
+@example(b"bad; =1+1")
+@example(b"bad\n=1+1")
 def test_cells(data: bytes) -> None:
     """Exported texts are harmless."""
     properties.cell(data)

@@ -71,6 +71,18 @@ def test_a_certificate_of_a_stranger_is_refused(site: _Site, how: str) -> None:
         probe(engine)
 
 
+def test_a_server_without_tls_is_refused(tmp_path: Path) -> None:
+    """Somebody in between who says that the server has none once got the password and the contacts in the clear."""
+    if reason := MariaDBServer.missing():
+        pytest.skip(reason)
+    authority = Authority(tmp_path, "authority")
+    with MariaDBServer(options=("--skip-ssl",)) as server:
+        url = server.url(server.create_database())
+        for how in ("ssl=true", "ssl_mode=REQUIRED", f"ssl_ca={authority.file}"):
+            with pytest.raises(DatabaseUnavailable, match="SSL is required but the server doesn't support it"):
+                probe(engine_for(f"{url}?{how}"))
+
+
 def test_the_block_can_ask_for_tls_alone(site: _Site) -> None:
     """Require TLS without a certificate trusts the system's authorities, none of which signed this one."""
     with pytest.raises(DatabaseUnavailable, match="certificate verify failed"):

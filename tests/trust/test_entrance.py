@@ -1,11 +1,15 @@
 """The local Prefect server hands out keys, so it is open to nobody but its user."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import SecretStr
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
 
 from bouncer.errors import SettingRefused
 from deployments.entrance import Entrance, server_environment
@@ -36,6 +40,33 @@ def test_no_page_of_another_site_can_read_it(prefect_server: LocalServer) -> Non
     assert allowed not in _blocks(prefect_server, headers={"Origin": "null"}).headers
     for own in (prefect_server.ui_url, f"http://localhost:{prefect_server.port}"):
         assert _blocks(prefect_server, headers={"Origin": own}).headers[allowed] == own
+
+
+def _greeting(server: LocalServer, path: str, origin: str | None) -> str:
+    """What the server answers to who opens one of its WebSockets, as a page of some site or as a program."""
+    url = f"{server.api_url.replace('http', 'ws', 1)}{path}"
+    said = None if origin is None else Origin(origin)
+    with connect(url, subprotocols=[Subprotocol("prefect")], origin=said, proxy=None, open_timeout=30) as socket:
+        socket.send(json.dumps({"type": "auth", "token": None}))
+        return str(json.loads(socket.recv(30))["type"])
+
+
+@pytest.mark.parametrize("path", ["/events/in", "/events/out", "/logs/out"])
+def test_no_page_of_another_site_hears_or_tells_it_anything(prefect_server: LocalServer, path: str) -> None:
+    """Any web page could once follow all logs and send events over a WebSocket, which CORS does not cover."""
+    for other in ("https://evil.example", "http://localhost:1", "null"):
+        with pytest.raises(InvalidStatus, match="403"):
+            _greeting(prefect_server, path, other)
+    for own in (None, prefect_server.ui_url, f"http://localhost:{prefect_server.port}"):
+        assert _greeting(prefect_server, path, own) == "auth_success"
+
+
+def test_no_page_of_another_site_changes_anything(prefect_server: LocalServer) -> None:
+    """A POST without a body is sent by browsers without asking first; only its answer would be kept from the page."""
+    url = f"{prefect_server.api_url}/flow_runs/count"
+    assert httpx.post(url, headers={"Origin": "https://evil.example"}).status_code == 403
+    assert httpx.post(url, headers={"Origin": prefect_server.ui_url}).status_code == 200
+    assert httpx.post(url).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:4200"])
