@@ -16,10 +16,10 @@ __all__ = [
     "AccountState",
     "credits_age_seconds",
     "ensure_row",
+    "known_or_all",
     "pause",
     "read_state",
     "record_credits",
-    "refuse_unknown",
     "resume",
 ]
 
@@ -62,18 +62,20 @@ def ensure_row(connection: Connection, account: str) -> None:
         connection.execute(insert_ignoring(connection, Account), {"account": account})
 
 
-def refuse_unknown(connection: Connection, account: str) -> None:
-    """Makes sure that an account is one that setup or a run has met; ``default`` may be named before either.
+def known_or_all(connection: Connection, account: str | None) -> list[str]:
+    """The account of this name, or all that setup or a run has met; ``default`` may be named before either.
 
     Raises:
-        InputRefused: It is not.
+        InputRefused: There is no such account.
     """
-    known = {"default", *connection.scalars(select(Account.account))}
+    known = sorted({"default", *connection.scalars(select(Account.account))})
+    if account is None:
+        return known
     if account not in known:
-        names = ", ".join(sorted(known))
         raise InputRefused(
-            f"there is no account {account}; there are: {names}. bouncer-flows setup takes up new blocks"
+            f"there is no account {account}; there are: {', '.join(known)}. bouncer-flows setup takes up new blocks"
         )
+    return [account]
 
 
 def read_state(connection: Connection, account: str) -> AccountState:

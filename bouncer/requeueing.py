@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, Connection, Engine, SQLColumnExpression, case, func, or_, select, update
 
-from bouncer.cancelling import CANCELLED, unmark
+from bouncer.cancelling import CANCELLED, is_cancelled, unmark
 from bouncer.database import read, write
 from bouncer.errors import InputRefused
 from bouncer.request_progress import note_open
@@ -41,6 +41,8 @@ class _Scope:
     request_id: int | None
     dead_letter: int | None
     batch_id: int | None
+    # The newest letter there was at the beginning: contacts that fail meanwhile are passed over, and so are theirs.
+    last_letter: int
 
     def failed(self) -> tuple[ColumnElement[bool], ...]:
         of_batch = [] if self.batch_id is None else [QueuedContact.batch_id == self.batch_id]
@@ -52,7 +54,8 @@ class _Scope:
     def letters(self) -> tuple[ColumnElement[bool], ...]:
         if self.dead_letter is not None:
             return DeadLetter.reviewed.is_not(True), DeadLetter.id == self.dead_letter
-        return DeadLetter.reviewed.is_not(True), self.of_requests(DeadLetter.request_id)
+        until_now = DeadLetter.id <= self.last_letter
+        return DeadLetter.reviewed.is_not(True), until_now, self.of_requests(DeadLetter.request_id)
 
     def holding(self) -> tuple[ColumnElement[bool], ...]:
         of_letter = [] if self.batch_id is None else [Batch.id == self.batch_id]
@@ -93,7 +96,7 @@ def requeue(  # each is an option of the command
         What was done, or would be.
 
     Raises:
-        InputRefused: There is no such request or dead letter.
+        InputRefused: There is no such request or dead letter; or the letter is of another request, or a cancelled one.
         DatabaseUnavailable: The database was away for too long; the same again does the rest.
     """
     scope = read(engine, _scope, request_id, dead_letter)
@@ -123,11 +126,20 @@ def _scope(connection: Connection, request_id: int | None, dead_letter: int | No
     if request_id is not None and connection.scalar(known) is None:
         raise InputRefused(f"there is no request {request_id}; bouncer-flows status lists them")
     if dead_letter is None:
-        return _Scope(request_id, None, None)
-    batch = connection.scalar(select(DeadLetter.batch_id).where(DeadLetter.id == dead_letter))
-    if batch is None:
+        return _Scope(request_id, None, None, connection.scalar(select(func.max(DeadLetter.id))) or 0)
+    letter = connection.execute(
+        select(DeadLetter.batch_id, DeadLetter.request_id).where(DeadLetter.id == dead_letter)
+    ).one_or_none()
+    if letter is None:
         raise InputRefused(f"there is no dead letter {dead_letter}; Bouncer_Dead_Letter_Queue lists them")
-    return _Scope(request_id, dead_letter, batch)
+    if request_id not in {None, letter.request_id}:
+        raise InputRefused(f"dead letter {dead_letter} is of request {letter.request_id}; name that one, or none")
+    if request_id is None and is_cancelled(connection, letter.request_id):
+        raise InputRefused(
+            f"dead letter {dead_letter} is of request {letter.request_id}, which is cancelled; to take that back too,"
+            f" add --request {letter.request_id}"
+        )
+    return _Scope(request_id, dead_letter, letter.batch_id, dead_letter)
 
 
 def _count(connection: Connection, scope: _Scope, *, held: bool) -> Requeued:

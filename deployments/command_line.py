@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import httpx
 import orjson
 from cyclopts import App, CycloptsError, Parameter, validators
-from rich.console import Console
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from bouncer.database import engine_for, probe, read, write
 from bouncer.errors import BouncerFlowsError, SettingRefused
+from deployments.console import console
 from deployments.exit_codes import ExitCode
 from deployments.memory import give_back_freed_memory
 from deployments.orchestration import orchestrator
@@ -49,6 +49,7 @@ Credits = Annotated[
     int | None,
     Parameter(help="The most credits to commit, 0 for any number; the rest waits.", validator=validators.Number(gte=0)),
 ]
+OneAccount = Annotated[str | None, Parameter(name="--account", help="The name of one account block; all if left out.")]
 OneRequest = Annotated[int | None, Parameter(name="--request", help="The id of one request; all if left out.")]
 File = Annotated[Path, Parameter(help="A CSV file.")]
 FileOrDash = Annotated[
@@ -411,35 +412,32 @@ def move(file: Annotated[Path, Parameter(help="The SQLite file that has been use
 
 
 @app.command
-def pause(*, reason: str = "by hand", account: str = "default") -> int:
+def pause(*, reason: str = "by hand", account: OneAccount = None) -> int:
     """Lets no more uploads begin; batches in flight are polled and loaded to their end.
 
     Args:
         reason: Why, for others to read.
-        account: The account block.
     """
     from bouncer import accounts
 
     engine = _database(read_settings())
-    read(engine, accounts.refuse_unknown, account)
-    changed = write(engine, accounts.pause, account, by=_caller(), reason=reason)
-    print("paused; bouncer-flows resume lets uploads begin again" if changed else "it was paused already")
+    named = read(engine, accounts.known_or_all, account)
+    paused = [name for name in named if write(engine, accounts.pause, name, by=_caller(), reason=reason)]
+    which = f" {', '.join(paused)}" if len(named) > 1 else ""
+    print(f"paused{which}; bouncer-flows resume lets uploads begin again" if paused else "it was paused already")
     return 0
 
 
 @app.command
-def resume(*, account: str = "default") -> int:
-    """Lets uploads begin again.
-
-    Args:
-        account: The account block.
-    """
+def resume(*, account: OneAccount = None) -> int:
+    """Lets uploads begin again. An account without credits pauses anew at its next upload."""
     from bouncer import accounts
 
     engine = _database(read_settings())
-    read(engine, accounts.refuse_unknown, account)
-    changed = write(engine, accounts.resume, account)
-    print("resumed" if changed else "it was not paused")
+    named = read(engine, accounts.known_or_all, account)
+    resumed = [name for name in named if write(engine, accounts.resume, name)]
+    which = f" {', '.join(resumed)}" if len(named) > 1 else ""
+    print(f"resumed{which}" if resumed else "it was not paused")
     return 0
 
 
@@ -526,7 +524,12 @@ def _tell_summary(summary: "IngestSummary", *, json: bool) -> int:
 
 
 def _caller() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # In a container, under the number of a user that it does not know.
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 def _not_an_option(file: Path) -> None:
@@ -567,7 +570,7 @@ def _complain(message: str) -> None:
 def _say(message: str) -> None:
     # Where both outputs go to one file, what was printed before stands before it.
     sys.stdout.flush()
-    Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+    console(stderr=True).print(message, soft_wrap=True)
 
 
 if __name__ == "__main__":

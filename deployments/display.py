@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -19,15 +18,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from deployments.console import console
+
 __all__ = ["byte_progress", "contact_progress", "hide_expected_errors", "print_table", "row_progress", "say"]
 
 _LINE_SECONDS = 5.0
-_console = Console(stderr=True, highlight=False)
+_console = console(stderr=True)
 
 
 def say(message: str) -> None:
     """Tells a person something, on standard error."""
-    _console.print(message, markup=False, soft_wrap=True)
+    _console.print(message, soft_wrap=True)
 
 
 def hide_expected_errors() -> None:
@@ -147,4 +148,4 @@ def print_table(title: str, rows: list[tuple[str, str]]) -> None:
     table.add_column(justify="right")
     for name, figure in rows:
         table.add_row(name, figure)
-    Console(highlight=False).print(table)
+    console().print(table)

@@ -3,7 +3,6 @@
 import asyncio
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
 
@@ -16,6 +15,7 @@ from bouncer.forecasting import Forecast, Terms, forecast_file
 from bouncer.importing import request_names
 from bouncer.migrate import pending
 from bouncer.reusing import FreshFor
+from deployments.console import console
 from deployments.display import byte_progress, hide_expected_errors, row_progress
 from deployments.settings import Settings
 from flows.forecast import forecast
@@ -60,14 +60,14 @@ def forecast_ingest(request_id: int | None, *, max_credits: int | None, verbose:
 
 def print_forecast(forecast: Forecast) -> None:
     """Prints a forecast with the shares of the domains as bars."""
-    console = Console(highlight=False)
-    console.print(headline(forecast))
+    terminal = console()
+    terminal.print(headline(forecast))
     figures = Table(title="Forecast", title_justify="left", show_header=False)
     figures.add_column()
     figures.add_column(justify="right")
     for name, figure in lines(forecast):
         figures.add_row(name, figure)
-    console.print(figures)
+    terminal.print(figures)
     if not forecast.domains:
         return
     domains = Table(title="Domains", title_justify="left")
@@ -78,7 +78,7 @@ def print_forecast(forecast: Forecast) -> None:
     for share, bar in with_bars(forecast):
         domains.add_row(share.domain, f"{share.contacts:,}", f"{share.share:.1%}", bar)
     domains.add_row("all others", f"{forecast.other_domains:,}", "", "")
-    console.print(domains)
+    terminal.print(domains)
 
 
 def _database(settings: Settings) -> Engine | None:

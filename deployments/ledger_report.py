@@ -3,13 +3,13 @@
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
 
 from bouncer.atomic_file import atomic_file
 from bouncer.errors import InputRefused
 from bouncer.ledger import Cost, Ledger, Month, write_batches
+from deployments.console import console
 
 __all__ = ["print_ledger", "write_ledger"]
 
@@ -45,12 +45,12 @@ def print_ledger(ledger: Ledger) -> None:
         table.add_row(f"{len(ledger.requests) - _MOST_REQUESTS:,} others", *_figures(rest))
     table.add_section()
     table.add_row("all", *_figures(ledger.total))
-    console = Console(highlight=False)
-    console.print(table)
+    terminal = console()
+    terminal.print(table)
     if ledger.total.untold:
-        console.print(f"Of {ledger.total.untold:,} expected credits Bouncer told nothing; they are in no difference.")
+        terminal.print(f"Of {ledger.total.untold:,} expected credits Bouncer told nothing; they are in no difference.")
     if ledger.total.maybe_paid_twice:
-        console.print(
+        terminal.print(
             f"{ledger.total.maybe_paid_twice:,} addresses may have been paid twice: uploads without an answer,"
             " batches that Bouncer lost."
         )

@@ -1,7 +1,9 @@
 """The screen of ``bouncer-flows status``: everything at a glance, in 80 columns."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,6 +15,7 @@ from bouncer.charts import bar
 from bouncer.database import read
 from bouncer.stock import Counts, Limits, StatusReport, count_everything, take_stock
 from bouncer.tables import Priority
+from deployments.console import console
 from deployments.settings import Settings
 
 __all__ = ["StockTaker", "print_status", "render_status", "watch_status"]
@@ -61,30 +64,35 @@ class StockTaker:
 
 def print_status(take: Callable[[], StatusReport]) -> None:
     """Prints the screen once."""
-    with Console(stderr=True).status("counting"):
+    with console(stderr=True).status("counting"):
         report = take()
-    Console(highlight=False).print(render_status(report))
+    console().print(render_status(report))
 
 
 def watch_status(take: Callable[[], StatusReport]) -> None:
     """Shows the screen and renews it, until Ctrl-C; where there is no terminal, prints one after the other."""
-    console = Console(highlight=False)
+    terminal = console()
     try:
-        if not console.is_terminal:
+        if not terminal.is_terminal:
             while True:
-                console.print(render_status(take()))
+                terminal.print(render_status(take()))
                 time.sleep(WATCH_SECONDS)
-        with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
+        with Live(console=terminal, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
             while True:
-                live.update(render_status(take()), refresh=True)
+                live.update(render_status(take(), terminal), refresh=True)
                 time.sleep(WATCH_SECONDS)
     except KeyboardInterrupt:
         return
 
 
-def render_status(report: StatusReport) -> RenderableType:
-    """Draws the screen."""
-    return Group(
+def render_status(report: StatusReport, within: Console | None = None) -> RenderableType:
+    """Draws the screen.
+
+    Args:
+        report: What to show.
+        within: A terminal whose height the screen must fit, as far as that can be done; None for any height.
+    """
+    top = Group(
         _headline(report),
         *(
             Text(f"ALERT {one.alert}{_of(one.account)} since {one.began_ts:%H:%M}: {one.message}", "bold red")
@@ -92,10 +100,48 @@ def render_status(report: StatusReport) -> RenderableType:
         ),
         Text(),
         _overview(report),
-        *_requests(report),
-        *_batches(report),
-        *_errors(report),
     )
+    lists = [each for each in (_requests(report), _batches(report), _errors(report)) if each.count]
+    if within is None:
+        return Group(top, *(each.draw() for each in lists))
+    room = within.height - len(within.render_lines(top)) - sum(_List.FRAME for _ in lists)
+    return Group(top, *(each.draw(lines) for each, lines in zip(lists, _shared_out(room, lists), strict=True)))
+
+
+@dataclass
+class _List:
+    # Rows under a heading, after an empty line; what does not fit is told as a number.
+
+    FRAME: ClassVar[int] = 2
+    table: Table
+    rows: Sequence[tuple[str, ...]]
+    what: str
+    not_listed: int = 0
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    @property
+    def lines(self) -> int:
+        return self.count + (self.not_listed > 0)
+
+    def draw(self, lines: int | None = None) -> RenderableType:
+        shown = self.count if lines is None or lines >= self.lines else max(1, lines - 1)
+        for row in self.rows[:shown]:
+            self.table.add_row(*row)
+        left = self.count - shown + self.not_listed
+        return Group(Text(), self.table, *([Text(f"and {left:,} more {self.what}", "dim")] if left else []))
+
+
+def _shared_out(room: int, lists: list[_List]) -> list[int]:
+    # The short ones get what they need, the long ones share the rest.
+    lines = [0] * len(lists)
+    shortest_first = sorted(range(len(lists)), key=lambda number: lists[number].lines)
+    for place, number in enumerate(shortest_first):
+        lines[number] = min(lists[number].lines, max(0, room) // (len(lists) - place))
+        room -= lines[number]
+    return lines
 
 
 def _of(account: str) -> str:
@@ -181,41 +227,39 @@ def _limits(limits: Limits, *, named: bool) -> str:
     )
 
 
-def _requests(report: StatusReport) -> list[RenderableType]:
-    if not report.requests:
-        return []
+def _requests(report: StatusReport) -> _List:
     table = _table("Request")
     table.add_column("name", no_wrap=True)
     for name in ("waiting", "under way", "verified", "failed"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("settled", no_wrap=True)
+    rows = []
     for one in report.requests:
         finished = one.completed + one.failed + one.cancelled
         settled = finished / (finished + one.queued + one.assigned)
-        table.add_row(
+        row = (
             f"{one.request_id}",
             _shortened(one.name or ""),
             *(f"{count:,}" for count in (one.queued, one.assigned, one.completed, one.failed)),
             f"{bar(settled, width=6)} {settled:4.0%}",
         )
-    more = [Text(f"and {report.more_requests:,} more requests", "dim")] if report.more_requests else []
-    return [Text(), table, *more]
+        rows.append(row)
+    return _List(table, rows, "requests", report.more_requests)
 
 
-def _batches(report: StatusReport) -> list[RenderableType]:
-    if not report.in_flight:
-        return []
+def _batches(report: StatusReport) -> _List:
     table = _table("Batch")
     table.add_column("request", justify="right", no_wrap=True)
     table.add_column("step", no_wrap=True)
     table.add_column("progress", no_wrap=True)
     table.add_column("verified", justify="right", no_wrap=True)
     table.add_column("expected end", no_wrap=True)
+    rows = []
     for one in report.in_flight[:_MOST_BATCHES]:
         share = one.processed / one.quantity if one.quantity else 0.0
         end = one.expected_end_ts
         minutes = 0 if end is None else max(0, round((end - report.taken_ts).total_seconds() / 60))
-        table.add_row(
+        row = (
             f"{one.batch}",
             f"{one.request_id}",
             one.step,
@@ -223,22 +267,18 @@ def _batches(report: StatusReport) -> list[RenderableType]:
             f"{one.processed:,} of {one.quantity:,}",
             "" if end is None else f"{end:%H:%M}, {minutes} min" if minutes else f"{end:%H:%M}, now",
         )
-    rest = len(report.in_flight) - _MOST_BATCHES
-    more = [Text(f"and {rest:,} more batches", "dim")] if rest > 0 else []
-    return [Text(), table, *more]
+        rows.append(row)
+    return _List(table, rows, "batches", max(0, len(report.in_flight) - _MOST_BATCHES))
 
 
-def _errors(report: StatusReport) -> list[RenderableType]:
-    if not report.last_errors:
-        return []
+def _errors(report: StatusReport) -> _List:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("Errors in the last hour", no_wrap=True)
     table.add_column("call", no_wrap=True)
     table.add_column("how often", justify="right")
     table.add_column("last at", no_wrap=True)
-    for one in report.last_errors[:_MOST_ERRORS]:
-        table.add_row(one.kind, one.call, f"{one.count:,}", f"{one.last_ts:%H:%M}")
-    return [Text(), table]
+    rows = [(one.kind, one.call, f"{one.count:,}", f"{one.last_ts:%H:%M}") for one in report.last_errors[:_MOST_ERRORS]]
+    return _List(table, rows, "kinds", max(0, len(report.last_errors) - _MOST_ERRORS))
 
 
 def _table(first: str) -> Table:

@@ -16,8 +16,8 @@ async def steer(
     action: Action,
     reason: Annotated[str, Field(min_length=1, max_length=255)] = "by hand",
     by: Annotated[str, Field(min_length=1, max_length=100)] = "the Prefect UI",
-    account: AccountName = "default",
-) -> bool:
+    account: AccountName | None = None,
+) -> list[str]:
     """Pauses uploads, or lets them go on; batches in flight are polled and loaded to their end in any case.
 
     After a pause the limits pace the uploads as ever, so that nothing rushes. Needs the block contacts-database.
@@ -26,6 +26,6 @@ async def steer(
         action: Pause: no upload begins any more. Resume: uploads begin again.
         reason: Why, for others to read.
         by: Who wants it.
-        account: The Bouncer account block.
+        account: The name of one Bouncer account block; all of them if left at None.
     """
     return await switch_uploads(action, account, by, reason)

@@ -207,7 +207,7 @@ def _ensure_moments_stay(table: Table) -> None:
         op.alter_column(
             table.name,
             found["name"],
-            server_default=wanted.arg,
+            server_default=wanted,
             nullable=False,
             existing_type=found["type"],
             existing_comment=found.get("comment"),

@@ -99,6 +99,45 @@ def test_what_is_not_there_is_told(engine: Engine, named: dict[str, int], said: 
         requeue(engine, request_id=named.get("request_id"), dead_letter=named.get("dead_letter"))
 
 
+def test_a_letter_under_another_requests_number_is_not_lost(engine: Engine) -> None:
+    """It is refused and nothing changes: the letter stays to be reviewed, and the request that was named cancelled."""
+    first, second = new_request(engine), new_request(engine)
+    letter = _fail(engine, 2, "a", first)
+    write(engine, cancelling.mark, second, by="ann", reason="the wrong list")
+    with pytest.raises(InputRefused, match=f"letter {letter} is of request {first}"):
+        requeue(engine, request_id=second, dead_letter=letter)
+    assert read(engine, count_dead_letters) == 1
+    assert read(engine, cancelling.is_cancelled, second)
+
+
+def test_a_letter_of_a_cancelled_request_is_not_lost(engine: Engine) -> None:
+    """It is refused until the request is named too, which takes the cancellation back."""
+    request = new_request(engine)
+    letter = _fail(engine, 2, "a", request)
+    write(engine, cancelling.mark, request, by="ann", reason="the wrong list")
+    with pytest.raises(InputRefused, match=f"is cancelled; to take that back too, add --request {request}"):
+        requeue(engine, dead_letter=letter)
+    assert read(engine, count_dead_letters) == 1
+    assert requeue(engine, request_id=request, dead_letter=letter).contacts == 2
+    assert read(engine, count_dead_letters) == 0
+
+
+def test_a_batch_that_fails_during_a_requeue_keeps_its_letter(engine: Engine) -> None:
+    """Its contacts may have been passed already, so its letter is for the next look."""
+    requests = [new_request(engine), new_request(engine)]
+    _fail(engine, 2, "a", requests[0])
+    _fail(engine, 2, "b", requests[1])
+    later: list[int] = []
+
+    def one_more_fails(_contacts: int) -> None:
+        if not later:
+            later.append(_fail(engine, 2, "c", requests[0]))
+
+    assert requeue(engine, progress=one_more_fails).dead_letters == 2
+    letters = read(engine, lambda c: c.scalars(select(DeadLetter.id).where(DeadLetter.reviewed.is_not(True))).all())
+    assert letters == later
+
+
 def test_a_cancelled_request_comes_back_by_name_only(engine: Engine) -> None:
     """Requeueing everything leaves cancelled requests alone; by its id, a request is cancelled no more."""
     request = new_request(engine)

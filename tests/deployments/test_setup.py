@@ -99,9 +99,10 @@ async def test_an_account_that_was_added_can_be_named_by_its_commands(url: str) 
     await account.asave("second", overwrite=True)
     engine = engine_of(url)
     with pytest.raises(InputRefused, match="no account second"):
-        read(engine, accounts.refuse_unknown, "second")
+        read(engine, accounts.known_or_all, "second")
     await set_up(_settings(url))
-    read(engine, accounts.refuse_unknown, "second")
+    assert read(engine, accounts.known_or_all, "second") == ["second"]
+    assert read(engine, accounts.known_or_all, None) == ["default", "second"]
     await BouncerAccount.adelete("second")
 
 

@@ -1,5 +1,6 @@
 """The status screen: everything at a glance in 80 columns, and the same for programs."""
 
+import io
 import os
 import pty
 import re
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
+from rich.console import Console
 from sqlalchemy import Engine, insert, update
 
 from bouncer import accounts
@@ -27,9 +29,9 @@ from bouncer.dialects import database_now
 from bouncer.measuring import record_metrics
 from bouncer.policy import Call
 from bouncer.stock import StatusReport, count_everything, take_stock
-from bouncer.tables import Batch, BatchStatus, QueuedContact, QueueStatus
+from bouncer.tables import Batch, BatchStatus, QueuedContact, QueueStatus, Request
 from deployments.settings import Settings
-from deployments.status_screen import StockTaker
+from deployments.status_screen import StockTaker, render_status
 from tests.bouncer.existing_tables import on_sqlite
 from tests.contacts import addresses, queue
 from tests.deployments.commands import clean_environment, run
@@ -123,6 +125,43 @@ def test_the_screen_fits_80_columns(engine: Engine, database_url: str, tmp_path:
     ):
         assert any(words in line for line in lines), words
     assert not any("…" in line for line in lines)
+
+
+@on_sqlite
+def test_a_request_named_like_a_style_is_shown_as_it_is(engine: Engine, database_url: str, tmp_path: Path) -> None:
+    """Names come from files and applications: square brackets and colons mean nothing to the screen."""
+    queue(engine, addresses(2), request=1)
+    with engine.begin() as connection:
+        connection.execute(update(Request).values(name="[/1] [b]x :smile:"))
+    shown = run(["status"], clean_environment(tmp_path, DATABASE_URL=database_url))
+    assert (shown.code, shown.err) == (0, "")
+    assert "[/1] [b]x :smile:" in shown.out
+
+
+@pytest.mark.parametrize("height", [24, 30, 50])
+@on_sqlite
+def test_a_small_terminal_has_something_of_everything(engine: Engine, height: int) -> None:
+    """On a terminal of 24 lines requests, batches and errors are all to be seen, and how many more there are."""
+    _busy(engine)
+    for request in range(3, 15):
+        queue(engine, addresses(1, prefix=f"r{request}"), request=request)
+    with engine.begin() as connection:
+        one = {"user_id": 1, "request_id": 1, "quantity": 10, "status": BatchStatus.PROCESSING}
+        for number in range(12):
+            connection.execute(insert(Batch).values(**one, batch_id=f"more-{number}"))
+        for call in Call:
+            store_notes(connection, "default", [CallNote(call, "rate limited", 0.1)])
+    report = StockTaker(engine, Settings()).take()
+    terminal = Console(width=80, height=height, file=io.StringIO(), force_terminal=True, color_system=None)
+    lines = ["".join(part.text for part in line) for line in terminal.render_lines(render_status(report, terminal))]
+    assert len(lines) <= height
+    shown = "\n".join(lines)
+    for words in ("Request  name", "1  request 1", "Batch", "at Bouncer", "Errors in the last hour", "rate limited"):
+        assert words in shown, words
+    hidden = {what: int(count) for count, what in re.findall(r"and (\d+) more (\w+)", shown)}
+    listed = sum(bool(re.match(r" *\d+  request", line)) for line in lines)
+    assert listed + hidden.get("requests", 0) == 14
+    assert shown.count("at Bouncer") + shown.count("waiting  ") + hidden.get("batches", 0) >= 14
 
 
 def test_programs_get_what_is_documented(database_url: str, engine: Engine, tmp_path: Path) -> None:

@@ -83,8 +83,18 @@ async def test_a_pause_of_an_account_that_there_is_not_says_so(set_up_account: S
     write(engine, accounts.ensure_row, "second")
     with pytest.raises(InputRefused, match="there is no account secnd; there are: default, second"):
         await steer("pause", account="secnd")
-    assert await steer("pause", account="second")
+    assert await steer("pause", account="second") == ["second"]
     assert read(engine, accounts.read_state, "default").paused_ts is None
+
+
+@on_sqlite
+async def test_a_pause_of_everything_leaves_no_account_out(set_up_account: SetUpAccount) -> None:
+    """Where no account is named, all of them pause, and all of them go on."""
+    engine = await set_up_account()
+    write(engine, accounts.ensure_row, "second")
+    assert await steer("pause", account="second") == ["second"]
+    assert await steer("pause") == ["default"]
+    assert await steer("resume") == ["default", "second"]
 
 
 async def test_an_action_that_there_is_not() -> None:
