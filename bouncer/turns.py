@@ -87,7 +87,7 @@ def _affordable_requests(
         room = room_of_requests(connection, found)
         affordable = [id_ for id_ in found if room.get(id_, 1) > 0 and may_go(id_)]
         capped += [id_ for id_ in found if room.get(id_, 1) <= 0 and id_ not in capped]
-        # Where the first hundreds have all reached their caps, or are too large, the next ones must not starve behind them.
+        # Where the first hundreds have reached their caps or are too large, the next ones must not starve behind them.
         if affordable or request_id is not None or len(found) < _MOST_REQUESTS:
             return affordable, room
         after = found[-1]
