@@ -1,6 +1,7 @@
 """Flow ``ingest``: contacts leave the queue in batches and come back with verdicts, until none waits."""
 
 import asyncio
+import time
 from typing import Annotated
 
 from prefect import flow
@@ -29,6 +30,9 @@ __all__ = ["ingest"]
 
 LOOK_SECONDS = 5.0
 """How often ingest looks for batches that died elsewhere, and for contacts that were queued meanwhile."""
+
+REALTIME_SECONDS = 20.0
+"""For so long a tick begins with small requests in real time; what is left of them waits for the next, or a batch."""
 
 
 def _run_name() -> str:
@@ -115,8 +119,10 @@ async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, b
 
 
 async def _verify_small(accounts: list[Access], request_id: int | None, tally: Tally, budget: Budget) -> None:
-    # In this run: a worker would be minutes in coming to them, behind all the batches.
+    # In this run: a worker would be minutes in coming to them, behind all the batches. But not for as long as any come,
+    # or no batch would be taken up or started meanwhile, and every other tick be cancelled.
+    end = time.monotonic() + REALTIME_SECONDS
     for access in accounts:
-        while (claimed := await claim_small(access, request_id, budget)).took_any:
+        while time.monotonic() < end and (claimed := await claim_small(access, request_id, budget)).took_any:
             tally.note(claimed)
             await asyncio.gather(*(verify_as_subflow(batch) for batch in claimed.batches))
