@@ -1,6 +1,7 @@
 """Flow ``ingest``: contacts leave the queue in batches and come back with verdicts, until none waits."""
 
 import asyncio
+import time
 from typing import Annotated
 
 from prefect import flow
@@ -34,6 +35,8 @@ LOOK_SECONDS = 5.0
 MOST_LOOKS_IN_VAIN = 3
 """After so many looks that found nothing but contacts which could not be claimed, as where an application holds their
 rows, they are left for the next ingest."""
+REALTIME_SECONDS = 20.0
+"""For so long a tick begins with small requests in real time; what is left of them waits for the next, or a batch."""
 
 
 def _run_name() -> str:
@@ -140,8 +143,10 @@ async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, b
 
 
 async def _verify_small(accounts: list[Access], request_id: int | None, tally: Tally, budget: Budget) -> None:
-    # In this run: a worker would be minutes in coming to them, behind all the batches.
+    # In this run: a worker would be minutes in coming to them, behind all the batches. But not for as long as any come,
+    # or no batch would be taken up or started meanwhile, and every other tick be cancelled.
+    end = time.monotonic() + REALTIME_SECONDS
     for access in accounts:
-        while (claimed := await claim_small(access, request_id, budget)).took_any:
+        while time.monotonic() < end and (claimed := await claim_small(access, request_id, budget)).took_any:
             tally.note(claimed)
             await asyncio.gather(*(verify_as_subflow(batch) for batch in claimed.batches))

@@ -13,6 +13,7 @@ import yaml
 from prefect import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.states import Completed, Pending
 
 from deployments.catalogue import served_deployments
 from deployments.local_server import LocalServer
@@ -48,9 +49,15 @@ async def _make_work_pool() -> None:
         await ensure_work_pool(client)
 
 
+def _flow_name(deployment: str) -> str:
+    """The name of the flow that a deployment of prefect.yaml runs."""
+    function = str(_written()[deployment]["entrypoint"]).rpartition(".")[2]
+    return function.replace("_", "-")
+
+
 async def _found(name: str) -> DeploymentResponse:
     async with get_client() as client:
-        return await client.read_deployment_by_name(f"{name}/{name}")
+        return await client.read_deployment_by_name(f"{_flow_name(name)}/{name}")
 
 
 @pytest.mark.usefixtures("deployed")
@@ -104,7 +111,7 @@ async def test_serve_runs_the_same_deployments() -> None:
     assert set(served) == set(_written())
     for name, deployment in served.items():
         on_workers = await _found(name)
-        assert deployment.flow_name == name
+        assert deployment.flow_name == _flow_name(name)
         assert deployment.entrypoint == on_workers.entrypoint
         assert (deployment.description, deployment.tags) == (on_workers.description, on_workers.tags)
         assert (deployment.parameters or {}) == on_workers.parameters
@@ -144,3 +151,17 @@ async def test_as_many_batches_are_served_as_the_account_may_have(prefect_server
     """The limit of verify-batch is the setting's on one machine; the others keep their own."""
     limits = {deployment.name: deployment.concurrency_limit for deployment in await served_deployments(3)}
     assert (limits["verify-batch"], limits["ingest"], limits["requeue"]) == (3, 1, None)
+
+
+@pytest.mark.usefixtures("deployed")
+async def test_a_run_from_the_form_is_not_cancelled_by_a_tick() -> None:
+    """Ticks never overlap; whoever wants a request verified right now need not hit the moment between two of them."""
+    async with get_client() as client:
+        tick, another, own = [
+            await client.create_flow_run_from_deployment((await _found(name)).id)
+            for name in ("ingest", "ingest", "ingest-request")
+        ]
+        states = [await client.set_flow_run_state(run.id, Pending()) for run in (tick, another, own)]
+        assert [result.state and result.state.name for result in states] == ["Pending", "Cancelled", "Pending"]
+        for run in (tick, own):
+            await client.set_flow_run_state(run.id, Completed(), force=True)

@@ -182,6 +182,26 @@ async def test_what_came_of_a_request_is_told_once_workers_have_completed_it(
 
 @on_sqlite
 @pytest.mark.usefixtures("on_workers")
+async def test_small_requests_without_end_do_not_keep_batches_from_starting(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick verified in real time for as long as small requests came; its time over, it starts batches of them too."""
+    engine = await set_up_account(batch_size=50, realtime_max_addresses=5)
+    for request in (1, 2):
+        queue(engine, addresses(3, prefix=f"small.{request}"), request=request)
+    queue(engine, addresses(50, prefix="large"), request=3)
+    monkeypatch.setattr("flows.ingest.REALTIME_SECONDS", 0.0)
+    await _tick()
+    assert {run.flow_run.name.partition(": ")[2] for run in await _next_runs()} == {
+        "3 contacts of request 1",
+        "3 contacts of request 2",
+        "50 contacts of request 3",
+    }
+    assert "verify" not in sandbox.ledger()["requests_by_operation"]
+
+
+@on_sqlite
+@pytest.mark.usefixtures("on_workers")
 async def test_the_halves_of_a_refused_batch_start_at_once(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

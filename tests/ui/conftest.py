@@ -49,7 +49,7 @@ def ui(bouncer: SandboxHandle, tmp_path_factory: pytest.TempPathFactory) -> Iter
             with open_ui(address) as opened:
                 opened.open_deployment("ingest")
                 opened.pause_schedule()
-                # A tick that is under way would have a run from the form cancelled.
+                # A tick that is under way would take the contacts of a test before the run from its form does.
                 _no_run_is_open(address)
                 yield opened
         finally:
