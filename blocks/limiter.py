@@ -9,7 +9,7 @@ from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, s
 from bouncer.errors import LimitsMissing, OrchestratorUnavailable
 from bouncer.policy import Call
 
-__all__ = ["PrefectLimiter"]
+__all__ = ["PrefectLimiter", "through_server_outages"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,16 +37,21 @@ class PrefectLimiter:
             LimitsMissing: A limit does not exist, so nothing holds the rate.
             OrchestratorUnavailable: The Prefect server did not come back within OUTAGE_SECONDS.
         """
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(OrchestratorUnavailable),
-            wait=wait_random_exponential(multiplier=0.5, max=5),
-            stop=stop_after_delay(OUTAGE_SECONDS),
-            before_sleep=before_sleep_log(_log, logging.WARNING),
-            reraise=True,
-        )
+        retrying = through_server_outages()
         # One after the other: asked for both at once, Prefect passes silently when only one of them exists.
         for name in self._of_call.get(call, self._of_others):
             await retrying(_take, name)
+
+
+def through_server_outages() -> AsyncRetrying:
+    """Tries again while the Prefect server is away, for OUTAGE_SECONDS."""
+    return AsyncRetrying(
+        retry=retry_if_exception_type(OrchestratorUnavailable),
+        wait=wait_random_exponential(multiplier=0.5, max=5),
+        stop=stop_after_delay(OUTAGE_SECONDS),
+        before_sleep=before_sleep_log(_log, logging.WARNING),
+        reraise=True,
+    )
 
 
 async def _take(name: str) -> None:

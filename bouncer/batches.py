@@ -17,6 +17,7 @@ from bouncer.dialects import age_seconds
 from bouncer.errors import OwnershipLost
 from bouncer.interleaving import interleave
 from bouncer.tables import Account, Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Request
+from bouncer.upload_history import count_upload
 
 __all__ = [
     "ALL_PLACES_HELD",
@@ -389,6 +390,7 @@ def admit_upload(connection: Connection, batch: BatchWork, max_batches: int) -> 
         upload_begun_ts=func.current_timestamp(),
         held_ts=None,
     )
+    count_upload(connection, batch.account)
     return Admission.ADMITTED
 
 

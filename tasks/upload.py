@@ -12,6 +12,7 @@ from tasks.callbacks import callback_of, find_again
 from tasks.patience import through_outages
 from tasks.slots import Slot
 from tasks.stopping import sleep_unless_stopping
+from tasks.upload_marks import mark_upload, pause_if_older
 
 __all__ = ["upload"]
 
@@ -117,6 +118,7 @@ async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
 
 
 async def _begin(access: Access, batch: BatchWork) -> None:
+    await pause_if_older(access)
     match await access.write(batches.admit_upload, batch, access.account.max_concurrent_batches):
         case Admission.PAUSED:
             raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
@@ -127,7 +129,7 @@ async def _begin(access: Access, batch: BatchWork) -> None:
         case Admission.FULL:
             raise _NoRoom("as many batches are in flight as the account may have")
         case Admission.ADMITTED:
-            return
+            await mark_upload(access)
 
 
 async def _count_lost(access: Access, batch: BatchWork, lost: int) -> None:
