@@ -124,7 +124,7 @@ async def test_contacts_that_were_uploaded_after_the_backup_are_not_paid_again_u
     write(engine, accounts.resume, "default")
     # Somebody has looked, and wants it so.
     assert (await ingested())[0].verified == 20
-    assert sandbox.ledger()["addresses_charged_twice"] == 20
+    assert sandbox.ledger()["addresses_twice"] == 20
 
 
 @on_sqlite
@@ -170,7 +170,7 @@ async def test_where_both_are_older_nothing_can_be_known(
     _restore(engine, database_url, tmp_path / "backup")
     await _set_mark(_history(engine), 1)
     assert (await ingested())[0].outcome == "drained"
-    assert sandbox.ledger()["addresses_charged_twice"] == 10
+    assert sandbox.ledger()["addresses_twice"] == 10
 
 
 @on_sqlite
