@@ -10,7 +10,7 @@ from bouncer.errors import LimitsMissing, OrchestratorUnavailable
 from bouncer.policy import Call
 from bouncer.stopping import cut_after_stop, refuse_while_stopping, sleep_unless_stopping
 
-__all__ = ["PrefectLimiter"]
+__all__ = ["PrefectLimiter", "through_server_outages"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,17 +39,22 @@ class PrefectLimiter:
             OrchestratorUnavailable: The Prefect server did not come back within OUTAGE_SECONDS.
             Stopped: The process was asked to stop.
         """
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(OrchestratorUnavailable),
-            wait=wait_random_exponential(multiplier=0.5, max=5),
-            stop=stop_after_delay(OUTAGE_SECONDS),
-            sleep=sleep_unless_stopping,
-            before_sleep=before_sleep_log(_log, logging.WARNING),
-            reraise=True,
-        )
+        retrying = through_server_outages()
         # One after the other: asked for both at once, Prefect passes silently when only one of them exists.
         for name in self._of_call.get(call, self._of_others):
             await retrying(_take, name)
+
+
+def through_server_outages() -> AsyncRetrying:
+    """Tries again while the Prefect server is away, for OUTAGE_SECONDS."""
+    return AsyncRetrying(
+        retry=retry_if_exception_type(OrchestratorUnavailable),
+        wait=wait_random_exponential(multiplier=0.5, max=5),
+        stop=stop_after_delay(OUTAGE_SECONDS),
+        sleep=sleep_unless_stopping,
+        before_sleep=before_sleep_log(_log, logging.WARNING),
+        reraise=True,
+    )
 
 
 async def _take(name: str) -> None:

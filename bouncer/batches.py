@@ -17,6 +17,7 @@ from bouncer.dialects import age_seconds
 from bouncer.errors import OwnershipLost
 from bouncer.interleaving import interleave
 from bouncer.tables import Account, Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Request
+from bouncer.upload_history import count_upload
 
 __all__ = [
     "ALL_PLACES_HELD",
@@ -407,6 +408,7 @@ def admit_upload(connection: Connection, batch: BatchWork, max_batches: int, add
         held_ts=None,
         quantity=addresses or Batch.quantity,
     )
+    count_upload(connection, batch.account)
     return Admission.ADMITTED
 
 

@@ -22,6 +22,7 @@ from bouncer.reusing import FreshFor
 from bouncer.second_chances import Chances, give_second_chances, keep_verdicts
 from bouncer.staging import stage
 from bouncer.tables import Account, Batch, BatchStatus, QueuedContact, QueueStatus
+from bouncer.upload_history import count_upload
 
 __all__ = ["begin", "complete", "count_lost", "next_addresses", "store"]
 
@@ -54,6 +55,7 @@ def begin(connection: Connection, batch: BatchWork, addresses: int) -> Admission
     if is_cancelled(connection, batch.request_id):
         return Admission.CANCELLED
     _change(connection, batch, unanswered=addresses, held_ts=None, progress_ts=func.current_timestamp())
+    count_upload(connection, batch.account)
     return Admission.ADMITTED
 
 

@@ -7,6 +7,7 @@ reason in docs/decisions.md. All times are UTC.
 import enum
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import (
     JSON,
@@ -405,7 +406,7 @@ class Alert(Base):
 
 
 class Account(Base):
-    """What all workers share about one Bouncer account: the pause, the circuit breaker, the credits.
+    """What all workers share about one Bouncer account: the pause, the circuit breaker, the credits, the uploads.
 
     Its row is locked where uploads are admitted, so that no two workers count the batches in flight at once.
     """
@@ -423,3 +424,5 @@ class Account(Base):
     breaker_probe: Mapped[str | None] = mapped_column(String(100))
     credits: Mapped[int | None]
     credits_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+    upload_history: Mapped[str] = mapped_column(String(32), default=lambda: uuid4().hex)
+    uploads: Mapped[int] = mapped_column(server_default=text("0"))

@@ -21,7 +21,7 @@ EVENTS = {
     "request.completed": "no contact of a request waits or is in flight any more; sent once, until it is opened again",
     "upload.found": "an upload whose answer was lost was found by its callback; nothing is paid twice",
     "upload.lost": "the answer to an upload was lost, so that the batch may be paid twice",
-    "uploads.paused": "somebody has paused uploads in the UI",
+    "uploads.paused": "somebody has paused uploads in the UI, or ingest has, after an older backup was restored",
     "uploads.resumed": "somebody lets uploads go on in the UI",
 }
 """When each event is sent; docs/reference/events.md is made from this."""

@@ -21,6 +21,7 @@ from bouncer.errors import (
 from bouncer.tables import Layer
 from tasks.announcing import announce
 from tasks.server_faults import server_faults
+from tasks.upload_marks import pause_if_older
 
 __all__ = ["check_account", "check_accounts", "check_limits"]
 
@@ -100,7 +101,8 @@ async def check_accounts(
 async def check_account(access: Access) -> int | None:
     """Asks Bouncer for the account's credits, which also shows that the key works.
 
-    An account that was paused because it had no credits is resumed once it has some. Safe to run twice.
+    An account that was paused because it had no credits is resumed once it has some. One whose contacts database was
+    put back to an older state is paused. Safe to run twice.
 
     Returns:
         The credits, or None where Bouncer does not tell.
@@ -117,6 +119,7 @@ async def check_account(access: Access) -> int | None:
         get_run_logger().warning("%s; going on without knowing the credits", error)
     if credits_left is not None:
         await access.write(accounts.record_credits, access.name, credits_left)
+    await pause_if_older(access)
     state = await access.read(accounts.read_state, access.name)
     if state.waits_for_credits and credits_left:
         await access.write(accounts.resume, access.name, only_reason=accounts.OUT_OF_CREDITS)

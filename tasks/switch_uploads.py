@@ -52,5 +52,8 @@ async def _switch(engine: Engine, action: Action, account: str, by: str, reason:
         get_run_logger().info("account %s was %sd already", account, action)
         return False
     get_run_logger().info("account %s is %sd by %s: %s", account, action, by, reason)
-    announce(f"uploads.{action}d", account=account, by=by, reason=reason)
+    if action == "pause":
+        announce("uploads.paused", account=account, by=by, reason=reason)
+    else:
+        announce("uploads.resumed", account=account, by=by, reason=reason)
     return True

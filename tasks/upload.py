@@ -9,6 +9,7 @@ from bouncer.batches import Admission, BatchWork, Step
 from bouncer.errors import (
     BouncerFlowsError,
     DatabaseUnavailable,
+    OrchestratorUnavailable,
     Paused,
     RequestCancelled,
     UploadHeld,
@@ -19,6 +20,7 @@ from tasks.callbacks import callback_of, find_again
 from tasks.patience import through_outages, until_stored
 from tasks.slots import Slot
 from tasks.stopping import sleep_unless_stopping
+from tasks.upload_marks import mark_upload, pause_if_older
 
 __all__ = ["upload"]
 
@@ -124,13 +126,18 @@ async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
 
 
 async def _begin(access: Access, batch: BatchWork, addresses: int) -> None:
+    await pause_if_older(access)
     try:
-        admission = await access.write(batches.admit_upload, batch, access.account.max_concurrent_batches, addresses)
-    except DatabaseUnavailable:
+        await _admit(access, batch, addresses)
+        await mark_upload(access)
+    except (DatabaseUnavailable, OrchestratorUnavailable):
         # It may have been written down that the upload begins; nothing was sent.
         await access.write(batches.record_refused_upload, batch)
         raise
-    match admission:
+
+
+async def _admit(access: Access, batch: BatchWork, addresses: int) -> None:
+    match await access.write(batches.admit_upload, batch, access.account.max_concurrent_batches, addresses):
         case Admission.PAUSED:
             raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
         case Admission.CANCELLED:

@@ -23,6 +23,7 @@ from bouncer.models import Verdict
 from tasks.announcing import announce
 from tasks.patience import through_outages
 from tasks.stopping import is_stopping
+from tasks.upload_marks import mark_upload, pause_if_older
 
 __all__ = ["verify_now"]
 
@@ -95,6 +96,7 @@ class _Outcome:
 async def _round(access: Access, batch: BatchWork, addresses: list[str]) -> _Outcome:
     if is_stopping():
         raise Stopped("stopped on request; the batch goes on with the next run")
+    await pause_if_older(access)
     match await access.write(realtime.begin, batch, len(addresses)):
         case Admission.PAUSED:
             raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
@@ -102,7 +104,7 @@ async def _round(access: Access, batch: BatchWork, addresses: list[str]) -> _Out
             raise RequestCancelled(
                 f"request {batch.request_id} was cancelled; the rest of batch {batch.id} is not sent"
             )
-    answers = await asyncio.gather(*(_ask(access, address) for address in addresses))
+    answers = await _ask_all(access, addresses)
     verdicts = [answer for answer in answers if isinstance(answer, Verdict)]
     refused = {
         address: str(answer)
@@ -128,6 +130,15 @@ async def _round(access: Access, batch: BatchWork, addresses: list[str]) -> _Out
         if isinstance(answer, BouncerFlowsError) and not isinstance(answer, AddressesRefused | UploadOutcomeUnknown):
             raise answer
     return _Outcome(stored, lost, hold)
+
+
+async def _ask_all(access: Access, addresses: list[str]) -> list[Verdict | BouncerFlowsError]:
+    try:
+        await mark_upload(access)
+    except BouncerFlowsError as error:
+        # Nothing was sent.
+        return [error for _ in addresses]
+    return await asyncio.gather(*(_ask(access, address) for address in addresses))
 
 
 async def _ask(access: Access, address: str) -> Verdict | BouncerFlowsError:

@@ -118,6 +118,8 @@ EXPECTED: dict[str, tuple[Fact | None, Fact | None]] = {
     "Bouncer_Accounts.breaker_probe": (None, column(8, "varchar(100)", UTF8MB3)),
     "Bouncer_Accounts.credits": (None, column(9, "int(11)")),
     "Bouncer_Accounts.credits_ts": (None, column(10, "timestamp")),
+    "Bouncer_Accounts.upload_history": (None, column(11, "varchar(32)", UTF8MB3, default=None)),
+    "Bouncer_Accounts.uploads": (None, column(12, "int(11)", default="0")),
     "Bouncer_Accounts key PRIMARY": (None, key("account", unique=True)),
     "Requests.bouncer_max_credits": (None, column(5, "int(11)")),
     "Requests.bouncer_queued": (None, column(6, "int(11)")),

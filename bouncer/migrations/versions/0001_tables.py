@@ -246,6 +246,8 @@ def upgrade() -> None:
         sa.Column("breaker_probe", sa.String(100)),
         sa.Column("credits", sa.Integer),
         sa.Column("credits_ts", sa.TIMESTAMP),
+        sa.Column("upload_history", sa.String(32), nullable=False),
+        sa.Column("uploads", sa.Integer, nullable=False, server_default=_zero),
     )
 
 

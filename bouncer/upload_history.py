@@ -1,0 +1,74 @@
+"""How many uploads an account has begun, counted so that a database that was put back to an older state shows.
+
+The count is kept here and, by ``blocks.upload_marks``, in Prefect. A backup that is restored brings the older count
+back. Then a new history begins: what Prefect remembers of the old one shows each backup of it for what it is, also one
+that is restored later.
+"""
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+from sqlalchemy import Connection, func, select, update
+
+from bouncer.tables import Account
+
+__all__ = ["OLDER_THAN_ITS_UPLOADS", "UploadCount", "begin_new_history", "count_upload", "read_uploads"]
+
+OLDER_THAN_ITS_UPLOADS = (
+    "the contacts database is older than uploads that were made from it, so what waits in it may have been paid for "
+    "already; docs/how-to/restore.md tells what to look at"
+)
+"""Why an account is paused whose database was restored from a backup."""
+
+
+@dataclass(frozen=True)
+class UploadCount:
+    """How many uploads an account has begun.
+
+    Attributes:
+        history: Which history of uploads they are of; no two databases share one unless one is a copy.
+        uploads: How many.
+    """
+
+    history: str
+    uploads: int
+
+
+def read_uploads(connection: Connection, account: str) -> UploadCount | None:
+    """Reads the count; None for an account that was never used."""
+    row = connection.execute(
+        select(Account.upload_history, Account.uploads).where(Account.account == account)
+    ).one_or_none()
+    return None if row is None else UploadCount(*row)
+
+
+def count_upload(connection: Connection, account: str) -> None:
+    """Counts one more upload, in the transaction that lets it begin and has locked the account's row."""
+    connection.execute(update(Account).where(Account.account == account).values(uploads=Account.uploads + 1))
+
+
+def begin_new_history(connection: Connection, account: str, mark: UploadCount) -> bool:
+    """Pauses an account whose count is lower than it was once, and begins a new history for it.
+
+    Compared here once more: uploads that have begun since the count was read are no older state.
+
+    Args:
+        connection: In a transaction that writes.
+        account: The account.
+        mark: The highest count that was ever written down, and of which history.
+
+    Returns:
+        Whether that is so.
+    """
+    changed = connection.execute(
+        update(Account)
+        .where(Account.account == account, Account.upload_history == mark.history, Account.uploads < mark.uploads)
+        .values(
+            upload_history=uuid4().hex,
+            # Whoever has paused it did not know this.
+            paused_ts=func.current_timestamp(),
+            paused_by="ingest",
+            paused_reason=OLDER_THAN_ITS_UPLOADS,
+        )
+    )
+    return changed.rowcount == 1
