@@ -23,7 +23,7 @@ check: .venv/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-## chaos: kill processes for real, in at least 200 seeded scenarios; prints a table
+## chaos: kill processes for real, each kind of death with three seeds; prints a table
 chaos: .venv/installed mariadb
 	$(BIN)/pytest -m chaos
 	$(BIN)/python -m tests.chaos

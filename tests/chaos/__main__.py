@@ -16,13 +16,14 @@ from tests.chaos.runner import play_all
 from tests.chaos.scenarios import all_scenarios
 
 app = App(name="python -m tests.chaos", help="Kills, cuts and starves everything, and looks whether all holds.")
+_SEEDS = 3
 _progress = Console(stderr=True, highlight=False)
 
 
 @app.default
 def chaos(
     *,
-    scenarios: int = 200,
+    scenarios: int | None = None,
     seed: int = 1,
     only: str = "",
     sites: int = 6,
@@ -31,7 +32,7 @@ def chaos(
     """Plays scenarios, each kind with one seed after the other, and prints what came out.
 
     Args:
-        scenarios: How many to play.
+        scenarios: How many to play; three of each kind if left out.
         seed: The first seed.
         only: Just the kinds whose name has a match of this regular expression.
         sites: How many at once, each with servers of its own.
@@ -41,6 +42,7 @@ def chaos(
     if not kinds:
         _progress.print(f"no scenario's name has a match of {only}", markup=False)
         return 2
+    scenarios = _SEEDS * len(kinds) if scenarios is None else scenarios
     wanted = [(kinds[number % len(kinds)], seed + number // len(kinds)) for number in range(scenarios)]
     began = time.monotonic()
     done = 0

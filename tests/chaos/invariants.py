@@ -31,7 +31,9 @@ _UNSETTLED_BATCHES = """
 """
 _OWNED = "SELECT COUNT(*) FROM Bouncer_Batches WHERE owner IS NOT NULL"
 _LOST_UPLOADS = "SELECT COALESCE(SUM(ambiguous_uploads), 0) FROM Bouncer_Batches"
-_MAYBE_TWICE = "SELECT COALESCE(SUM(ambiguous_uploads * quantity), 0) FROM Bouncer_Batches"
+_MAYBE_TWICE = (
+    "SELECT COALESCE(SUM(ambiguous_uploads * quantity + ambiguous_addresses + lost_addresses), 0) FROM Bouncer_Batches"
+)
 _VERDICTS = """
     SELECT c.email, r.bouncer_reason FROM Bouncer_Results r JOIN Contacts_Global c ON c.global_id = r.global_id
 """
@@ -48,6 +50,7 @@ class Expected:
         held: Whether contacts may wait in held batches for a person.
         true_verdicts: Whether the sandbox's verdicts are all of its documented kinds.
         paid_once: Whether nothing at all may be paid twice, declared or not.
+        at_ceiling: Whether more was to be asked than may be in a minute, so that the limit had something to hold.
     """
 
     failed: int | None = 0
@@ -55,6 +58,7 @@ class Expected:
     held: bool = False
     true_verdicts: bool = True
     paid_once: bool = False
+    at_ceiling: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,9 @@ def measure(site: Site, scenario: str, seed: int, expected: Expected, seconds: f
         ),
         f"{outcome.most_in_flight} batches in flight": outcome.most_in_flight <= account.slots,
         f"{outcome.most_requests} requests in 60 s": outcome.most_requests <= account.requests_per_minute,
+        f"only {outcome.most_requests} requests in 60 s, so the ceiling had nothing to hold": (
+            not expected.at_ceiling or 2 * outcome.most_requests > account.requests_per_minute
+        ),
         f"{ledger['most_uploads_in_60s']} uploads in 60 s": ledger["most_uploads_in_60s"] <= _UPLOADS_PER_MINUTE,
         "slots of bouncer-batches are still held": site.prefect.held_slots("bouncer-batches") == 0,
         f"exit code {site.runs[-1].code} at the end": site.runs[-1].code == (2 if held else 1 if failed else 0),

@@ -43,7 +43,7 @@ def play(site: Site, scenario: Scenario, seed: int) -> Outcome:
 def _restart(site: Site) -> None:
     # The fault is over. What comes now is all that a person does: the same command again.
     site.sandbox.clear_faults()
-    if not all(run.code in _WENT_TO_THE_END for run in site.runs):
+    if not site.runs or not all(run.code in _WENT_TO_THE_END for run in site.runs):
         site.restart()
 
 

@@ -22,6 +22,7 @@ from tests.chaos.breakpoints import Breakpoint, Place, breakpoint_at
 from tests.chaos.processes import Command, ForkedCommand, PlainCommand
 from tests.chaos.servers import PrefectServer, kill_local_server
 from tests.chaos.waiting import wait_until
+from tests.chaos.workers import Workers
 from tests.mariadb_server import MariaDBServer
 from tests.sandbox_process import SandboxHandle, running_sandbox
 
@@ -75,6 +76,7 @@ class Site:
         self.imported = 0
         self.runs: list[Command] = []
         self.own_server = False
+        self._workers: Workers | None = None
         self._root = folder
         self._client = folder / "client"
         self._folder = folder
@@ -104,6 +106,9 @@ class Site:
         """Ends what still runs and drops the database."""
         for run in self.runs:
             run.kill()
+        if self._workers is not None:
+            self._workers.end()
+            self._workers = None
         if self.own_server:
             LocalServer(self._home).stop()
         self._engine.dispose()
@@ -128,6 +133,11 @@ class Site:
         run = command(["ingest", "--json"], variables, self._folder, f"ingest-{len(self.runs)}")
         self.runs.append(run)
         return run
+
+    def workers(self) -> Workers:
+        """A Prefect worker for the scenario, with what the account is now; ended with the scenario."""
+        self._workers = Workers(self.prefect.api_url, self._environment(), self._folder)
+        return self._workers
 
     def send_held_again(self) -> None:
         """What ``bouncer-flows requeue --held`` does: held batches are sent again, which may be paid twice."""

@@ -37,11 +37,11 @@ def test_a_server_that_forgot_its_leases_does_not_keep_a_run_waiting_for_ever(
     """Killed with all slots taken, it counts them as taken for ever; the run that is under way frees and uses them."""
     monkeypatch.setattr("deployments.local_server.server_environment", _with_leases_in_memory)
     prefect = PrefectServer(tmp_path / "server")
-    prefect.start()
     engine = engine_for(database_url)
     upgrade(engine)
     queue(engine, addresses(60))
     sandbox.post("/_sandbox/settings", {"fixed_seconds": 6})
+    prefect.start()
     environment = clean_environment(
         tmp_path,
         PREFECT_API_URL=prefect.api_url,

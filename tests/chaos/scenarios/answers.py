@@ -94,6 +94,15 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected()
 
 
+@scenario("a download can never be read")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.account = Account(deadline_seconds=6)
+    site.queue(draw, 4)
+    site.sandbox.fault("garbled", times=draw.randint(1, 3), after=draw.randrange(2))
+    site.ingest().wait(_END_SECONDS)
+    return Expected()
+
+
 @scenario("out of credits, then topped up")
 def _(site: Site, draw: random.Random) -> Expected:
     site.queue(draw)

@@ -182,6 +182,30 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected()
 
 
+@scenario("kill -9 while a download can never be read")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.account = Account(deadline_seconds=8)
+    site.queue(draw, 3)
+    site.sandbox.fault("garbled", times=draw.randint(1, 3))
+    run = site.ingest()
+    unreadable = "SELECT COUNT(*) FROM Bouncer_Batches WHERE unreadable_ts IS NOT NULL"
+    site.until(lambda: site.scalar(unreadable) > 0, "a download that cannot be read")
+    run.kill()
+    return Expected(lost_uploads=None)
+
+
+@scenario("kill -9 in the wait after a 429 to an upload")
+def _(site: Site, draw: random.Random) -> Expected:
+    batches = draw.randint(1, _SLOTS)
+    site.queue(draw, batches)
+    site.sandbox.fault("status", operation="create", code=429, retry_after=60, after=draw.randrange(batches))
+    run = site.ingest()
+    site.until(lambda: site.sandbox.faults()[0]["fired"] > 0, "the 429")
+    site.until_sent(but=1)
+    run.kill()
+    return Expected()
+
+
 @scenario("kill -9 when a refused batch is halved")
 def _(site: Site, draw: random.Random) -> Expected:
     site.account = Account(slots=1)

@@ -15,6 +15,7 @@ __all__ = ["prefect_dies"]
 
 _SECONDS_AWAY = (0.0, 3.0, 12.0)
 _BEYOND_PATIENCE_SECONDS = 140.0
+_AROUND_PATIENCE_SECONDS = (130.0, 230.0)
 _END_SECONDS = 300.0
 _STEPS = {
     "in a claim": IN_CLAIM,
@@ -88,6 +89,22 @@ def _stays_away(site: Site, draw: random.Random, server: PrefectServer | MariaDB
     run = site.ingest()
     site.until(lambda: site.sandbox.ledger()["requests"] >= draw.randint(2, 12), "requests")
     site.outage(server, _BEYOND_PATIENCE_SECONDS)
+    run.wait(_END_SECONDS)
+    return Expected(lost_uploads=None)
+
+
+@scenario("MariaDB stays away for minutes while an upload waits for its answer")
+def _(site: Site, draw: random.Random) -> Expected:
+    batches = draw.randint(1, 3)
+    site.queue(draw, batches)
+    before = draw.randrange(batches)
+    if draw.random() < 0.5:
+        site.sandbox.fault("lost_answer", operation="create", after=before)
+    else:
+        site.sandbox.fault("slow_body", operation="create", after=before, seconds=5)
+    run = site.ingest()
+    site.until(lambda: len(site.sandbox.batches()) > before, "the batch at the sandbox")
+    site.outage(site.mariadb, draw.uniform(*_AROUND_PATIENCE_SECONDS))
     run.wait(_END_SECONDS)
     return Expected(lost_uploads=None)
 
