@@ -9,6 +9,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalC
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr, ValidationError
+from sqlalchemy import Engine
 
 from blocks.access import account_names
 from blocks.bouncer_account import BouncerAccount
@@ -17,7 +18,7 @@ from blocks.contacts_database import ContactsDatabase
 from blocks.limits import Limit, limits_of
 from bouncer.accounts import ensure_row
 from bouncer.database import probe, write
-from bouncer.errors import SettingRefused
+from bouncer.errors import KeyRefused, SettingRefused
 from bouncer.migrate import pending, upgrade
 from bouncer.tables import Layer
 from deployments.automations import (
@@ -30,6 +31,7 @@ from deployments.automations import (
     is_as_wanted,
     notifications,
 )
+from deployments.key_check import refuse_wrong_key
 from deployments.settings import Settings
 from deployments.work_pool import ensure_work_pool, missing_queues
 from tasks.check import keeps_leases_in_memory
@@ -52,16 +54,18 @@ async def set_up(settings: Settings) -> list[str]:
 
     Raises:
         SettingRefused: A setting cannot be used, or one that has no default is missing.
+        KeyRefused: Bouncer does not take a key that would replace a saved one.
         DatabaseUnavailable: The database cannot be reached.
     """
     database = await _database(settings)
     changes = await asyncio.to_thread(_migrate, database)
     changes += await _save_database(database)
-    await _save_account("default", settings.account_values(), changes)
+    engine = database.get_engine()
+    await _save_account("default", settings.account_values(), engine, changes)
     if settings.deep_bouncer_api_key is not None:
-        await _save_account("deep", settings.deep_account_values(), changes)
+        await _save_account("deep", settings.deep_account_values(), engine, changes)
     for name in await account_names():
-        await asyncio.to_thread(write, database.get_engine(), ensure_row, name)
+        await asyncio.to_thread(write, engine, ensure_row, name)
     changes += await ensure_prices()
     async with get_client() as client:
         for limit in await _wanted_limits():
@@ -198,7 +202,7 @@ async def _wanted_limits() -> list[Limit]:
     ]
 
 
-async def _save_account(name: str, values: dict[str, Any], changes: list[str]) -> None:
+async def _save_account(name: str, values: dict[str, Any], engine: Engine, changes: list[str]) -> None:
     saved = await _saved_account(name)
     if saved is not None:
         if not _differs(saved, values):
@@ -212,6 +216,12 @@ async def _save_account(name: str, values: dict[str, Any], changes: list[str]) -
     except ValidationError as error:
         # Without `from`: pydantic's text quotes the values, and with them the key.
         raise SettingRefused(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
+    if saved is not None and saved.api_key != account.api_key:
+        # All runs read the key from the block: a wrong one would stop what is under way.
+        try:
+            await refuse_wrong_key(account, engine, name)
+        except KeyRefused as error:
+            raise KeyRefused(f"{error}; block bouncer-account/{name} keeps the key that it has") from None
     await account.asave(name, overwrite=True)
     changes.append(f"block bouncer-account/{name} saved")
 
