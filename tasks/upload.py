@@ -6,7 +6,7 @@ from prefect.cache_policies import NO_CACHE
 from blocks.access import Access
 from bouncer import batches, spending
 from bouncer.batches import Admission, BatchWork, Step
-from bouncer.errors import BouncerFlowsError, Paused, RequestCancelled, UploadHeld, UploadOutcomeUnknown
+from bouncer.errors import BouncerFlowsError, NothingToSend, Paused, RequestCancelled, UploadHeld, UploadOutcomeUnknown
 from tasks.announcing import announce
 from tasks.callbacks import callback_of, find_again
 from tasks.patience import through_outages
@@ -48,6 +48,7 @@ async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
     Raises:
         Paused: No uploads may begin; the batch waits.
         RequestCancelled: The batch's request was cancelled.
+        NothingToSend: None of its addresses is left.
         OutOfCredits: The account cannot pay for the batch.
         KeyRefused: The key is wrong.
         AddressesRefused: Bouncer will never take the batch as it is.
@@ -92,6 +93,8 @@ async def _after_loss(access: Access, batch: BatchWork) -> str | None:
 
 async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
     addresses = await access.read(batches.addresses_to_send, batch.id)
+    if not addresses:
+        raise NothingToSend(f"no address of batch {batch.id} can be sent any more")
     callback = await callback_of(access, batch)
     while True:
         # Looked at first without a lock, since to be admitted costs requests of the rate limit.
