@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 
-.PHONY: install run test check chaos bench bench-quick audit fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check
+.PHONY: install run test check chaos bench bench-quick audit unlocked fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check
 
 ## install: make .venv from the lock, and nothing more
 install: .venv/installed
@@ -56,7 +56,11 @@ audit: .venv-audit/installed mariadb
 	$(AUDIT)/python -m pytest -m audit
 	$(AUDIT)/python -m tests.audit.vulnerabilities
 	$(AUDIT)/python -m tests.audit.licences
-	$(MAKE) --no-print-directory docs-check fuzz coverage mutants
+	$(MAKE) --no-print-directory unlocked docs-check fuzz coverage mutants
+
+## unlocked: a small demo on whatever versions pyproject.toml alone allows today, in a temporary folder
+unlocked:
+	./.ci/unlocked $(PYTHON)
 
 ## fuzz: each property of tests/fuzz under atheris for FUZZ_SECONDS
 fuzz: .venv-audit/installed
@@ -104,6 +108,7 @@ lock: .venv/installed
 # that a pinned sqlalchemy satisfies a plain sqlalchemy>=2.0). The project itself is put on the path as it stands.
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.11") if not (3, 11) <= sys.version_info < (3, 14) else None'
+	@echo "installing the locked dependencies into .venv: about a minute"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

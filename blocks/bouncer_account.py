@@ -162,23 +162,28 @@ class BouncerAccount(Block):
         """How often and when contacts without a clear verdict are tried again."""
         return Chances(self.second_chances, self.second_chance_hours)
 
-    def get_client(self, engine: Engine, *, name: str = "default", caller: str) -> BouncerClient:
+    def get_client(
+        self, engine: Engine, *, name: str = "default", caller: str, saved_key: bool = True
+    ) -> BouncerClient:
         """Makes a client whose every request passes the shared limits.
 
         Args:
             engine: Of the contacts database, where requests are counted and the circuit breaker lives.
             name: The name that this block was saved under.
             caller: A name for this caller, unique over all workers.
+            saved_key: Read the key from the saved block for each request, so that a rotated key is used at once; else
+                the key is this block's, which need not be saved.
 
         Returns:
-            A client to be used as an asynchronous context manager. It reads the key from the saved block for each
-            request, so that a rotated key is used at once.
+            A client to be used as an asynchronous context manager.
         """
         gate = SharedGate(
             engine, name, PrefectLimiter(*(limit_name(what, name) for what in ("api", "uploads", "realtime"))), caller
         )
 
         async def present_key() -> str:
+            if not saved_key:
+                return self.api_key.get_secret_value()
             try:
                 saved = await load_saved(BouncerAccount, name)
             except (PrefectException, httpx.HTTPError, ValueError, SettingRefused):

@@ -12,6 +12,7 @@ __all__ = [
     "InputRefused",
     "KeyRefused",
     "LimitsMissing",
+    "NothingToSend",
     "OrchestratorUnavailable",
     "OutOfCredits",
     "OwnershipLost",
@@ -101,6 +102,10 @@ class OutOfCredits(BouncerFlowsError):
 
 class KeyRefused(BouncerFlowsError):
     """Bouncer answered 401 or 403: the API key is wrong, or may not do this."""
+
+
+class NothingToSend(BouncerFlowsError):
+    """All addresses of a batch were deleted, or changed into none, before it was uploaded."""
 
 
 class AddressesRefused(BouncerFlowsError):

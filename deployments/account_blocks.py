@@ -3,17 +3,19 @@
 from typing import Any
 
 from pydantic import ValidationError
+from sqlalchemy import Engine
 
 from blocks.access import account_names
 from blocks.bouncer_account import BouncerAccount
 from blocks.limits import Limit, limits_of
 from blocks.saved import load_saved, refusal, saved_values
-from bouncer.errors import SettingRefused
+from bouncer.errors import KeyRefused, SettingRefused
+from deployments.key_check import refuse_wrong_key
 
 __all__ = ["check_account", "save_account", "saved_accounts", "wanted_limits"]
 
 
-async def save_account(name: str, values: dict[str, Any]) -> list[str]:
+async def save_account(name: str, values: dict[str, Any], engine: Engine) -> list[str]:
     """Saves an account's block with what was set from outside. Its other fields stay as they are.
 
     A block that cannot be used as it was saved is mended where these values are what it takes.
@@ -21,12 +23,14 @@ async def save_account(name: str, values: dict[str, Any]) -> list[str]:
     Args:
         name: Of the block.
         values: The fields that were set.
+        engine: Of the contacts database, where a request that tries a new key is counted.
 
     Returns:
         A line that says so; none where the block is as it should be.
 
     Raises:
         SettingRefused: There is no key, or a field cannot be used; the message names it.
+        KeyRefused: Bouncer does not take a key that would replace a saved one.
     """
     try:
         if not _differs(await load_saved(BouncerAccount, name), values):
@@ -34,10 +38,18 @@ async def save_account(name: str, values: dict[str, Any]) -> list[str]:
     except SettingRefused:
         # As it was saved it is of no use; with these values it may be.
         pass
-    values = {**await saved_values(BouncerAccount, name), **values}
+    saved = await saved_values(BouncerAccount, name)
+    values = {**saved, **values}
     if "api_key" not in values:
         raise SettingRefused("BOUNCER_API_KEY is not set; take the key from app.usebouncer.com")
-    await _block(name, values).asave(name, overwrite=True)
+    account = _block(name, values)
+    if saved.get("api_key") not in {None, account.api_key.get_secret_value()}:
+        # All runs read the key from the block: a wrong one would stop what is under way.
+        try:
+            await refuse_wrong_key(account, engine, name)
+        except KeyRefused as error:
+            raise KeyRefused(f"{error}; block bouncer-account/{name} keeps the key that it has") from None
+    await account.asave(name, overwrite=True)
     return [f"block bouncer-account/{name} saved"]
 
 

@@ -1,5 +1,6 @@
 """``bouncer-flows demo``: a realistic sample from CSV to verdicts, on embedded defaults or on real services."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -8,9 +9,12 @@ from collections.abc import Iterator, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from pydantic import SecretStr
+from sqlalchemy import Engine
 
+from bouncer.base_url import stays_here
 from bouncer.database import engine_for, probe
 from bouncer.errors import BouncerUnavailable
 from bouncer.exporting import export_results
@@ -23,7 +27,6 @@ from sandbox.sample import write_sample
 
 __all__ = ["run_demo"]
 
-_REAL = "usebouncer.com"
 _SECONDS_A_BATCH = 12
 
 
@@ -31,9 +34,9 @@ def run_demo(contacts: int, folder: Path) -> int:
     """Imports a sample, verifies it and exports the verdicts.
 
     What DATABASE_URL, BOUNCER_API_KEY and BOUNCER_API_BASE_URL name is used; the rest is embedded: SQLite, the
-    sandbox, a local Prefect server. At the real Bouncer the sample is made of its sandbox addresses, which are free.
-    Where anything is embedded, the Prefect server is too: blocks of a demo on one that others use would send their
-    contacts to the sandbox.
+    sandbox, a local Prefect server. With a key, and an API that is not on this machine, the sample is made of Bouncer's
+    sandbox addresses, which are free. Where anything is embedded, the Prefect server is too: blocks of a demo on one
+    that others use would send their contacts to the sandbox.
 
     Args:
         contacts: How many contacts the sample has.
@@ -52,7 +55,9 @@ def run_demo(contacts: int, folder: Path) -> int:
         update={**dict(given), "bouncer_flows_home": folder, "database_url": database},
     )
     sample, results = folder / "contacts.csv", folder / "results.csv"
-    write_sample(sample, contacts, free=_REAL in given.bouncer_api_base_url and given.bouncer_api_key is not None)
+    # Whoever answers elsewhere may hand it on to Bouncer, as a company's proxy does, and then it costs money.
+    may_cost = given.bouncer_api_key is not None and not stays_here(given.bouncer_api_base_url)
+    write_sample(sample, contacts, free=may_cost)
     say(f"a sample of {contacts:,} contacts is in {sample}")
     if given.database_url is None:
         for left in folder.glob("contacts.db*"):
@@ -67,6 +72,9 @@ def run_demo(contacts: int, folder: Path) -> int:
         engine = engine_for(settings.url)
         probe(engine)
         upgrade(engine)
+        if given.bouncer_api_key is not None:
+            # Or a wrong key would leave the sample in somebody's queue, and the next ingest would send it.
+            asyncio.run(_refuse_wrong_key(settings, engine))
         with byte_progress("importing", sample, quiet=False) as advance:
             name = f"demo {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
             report = import_contacts(engine, sample, request_name=name, progress=advance)
@@ -86,6 +94,17 @@ def run_demo(contacts: int, folder: Path) -> int:
     if summary.outcome != "drained":
         return 2
     return 1 if summary.failed else 0
+
+
+async def _refuse_wrong_key(settings: Settings, engine: Engine) -> None:
+    from blocks.bouncer_account import BouncerAccount
+    from deployments.key_check import refuse_wrong_key
+    from deployments.setup import set_up
+
+    for change in await set_up(settings):
+        say(change)
+    account = cast("BouncerAccount", await BouncerAccount.aload("default"))
+    await refuse_wrong_key(account, engine, "default")
 
 
 @contextmanager

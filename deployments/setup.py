@@ -34,6 +34,7 @@ async def set_up(settings: Settings) -> list[str]:
 
     Raises:
         SettingRefused: A setting or a saved block cannot be used, or one that has no default is missing.
+        KeyRefused: Bouncer does not take a key that would replace a saved one.
         DatabaseUnavailable: The database cannot be reached.
     """
     saved = await load_saved(ContactsDatabase, "default")
@@ -42,12 +43,13 @@ async def set_up(settings: Settings) -> list[str]:
     if saved is None or saved.url != database.url:
         await database.asave("default", overwrite=True)
         changes.append("block contacts-database/default saved")
-    changes += await save_account("default", settings.account_values())
+    engine = database.get_engine()
+    changes += await save_account("default", settings.account_values(), engine)
     if settings.deep_bouncer_api_key is not None:
-        changes += await save_account("deep", settings.deep_account_values())
+        changes += await save_account("deep", settings.deep_account_values(), engine)
     accounts = await saved_accounts()
     for name in accounts:
-        await asyncio.to_thread(write, database.get_engine(), ensure_row, name)
+        await asyncio.to_thread(write, engine, ensure_row, name)
     changes += await ensure_prices()
     async with get_client() as client:
         for limit in wanted_limits(accounts):

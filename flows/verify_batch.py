@@ -12,6 +12,7 @@ from bouncer.batches import BatchTitle, BatchWork, Step
 from bouncer.errors import (
     AddressesRefused,
     BatchLost,
+    NothingToSend,
     OutOfCredits,
     OwnershipLost,
     Paused,
@@ -22,7 +23,7 @@ from bouncer.errors import (
 )
 from flows.parameters import BatchId
 from tasks.dispatch import keep_going
-from tasks.give_up import fail_batch, lose_batch, return_unpaid, split_batch, withdraw_batch
+from tasks.give_up import dissolve_batch, fail_batch, lose_batch, return_unpaid, split_batch, withdraw_batch
 from tasks.load import load
 from tasks.ownership import owned_batch
 from tasks.poll import poll
@@ -80,6 +81,8 @@ async def _settle(access: Access, batch: BatchWork) -> State[None]:  # noqa: PLR
         return Failed(name="Held", message=str(error))
     except RequestCancelled as error:
         return await withdraw_batch(access, batch, error)
+    except NothingToSend as error:
+        return await dissolve_batch(access, batch, error)
     except OutOfCredits as error:
         return await return_unpaid(access, batch, error)
     except AddressesRefused as error:

@@ -10,7 +10,7 @@ from bouncer.batches import BatchWork
 from bouncer.errors import BouncerFlowsError
 from tasks.announcing import announce
 
-__all__ = ["fail_batch", "lose_batch", "return_unpaid", "split_batch", "withdraw_batch"]
+__all__ = ["dissolve_batch", "fail_batch", "lose_batch", "return_unpaid", "split_batch", "withdraw_batch"]
 
 
 async def return_unpaid(access: Access, batch: BatchWork, error: BouncerFlowsError) -> State[None]:
@@ -29,6 +29,14 @@ async def withdraw_batch(access: Access, batch: BatchWork, error: BouncerFlowsEr
     message = f"{error}; {returned:,} contacts left it"
     get_run_logger().info("%s", message)
     return Completed(name="Cancelled", message=message)
+
+
+async def dissolve_batch(access: Access, batch: BatchWork, error: BouncerFlowsError) -> State[None]:
+    """Undoes a batch whose addresses are all gone; the next claim fails each contact that is left, with its reason."""
+    returned = await access.write(settling.dissolve, batch)
+    message = f"{error}; {returned:,} contacts are back in the queue, to be looked at one by one"
+    get_run_logger().info("%s", message)
+    return Completed(name="NothingToSend", message=message)
 
 
 async def split_batch(access: Access, batch: BatchWork, error: BouncerFlowsError) -> State[None]:

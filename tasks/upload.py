@@ -9,6 +9,7 @@ from bouncer.batches import Admission, BatchWork, Step
 from bouncer.errors import (
     BouncerFlowsError,
     DatabaseUnavailable,
+    NothingToSend,
     OrchestratorUnavailable,
     Paused,
     RequestCancelled,
@@ -57,6 +58,7 @@ async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
     Raises:
         Paused: No uploads may begin; the batch waits.
         RequestCancelled: The batch's request was cancelled.
+        NothingToSend: None of its addresses is left.
         OutOfCredits: The account cannot pay for the batch.
         KeyRefused: The key is wrong.
         AddressesRefused: Bouncer will never take the batch as it is.
@@ -101,6 +103,8 @@ async def _after_loss(access: Access, batch: BatchWork) -> str | None:
 
 async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
     addresses = await access.read(batches.addresses_to_send, batch.id)
+    if not addresses:
+        raise NothingToSend(f"no address of batch {batch.id} can be sent any more")
     callback = await callback_of(access, batch)
     while True:
         # Looked at first without a lock, since to be admitted costs requests of the rate limit.

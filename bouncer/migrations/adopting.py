@@ -198,11 +198,13 @@ def _ensure_moments_stay(table: Table) -> None:
         return
     existing = _columns(_inspector(), table.name)
     for column in table.columns:
-        found, wanted = existing[column.name.lower()], column.server_default
-        if not (isinstance(column.type, TIMESTAMP) and isinstance(wanted, DefaultClause)):
+        if not isinstance(column.type, TIMESTAMP) or not isinstance(column.server_default, DefaultClause):
             continue
+        found, wanted = existing[column.name.lower()], column.server_default.arg
         default = (found["default"] or "").lower().removesuffix("()")
-        if isinstance(wanted.arg, _NowAtEveryUpdate) or found["nullable"] or default == "current_timestamp":
+        if found["nullable"] or default == "current_timestamp":
+            continue
+        if not isinstance(wanted, TextClause) or isinstance(wanted, _NowAtEveryUpdate):
             continue
         op.alter_column(
             table.name,

@@ -14,7 +14,7 @@ from blocks.bouncer_prices import BouncerPrices
 from blocks.contacts_database import engine_of
 from bouncer import accounts
 from bouncer.database import read
-from bouncer.errors import DatabaseUnavailable, InputRefused, SettingRefused
+from bouncer.errors import DatabaseUnavailable, InputRefused, KeyRefused, SettingRefused
 from deployments.local_server import LocalServer
 from deployments.settings import Settings
 from deployments.setup import set_up
@@ -25,6 +25,7 @@ from tests.chaos.servers import free_port
 from tests.deployments.commands import Started
 from tests.flows.runs import until_it_holds
 from tests.prefect_server import forget_setup, save_in_the_ui, set_up_afresh
+from tests.sandbox_process import SandboxHandle
 
 _LIMITS = {
     "limit bouncer-batches set to 15 slots, 0 a second",
@@ -119,6 +120,30 @@ async def test_settings_that_contradict_the_block_are_refused(url: str) -> None:
         await set_up(_settings(url, bouncer_api_key="marked-key", poll_seconds_min=60))
     assert "POLL_SECONDS_MAX must not be less than POLL_SECONDS_MIN" in str(refusal.value)
     assert "marked" not in str(refusal.value)
+
+
+async def test_a_wrong_key_does_not_take_the_place_of_a_good_one(url: str, sandbox: SandboxHandle) -> None:
+    """A key with a slip of the pen once stopped all that was under way, since every run reads it from the block."""
+    await set_up(_settings(url, bouncer_api_key=sandbox.key, bouncer_api_base_url=sandbox.url))
+    with pytest.raises(KeyRefused, match=r"401.*; block bouncer-account/default keeps the key that it has"):
+        await set_up(_settings(url, bouncer_api_key="slip", bouncer_api_base_url=sandbox.url))
+    assert await _saved_key() == sandbox.key
+    sandbox.post("/_sandbox/keys", {"key": "rotated-key", "credits": 10})
+    await set_up(_settings(url, bouncer_api_key="rotated-key", bouncer_api_base_url=sandbox.url))
+    assert await _saved_key() == "rotated-key"
+
+
+async def test_a_key_is_saved_while_bouncer_is_away(url: str) -> None:
+    """A Bouncer that does not answer says nothing about a key, and keeps nobody from rotating it."""
+    nobody = "http://127.0.0.1:9/v1.1"
+    await set_up(_settings(url, bouncer_api_base_url=nobody))
+    await set_up(_settings(url, bouncer_api_key="second-key", bouncer_api_base_url=nobody))
+    assert await _saved_key() == "second-key"
+
+
+async def _saved_key() -> str:
+    account = cast("BouncerAccount", await BouncerAccount.aload("default"))
+    return account.api_key.get_secret_value()
 
 
 async def test_a_database_that_is_not_there_is_told_at_once(url: str) -> None:

@@ -3,12 +3,15 @@
 import asyncio
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from bouncer.database import read
-from bouncer.tables import Batch, QueuedContact
+from bouncer.claiming import claim
+from bouncer.counting import count_dead_letters
+from bouncer.database import read, write
+from bouncer.reusing import FreshFor
+from bouncer.tables import Batch, Contact, QueuedContact
 from flows.ingest import ingest
-from tests.bouncer.existing_tables import on_sqlite
+from tests.bouncer.existing_tables import on_mariadb, on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, assert_verified_once, queue, queue_known, statuses
 from tests.flows.runs import ingested, until_it_holds
@@ -124,6 +127,42 @@ async def test_what_cannot_be_mailed_to_fails_with_its_reason(
     assert reason is not None
     assert reason.startswith("not an address that can be mailed to: ")
     assert sandbox.ledger()["addresses_uploaded"] == 5
+
+
+@on_sqlite
+async def test_addresses_that_are_gone_before_the_upload_are_no_failure_of_bouncers(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """A batch without an address left was once sent, refused, and its contact failed with "Bouncer answered 400"."""
+    engine = await set_up_account()
+    queue(engine, addresses(1))
+    claimed = write(engine, claim, "default", batches=1, batch_size=10, fresh_for=FreshFor())
+    assert len(claimed.batches) == 1
+    write(engine, lambda connection: connection.execute(update(Contact).values(email="gone")))
+    summary, _ = await ingested()
+    assert (summary.outcome, summary.failed) == ("drained", 1)
+    (reason,) = read(engine, lambda connection: list(connection.scalars(select(QueuedContact.error_message))))
+    assert reason is not None
+    assert reason.startswith("not an address that can be mailed to: ")
+    assert read(engine, count_dead_letters) == 0
+    assert sandbox.ledger()["batches"] == 0
+    assert set(sandbox.ledger()["answers_by_status"]) <= {"200"}
+
+
+@on_mariadb
+async def test_contacts_that_another_program_holds_do_not_keep_ingest_from_ending(
+    set_up_account: SetUpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ingest once looked for ever, with a task run each time, at contacts that it could not claim."""
+    monkeypatch.setattr("flows.ingest.LOOK_SECONDS", 0.1)
+    engine = await set_up_account()
+    queue(engine, addresses(2))
+    with engine.begin() as application:
+        application.execute(select(QueuedContact.queue_id).with_for_update())
+        summary, _ = await ingested()
+    assert (summary.outcome, summary.left) == ("unfinished", 2)
+    assert "another program holds their rows locked" in summary.message
+    assert (await ingested())[0].verified == 2
 
 
 @on_sqlite
