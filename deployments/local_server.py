@@ -163,6 +163,8 @@ class LocalServer:
         end = time.monotonic() + _START_SECONDS
         while not self._answers(self.port):
             if self._process.poll() is not None or time.monotonic() > end:
+                # Nobody would find it, and it would keep the port.
+                self._process.kill()
                 raise OrchestratorUnavailable(f"the local Prefect server does not start; see {self._home}/server.log")
             time.sleep(0.1)
 

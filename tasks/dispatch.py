@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+import httpx
 from prefect import get_client, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.runtime import deployment, flow_run
 
 from blocks.access import Access
@@ -113,8 +114,10 @@ async def keep_going(access: Access, ended: BatchWork) -> None:
         if not access.account.max_credits_per_run:
             await refill([access], None, Budget())
         await follow_requests(access)
-    except BouncerFlowsError as error:
-        get_run_logger().warning("%s; the next tick of ingest starts the next batches", error)
+    except (BouncerFlowsError, httpx.HTTPError, PrefectException) as error:
+        # This batch is settled; that the Prefect server is away now must not make its run look failed.
+        reason = str(error) if isinstance(error, BouncerFlowsError) else type(error).__name__
+        get_run_logger().warning("%s; the next tick of ingest starts the next batches", reason)
 
 
 @task(name="dispatch", task_run_name="dispatch", cache_policy=NO_CACHE, persist_result=False)

@@ -15,8 +15,10 @@ __all__ = ["dissolve_batch", "fail_batch", "lose_batch", "return_unpaid", "split
 
 async def return_unpaid(access: Access, batch: BatchWork, error: BouncerFlowsError) -> State[None]:
     """Puts the contacts of a batch that the account cannot pay for back into the queue, and pauses the account."""
+    # First, or contacts that are back would be claimed again before the pause.
+    paused = await access.write(accounts.pause, access.name, by="ingest", reason=accounts.OUT_OF_CREDITS)
     returned = await access.write(settling.dissolve, batch)
-    if await access.write(accounts.pause, access.name, by="ingest", reason=accounts.OUT_OF_CREDITS):
+    if paused:
         announce("credits.exhausted", account=access.name, contacts=returned)
     message = f"{error}; {returned:,} contacts are back in the queue, and uploads pause until there are credits"
     get_run_logger().warning("%s", message)
