@@ -30,7 +30,7 @@ def _ours(compose: dict[str, Any]) -> dict[str, Any]:
 def test_nothing_is_open_to_the_network(compose: dict[str, Any]) -> None:
     """Whoever starts it on a server has opened no database and no Prefect to others."""
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
-    assert len(ports) == 3
+    assert len(ports) == 4
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 

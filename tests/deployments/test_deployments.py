@@ -32,6 +32,16 @@ def _written() -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def deployed(prefect_server: LocalServer) -> None:
     """Every deployment, made by Prefect's own command as the README says."""
+    _deploy_all()
+
+
+@pytest.fixture
+def deployed_now(prefect_server: LocalServer) -> None:
+    """The same, whatever tests on the same server have taken away meanwhile."""
+    _deploy_all()
+
+
+def _deploy_all() -> None:
     asyncio.run(_make_work_pool())
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
@@ -153,7 +163,7 @@ async def test_as_many_batches_are_served_as_the_account_may_have(prefect_server
     assert (limits["verify-batch"], limits["ingest"], limits["requeue"]) == (3, 1, None)
 
 
-@pytest.mark.usefixtures("deployed")
+@pytest.mark.usefixtures("deployed_now")
 async def test_a_run_from_the_form_is_not_cancelled_by_a_tick() -> None:
     """Ticks never overlap; whoever wants a request verified right now need not hit the moment between two of them."""
     async with get_client() as client:

@@ -39,7 +39,7 @@ async def test_sigterm_leaves_the_batch_resumable(
         deployment = await served.aapply()
         run = await client.create_flow_run_from_deployment(deployment, parameters={"batch_id": claimed.batches[0].id})
         environment = {**os.environ, "PREFECT__FLOW_RUN_ID": str(run.id)}
-        child = subprocess.Popen([sys.executable, "-m", "prefect.engine"], env=environment)  # noqa: ASYNC220
+        child = subprocess.Popen([sys.executable, "-m", "prefect.engine"], env=environment)  # noqa: ASYNC220  # it only starts
         try:
             await _until_sent(sandbox)
             child.send_signal(signal.SIGTERM)

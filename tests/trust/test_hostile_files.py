@@ -15,6 +15,7 @@ from sqlalchemy import Engine, select, text
 
 from bouncer.addresses import InvalidAddress, normalise
 from bouncer.atomic_file import atomic_file
+from bouncer.csv_cells import harmless
 from bouncer.csv_reading import inspect, read_chunks
 from bouncer.database import engine_for, probe, read
 from bouncer.errors import InputRefused
@@ -104,7 +105,7 @@ def test_sql_in_every_text_stays_a_text(engine: Engine, tmp_path: Path, hostile:
     with (tmp_path / "out.csv").open(newline="") as exported:
         (first, _) = csv.DictReader(exported)
     assert first["email"] == address
-    assert first["provider"] == hostile.replace("\0", "\ufffd")[:100]
+    assert first["provider"] == harmless(hostile.replace("\0", "\ufffd")[:100])
 
 
 def test_details_that_no_database_takes_do_not_keep_a_batch_out(engine: Engine) -> None:
