@@ -152,7 +152,8 @@ def _in_real_time(engine: Engine, addresses: int, cap: int) -> tuple[int, BatchW
 def _answered(engine: Engine, batch: BatchWork, answers: int, *, asked: int, lost: int = 0, hold: bool = False) -> None:
     write(engine, realtime.begin, batch, asked)
     answered = verdicts(_emails(answers))
-    write(engine, realtime.store, batch, answered, {}, lost=lost, hold=hold, chances=Chances(most=0), fresh_for=FreshFor())
+    good = {"chances": Chances(most=0), "fresh_for": FreshFor()}
+    write(engine, realtime.store, batch, answered, {}, lost=lost, hold=hold, **good)
 
 
 def _committed(engine: Engine) -> int:
