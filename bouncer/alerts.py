@@ -105,14 +105,13 @@ def _of_layer(health: Health, thresholds: Thresholds) -> list[Judgement]:
 def _of_account(health: Health, thresholds: Thresholds) -> list[Judgement]:
     queue, account, service = health.queue, health.account, health.service
     calls, window = account.calls, health.window_minutes
-    enough = calls.total >= thresholds.min_calls
     worst = ", ".join(f"{count} {kind}" for kind, count in list(calls.errors.items())[:3])
     paused_minutes = (account.paused_seconds or 0) / 60
     p95 = (calls.p95_ms or 0) / 1000
     return [
         Judgement(
             "error-rate",
-            calls.error_share * 100 > thresholds.error_rate_percent if enough else _calm_if_idle(calls.total),
+            _of_calls(calls.error_share * 100 > thresholds.error_rate_percent, calls.total, thresholds),
             f"{calls.error_share:.1%} of {calls.total:,} calls in {window} min brought errors"
             f"{f': {worst}' if worst else ''} (threshold {thresholds.error_rate_percent:g} %)",
         ),
@@ -124,7 +123,7 @@ def _of_account(health: Health, thresholds: Thresholds) -> list[Judgement]:
         ),
         Judgement(
             "response-time",
-            p95 > thresholds.response_seconds if enough else _calm_if_idle(calls.total),
+            _of_calls(p95 > thresholds.response_seconds, calls.total, thresholds),
             f"Bouncer takes up to {p95:.1f} s for 95 of 100 calls (threshold {thresholds.response_seconds:g} s)",
         ),
         Judgement(
@@ -224,6 +223,7 @@ def mark_told(connection: Connection, account: str, news: News) -> None:
     )
 
 
-def _calm_if_idle(calls: int) -> bool | None:
-    # A few calls say too little to begin an alert or to end one; none at all is a calm.
-    return None if calls else False
+def _of_calls(is_beyond: bool, calls: int, thresholds: Thresholds) -> bool | None:  # a figure's verdict
+    # A few calls beyond the threshold say too little to begin an alert, and that it is not over yet; a few within it
+    # end one, or an idle account, of which only the credits are asked, would never be well again.
+    return None if is_beyond and calls < thresholds.min_calls else is_beyond

@@ -27,8 +27,9 @@ from sqlalchemy import Connection, select
 
 from blocks.access import Access
 from blocks.limits import limits_of
-from bouncer import accounts
+from bouncer import accounts, breaker
 from bouncer.breaker import State
+from bouncer.calls import ANSWERED, count_calls
 from bouncer.errors import BouncerUnavailable, KeyRefused, LimitsMissing, RateLimited, UnexpectedAnswer
 from bouncer.health import Health, ServiceHealth
 from bouncer.measuring import measure_account, measure_queue, record_metrics
@@ -173,19 +174,27 @@ def _steady_requests_a_minute(access: Access) -> int:
     return max(1, round(60 * next(limit.decay_per_second for limit in limits if "api" in limit.name)))
 
 
-async def _ask_bouncer(access: Access) -> tuple[str | None, bool]:
+async def _ask_bouncer(access: Access) -> tuple[str | None, bool]:  # noqa: PLR0911  # one return an outcome
     """Returns why Bouncer cannot be used, or None, and whether that is known at all."""
     state = await access.read(accounts.read_state, access.name)
     if state.breaker_state != State.CLOSED:
-        return "the circuit breaker is open: Bouncer has failed several calls in a row", True
-    age = await access.read(accounts.credits_age_seconds, access.name)
-    if age is not None and age < _CREDITS_SECONDS:
-        return None, True
+        if await access.read(breaker.seconds_closed, access.name) > 0:
+            return "the circuit breaker is open: Bouncer has failed several calls in a row", True
+        # Where no contact waits, nobody else would send the probe that finds Bouncer back.
+    else:
+        age = await access.read(accounts.credits_age_seconds, access.name)
+        if age is not None and age < _CREDITS_SECONDS:
+            return None, True
     try:
         async with timeout(_PATIENCE_SECONDS):
             await access.write(accounts.record_credits, access.name, await access.client.credits())
-    except (RateLimited, UnexpectedAnswer, TimeoutError):
+    except (RateLimited, UnexpectedAnswer):
         return None, False
+    except TimeoutError:
+        # Where the others get answers, this request has only waited for its turn at the rate limit.
+        if any(tally.outcome == ANSWERED for tally in await access.read(count_calls, access.name, 1)):
+            return None, False
+        return f"Bouncer has not answered within {_PATIENCE_SECONDS:.0f} s", True
     except (KeyRefused, BouncerUnavailable, LimitsMissing) as error:
         return str(error), True
     return None, True

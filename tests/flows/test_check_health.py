@@ -20,11 +20,13 @@ from sqlalchemy import Engine, delete, func, insert, select, update
 
 from blocks.access import open_access
 from blocks.bouncer_account import BouncerAccount
-from bouncer import accounts, alerts
+from bouncer import accounts, alerts, breaker
+from bouncer.calls import CallNote, store_notes
 from bouncer.database import read, write
 from bouncer.dialects import database_now
 from bouncer.errors import KeyRefused
 from bouncer.measuring import latest_metrics
+from bouncer.policy import Call
 from bouncer.tables import Account, Batch, BatchStatus, CallCount, HealthMetric, QueuedContact, RateLimitWindow
 from bouncer.thresholds import Thresholds
 from deployments.settings import Settings
@@ -154,6 +156,51 @@ async def test_each_alert_begins_once_and_ends_once(set_up_account: SetUpAccount
         assert await _told_since(began) == {(alert, what): 1 for alert in _ALL for what in ("began", "ended")}
 
     await told()
+
+
+async def test_alerts_about_calls_end_on_an_idle_account(set_up_account: SetUpAccount) -> None:
+    """When a bad hour is over and nothing is sent but the question for the credits, error rate and speed are well."""
+    engine = await set_up_account()
+    usual = Thresholds(calm_minutes=0)
+    bad = [CallNote(Call.STATUS, "bouncer unavailable", 30.0)] * 30
+    write(engine, store_notes, "default", bad)
+    alarmed = await check_health(usual, return_state=True)
+    assert "error-rate" in str(alarmed.message)
+    assert "response-time" in str(alarmed.message)
+    with engine.begin() as connection:
+        connection.execute(delete(CallCount))
+    _set_back(engine, Account.credits_ts, minutes=5)
+    calm = await check_health(usual, return_state=True)
+    assert (calm.name, calm.message) == ("Completed", "all is well")
+
+
+@on_sqlite
+async def test_a_breaker_that_opened_while_nothing_waits_closes_again(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """Once Bouncer is back, a check is the probe that finds it so, since nobody else asks."""
+    engine = await set_up_account()
+    for _ in range(breaker.FAILURES_TO_OPEN):
+        write(engine, accounts.ensure_row, "default")
+        write(engine, breaker.record_failure, "default")
+    opened = await check_health(return_state=True)
+    assert "the circuit breaker is open" in str(opened.message)
+    _set_back(engine, Account.breaker_changed_ts, seconds=breaker.OPEN_SECONDS + 5)
+    await check_health(Thresholds(calm_minutes=0), return_state=True)
+    assert read(engine, accounts.read_state, "default").breaker_state == "closed"
+    assert sandbox.ledger()["requests_by_operation"] == {"credits": 1}
+
+
+@on_sqlite
+async def test_a_bouncer_that_never_answers_is_told_of(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that takes connections and says nothing is trouble, not something that nobody knows."""
+    monkeypatch.setattr("tasks.measure._PATIENCE_SECONDS", 0.5)
+    await set_up_account()
+    sandbox.fault("slow", operation="credits", seconds=5)
+    alarmed = await check_health(return_state=True)
+    assert "Bouncer has not answered within" in str(alarmed.message)
 
 
 @on_sqlite
