@@ -8,11 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from bouncer.database import engine_for
+from bouncer.database import engine_for, read
 from bouncer.migrate import upgrade
+from bouncer.tables import Batch
 from tests.contacts import addresses, assert_verified_once, queue, statuses
 from tests.deployments.commands import Started, clean_environment
 from tests.sandbox_process import SandboxHandle, running_sandbox
@@ -37,6 +38,12 @@ def home(tmp_path: Path) -> Iterator[Path]:
 @retry(retry=retry_if_exception_type(AssertionError), wait=wait_fixed(0.2), stop=stop_after_delay(90), reraise=True)
 def _wait_for(sandbox: SandboxHandle, operation: str, count: int) -> None:
     assert sandbox.ledger()["requests_by_operation"].get(operation, 0) >= count
+
+
+@retry(retry=retry_if_exception_type(AssertionError), wait=wait_fixed(0.2), stop=stop_after_delay(90), reraise=True)
+def _until_uploaded(engine: Engine, count: int) -> None:
+    uploaded = select(func.count()).where(Batch.batch_id.is_not(None))
+    assert read(engine, lambda connection: connection.scalar(uploaded)) == count
 
 
 def _engine(home: Path) -> Engine:
@@ -74,7 +81,8 @@ def test_an_ingest_that_is_stopped_killed_and_bereft_of_its_server_loses_nothing
 
         sandbox.post("/_sandbox/settings", {"fixed_seconds": 30})
         with Started(["ingest", "--json"], home, environment) as killed:
-            _wait_for(sandbox, "create", 3)
+            # Killed between an answer and its commit, it would have lost an upload, and declared it.
+            _until_uploaded(engine, 3)
             killed.send(signal.SIGKILL)
             killed.wait(10)
         assert _server_answers(home)
