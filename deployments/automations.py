@@ -191,6 +191,5 @@ async def ensure_no_automation(client: PrefectClient, name: str) -> list[str]:
 
 
 def _settings(automation: AutomationCore) -> dict[str, object]:
-    return automation.model_dump(
-        mode="json", include={"description", "trigger", "actions"}, exclude={"trigger": {"id"}}
-    )
+    # As Python's objects: in JSON the events that a trigger expects, a set, would come in any order.
+    return automation.model_dump(include={"description", "trigger", "actions"}, exclude={"trigger": {"id"}})

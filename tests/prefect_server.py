@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 
 from blocks.bouncer_account import BouncerAccount
 from blocks.contacts_database import engine_of
+from deployments.automations import DEEPER_LOOKS, NOTIFICATIONS
 from deployments.local_server import LocalServer, local_server
 from deployments.settings import Settings
 from deployments.setup import set_up
@@ -32,7 +33,7 @@ __all__ = [
     "set_up_afresh",
 ]
 
-_BLOCK_TYPES = ("bouncer-account", "contacts-database")
+_BLOCK_TYPES = ("bouncer-account", "contacts-database", "bouncer-prices")
 
 
 def prefect_environment(server: LocalServer, home: Path) -> dict[str, str]:
@@ -79,13 +80,16 @@ def send_what_waits() -> None:
 
 
 async def forget_setup() -> None:
-    """Takes the blocks and limits away that an earlier test left, and with them its spent tokens."""
+    """Takes the blocks, automations and limits away that an earlier test left, and with them its spent tokens."""
     async with get_client() as client:
         for block_type in _BLOCK_TYPES:
             # The server does not know the type before the first block of it is saved.
             with suppress(httpx.HTTPStatusError):
                 for document in await client.read_block_documents_by_type(block_type, include_secrets=False):
                     await client.delete_block_document(document.id)
+        for automation in await client.read_automations():
+            if automation.name in (*NOTIFICATIONS, DEEPER_LOOKS):
+                await client.delete_automation(automation.id)
         for limit in await client.read_global_concurrency_limits(limit=200, offset=0):
             await client.delete_global_concurrency_limit_by_name(limit.name)
 

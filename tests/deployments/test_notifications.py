@@ -18,7 +18,7 @@ from bouncer.database import write
 from bouncer.errors import SettingRefused
 from bouncer.tables import Account
 from bouncer.thresholds import Thresholds
-from deployments.automations import NOTIFICATIONS, ensure_no_automation, is_as_wanted, notifications
+from deployments.automations import NOTIFICATIONS, ensure_automation, ensure_no_automation, is_as_wanted, notifications
 from deployments.settings import Settings
 from deployments.setup import set_up
 from deployments.setup_check import check_setup
@@ -130,6 +130,20 @@ async def test_those_of_an_earlier_version_are_renewed(set_up_account: SetUpAcco
         assert await set_up(Settings()) == [f"automation {failing.name!r} made"]
         assert await is_as_wanted(client, failing)
     assert await set_up(Settings(alert_block="off")) != []
+
+
+async def test_the_order_in_which_events_are_kept_is_no_difference(set_up_account: SetUpAccount) -> None:
+    """They are a set: in some processes it came in another order, and each setup made the automation again."""
+    ops = await CustomWebhookNotificationBlock(name="ops", url="http://127.0.0.1:9/").save("ops", overwrite=True)
+    await set_up_account()
+    alerts, _ = notifications(cast("UUID", ops))
+    wanted = alerts.model_copy(
+        update={"trigger": alerts.trigger.model_copy(update={"expect": {f"event.{number}" for number in range(100)}})}
+    )
+    async with get_client() as client:
+        await ensure_automation(client, wanted)
+        assert await is_as_wanted(client, wanted)
+        await ensure_no_automation(client, wanted.name)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,12 @@ from uuid import UUID
 
 import pytest
 from prefect import Flow, get_client
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterStartTime,
+)
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.flow_engine import run_flow_async
@@ -30,8 +35,12 @@ pytestmark = on_sqlite
 
 async def _latest_run(flow: str) -> FlowRun:
     of_flow = FlowFilter(name=FlowFilterName(any_=[flow]))
+    # Not one that a schedule has made for later.
+    started = FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False))
     async with get_client() as client:
-        (run,) = await client.read_flow_runs(flow_filter=of_flow, sort=FlowRunSort.START_TIME_DESC, limit=1)
+        (run,) = await client.read_flow_runs(
+            flow_filter=of_flow, flow_run_filter=started, sort=FlowRunSort.START_TIME_DESC, limit=1
+        )
     return run
 
 
