@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 
-.PHONY: install run test check chaos bench bench-quick audit unlocked fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check
+.PHONY: install run test test-thorough check chaos bench bench-quick audit unlocked fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check
 
 ## install: make .venv from the lock, and nothing more
 install: .venv/installed
@@ -13,9 +13,13 @@ install: .venv/installed
 run: .venv/installed
 	$(BIN)/bouncer-flows demo
 
-## test: everything that CI runs
+## test: style, types and every part with its main line, in eight minutes on two cores; CI does this
 test: .venv/installed mariadb chromium check
-	$(BIN)/pytest -n 2 --dist worksteal -m "not audit"
+	$(BIN)/pytest -n 3 --dist worksteal -m "not audit and not thorough"
+
+## test-thorough: the tests that make test leaves out, most of them with a Prefect server; half an hour
+test-thorough: .venv/installed mariadb chromium
+	$(BIN)/pytest -n 2 --dist worksteal -m "thorough and not audit"
 
 ## check: style, types
 check: .venv/installed
@@ -53,7 +57,7 @@ FUZZ_SECONDS ?= 600
 AUDIT := .venv-audit/bin
 
 audit: .venv-audit/installed mariadb
-	$(AUDIT)/python -m pytest -m audit
+	$(AUDIT)/python -m pytest -m "audit or thorough"
 	$(AUDIT)/python -m tests.audit.vulnerabilities
 	$(AUDIT)/python -m tests.audit.licences
 	$(MAKE) --no-print-directory unlocked docs-check fuzz coverage mutants

@@ -119,13 +119,19 @@ class LocalServer:
             return self._process.poll() is not None
         # Another command started it and may be gone by now. Asked by its port: in a container, nobody may have buried
         # the process, which then still has its id.
+        return not self._listens(self.port)
+
+    def _listens(self, port: int) -> bool:
         try:
-            socket.create_connection((self._entrance.reach, self.port), _ANSWER_SECONDS).close()
+            socket.create_connection((self._entrance.reach, port), _ANSWER_SECONDS).close()
         except OSError:
-            return True
-        return False
+            return False
+        return True
 
     def _answers(self, port: int) -> bool:
+        # A connection costs next to nothing; a client for HTTP costs 50 ms of a processor that a start needs itself.
+        if not self._listens(port):
+            return False
         # By its home: the port that this server had may be another home's by now, and with it other blocks.
         password = self._entrance.password
         try:

@@ -17,14 +17,25 @@ if TYPE_CHECKING:
     # For its type alone: tests of bouncer/ and sandbox/ need no Prefect, whose import takes seconds.
     from deployments.local_server import LocalServer
 
+# Reading all of the world's authorities costs each HTTP client 50 ms of a processor, and no test needs more than one.
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("one_authority.pem"))
+
 SetUpAccount = Callable[..., Awaitable[Engine]]
 """Sets up the database and an account at the sandbox, with fields of ``Settings``; returns the flows' engine."""
 
 _QUICK = {"poll_seconds_min": 0.1, "poll_seconds_max": 0.3, "rate_limit_per_minute": 6000, "batch_size": 400}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Lets long tests begin first, so that no process waits at the end for the one that has such a test."""
+    """Leaves what works with a Prefect server to ``make test-thorough``, but for the main line; begins with long tests.
+
+    Each run of a flow costs seconds of processor time, whatever it does: all such tests together take half an hour.
+    """
+    for item in items:
+        if "prefect_server" in getattr(item, "fixturenames", ()) and item.get_closest_marker("mainline") is None:
+            item.add_marker("thorough")
+    # So that no process waits at the end for the one that has such a test.
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 

@@ -16,6 +16,8 @@ from bouncer.errors import SettingRefused
 from deployments.local_server import LocalServer
 from tests.prefect_server import forget_setup
 
+pytestmark = pytest.mark.mainline
+
 _KEY = "marked-key-5d10"
 _PASSWORD = "marked-password-77ab"
 _URL = f"mysql://me:{_PASSWORD}@127.0.0.1/contacts"

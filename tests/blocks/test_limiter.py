@@ -21,6 +21,7 @@ async def _make(name: str, *, decay: float = 100.0) -> None:
         )
 
 
+@pytest.mark.mainline
 async def test_a_request_without_a_limit_does_not_pass(prefect_server: LocalServer) -> None:
     """A limit that does not exist would hold nothing; the message names it and what to run."""
     with pytest.raises(LimitsMissing, match="limit no-such-limit is missing or wrong; run bouncer-flows setup"):

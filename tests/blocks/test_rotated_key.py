@@ -12,6 +12,8 @@ from tests.bouncer.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.sandbox_process import SandboxHandle
 
+pytestmark = pytest.mark.mainline
+
 
 @on_sqlite
 async def test_a_rotated_key_is_used_at_once(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:

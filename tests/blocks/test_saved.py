@@ -88,6 +88,7 @@ async def test_prefects_own_error_has_no_secret_either(set_up_account: SetUpAcco
     assert "marked" not in chain_of(refusal.value)
 
 
+@pytest.mark.mainline
 async def test_a_run_goes_on_with_the_last_key(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
     """A block that becomes unusable while a run has a batch in flight does not take the key away from it."""
     await set_up_account()

@@ -339,6 +339,7 @@ def test_more_waits_than_is_claimed(engine: Engine) -> None:
 
 
 @on_sqlite
+@pytest.mark.thorough
 def test_one_claim_takes_no_more_than_memory_bears(engine: Engine) -> None:
     """However many slots are free, a claim takes 40,000 contacts at most, and the next one takes the rest."""
     queue(engine, (f"a{number}@example.com" for number in range(45_000)))

@@ -211,6 +211,7 @@ def test_the_plans_own_tables_become_the_same_as_new_ones(application_engine: En
     assert differences(facts(plan_engine), facts(application_engine)) == {}
 
 
+@pytest.mark.thorough
 def test_no_server_moves_moments_by_itself(application_engine: Engine) -> None:
     """With explicit_defaults_for_timestamp off, counting a request once moved the window that it was counted in."""
     upgrade(application_engine)

@@ -42,6 +42,7 @@ def test_a_demo_touches_nothing_but_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.thorough
 def test_a_demo_with_a_wrong_key_leaves_nothing_behind(tmp_path: Path, sandbox: SandboxHandle) -> None:
     """The sample once stayed queued in somebody's own database, and the next ingest with a good key sent it."""
     database = f"sqlite:///{tmp_path / 'mine.db'}"
@@ -55,6 +56,7 @@ def test_a_demo_with_a_wrong_key_leaves_nothing_behind(tmp_path: Path, sandbox: 
 
 
 @pytest.mark.long
+@pytest.mark.thorough
 def test_a_demo_with_a_key_costs_nothing_behind_a_proxy(tmp_path: Path) -> None:
     """Whatever Bouncer is called there, what may reach it over the network are its free addresses."""
     # There is no such database, so that nothing is sent.

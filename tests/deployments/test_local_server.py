@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 import httpx
+import pytest
 
 from deployments.local_server import LocalServer, local_server, server_environment
 
@@ -30,6 +31,7 @@ def test_a_server_is_shared_and_stopped_by_the_last(tmp_path: Path) -> None:
     assert not (tmp_path / "server.pid").exists()
 
 
+@pytest.mark.thorough
 def test_a_port_that_another_has_is_left_alone(tmp_path: Path) -> None:
     """Another home's server holds other blocks, and other contacts, though it answers where this home's server did."""
     home = tmp_path / "mine"

@@ -56,6 +56,7 @@ async def _names() -> set[str]:
         return {one.name for one in await client.read_automations()} & set(NOTIFICATIONS)
 
 
+@pytest.mark.mainline
 async def test_an_alert_reaches_the_block_that_was_named(
     set_up_account: SetUpAccount, sandbox: SandboxHandle, database_url: str
 ) -> None:
@@ -132,6 +133,7 @@ async def test_those_of_an_earlier_version_are_renewed(set_up_account: SetUpAcco
     assert await set_up(Settings(alert_block="off")) != []
 
 
+@pytest.mark.mainline
 async def test_the_order_in_which_events_are_kept_is_no_difference(set_up_account: SetUpAccount) -> None:
     """They are a set: in some processes it came in another order, and each setup made the automation again."""
     ops = await CustomWebhookNotificationBlock(name="ops", url="http://127.0.0.1:9/").save("ops", overwrite=True)

@@ -54,6 +54,7 @@ def _engine(home: Path) -> Engine:
 
 
 @pytest.mark.long
+@pytest.mark.thorough
 def test_an_ingest_that_is_stopped_killed_and_bereft_of_its_server_loses_nothing(home: Path) -> None:
     """SIGTERM ends it within 20 s; after kill -9 the next one uses the server that was left, or brings it back."""
     with running_sandbox(fixed_seconds=6) as sandbox:

@@ -3,8 +3,11 @@
 import asyncio
 
 import httpx
+import pytest
 
 from deployments.local_server import LocalServer
+
+pytestmark = pytest.mark.mainline
 
 
 async def test_writers_at_once_wait_for_each_other(prefect_server: LocalServer) -> None:

@@ -46,6 +46,7 @@ def _settings(url: str, **settings: Any) -> Settings:
     return Settings(database_url=url, **{"bouncer_api_key": "first-key", **settings})
 
 
+@pytest.mark.mainline
 async def test_setup_says_what_it_made_and_makes_nothing_twice(url: str) -> None:
     """The first run names the blocks and limits that it made; the second finds everything as it should be."""
     made = set(await set_up(_settings(url)))
@@ -75,6 +76,7 @@ async def test_callbacks_that_nobody_receives_are_told(url: str, tmp_path: Path)
     assert await check_setup(settings) == [said]
 
 
+@pytest.mark.mainline
 async def test_only_what_changed_is_changed(url: str) -> None:
     """A new setting goes into the block and its limit; what was set in the UI or not at all stays as it is."""
     await set_up(_settings(url))

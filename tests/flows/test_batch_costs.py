@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine, event
 
 from bouncer.database import read, write
@@ -38,6 +39,7 @@ def _statements(engine: Engine) -> Iterator[list[str]]:
 
 
 @on_sqlite
+@pytest.mark.mainline
 async def test_a_batch_costs_three_requests_three_task_runs_and_a_fixed_number_of_statements(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

@@ -1,5 +1,6 @@
 """Caps on credits in a run of ingest: never passed at Bouncer's side, with nothing half-done."""
 
+import pytest
 from sqlalchemy import Engine
 
 from bouncer.database import write
@@ -33,6 +34,7 @@ async def test_a_run_stops_before_its_cap_and_the_next_goes_on(
 
 
 @on_sqlite
+@pytest.mark.mainline
 async def test_a_request_stops_before_its_cap_and_others_go_on(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

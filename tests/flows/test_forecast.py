@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from prefect import get_client
 from prefect.client.schemas.objects import State
 from sqlalchemy import Engine, select
@@ -49,6 +50,7 @@ async def test_the_forecast_agrees_with_bouncers_bill_within_one_percent(
 
 
 @on_sqlite
+@pytest.mark.mainline
 async def test_a_forecast_is_published_for_people(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
     """The run leaves an artifact with figures and a chart of the domains, and not one address; nothing is asked."""
     engine = await set_up_account()

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import select, update
 
 from bouncer.database import read, write
@@ -19,6 +20,7 @@ _OLD = 100
 
 
 @on_mariadb
+@pytest.mark.mainline
 async def test_a_list_that_comes_again_costs_only_what_is_new_or_old(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

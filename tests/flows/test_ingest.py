@@ -18,6 +18,7 @@ from tests.flows.runs import ingested, until_it_holds
 from tests.sandbox_process import SandboxHandle
 
 
+@pytest.mark.mainline
 async def test_every_contact_gets_its_verdict_and_is_paid_for_once(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:
@@ -43,6 +44,7 @@ async def test_every_contact_gets_its_verdict_and_is_paid_for_once(
     assert sandbox.ledger()["requests"] == requests
 
 
+@pytest.mark.mainline
 async def test_equal_addresses_are_paid_for_once(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
     """Contacts that share an address, in one request or in two, are all settled by one payment."""
     engine = await set_up_account(batch_size=200, max_concurrent_batches=2)
@@ -92,6 +94,7 @@ async def test_contacts_that_are_queued_meanwhile_are_taken_too(
     assert_verified_once(engine, sandbox, contacts=120)
 
 
+@pytest.mark.mainline
 async def test_two_ingests_at_once_share_the_work(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
     """Two runs over one queue verify every contact, pay for none twice, and both end."""
     engine = await set_up_account(batch_size=100, max_concurrent_batches=1)
@@ -103,6 +106,7 @@ async def test_two_ingests_at_once_share_the_work(set_up_account: SetUpAccount, 
 
 
 @on_sqlite
+@pytest.mark.mainline
 async def test_urgent_contacts_go_first(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
     """Of two requests, the one of higher priority is uploaded first, although it was queued last."""
     engine = await set_up_account(batch_size=30, max_concurrent_batches=1)
@@ -114,6 +118,7 @@ async def test_urgent_contacts_go_first(set_up_account: SetUpAccount, sandbox: S
 
 
 @on_sqlite
+@pytest.mark.mainline
 async def test_what_cannot_be_mailed_to_fails_with_its_reason(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

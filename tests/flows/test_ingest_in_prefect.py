@@ -26,6 +26,7 @@ _MARKED = "marked-person-7f3a"
 _MARKED_KEY = "marked-key-91bc"
 
 
+@pytest.mark.mainline
 async def test_a_run_can_be_followed_by_its_names_and_states(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:
@@ -71,6 +72,7 @@ async def test_a_run_can_be_followed_by_its_names_and_states(
     assert f"| credits used | {sandbox.ledger()['credits_charged']} |" in summary
 
 
+@pytest.mark.mainline
 async def test_no_address_and_no_key_reach_the_prefect_server(
     set_up_account: SetUpAccount, sandbox: SandboxHandle, prefect_home: Path
 ) -> None:

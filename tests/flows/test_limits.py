@@ -25,11 +25,12 @@ _within_two_minutes = retry(
 @on_mariadb
 @pytest.mark.long
 @pytest.mark.timeout(300)
+@pytest.mark.mainline
 async def test_four_processes_never_pass_200_requests_in_any_minute(
     set_up_account: SetUpAccount, database_url: str, tmp_path: Path
 ) -> None:
     """However many processes work at once, no 60 seconds hold more than 200 requests, nor are 16 batches in flight."""
-    with running_sandbox(fixed_seconds=60) as bouncer, ExitStack() as stack:
+    with running_sandbox(fixed_seconds=8) as bouncer, ExitStack() as stack:
         engine = await set_up_account(
             bouncer_api_base_url=bouncer.url, batch_size=5, rate_limit_per_minute=200, max_concurrent_batches=15
         )

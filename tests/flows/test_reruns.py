@@ -74,6 +74,7 @@ async def _retry(flow: "Flow[..., Any]", run_id: UUID) -> State[Any]:
     return state
 
 
+@pytest.mark.mainline
 async def test_a_crashed_batch_that_is_retried_goes_on_at_bouncer(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

@@ -18,6 +18,7 @@ from tests.sandbox_process import SandboxHandle
 
 
 @on_mariadb
+@pytest.mark.mainline
 async def test_a_pause_in_the_middle_lets_15_batches_finish_and_starts_none(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

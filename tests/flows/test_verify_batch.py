@@ -54,6 +54,7 @@ async def test_a_batch_is_verified_and_a_rerun_by_hand_does_nothing(
     assert sandbox.ledger()["requests"] == requests
 
 
+@pytest.mark.mainline
 async def test_a_batch_that_another_run_works_on_is_left_alone(
     set_up_account: SetUpAccount, sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +80,7 @@ async def test_a_batch_that_does_not_exist_is_no_work(set_up_account: SetUpAccou
     assert state.message == "Nothing to do: another run works on this batch, or there is no such batch"
 
 
+@pytest.mark.mainline
 async def test_a_refused_batch_fails_only_the_addresses_that_it_is_about(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import cast
 
+import pytest
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed, exception_to_failed_state
@@ -11,6 +12,8 @@ from bouncer.batches import BatchTitle
 from bouncer.errors import BatchLost, KeyRefused
 from deployments.local_server import LocalServer
 from tasks.crew import MOST_FAILED_RUNS, Crews
+
+pytestmark = pytest.mark.mainline
 
 
 def _titles(*ids: int) -> list[BatchTitle]:

@@ -21,6 +21,8 @@ from tasks import dispatch
 from tests.bouncer.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 
+pytestmark = pytest.mark.mainline
+
 _BATCH = BatchTitle(9_000_001, 50, 3, 100)
 
 

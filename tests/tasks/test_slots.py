@@ -64,6 +64,7 @@ def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_without_waiting")
+@pytest.mark.mainline
 async def test_slots_that_nobody_holds_are_free_again_also_while_runs_wait_for_one(
     set_up_account: SetUpAccount,
 ) -> None:

@@ -37,6 +37,7 @@ def open_server(tmp_path: Path) -> Iterator[str]:
             server.terminate()
 
 
+@pytest.mark.thorough
 def test_an_open_prefect_server_is_told_of(open_server: str, sandbox: SandboxHandle, tmp_path: Path) -> None:
     """The first tutorial had the key in a server that any web page could read, and nothing said so."""
     environment = clean_environment(

@@ -31,6 +31,7 @@ from tests.sandbox_process import SandboxHandle, running_sandbox
 
 
 @on_sqlite
+@pytest.mark.mainline
 async def test_an_older_contacts_database_fetches_what_was_paid(
     set_up_account: SetUpAccount,
     sandbox: SandboxHandle,
