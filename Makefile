@@ -27,7 +27,7 @@ check: .venv/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-## chaos: kill processes for real, each kind of death with three seeds; prints a table
+## chaos: kill processes for real, each kind of death with two seeds; prints a table
 chaos: .venv/installed mariadb
 	$(BIN)/pytest -m chaos
 	$(BIN)/python -m tests.chaos
