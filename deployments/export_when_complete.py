@@ -13,7 +13,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 
 from deployments.automations import ensure_automation
-from deployments.display import say
+from deployments.console import say
 from tasks.follow_requests import COMPLETED
 
 __all__ = ["automation_for", "export_when_complete"]
