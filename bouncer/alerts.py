@@ -132,6 +132,12 @@ def _of_account(health: Health, thresholds: Thresholds) -> list[Judgement]:
             f"{queue.batches_overdue} batches are at Bouncer beyond their deadline; does anything run?",
         ),
         Judgement(
+            "held",
+            queue.batches_held > 0,
+            f"{queue.batches_held} batches wait for a person, since the answers to their uploads were lost; "
+            "bouncer-flows requeue --held sends them again, and they may be paid twice",
+        ),
+        Judgement(
             "paused",
             paused_minutes > thresholds.paused_minutes,
             f"paused for {paused_minutes:.0f} min by {account.state.paused_by}: {account.state.paused_reason} "

@@ -9,7 +9,7 @@ __all__ = ["FIGURES", "SHARED", "AccountHealth", "Health", "QueueHealth", "Servi
 
 FIGURES = {
     "backlog_contacts": "contacts that wait in the queue",
-    "oldest_waiting_seconds": "the age of the oldest of them",
+    "oldest_waiting_seconds": "the age of the oldest contact in the queue, or in a batch that is not sent or is held",
     "batches_under_way": "batches that are not settled, but for held ones",
     "batches_in_flight": "batches that Bouncer has, or may have",
     "batches_held": "batches that wait for a person",
@@ -66,7 +66,8 @@ class QueueHealth:
 
     Attributes:
         backlog_contacts: Contacts that wait in the queue; a number beyond a million may be ten minutes old.
-        oldest_waiting_seconds: The age of the oldest of them; None where none waits.
+        oldest_waiting_seconds: The age of the oldest contact in the queue, or in a batch that is not sent or is held;
+            None where there is none.
         batches_under_way: Batches that are not settled.
         batches_in_flight: Those of them that Bouncer has, or may have.
         batches_held: Those that wait for a person.

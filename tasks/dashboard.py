@@ -116,7 +116,7 @@ def _figures(health: Health, thresholds: Thresholds, gone: _Gone) -> list[str]:
     charted = [
         ("contacts waiting", f"{queue.backlog_contacts:,}", thresholds.backlog_contacts, "backlog_contacts", 1),
         (
-            "oldest of them, h",
+            "oldest contact not sent, h",
             f"{(queue.oldest_waiting_seconds or 0) / 3600:,.1f}",
             thresholds.oldest_waiting_hours,
             "oldest_waiting_seconds",

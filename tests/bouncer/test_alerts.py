@@ -113,6 +113,7 @@ def _crossed(health: Health) -> set[str]:
         ("backlog", {"backlog_contacts": 100_000}, {"backlog_contacts": 100_001}),
         ("waiting", {"oldest_waiting_seconds": 86_400}, {"oldest_waiting_seconds": 86_500}),
         ("deadline", {"batches_overdue": 0}, {"batches_overdue": 1}),
+        ("held", {"batches_held": 0}, {"batches_held": 1}),
         ("credits", {"unsent_contacts": 1_000_000}, {"unsent_contacts": 1_000_001}),
         ("rate-limit", {"requests_a_minute": 162}, {"requests_a_minute": 164}),
         ("paused", {"paused_seconds": 3600}, {"paused_seconds": 3601}),
