@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from bouncer.accounts import AccountState
-from bouncer.alerts import Judgement, in_force, judge, mark_told, settle, untold
+from bouncer.alerts import Judgement, accounts_beside, in_force, judge, mark_told, settle, untold
 from bouncer.calls import CallFigures
 from bouncer.database import read, write
 from bouncer.health import FIGURES, SHARED, AccountHealth, Health, QueueHealth, ServiceHealth
@@ -73,6 +73,21 @@ def test_an_alert_ends_after_a_calm(engine: Engine) -> None:
     set_back(engine, Alert.crossed_ts, 180)
     _settle(engine, _CALM, calm_minutes=3)
     assert [what for what, _ in _news(engine)] == ["ended"]
+
+
+def test_an_alert_that_nobody_judges_any_more_ends(engine: Engine) -> None:
+    """An account that does not lead any more, or whose block was removed, leaves no alert behind for ever."""
+    _settle(engine, _CROSSED)
+    _settle(engine, Judgement("paused", crossed=False, message="not paused"), calm_minutes=60)
+    assert read(engine, in_force, ACCOUNT) == []
+    assert [what for what, _ in _news(engine)] == ["began", "ended"]
+    _settle(engine, _CROSSED)
+    assert read(engine, accounts_beside, [ACCOUNT]) == []
+    assert read(engine, accounts_beside, ["another"]) == [ACCOUNT]
+    write(engine, settle, ACCOUNT, [], calm_minutes=60)
+    assert read(engine, accounts_beside, ["another"]) == [ACCOUNT]
+    assert [what for what, _ in _news(engine)] == ["began", "ended"]
+    assert read(engine, accounts_beside, ["another"]) == []
 
 
 @on_sqlite
