@@ -81,7 +81,7 @@ def judge(health: Health, thresholds: Thresholds) -> list[Judgement]:
 
 def _of_layer(health: Health, thresholds: Thresholds) -> list[Judgement]:
     queue, credits_left = health.queue, health.layer_credits
-    needed = queue.backlog_contacts + queue.unsent_contacts
+    needed = queue.credits_needed
     oldest_hours = (queue.oldest_waiting_seconds or 0) / 3600
     return [
         Judgement(

@@ -93,6 +93,11 @@ class QueueHealth:
     dead_letters: int
     possible_double_payments: int
 
+    @property
+    def credits_needed(self) -> int:
+        """Credits that there should be, lest they run out before the queue is empty."""
+        return self.backlog_contacts + self.unsent_contacts
+
 
 @dataclass(frozen=True)
 class AccountHealth:
@@ -185,10 +190,11 @@ class Health:
         them, and are its own ones alone.
         """
         figures = {name: min(value, _LARGEST_INT) for name, value in self._figures().items() if value is not None}
-        if self.leads:
-            return figures
-        own = {name: value for name, value in figures.items() if name not in SHARED}
-        return {f"{name}@{self.account.state.account}": value for name, value in own.items()}
+        return {self.kept_as(name): value for name, value in figures.items() if self.leads or name not in SHARED}
+
+    def kept_as(self, name: str) -> str:
+        """The name that a figure of this account is kept under."""
+        return name if self.leads else f"{name}@{self.account.state.account}"
 
     def _figures(self) -> dict[str, int | None]:
         queue, account, service = self.queue, self.account, self.service

@@ -133,6 +133,9 @@ async def test_each_alert_begins_once_and_ends_once(set_up_account: SetUpAccount
         assert alarmed.name == "Alerts", alarmed.message
     shown = await _dashboard()
     assert shown.startswith("# 11 alerts: ")
+    assert "| credits left | 5 | at least 30 | " in shown
+    assert "| batches past their deadline | 1 | 0 | 1 | " in shown
+    assert "| batches held for a person | 1 | 0 | 1 | " in shown
     assert "**Paused** since" in shown
     assert "by ann@desk: the list is wrong" in shown
 
@@ -249,7 +252,15 @@ async def test_every_account_is_looked_at(set_up_account: SetUpAccount, sandbox:
     _, metrics = read(engine, latest_metrics)
     assert (metrics["credits_left@second"], metrics["limit_batches@second"]) == (7, 15)
     assert "worker_failures_an_hour@second" not in metrics
-    assert "Account second: **Paused** since" in await _dashboard()
+    shown = await _dashboard()
+    assert "Account second: **Paused** since" in shown
+    of_default, of_second = shown.split("\n## Now, and the last 24 hours of account ")[1:]
+    assert (of_default.partition("\n")[0], of_second.partition("\n")[0]) == ("default", "second")
+    assert "| contacts waiting | 3 | 1 | 3 | " in of_default
+    assert "contacts waiting" not in of_second
+    assert "| credits left | 7 |  | 7 | " in of_second
+    assert "| paused, min | 120 | 60 | 120.0 | " in of_second
+    assert "| paused, min | 0 | 60 | 0.0 | " in of_default
 
 
 @on_sqlite
