@@ -20,7 +20,7 @@ from sqlalchemy import Engine, delete, func, insert, select, update
 from blocks.access import open_access
 from blocks.bouncer_account import BouncerAccount
 from bouncer import accounts, alerts, breaker
-from bouncer.calls import CallNote, store_notes
+from bouncer.calls import CUT_SHORT, CallNote, count_calls, store_notes
 from bouncer.database import read, write
 from bouncer.dialects import database_now
 from bouncer.errors import KeyRefused
@@ -201,10 +201,11 @@ async def test_a_bouncer_that_never_answers_is_told_of(
 ) -> None:
     """A service that takes connections and says nothing is trouble, not something that nobody knows."""
     monkeypatch.setattr("tasks.measure._PATIENCE_SECONDS", 0.5)
-    await set_up_account()
+    engine = await set_up_account()
     sandbox.fault("slow", operation="credits", seconds=5)
     alarmed = await check_health(return_state=True)
     assert "Bouncer has not answered within" in str(alarmed.message)
+    assert [(one.call, one.outcome) for one in read(engine, count_calls, "default", 5)] == [("credits", CUT_SHORT)]
 
 
 @on_sqlite
