@@ -18,7 +18,7 @@ from bouncer.database import read, write
 from bouncer.errors import SettingRefused
 from bouncer.tables import Layer
 
-__all__ = ["Access", "account_names", "open_access", "open_accounts", "open_database"]
+__all__ = ["Access", "account_names", "among", "open_access", "open_accounts", "open_database"]
 
 _Params = ParamSpec("_Params")
 _Return = TypeVar("_Return")
@@ -75,7 +75,7 @@ async def open_access(name: str, caller: str) -> AsyncIterator[Access]:
     engine = await open_database()
     account = await load_saved(BouncerAccount, name)
     if account is None:
-        raise SettingRefused(f"block bouncer-account/{name} is missing; run bouncer-flows setup")
+        raise SettingRefused(_missing(name))
     async with account.get_client(engine, name=name, caller=caller) as client:
         yield Access(name, account, engine, client)
 
@@ -123,6 +123,19 @@ async def open_accounts(
         yield serving
 
 
+def among(accounts: Sequence[Access], names: Sequence[str] | None) -> list[Access]:
+    """Picks accounts by their names, or all if there are none.
+
+    Raises:
+        SettingRefused: There is no such account.
+    """
+    known = {access.name for access in accounts}
+    for name in names or ():
+        if name not in known:
+            raise SettingRefused(_missing(name))
+    return [access for access in accounts if not names or access.name in names]
+
+
 async def open_database() -> Engine:
     """Opens the contacts database by its block; one engine a process.
 
@@ -133,3 +146,7 @@ async def open_database() -> Engine:
     if database is None:
         raise SettingRefused("block contacts-database/default is missing; run bouncer-flows setup")
     return database.get_engine()
+
+
+def _missing(name: str) -> str:
+    return f"block bouncer-account/{name} is missing; run bouncer-flows setup"

@@ -1,6 +1,6 @@
 """Alerts: a threshold that is crossed begins one, a calm ends it; each is told once, whoever looks and whoever dies."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from bouncer.health import Health
 from bouncer.tables import Alert
 from bouncer.thresholds import Thresholds
 
-__all__ = ["AlertInForce", "Judgement", "News", "in_force", "judge", "mark_told", "settle", "untold"]
+__all__ = ["AlertInForce", "Judgement", "News", "accounts_beside", "in_force", "judge", "mark_told", "settle", "untold"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def judge(health: Health, thresholds: Thresholds) -> list[Judgement]:
 
 def _of_layer(health: Health, thresholds: Thresholds) -> list[Judgement]:
     queue, credits_left = health.queue, health.layer_credits
-    needed = queue.backlog_contacts + queue.unsent_contacts
+    needed = queue.credits_needed
     oldest_hours = (queue.oldest_waiting_seconds or 0) / 3600
     return [
         Judgement(
@@ -132,6 +132,12 @@ def _of_account(health: Health, thresholds: Thresholds) -> list[Judgement]:
             f"{queue.batches_overdue} batches are at Bouncer beyond their deadline; does anything run?",
         ),
         Judgement(
+            "held",
+            queue.batches_held > 0,
+            f"{queue.batches_held} batches wait for a person, since the answers to their uploads were lost; "
+            "bouncer-flows requeue --held sends them again, and they may be paid twice",
+        ),
+        Judgement(
             "paused",
             paused_minutes > thresholds.paused_minutes,
             f"paused for {paused_minutes:.0f} min by {account.state.paused_by}: {account.state.paused_reason} "
@@ -150,15 +156,25 @@ def _of_account(health: Health, thresholds: Thresholds) -> list[Judgement]:
 def settle(connection: Connection, account: str, judgements: Iterable[Judgement], *, calm_minutes: float) -> None:
     """Begins and ends alerts, each by compare-and-set, so that checks at the same time begin one alert.
 
+    Those that are not among the judgements end at once: the account no longer speaks for others, say, and nobody else
+    would ever end them.
+
     Args:
         connection: In a transaction that writes.
         account: The name of the account block.
-        judgements: What a check made of the figures.
+        judgements: All that a check made of the account's figures.
         calm_minutes: How long a figure must have been on the right side before its alert ends.
     """
     # Not the database's own CURRENT_TIMESTAMP: on SQLite that would be written otherwise than it is compared.
     now = database_now(connection)
-    for one in judgements:
+    is_in_force = (Alert.began_ts.is_not(None), Alert.ended_ts.is_(None))
+    judged = list(judgements)
+    connection.execute(
+        update(Alert)
+        .where(Alert.account == account, Alert.alert.not_in([one.alert for one in judged]), *is_in_force)
+        .values(ended_ts=now, ended_told=False, message="no check looks at this any more")
+    )
+    for one in judged:
         if one.crossed is None:
             continue
         mine = (Alert.account == account, Alert.alert == one.alert)
@@ -166,9 +182,7 @@ def settle(connection: Connection, account: str, judgements: Iterable[Judgement]
         if not one.crossed:
             calm = age_seconds(Alert.crossed_ts) >= calm_minutes * 60
             connection.execute(
-                update(Alert)
-                .where(*mine, Alert.began_ts.is_not(None), Alert.ended_ts.is_(None), calm)
-                .values(ended_ts=now, ended_told=False, message=message)
+                update(Alert).where(*mine, *is_in_force, calm).values(ended_ts=now, ended_told=False, message=message)
             )
             continue
         if connection.scalar(select(Alert.alert).where(*mine)) is None:
@@ -189,6 +203,19 @@ def in_force(connection: Connection, account: str) -> list[AlertInForce]:
         .order_by(Alert.began_ts, Alert.alert)
     )
     return [AlertInForce(account, row.alert, row.began_ts, row.message or "") for row in rows]
+
+
+def accounts_beside(connection: Connection, accounts: Collection[str]) -> list[str]:
+    """Names other accounts with alerts that are in force, or whose end was not told: their blocks were removed."""
+    is_open = or_(Alert.ended_ts.is_(None), Alert.ended_told.is_(False))
+    return list(
+        connection.scalars(
+            select(Alert.account)
+            .distinct()
+            .where(Alert.account.not_in(accounts), Alert.began_ts.is_not(None), is_open)
+            .order_by(Alert.account)
+        )
+    )
 
 
 def untold(connection: Connection, account: str) -> list[News]:

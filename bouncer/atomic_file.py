@@ -24,6 +24,8 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
     Before, only its owner can read it; on Linux it has no name, elsewhere one that begins with a dot. What kill -9
     leaves behind of it goes when the file is written the next time. The rights of an older file stay.
 
+    A pipe or a device is written into: a new file in its place would take it away from everybody else.
+
     Args:
         path: The file's name.
 
@@ -35,6 +37,10 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
     """
     # Through a link, the file that it leads to is replaced; the link stays.
     path = path.resolve()
+    if path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8", newline="") as itself:
+            yield itself
+        return
     _remove_left_behind(path)
     temporary = path.with_name(f".{path.name[:_LONGEST_NAME]}.{secrets.token_hex(4)}")
     unnamed = _open_unnamed(path.parent)

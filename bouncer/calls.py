@@ -20,6 +20,7 @@ from bouncer.tables import CallCount
 __all__ = [
     "ANSWERED",
     "BOUNDS_MS",
+    "CUT_SHORT",
     "EXPECTED",
     "CallFigures",
     "CallNote",
@@ -32,6 +33,9 @@ __all__ = [
 
 ANSWERED = "answered"
 """The outcome of a call that brought what was asked for."""
+
+CUT_SHORT = "cut short"
+"""The outcome of a call that got no answer while its caller would wait."""
 
 EXPECTED = frozenset({ANSWERED, "batch not completed"})
 """Outcomes that are no errors: Bouncer may hand results out a moment after a batch reads completed."""

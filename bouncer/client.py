@@ -5,7 +5,7 @@ Source: https://docs.usebouncer.com (batch-create, batch-status, batch-results, 
 
 import logging
 import time
-from asyncio import timeout, to_thread
+from asyncio import CancelledError, timeout, to_thread
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ from tenacity import (
 
 from bouncer.base_url import refuse_to_send_in_the_clear, stays_here
 from bouncer.bodies import ACCEPTED_ENCODINGS, read_body
-from bouncer.calls import ANSWERED, CallNote, outcome_of
+from bouncer.calls import ANSWERED, CUT_SHORT, CallNote, outcome_of
 from bouncer.errors import (
     BouncerFlowsError,
     BreakerOpen,
@@ -322,6 +322,11 @@ class BouncerClient:
             answer = await once(request)
         except BouncerFlowsError as error:
             await self._note(request, outcome_of(error), failed=isinstance(error, _FAILURES) and not is_stopping())
+            raise
+        except CancelledError:
+            # Whoever asked has waited long enough. Nothing may be waited for here, so that it is noted and no more.
+            if request.seconds is not None and not is_stopping():
+                self._gate.note(CallNote(call, CUT_SHORT, request.seconds))
             raise
         await self._note(request, ANSWERED)
         return answer

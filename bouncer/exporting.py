@@ -97,10 +97,8 @@ def export_results(
     path = Path(path)
     if path.is_dir():
         raise InputRefused(f"{path} is a directory; give the name of a file in it")
-    # A pipe or a device is written into; a new file in its place would take it away from everybody else.
-    takes_its_place = path.is_file() or not path.exists()
     try:
-        with atomic_file(path) if takes_its_place else path.open("w", encoding="utf-8", newline="") as file:
+        with atomic_file(path) as file:
             rows = _write(file, chunks, progress)
     except OSError as error:
         raise InputRefused(f"{path} cannot be written ({error.strerror}); choose another place") from None

@@ -9,7 +9,7 @@ __all__ = ["FIGURES", "SHARED", "AccountHealth", "Health", "QueueHealth", "Servi
 
 FIGURES = {
     "backlog_contacts": "contacts that wait in the queue",
-    "oldest_waiting_seconds": "the age of the oldest of them",
+    "oldest_waiting_seconds": "the age of the oldest contact in the queue, or in a batch that is not sent or is held",
     "batches_under_way": "batches that are not settled, but for held ones",
     "batches_in_flight": "batches that Bouncer has, or may have",
     "batches_held": "batches that wait for a person",
@@ -66,7 +66,8 @@ class QueueHealth:
 
     Attributes:
         backlog_contacts: Contacts that wait in the queue; a number beyond a million may be ten minutes old.
-        oldest_waiting_seconds: The age of the oldest of them; None where none waits.
+        oldest_waiting_seconds: The age of the oldest contact in the queue, or in a batch that is not sent or is held;
+            None where there is none.
         batches_under_way: Batches that are not settled.
         batches_in_flight: Those of them that Bouncer has, or may have.
         batches_held: Those that wait for a person.
@@ -91,6 +92,11 @@ class QueueHealth:
     credits_an_hour: int
     dead_letters: int
     possible_double_payments: int
+
+    @property
+    def credits_needed(self) -> int:
+        """Credits that there should be, lest they run out before the queue is empty."""
+        return self.backlog_contacts + self.unsent_contacts
 
 
 @dataclass(frozen=True)
@@ -184,10 +190,11 @@ class Health:
         them, and are its own ones alone.
         """
         figures = {name: min(value, _LARGEST_INT) for name, value in self._figures().items() if value is not None}
-        if self.leads:
-            return figures
-        own = {name: value for name, value in figures.items() if name not in SHARED}
-        return {f"{name}@{self.account.state.account}": value for name, value in own.items()}
+        return {self.kept_as(name): value for name, value in figures.items() if self.leads or name not in SHARED}
+
+    def kept_as(self, name: str) -> str:
+        """The name that a figure of this account is kept under."""
+        return name if self.leads else f"{name}@{self.account.state.account}"
 
     def _figures(self) -> dict[str, int | None]:
         queue, account, service = self.queue, self.account, self.service

@@ -44,7 +44,7 @@ class Thresholds(BaseModel):
         default=24,
         gt=0,
         title="Oldest waiting contact, h",
-        description="Alert when a contact waits longer than this.",
+        description="Alert when a contact has waited longer than this, in the queue or in a batch that is not sent.",
     )
     paused_minutes: float = Field(
         default=60, ge=0, title="Paused, min", description="Alert when uploads are paused for longer than this."

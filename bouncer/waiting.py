@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, func, select
 
 from bouncer.database import read
 from bouncer.dialects import age_seconds
-from bouncer.tables import Contact, Layer, QueuedContact, QueueStatus
+from bouncer.tables import Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus
 
 __all__ = ["oldest_waiting_seconds", "walk"]
 
@@ -17,17 +17,22 @@ _CHUNK_ROWS = 20_000
 _MOST_REQUESTS = 200
 """How many waiting requests of one priority are looked at."""
 
+_MOST_BATCHES = 200
+"""How many batches that were not sent are looked at, the oldest first."""
+
 
 def oldest_waiting_seconds(connection: Connection, layer: Layer) -> int | None:
     """The age of the contact of a layer that waits longest, or None where none waits.
 
-    Of each request and priority the contact with the lowest number is looked at, which was queued first.
+    Contacts wait in the queue, in batches that are not uploaded, and in batches that are held. Of each request and
+    priority, and of each of those batches, the contact with the lowest number is looked at, which was queued first.
     """
     first_ones = [
         queue_id
         for priority in _priorities(connection, layer)
         for queue_id in _first_of_each_request(connection, layer, priority)
     ]
+    first_ones += _first_of_each_unsent_batch(connection, layer)
     age = connection.scalar(
         select(func.max(age_seconds(QueuedContact.created_ts))).where(QueuedContact.queue_id.in_(first_ones))
     )
@@ -65,6 +70,22 @@ def _first_of_each_request(connection: Connection, layer: Layer, priority: int) 
             select(func.min(QueuedContact.request_id)).where(*waiting, QueuedContact.request_id > request)
         )
     return first_ones
+
+
+def _first_of_each_unsent_batch(connection: Connection, layer: Layer) -> list[int]:
+    is_unsent = Batch.batch_id.is_(None) & Batch.upload_begun_ts.is_(None)
+    unsent = connection.scalars(
+        select(Batch.id)
+        .where(Batch.status == BatchStatus.QUEUED, Batch.layer == layer, is_unsent | Batch.held_ts.is_not(None))
+        .order_by(Batch.id)
+        .limit(_MOST_BATCHES)
+    ).all()
+    # As above: one seek a batch, where all of them at once would read each of their contacts.
+    first_ones = (
+        connection.scalar(select(func.min(QueuedContact.queue_id)).where(QueuedContact.batch_id == batch))
+        for batch in unsent
+    )
+    return [queue_id for queue_id in first_ones if queue_id is not None]
 
 
 def walk(engine: Engine, layer: Layer, request_id: int | None) -> Iterator[tuple[int, pd.DataFrame]]:

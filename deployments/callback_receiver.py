@@ -26,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 from bouncer import callbacks
 from bouncer.database import read, write
 from bouncer.errors import DatabaseUnavailable, SettingRefused
-from deployments.display import say
+from deployments.console import say
 from deployments.settings import Settings
 
 __all__ = ["CallbackReceiver", "is_answered", "receive_until_stopped", "receiving_callbacks"]

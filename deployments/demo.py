@@ -16,11 +16,12 @@ from sqlalchemy import Engine
 
 from bouncer.base_url import stays_here
 from bouncer.database import engine_for, probe
-from bouncer.errors import BouncerUnavailable
+from bouncer.errors import BouncerUnavailable, InputRefused
 from bouncer.exporting import export_results
 from bouncer.importing import import_contacts
 from bouncer.migrate import upgrade
-from deployments.display import byte_progress, row_progress, say
+from deployments.console import say
+from deployments.display import byte_progress, row_progress
 from deployments.orchestration import orchestrator
 from deployments.settings import Settings, read_settings, without_secrets
 from sandbox.sample import write_sample
@@ -46,7 +47,10 @@ def run_demo(contacts: int, folder: Path) -> int:
         The exit code, as of ``ingest``.
     """
     folder = folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InputRefused(f"{folder} cannot be made ({error.strerror}); choose another with --folder") from None
     given = read_settings()
     is_embedded = given.database_url is None or given.bouncer_api_key is None
     database = given.database_url or SecretStr(f"sqlite:///{folder / 'contacts.db'}")

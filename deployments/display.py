@@ -18,17 +18,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from deployments.console import console
+from deployments.console import console, on_stderr, say
 
-__all__ = ["byte_progress", "contact_progress", "hide_expected_errors", "print_table", "row_progress", "say"]
+__all__ = ["byte_progress", "contact_progress", "hide_expected_errors", "print_table", "row_progress"]
 
 _LINE_SECONDS = 5.0
-_console = console(stderr=True)
-
-
-def say(message: str) -> None:
-    """Tells a person something, on standard error."""
-    _console.print(message, soft_wrap=True)
 
 
 def hide_expected_errors() -> None:
@@ -59,7 +53,7 @@ def contact_progress(total: int, what: str) -> Iterator[Callable[[int, int, int]
     Yields:
         A function of the settled contacts, all contacts, and those at Bouncer.
     """
-    if not _console.is_terminal:
+    if not on_stderr.is_terminal:
         yield _line_by_line(what)
         return
     columns = (
@@ -70,7 +64,7 @@ def contact_progress(total: int, what: str) -> Iterator[Callable[[int, int, int]
         TextColumn("contacts, {task.fields[assigned]:,} under way"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=_console) as progress:
+    with Progress(*columns, console=on_stderr) as progress:
         bar = progress.add_task(what, total=total, assigned=0)
 
         def show(settled: int, of: int, assigned: int) -> None:
@@ -105,7 +99,7 @@ def byte_progress(what: str, file: Path, *, quiet: bool) -> Iterator[Callable[[i
     Yields:
         A function of rows and bytes read, or None.
     """
-    if quiet or not _console.is_terminal:
+    if quiet or not on_stderr.is_terminal:
         yield None
         return
     columns = (
@@ -116,7 +110,7 @@ def byte_progress(what: str, file: Path, *, quiet: bool) -> Iterator[Callable[[i
         TimeRemainingColumn(),
     )
     size = file.stat().st_size if file.is_file() else None
-    with Progress(*columns, console=_console, transient=True) as progress:
+    with Progress(*columns, console=on_stderr, transient=True) as progress:
         bar = progress.add_task(what, total=size, rows=0)
         yield lambda rows, read: progress.update(bar, completed=read, rows=rows)
 
@@ -132,11 +126,11 @@ def row_progress(what: str, unit: str = "contacts") -> Iterator[Callable[[int], 
     Yields:
         A function of the rows so far, or None where nobody watches.
     """
-    if not _console.is_terminal:
+    if not on_stderr.is_terminal:
         yield None
         return
     columns = (SpinnerColumn(), TextColumn(f"{{task.description}} {{task.completed:,.0f}} {unit}"), TimeElapsedColumn())
-    with Progress(*columns, console=_console, transient=True) as progress:
+    with Progress(*columns, console=on_stderr, transient=True) as progress:
         bar = progress.add_task(what, total=None)
         yield lambda rows: progress.update(bar, completed=rows)
 

@@ -1,19 +1,24 @@
 """An automation that exports each request as soon as it is complete: an example of acting on the project's events.
 
-Run it with ``python -m deployments.export_when_complete``, once ``serve`` or ``prefect deploy --all`` has made the
-deployments.
+Run it with ``python -m deployments.export_when_complete``, while ``serve`` runs, or once ``prefect deploy --all`` has
+made the deployments.
 """
 
 import asyncio
+import sys
 from uuid import UUID
 
 from prefect import get_client
+from prefect.context import refresh_global_settings_context
 from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
 
 from deployments.automations import ensure_automation
-from deployments.display import say
+from deployments.console import say
+from deployments.orchestration import orchestrator
+from deployments.settings import read_settings
 from tasks.follow_requests import COMPLETED
 
 __all__ = ["automation_for", "export_when_complete"]
@@ -51,12 +56,27 @@ async def export_when_complete() -> list[str]:
 
     Returns:
         A line that says what was changed; none where nothing was.
+
+    Raises:
+        ObjectNotFound: The deployment is not there.
     """
     async with get_client() as client:
         deployment = await client.read_deployment_by_name(DEPLOYMENT)
         return await ensure_automation(client, automation_for(deployment.id))
 
 
-if __name__ == "__main__":
-    for line in asyncio.run(export_when_complete()) or ["everything is as it should be"]:
+def _main() -> None:
+    # The server of PREFECT_API_URL, or that of serve.
+    with orchestrator(read_settings()):
+        # Prefect has read its settings already, when it was imported above.
+        refresh_global_settings_context()
+        try:
+            changes = asyncio.run(export_when_complete())
+        except ObjectNotFound:
+            sys.exit(f"there is no deployment {DEPLOYMENT}; start bouncer-flows serve, or run prefect deploy --all")
+    for line in changes or ["everything is as it should be"]:
         say(line)
+
+
+if __name__ == "__main__":
+    _main()

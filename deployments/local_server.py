@@ -23,6 +23,7 @@ from pydantic import SecretStr
 
 from bouncer.errors import OrchestratorUnavailable
 from deployments.entrance import USER, Entrance, server_environment
+from deployments.home import make_home
 from deployments.settings import without_secrets
 
 __all__ = ["LocalServer", "local_server"]
@@ -206,8 +207,9 @@ def local_server(home: Path, entrance: Entrance | None = None, *, keep: bool = F
 
     Raises:
         OrchestratorUnavailable: It does not come up.
+        SettingRefused: The folder of its files cannot be made.
     """
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_home(home)
     server = LocalServer(home, entrance)
     with _locked(home / "server.users.lock", fcntl.LOCK_SH) as users:
         server.ensure()

@@ -16,7 +16,8 @@ from bouncer.counting import Progress, count_contacts, require_request
 from bouncer.database import read
 from bouncer.errors import BouncerFlowsError
 from deployments.callback_receiver import receiving_callbacks
-from deployments.display import contact_progress, hide_expected_errors, say
+from deployments.console import say
+from deployments.display import contact_progress, hide_expected_errors
 from deployments.settings import Settings
 from deployments.setup import set_up
 from flows.cancel import cancel

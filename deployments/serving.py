@@ -9,7 +9,7 @@ from prefect.deployments.runner import RunnerDeployment
 from blocks.access import open_accounts, open_database
 from deployments.callback_receiver import receiving_callbacks
 from deployments.catalogue import served_deployments
-from deployments.display import say
+from deployments.console import say
 from deployments.metrics_endpoint import serving_metrics
 from deployments.settings import Settings, without_secrets
 from deployments.setup import set_up, set_up_deep_pass

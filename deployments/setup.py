@@ -14,6 +14,7 @@ from bouncer.accounts import ensure_row
 from bouncer.database import probe, write
 from bouncer.migrate import upgrade
 from deployments.account_blocks import save_account, saved_accounts, wanted_limits
+from deployments.home import make_home
 from deployments.settings import Settings
 from deployments.wanted_automations import wanted_automations, wanted_deep_pass
 from deployments.work_pool import ensure_work_pool
@@ -76,6 +77,8 @@ def _migrate(database: ContactsDatabase) -> list[str]:
 
 def _database(settings: Settings, saved: ContactsDatabase | None) -> ContactsDatabase:
     if saved is None:
+        # Its default is a file in there, and nobody else makes the folder where PREFECT_API_URL names a server.
+        make_home(settings.bouncer_flows_home)
         return ContactsDatabase(url=SecretStr(settings.url))
     if settings.database_url is None:
         return saved

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from rich.console import Console, Group, RenderableType
@@ -26,6 +27,7 @@ _PATIENCE = 20
 
 _MOST_BATCHES = 15
 _MOST_ERRORS = 5
+_CHECK_IS_OLD_SECONDS = 300
 _LABEL_WIDTH = 10
 _LONGEST_NAME = 18
 _LONGEST_LASTS_HOURS = 24 * 365
@@ -92,14 +94,19 @@ def render_status(report: StatusReport, within: Console | None = None) -> Render
         report: What to show.
         within: A terminal whose height the screen must fit, as far as that can be done; None for any height.
     """
+    age = _age_of_check(report)
     top = Group(
-        _headline(report),
+        _headline(report, age),
         *(
-            Text(f"ALERT {one.alert}{_of(one.account)} since {one.began_ts:%H:%M}: {one.message}", "bold red")
+            Text(
+                f"ALERT {one.alert}{_of(one.account)} since {_moment(one.began_ts, report)}: {one.message}"
+                f"{'' if age is None else f' ({age} ago)'}",
+                "bold red",
+            )
             for one in report.alerts
         ),
         Text(),
-        _overview(report),
+        _overview(report, age),
     )
     lists = [each for each in (_requests(report), _batches(report), _errors(report)) if each.count]
     if within is None:
@@ -148,18 +155,36 @@ def _of(account: str) -> str:
     return "" if account == "default" else f" of {account}"
 
 
-def _headline(report: StatusReport) -> Text:
+def _moment(moment: datetime, report: StatusReport) -> str:
+    # Without the day, what has been so since last week would look as if it had just begun.
+    return f"{moment:%H:%M}" if moment.date() == report.taken_ts.date() else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _age_of_check(report: StatusReport) -> str | None:
+    # Of what the last check found; None where it is as good as the present, or there was none.
+    if report.checked_ts is None:
+        return None
+    seconds = (report.taken_ts - report.checked_ts).total_seconds()
+    if seconds <= _CHECK_IS_OLD_SECONDS:
+        return None
+    minutes = round(seconds / 60)
+    if minutes < 2 * 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 2 * 24 * 60 else f"{minutes // (24 * 60)} d"
+
+
+def _headline(report: StatusReport, age: str | None) -> Text:
     text = Text.assemble(("bouncer-flows", "bold"), f"  {report.taken_ts:%Y-%m-%d %H:%M:%S} UTC")
     if report.checked_ts is None:
         text.append("  check-health has never run", "yellow")
-    elif (report.taken_ts - report.checked_ts).total_seconds() > 300:
+    elif age is not None:
         text.append(f"  check-health last ran at {report.checked_ts:%Y-%m-%d %H:%M}", "yellow")
     elif not report.alerts:
         text.append("  all is well", "green")
     return text
 
 
-def _overview(report: StatusReport) -> Table:
+def _overview(report: StatusReport, age: str | None) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", width=_LABEL_WIDTH, no_wrap=True)
     table.add_column()
@@ -181,13 +206,16 @@ def _overview(report: StatusReport) -> Table:
         paused = (
             Text("uploads on", "green")
             if state.paused_ts is None
-            else Text(f"PAUSED since {state.paused_ts:%H:%M} by {state.paused_by}: {state.paused_reason}", "bold red")
+            else Text(
+                f"PAUSED since {_moment(state.paused_ts, report)} by {state.paused_by}: {state.paused_reason}",
+                "bold red",
+            )
         )
         is_closed = state.breaker_state == "closed"
         breaker = Text(f"breaker {state.breaker_state}", "green" if is_closed else "bold red")
         credits_left = "credits unknown" if state.credits is None else f"{state.credits:,} credits"
-        asked = "" if state.credits_ts is None else f" at {state.credits_ts:%H:%M}"
-        lasts = report.figures.get("credits_last_hours") if state.account == "default" else None
+        asked = "" if state.credits_ts is None else f" at {_moment(state.credits_ts, report)}"
+        lasts = report.figures.get("credits_last_hours") if state.account == "default" and age is None else None
         pace = "" if lasts is None or lasts > _LONGEST_LASTS_HOURS else f", for {lasts:,} h"
         table.add_row("Account", Text.assemble(name, paused, " · ", breaker, " · ", credits_left, asked, pace))
     for cap in report.caps:
@@ -196,7 +224,9 @@ def _overview(report: StatusReport) -> Table:
         table.add_row("Cap", Text(used, "bold red" if cap.is_reached else ""))
     speed = report.figures.get("settled_contacts_an_hour")
     if speed is not None:
-        table.add_row("Speed", f"{speed:,} contacts settled in the last hour")
+        table.add_row(
+            "Speed", f"{speed:,} contacts settled in {'the last hour' if age is None else f'an hour, {age} ago'}"
+        )
     if report.second_chances:
         table.add_row("Later", f"{report.second_chances:,} contacts without a clear verdict are tried again")
     table.add_row(

@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from blocks.access import open_accounts
+from blocks.access import among, open_accounts
 from bouncer.thresholds import Thresholds
 from flows.parameters import AccountName
 from tasks.alert import alert
@@ -26,12 +26,15 @@ async def check_health(thresholds: Thresholds = _PLAN, accounts: list[AccountNam
 
     Args:
         thresholds: Beyond what figures people are alerted.
-        accounts: The names of the Bouncer Account blocks to look at; all saved ones if left at None.
+        accounts: The names of the Bouncer Account blocks to look at; all saved ones if left at None. What all share is
+            looked at with the first one of all, and the dashboard is drawn where all are looked at.
     """
-    async with open_accounts(accounts, new_owner()) as opened:
-        healths = await measure(opened, thresholds)
-        alerts = await alert(opened, healths, thresholds)
-        await draw_dashboard(opened[0], healths, thresholds, alerts)
+    async with open_accounts(None, new_owner()) as everyone:
+        looked_at = among(everyone, accounts)
+        healths = await measure(looked_at, everyone, thresholds)
+        alerts = await alert(looked_at, everyone, healths, thresholds)
+        if len(looked_at) == len(everyone):
+            await draw_dashboard(everyone[0], healths, thresholds, alerts)
     if not alerts:
         return Completed(message="all is well")
     return Completed(name="Alerts", message="; ".join(f"{one.alert}: {one.message}" for one in alerts))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from prefect import get_client, task
@@ -31,6 +32,9 @@ _HISTORY = (
     "backlog_contacts",
     "oldest_waiting_seconds",
     "batches_in_flight",
+    "batches_overdue",
+    "batches_held",
+    "credits_left",
     _SETTLED,
     "error_rate_permille",
     "rate_limit_percent",
@@ -50,11 +54,12 @@ async def draw_dashboard(
 
     Args:
         access: The account and the database.
-        healths: What was measured of each account; the charts are of the first.
+        healths: What was measured of each account.
         thresholds: What each figure stands beside.
         alerts: What is in force.
     """
-    gone = await access.read(history, list(_HISTORY), hours=_HOURS, slots=_SLOTS)
+    names = [one.kept_as(name) for one in healths for name in _HISTORY]
+    gone = await access.read(history, names, hours=_HOURS, slots=_SLOTS)
     await acreate_markdown_artifact(
         _markdown(healths, thresholds, alerts, gone), key=_KEY, description=f"bouncer-flows: {_headline(alerts)}"
     )
@@ -82,14 +87,16 @@ def _headline(alerts: Sequence[AlertInForce]) -> str:
 
 def _markdown(healths: Sequence[Health], thresholds: Thresholds, alerts: Sequence[AlertInForce], gone: _Gone) -> str:
     parts = [f"# {_headline(alerts).capitalize()}", "", f"Checked at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.", ""]
-    several, health = len(healths) > 1, healths[0]
+    several = len(healths) > 1
     for known in alerts:
         account = f" ({known.account})" if several else ""
         parts.append(f"- **{known.alert}{account}** since {known.began_ts:%Y-%m-%d %H:%M} UTC: {known.message}")
     for one in healths:
         parts += _switches(one, named=several)
-    parts += ["", *_figures(health, thresholds, gone), "", *_calls(health)]
-    for one in healths[1:]:
+    for one in healths:
+        parts += ["", *_figures(one, thresholds, gone, named=several)]
+    parts += ["", *_to_look_after(healths[0])]
+    for one in healths:
         parts += ["", *_calls(one)]
     return "\n".join(parts)
 
@@ -110,46 +117,112 @@ def _switches(health: Health, *, named: bool) -> list[str]:
     return [f"- {account}{paused} · circuit breaker {breaker} · {left}{pace}", *trouble]
 
 
-def _figures(health: Health, thresholds: Thresholds, gone: _Gone) -> list[str]:
-    queue, account, service = health.queue, health.account, health.service
-    p95 = account.calls.p95_ms
-    charted = [
-        ("contacts waiting", f"{queue.backlog_contacts:,}", thresholds.backlog_contacts, "backlog_contacts", 1),
-        (
-            "oldest of them, h",
-            f"{(queue.oldest_waiting_seconds or 0) / 3600:,.1f}",
-            thresholds.oldest_waiting_hours,
+@dataclass(frozen=True)
+class _Figure:
+    # A row with a chart. What is kept is divided by the scale; a floor is a threshold to be under which is wrong.
+    what: str
+    now: str
+    name: str
+    threshold: float | None = None
+    scale: int = 1
+    floor: int | None = None
+
+    def row(self, of: Health, gone: _Gone) -> str:
+        values = gone[of.kept_as(self.name)]
+        threshold = "" if self.threshold is None else f"{self.threshold:,g}"
+        if self.floor is not None:
+            threshold = f"at least {self.floor:,}"
+        line = self.floor if self.threshold is None else self.threshold * self.scale
+        return (
+            f"| {self.what} | {self.now} | {threshold} | {_highest(values, self.scale)} | "
+            f"{_chart(values, _SMALL, line)} |"
+        )
+
+
+def _figures(health: Health, thresholds: Thresholds, gone: _Gone, *, named: bool) -> list[str]:
+    account = f" of account {health.account.state.account}" if named else ""
+    charted = [*_of_layer(health, thresholds), *_of_account(health, thresholds), *_of_all(health, thresholds)]
+    settled = gone[health.kept_as(_SETTLED)]
+    return [
+        f"## Now, and the last {_HOURS} hours{account}",
+        "",
+        "| | now | threshold | highest | the last 24 hours |",
+        "|:---|---:|---:|---:|:---|",
+        *(figure.row(health, gone) for figure in charted),
+        "",
+        f"## Contacts settled a minute{account}",
+        "",
+        f"Now {health.settled_a_minute:,}, at most {_highest(settled, 1)}.",
+        "",
+        _chart(settled, _LARGE, None),
+    ]
+
+
+def _of_layer(health: Health, thresholds: Thresholds) -> list[_Figure]:
+    # As alerts are judged: with the account that leads the layer, for all that its contacts wait for.
+    if not health.leads_layer:
+        return []
+    queue = health.queue
+    oldest_hours = (queue.oldest_waiting_seconds or 0) / 3600
+    return [
+        _Figure("contacts waiting", f"{queue.backlog_contacts:,}", "backlog_contacts", thresholds.backlog_contacts),
+        _Figure(
+            "oldest contact not sent, h",
+            f"{oldest_hours:,.1f}",
             "oldest_waiting_seconds",
+            thresholds.oldest_waiting_hours,
             3600,
         ),
-        ("batches in flight", f"{queue.batches_in_flight}", None, "batches_in_flight", 1),
-        (
+    ]
+
+
+def _of_account(health: Health, thresholds: Thresholds) -> list[_Figure]:
+    queue, account = health.queue, health.account
+    p95, credits_left = account.calls.p95_ms, account.state.credits
+    # Those of all accounts of the layer together must do.
+    others = (health.layer_credits or 0) - (credits_left or 0)
+    floor = max(0, queue.credits_needed - others) if health.leads_layer else None
+    return [
+        _Figure("credits left", "-" if credits_left is None else f"{credits_left:,}", "credits_left", floor=floor),
+        _Figure("batches in flight", f"{queue.batches_in_flight}", "batches_in_flight"),
+        _Figure("batches past their deadline", f"{queue.batches_overdue}", "batches_overdue", 0),
+        _Figure("batches held for a person", f"{queue.batches_held}", "batches_held", 0),
+        _Figure(
             "errors, % of calls",
             f"{100 * account.calls.error_share:.1f}",
-            thresholds.error_rate_percent,
             "error_rate_permille",
+            thresholds.error_rate_percent,
             10,
         ),
-        ("rate-limit use, %", f"{account.rate_limit_percent}", thresholds.rate_limit_percent, "rate_limit_percent", 1),
-        (
+        _Figure(
+            "rate-limit use, %", f"{account.rate_limit_percent}", "rate_limit_percent", thresholds.rate_limit_percent
+        ),
+        _Figure(
             "response time p95, s",
             "-" if p95 is None else f"{p95 / 1000:.2f}",
-            thresholds.response_seconds,
             "response_p95_ms",
+            thresholds.response_seconds,
             1000,
         ),
-        (
-            "worker failures an hour",
-            f"{service.worker_failures_an_hour}",
-            thresholds.worker_failures_an_hour,
-            "worker_failures_an_hour",
-            1,
+        _Figure(
+            "paused, min", f"{(account.paused_seconds or 0) / 60:,.0f}", "paused_seconds", thresholds.paused_minutes, 60
         ),
-        ("paused, min", f"{(account.paused_seconds or 0) / 60:,.0f}", thresholds.paused_minutes, "paused_seconds", 60),
     ]
+
+
+def _of_all(health: Health, thresholds: Thresholds) -> list[_Figure]:
+    if not health.leads:
+        return []
+    failures = health.service.worker_failures_an_hour
+    return [
+        _Figure("worker failures an hour", f"{failures}", "worker_failures_an_hour", thresholds.worker_failures_an_hour)
+    ]
+
+
+def _to_look_after(health: Health) -> list[str]:
+    # Of what all accounts share.
+    queue, service = health.queue, health.service
     others = [
-        ("batches past their deadline", f"{queue.batches_overdue}"),
-        ("batches held for a person", f"{queue.batches_held}"),
         ("dead letters to review", f"{queue.dead_letters}"),
         ("addresses perhaps paid twice", f"{queue.possible_double_payments:,}"),
         ("runs that are late", f"{service.late_runs}"),
@@ -157,29 +230,7 @@ def _figures(health: Health, thresholds: Thresholds, gone: _Gone) -> list[str]:
         ("database / Prefect answer in, ms", f"{service.database_ms} / {service.prefect_ms}"),
         ("this check: memory, MB / processor, s", f"{service.run_memory_mb} / {service.run_cpu_ms / 1000:.1f}"),
     ]
-    return [
-        f"## Now, and the last {_HOURS} hours",
-        "",
-        "| | now | threshold | highest | the last 24 hours |",
-        "|:---|---:|---:|---:|:---|",
-        *(
-            f"| {what} | {now} | {'' if threshold is None else f'{threshold:,g}'} | {_highest(gone[name], scale)} | "
-            f"{_chart(gone[name], _SMALL, None if threshold is None else threshold * scale)} |"
-            for what, now, threshold, name, scale in charted
-        ),
-        "",
-        "## Contacts settled a minute",
-        "",
-        f"Now {health.settled_a_minute:,}, at most {_highest(gone[_SETTLED], 1)}.",
-        "",
-        _chart(gone[_SETTLED], _LARGE, None),
-        "",
-        "## To look after",
-        "",
-        "| | now |",
-        "|:---|---:|",
-        *(f"| {what} | {now} |" for what, now in others),
-    ]
+    return ["## To look after", "", "| | now |", "|:---|---:|", *(f"| {what} | {now} |" for what, now in others)]
 
 
 def _highest(values: Sequence[int | None], scale: int) -> str:

@@ -5,7 +5,7 @@ import sys
 import time
 from asyncio import timeout
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -28,6 +28,7 @@ from sqlalchemy import Connection, select
 from blocks.access import Access
 from blocks.limits import limits_of
 from bouncer import accounts, breaker
+from bouncer.accounts import AccountState, read_state
 from bouncer.breaker import State
 from bouncer.calls import ANSWERED, count_calls
 from bouncer.errors import BouncerUnavailable, KeyRefused, LimitsMissing, RateLimited, UnexpectedAnswer
@@ -63,13 +64,14 @@ _PATIENCE_SECONDS = 20.0
 
 
 @task(name="measure", task_run_name="measure", cache_policy=NO_CACHE, persist_result=False)
-async def measure(accounts: Sequence[Access], thresholds: Thresholds) -> list[Health]:
+async def measure(accounts: Sequence[Access], everyone: Sequence[Access], thresholds: Thresholds) -> list[Health]:
     """Measures everything, and keeps the figures in ``Bouncer_Health_Metrics``.
 
     Safe to run twice: each run adds the figures of its own moment.
 
     Args:
-        accounts: The accounts over the one database; the first speaks for what they share.
+        accounts: The accounts to look at.
+        everyone: All accounts over the one database; the first speaks for what they share, whoever is looked at.
         thresholds: Of which the window is taken.
 
     Returns:
@@ -105,7 +107,8 @@ async def measure(accounts: Sequence[Access], thresholds: Thresholds) -> list[He
             run_cpu_ms=round(1000 * (usage.ru_utime + usage.ru_stime)),
         )
         found.append(await _measure_one(access, service, thresholds.window_minutes))
-    healths = _led(accounts, found)
+    states = {access.name: await first.read(read_state, access.name) for access in everyone}
+    healths = _led(accounts, everyone, found, states)
     for access, health in zip(accounts, healths, strict=True):
         await access.write(record_metrics, {**health.metrics(), **_limits(access, health)})
     return healths
@@ -128,23 +131,29 @@ async def _measure_one(access: Access, service: ServiceHealth, window_minutes: i
     return Health(queue, account, service, window_minutes)
 
 
-def _led(accounts: Sequence[Access], healths: Sequence[Health]) -> list[Health]:
+def _led(
+    accounts: Sequence[Access],
+    everyone: Sequence[Access],
+    healths: Sequence[Health],
+    states: Mapping[str, AccountState],
+) -> list[Health]:
+    # By all accounts: were one of a few the leader, its figures would pass for those of the first account.
     credits_left: dict[Layer, list[int | None]] = defaultdict(list)
-    for access, health in zip(accounts, healths, strict=True):
-        credits_left[access.layer].append(health.account.state.credits)
-    led: set[Layer] = set()
+    leaders: dict[Layer, str] = {}
+    for access in everyone:
+        credits_left[access.layer].append(states[access.name].credits)
+        leaders.setdefault(access.layer, access.name)
     found = []
     for access, health in zip(accounts, healths, strict=True):
         of_layer = credits_left[access.layer]
         found.append(
             replace(
                 health,
-                leads=access is accounts[0],
-                leads_layer=access.layer not in led,
+                leads=access.name == everyone[0].name,
+                leads_layer=access.name == leaders[access.layer],
                 layer_credits=None if None in of_layer else sum(one or 0 for one in of_layer),
             )
         )
-        led.add(access.layer)
     return found
 
 

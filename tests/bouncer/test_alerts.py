@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from bouncer.accounts import AccountState
-from bouncer.alerts import Judgement, in_force, judge, mark_told, settle, untold
+from bouncer.alerts import Judgement, accounts_beside, in_force, judge, mark_told, settle, untold
 from bouncer.calls import CallFigures
 from bouncer.database import read, write
 from bouncer.health import FIGURES, SHARED, AccountHealth, Health, QueueHealth, ServiceHealth
@@ -75,6 +75,21 @@ def test_an_alert_ends_after_a_calm(engine: Engine) -> None:
     assert [what for what, _ in _news(engine)] == ["ended"]
 
 
+def test_an_alert_that_nobody_judges_any_more_ends(engine: Engine) -> None:
+    """An account that does not lead any more, or whose block was removed, leaves no alert behind for ever."""
+    _settle(engine, _CROSSED)
+    _settle(engine, Judgement("paused", crossed=False, message="not paused"), calm_minutes=60)
+    assert read(engine, in_force, ACCOUNT) == []
+    assert [what for what, _ in _news(engine)] == ["began", "ended"]
+    _settle(engine, _CROSSED)
+    assert read(engine, accounts_beside, [ACCOUNT]) == []
+    assert read(engine, accounts_beside, ["another"]) == [ACCOUNT]
+    write(engine, settle, ACCOUNT, [], calm_minutes=60)
+    assert read(engine, accounts_beside, ["another"]) == [ACCOUNT]
+    assert [what for what, _ in _news(engine)] == ["began", "ended"]
+    assert read(engine, accounts_beside, ["another"]) == []
+
+
 @on_sqlite
 def test_what_nobody_knows_changes_nothing(engine: Engine) -> None:
     """Credits that cannot be asked for neither begin an alert nor end one."""
@@ -113,6 +128,7 @@ def _crossed(health: Health) -> set[str]:
         ("backlog", {"backlog_contacts": 100_000}, {"backlog_contacts": 100_001}),
         ("waiting", {"oldest_waiting_seconds": 86_400}, {"oldest_waiting_seconds": 86_500}),
         ("deadline", {"batches_overdue": 0}, {"batches_overdue": 1}),
+        ("held", {"batches_held": 0}, {"batches_held": 1}),
         ("credits", {"unsent_contacts": 1_000_000}, {"unsent_contacts": 1_000_001}),
         ("rate-limit", {"requests_a_minute": 162}, {"requests_a_minute": 164}),
         ("paused", {"paused_seconds": 3600}, {"paused_seconds": 3601}),

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, select, update
 from bouncer.calls import (
     ANSWERED,
     BOUNDS_MS,
+    CUT_SHORT,
     CallNote,
     CallTally,
     count_calls,
@@ -150,6 +151,16 @@ async def test_every_request_is_noted_with_what_came_of_it(
         await caller.call(call, batch_id)
     assert [(note.call, note.outcome) for note in caller.gate.notes] == [(call, outcome) for outcome in outcomes]
     assert all(0 < note.seconds < 30 for note in caller.gate.notes)
+
+
+async def test_a_call_that_its_caller_cuts_short_is_an_error(caller: Caller) -> None:
+    """A check waits 20 s for Bouncer's answer and not for the client's 90: such a call does not vanish."""
+    caller.sandbox.fault("slow", operation="credits", seconds=5)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await caller.call(Call.CREDITS, "")
+    assert [(note.call, note.outcome) for note in caller.gate.notes] == [(Call.CREDITS, CUT_SHORT)]
+    assert figures_of([CallTally(Call.CREDITS, CUT_SHORT, 500, 1, 500)]).errors == {CUT_SHORT: 1}
 
 
 async def test_a_request_that_was_kept_back_is_not_noted(caller: Caller) -> None:

@@ -12,7 +12,7 @@ from bouncer.dialects import database_now, is_sqlite
 from bouncer.health import AccountHealth, QueueHealth
 from bouncer.measuring import history, latest_metrics, measure_account, measure_queue, record_metrics
 from bouncer.tables import Batch, BatchStatus, HealthMetric, Layer, QueuedContact, QueueStatus, RateLimitWindow
-from tests.bouncer.contacts import ACCOUNT, new_request, queue
+from tests.bouncer.contacts import ACCOUNT, new_request, queue, set_back, small_batches
 from tests.bouncer.existing_tables import execute, on_mariadb, on_sqlite
 from tests.bouncer.test_query_plans import _Explainer, _rows_read
 
@@ -58,6 +58,25 @@ def test_the_queue_is_measured(engine: Engine) -> None:
     assert (measured.batches_under_way, measured.batches_in_flight, measured.batches_held) == (3, 2, 1)
     assert measured.batches_overdue == 1
     assert (measured.settled_in_window, measured.settled_an_hour, measured.credits_an_hour) == (90, 190, 180)
+
+
+def test_contacts_that_wait_in_batches_are_not_forgotten(engine: Engine) -> None:
+    """Contacts of a batch that was never sent, or is held, wait too; those of a batch that Bouncer has do not."""
+    (batch,) = small_batches(engine, 1)
+    set_back(engine, QueuedContact.created_ts, 100_000)
+    queue(engine, ["c@example.com"])
+
+    def oldest() -> int:
+        return _measure(engine).oldest_waiting_seconds or 0
+
+    assert 100_000 <= oldest() < 100_100
+    set_back(engine, Batch.upload_begun_ts, 90_000, Batch.id == batch)
+    assert oldest() < 100
+    set_back(engine, Batch.held_ts, 90_000, Batch.id == batch)
+    assert 100_000 <= oldest() < 100_100
+    with engine.begin() as connection:
+        connection.execute(update(Batch).values(held_ts=None, status=BatchStatus.PROCESSING, batch_id="b-1"))
+    assert oldest() < 100
 
 
 def test_the_busier_minute_counts(engine: Engine) -> None:

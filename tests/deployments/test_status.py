@@ -29,7 +29,7 @@ from bouncer.dialects import database_now
 from bouncer.measuring import record_metrics
 from bouncer.policy import Call
 from bouncer.stock import StatusReport, count_everything, take_stock
-from bouncer.tables import Batch, BatchStatus, QueuedContact, QueueStatus, Request
+from bouncer.tables import Account, Alert, Batch, BatchStatus, HealthMetric, QueuedContact, QueueStatus, Request
 from deployments.settings import Settings
 from deployments.status_screen import StockTaker, render_status
 from tests.bouncer.existing_tables import on_sqlite
@@ -125,6 +125,36 @@ def test_the_screen_fits_80_columns(engine: Engine, database_url: str, tmp_path:
     ):
         assert any(words in line for line in lines), words
     assert not any("…" in line for line in lines)
+
+
+def _shown(engine: Engine) -> str:
+    terminal = Console(width=200, file=io.StringIO(), color_system=None)
+    terminal.print(render_status(StockTaker(engine, Settings()).take()))
+    return terminal.file.getvalue()  # type: ignore[attr-defined]  # it is the one above
+
+
+@on_sqlite
+def test_what_an_old_check_found_is_not_shown_as_the_present(engine: Engine) -> None:
+    """While no check has run for days, its alerts and speed are told with their age, and moments with their day."""
+    _busy(engine)
+    with engine.begin() as connection:
+        record_metrics(connection, {"backlog_contacts": 24, "settled_contacts_an_hour": 7, "credits_last_hours": 5})
+    shown = _shown(engine)
+    assert "7 contacts settled in the last hour" in shown
+    assert "for 5 h" in shown
+    assert "ago" not in shown
+    now = read(engine, database_now)
+    long_ago = now - timedelta(hours=49, minutes=1)
+    for column in (HealthMetric.recorded_ts, Alert.began_ts, Account.paused_ts, Account.credits_ts):
+        with engine.begin() as connection:
+            connection.execute(update(column.class_).values({column: long_ago}))
+    shown = _shown(engine)
+    since = f"{long_ago:%Y-%m-%d %H:%M}"
+    assert f"ALERT backlog since {since}: 24 contacts wait (threshold 20) (2 d ago)" in shown
+    assert f"PAUSED since {since} by" in shown
+    assert f"1,234 credits at {since}" in shown
+    assert "7 contacts settled in an hour, 2 d ago" in shown
+    assert "for 5 h" not in shown
 
 
 @on_sqlite

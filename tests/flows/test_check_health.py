@@ -2,7 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from prefect import get_client
@@ -15,13 +15,12 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import ArtifactSort
-from pydantic import SecretStr
 from sqlalchemy import Engine, delete, func, insert, select, update
 
 from blocks.access import open_access
 from blocks.bouncer_account import BouncerAccount
 from bouncer import accounts, alerts, breaker
-from bouncer.calls import CallNote, store_notes
+from bouncer.calls import CUT_SHORT, CallNote, count_calls, store_notes
 from bouncer.database import read, write
 from bouncer.dialects import database_now
 from bouncer.errors import KeyRefused
@@ -29,14 +28,13 @@ from bouncer.measuring import latest_metrics
 from bouncer.policy import Call
 from bouncer.tables import Account, Batch, BatchStatus, CallCount, HealthMetric, QueuedContact, RateLimitWindow
 from bouncer.thresholds import Thresholds
-from deployments.settings import Settings
-from deployments.setup import set_up
 from flows.check_health import check_health
 from flows.ingest import ingest
 from tests.bouncer.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue
 from tests.flows.runs import events, ingested, until_it_holds
+from tests.prefect_server import add_account
 from tests.sandbox_process import SandboxHandle
 
 _LOW = Thresholds(
@@ -56,6 +54,7 @@ _ALL = {
     "credits",
     "deadline",
     "error-rate",
+    "held",
     "paused",
     "rate-limit",
     "response-time",
@@ -127,17 +126,22 @@ async def test_each_alert_begins_once_and_ends_once(set_up_account: SetUpAccount
     with engine.begin() as connection:
         long_ago = database_now(connection) - timedelta(hours=5)
         connection.execute(insert(Batch).values(**overdue, uploaded_ts=long_ago, progress_ts=long_ago))
+        held = {"status": BatchStatus.QUEUED, "batch_id": None, "held_ts": long_ago, "upload_begun_ts": long_ago}
+        connection.execute(insert(Batch).values(**{**overdue, **held}))
     sandbox.fault("status", operation="credits", code=401, message="user not found", times=None)
     for _ in range(2):
         alarmed = await check_health(_LOW, return_state=True)
         assert alarmed.name == "Alerts", alarmed.message
     shown = await _dashboard()
-    assert shown.startswith("# 10 alerts: ")
+    assert shown.startswith("# 11 alerts: ")
+    assert "| credits left | 5 | at least 30 | " in shown
+    assert "| batches past their deadline | 1 | 0 | 1 | " in shown
+    assert "| batches held for a person | 1 | 0 | 1 | " in shown
     assert "**Paused** since" in shown
     assert "by ann@desk: the list is wrong" in shown
 
     with engine.begin() as connection:
-        connection.execute(delete(Batch).where(Batch.batch_id == "gone"))
+        connection.execute(delete(Batch))
     sandbox.clear_faults()
     sandbox.post("/_sandbox/credits", {"key": sandbox.key, "credits": 1000})
     write(engine, accounts.resume, "default")
@@ -198,10 +202,11 @@ async def test_a_bouncer_that_never_answers_is_told_of(
 ) -> None:
     """A service that takes connections and says nothing is trouble, not something that nobody knows."""
     monkeypatch.setattr("tasks.measure._PATIENCE_SECONDS", 0.5)
-    await set_up_account()
+    engine = await set_up_account()
     sandbox.fault("slow", operation="credits", seconds=5)
     alarmed = await check_health(return_state=True)
     assert "Bouncer has not answered within" in str(alarmed.message)
+    assert [(one.call, one.outcome) for one in read(engine, count_calls, "default", 5)] == [("credits", CUT_SHORT)]
 
 
 @on_sqlite
@@ -230,17 +235,12 @@ async def test_figures_are_kept_with_their_units(set_up_account: SetUpAccount, s
 
 
 @on_sqlite
-async def test_every_account_is_looked_at(
-    set_up_account: SetUpAccount, sandbox: SandboxHandle, database_url: str
-) -> None:
+async def test_every_account_is_looked_at(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
     """A second account has figures, alerts and a place on the dashboard of its own; what both share is told once."""
     sandbox.post("/_sandbox/keys", {"key": "second-key", "credits": 7})
     engine = await set_up_account()
-    first = cast("BouncerAccount", await BouncerAccount.aload("default"))
-    second = first.model_copy(update={"api_key": SecretStr("second-key")})
-    await BouncerAccount(**second.model_dump()).asave("second")
+    await add_account("second", api_key="second-key")
     try:
-        await set_up(Settings(database_url=database_url))
         write(engine, accounts.pause, "second", by="ann@desk", reason="half of it is used up")
         _set_back(engine, Account.paused_ts, hours=2)
         queue(engine, addresses(3))
@@ -254,7 +254,53 @@ async def test_every_account_is_looked_at(
     _, metrics = read(engine, latest_metrics)
     assert (metrics["credits_left@second"], metrics["limit_batches@second"]) == (7, 15)
     assert "worker_failures_an_hour@second" not in metrics
-    assert "Account second: **Paused** since" in await _dashboard()
+    shown = await _dashboard()
+    assert "Account second: **Paused** since" in shown
+    of_default, of_second = shown.split("\n## Now, and the last 24 hours of account ")[1:]
+    assert (of_default.partition("\n")[0], of_second.partition("\n")[0]) == ("default", "second")
+    assert "| contacts waiting | 3 | 1 | 3 | " in of_default
+    assert "contacts waiting" not in of_second
+    assert "| credits left | 7 |  | 7 | " in of_second
+    assert "| paused, min | 120 | 60 | 120.0 | " in of_second
+    assert "| paused, min | 0 | 60 | 0.0 | " in of_default
+
+
+@on_sqlite
+async def test_a_check_of_one_account_passes_for_no_other(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
+    """It keeps figures of its own and judges nothing that is shared; all alerts of it end when its block is removed."""
+    sandbox.post("/_sandbox/keys", {"key": "second-key", "credits": 7})
+    engine = await set_up_account()
+    await add_account("second", api_key="second-key")
+    low = _LOW.model_copy(update={"backlog_contacts": 1})
+
+    def in_force(account: str) -> set[str]:
+        return {one.alert for one in read(engine, alerts.in_force, account)} & {"backlog", "credits", "paused"}
+
+    try:
+        await check_health(low)
+        drawn = await _dashboard()
+        queue(engine, addresses(3))
+        write(engine, accounts.pause, "second", by="ann@desk", reason="half of it is used up")
+        _set_back(engine, Account.paused_ts, hours=2)
+        await check_health(low, ["second"], return_state=True)
+        _, metrics = read(engine, latest_metrics)
+        assert (metrics["paused_seconds"], metrics["backlog_contacts"], metrics["backlog_contacts@second"]) == (0, 0, 3)
+        assert (in_force("default"), in_force("second")) == (set(), {"paused"})
+        assert await _dashboard() == drawn
+        await check_health(low, return_state=True)
+        assert (in_force("default"), in_force("second")) == ({"backlog"}, {"paused"})
+        assert "nobody is missing" in str(await check_health(low, ["nobody"], return_state=True))
+    finally:
+        await BouncerAccount.adelete("second")
+    began = datetime.now(UTC)
+    await check_health(low, return_state=True)
+    assert in_force("second") == set()
+
+    @until_it_holds
+    async def told() -> None:
+        assert (await _told_since(began))[("paused", "ended")] == 1
+
+    await told()
 
 
 @on_sqlite

@@ -10,27 +10,27 @@ from bouncer import accounts
 from bouncer.database import read, write
 from bouncer.errors import InputRefused
 from flows.steer import steer
-from tests.bouncer.existing_tables import on_mariadb, on_sqlite
+from tests.bouncer.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, assert_verified_once, queue, statuses
 from tests.flows.runs import events, ingested, until_it_holds
 from tests.sandbox_process import SandboxHandle
 
 
-@on_mariadb
 @pytest.mark.mainline
-async def test_a_pause_in_the_middle_lets_15_batches_finish_and_starts_none(
-    set_up_account: SetUpAccount, sandbox: SandboxHandle
+@pytest.mark.parametrize(("database_url", "slots"), [("sqlite", 3), ("mariadb", 15)], indirect=["database_url"])
+async def test_a_pause_in_the_middle_lets_batches_in_flight_finish_and_starts_none(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle, slots: int
 ) -> None:
     """All batches in flight are loaded, no upload follows, and after the resume the limits hold as before."""
-    engine = await set_up_account(batch_size=5, max_concurrent_batches=15, rate_limit_per_minute=200)
-    queue(engine, addresses(100))
+    engine = await set_up_account(batch_size=5, max_concurrent_batches=slots, rate_limit_per_minute=200)
+    queue(engine, addresses(5 * slots + 25))
     sandbox.post("/_sandbox/settings", {"fixed_seconds": 600})
     running = asyncio.create_task(ingested())
 
     @until_it_holds
     async def all_slots_are_taken() -> None:
-        assert sandbox.ledger()["batches"] == 15
+        assert sandbox.ledger()["batches"] == slots
 
     await all_slots_are_taken()
     assert await steer("pause", reason="the list is wrong", by="ann")
@@ -40,20 +40,20 @@ async def test_a_pause_in_the_middle_lets_15_batches_finish_and_starts_none(
     for batch in sandbox.batches():
         sandbox.post(f"/_sandbox/batches/{batch['id']}/complete")
     summary, _ = await running
-    assert (summary.outcome, summary.verified, summary.left) == ("paused", 75, 25)
+    assert (summary.outcome, summary.verified, summary.left) == ("paused", 5 * slots, 25)
     assert "paused by ann: the list is wrong" in summary.message
-    assert sandbox.ledger()["batches"] == 15
-    assert statuses(engine)["completed"] == 75
+    assert sandbox.ledger()["batches"] == slots
+    assert statuses(engine)["completed"] == 5 * slots
 
     sandbox.post("/_sandbox/settings", {"fixed_seconds": 0.3})
     assert await steer("resume", by="ann")
     assert read(engine, accounts.read_state, "default").paused_ts is None
     summary, _ = await ingested()
     assert (summary.outcome, summary.verified) == ("drained", 25)
-    assert_verified_once(engine, sandbox, contacts=100)
+    assert_verified_once(engine, sandbox, contacts=5 * slots + 25)
     ledger = sandbox.ledger()
     assert ledger["batches_over_limit"] == 0
-    assert ledger["most_in_flight"] == 15
+    assert ledger["most_in_flight"] == slots
     assert ledger["most_requests_in_60s"] <= 200
     assert ledger["most_uploads_in_60s"] <= 60
 

@@ -1,0 +1,1 @@
+"""The commands of ``bouncer-flows``, a module for each group of them."""

@@ -1,0 +1,45 @@
+"""What commands print on standard output: one JSON object, or what a person reads."""
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import orjson
+
+from deployments.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from bouncer.forecasting import Forecast
+    from tasks.summarise import IngestSummary
+
+__all__ = ["print_json", "tell_forecast", "tell_summary"]
+
+
+def print_json(report: object) -> None:
+    """Prints a report, which is a dataclass, as one JSON object on a line of its own."""
+    sys.stdout.buffer.write(orjson.dumps(asdict(report), default=str, option=orjson.OPT_APPEND_NEWLINE))  # type: ignore[call-overload]  # every report is a dataclass
+    sys.stdout.flush()
+
+
+def tell_summary(summary: "IngestSummary", *, json: bool) -> int:
+    """Prints what an ingest run did, and gives the exit code that says how it ended."""
+    if json:
+        print_json(summary)
+    else:
+        from deployments.reporting import print_summary
+
+        print_summary(summary)
+    if summary.outcome not in {"drained", "nothing to do"}:
+        return ExitCode.COULD_NOT_RUN
+    return ExitCode.SOME_FAILED if summary.failed else ExitCode.FINE
+
+
+def tell_forecast(forecast: "Forecast", *, json: bool) -> int:
+    """Prints what something would cost, and gives the exit code."""
+    if json:
+        print_json(forecast)
+    else:
+        from deployments.forecasts import print_forecast
+
+        print_forecast(forecast)
+    return ExitCode.FINE

@@ -1,0 +1,25 @@
+"""The contacts database, as commands that need no Prefect open it: by the environment, not by its block."""
+
+from sqlalchemy import Engine
+
+from bouncer.database import engine_for, probe
+from deployments.home import make_home
+from deployments.settings import Settings
+
+__all__ = ["open_contacts"]
+
+
+def open_contacts(settings: Settings) -> Engine:
+    """Opens the database and makes or mends its tables.
+
+    Raises:
+        SettingRefused: The URL or the folder of our own files cannot be used.
+        DatabaseUnavailable: The database cannot be reached.
+    """
+    from bouncer.migrate import upgrade
+
+    make_home(settings.bouncer_flows_home)
+    engine = engine_for(settings.url)
+    probe(engine)
+    upgrade(engine)
+    return engine

@@ -1,0 +1,57 @@
+"""The arguments and options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+__all__ = [
+    "LARGEST_COUNT",
+    "AsJson",
+    "Credits",
+    "DryRun",
+    "File",
+    "FileOrDash",
+    "Id",
+    "OneAccount",
+    "OneRequest",
+    "Verbose",
+    "not_an_option",
+]
+
+LARGEST_COUNT = 2**31 - 1
+"""The largest number that the tables have room for."""
+
+_LARGEST_ID = 2**63 - 1
+"""Keys of an application's tables can be of this size; SQLite's driver dies of larger ones."""
+
+
+def not_an_option(file: Path) -> None:
+    """Keeps a misspelt option from becoming the name of a file.
+
+    Raises:
+        ValueError: It looks like an option.
+    """
+    if str(file).startswith("-") and str(file) != "-":
+        raise ValueError(f"there is no option {file}")
+
+
+Id = validators.Number(gte=1, lte=_LARGEST_ID)
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
+Verbose = Annotated[bool, Parameter(name="--verbose", negative="", help="Show the runs' logs, not just warnings.")]
+DryRun = Annotated[bool, Parameter(negative="", help="Only tell what it would cost; change nothing.")]
+Credits = Annotated[
+    int | None,
+    Parameter(
+        help="The most credits to commit, 0 for any number; the rest waits.",
+        validator=validators.Number(gte=0, lte=LARGEST_COUNT),
+    ),
+]
+OneAccount = Annotated[str | None, Parameter(name="--account", help="The name of one account block; all if left out.")]
+OneRequest = Annotated[
+    int | None, Parameter(name="--request", help="The id of one request; all if left out.", validator=Id)
+]
+File = Annotated[Path, Parameter(help="A CSV file.")]
+FileOrDash = Annotated[
+    Path, Parameter(help="A CSV file.", allow_leading_hyphen=True, validator=lambda _, file: not_an_option(file))
+]
