@@ -13,14 +13,15 @@ __all__ = ["counting_statements"]
 def counting_statements(engine: Engine) -> Iterator[list[str]]:
     """Gives the statements that an engine executes meanwhile, the beginnings of transactions left out.
 
-    A statement that is executed for many rows counts once for each, unless it is an INSERT of rows: that goes to the
-    server as one.
+    A statement that is executed for many rows counts once for each, unless it inserts them: PyMySQL sends all rows of
+    an INSERT or REPLACE as one statement, and each row of anything else by itself.
     """
     seen: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
         if not statement.startswith("BEGIN"):
-            seen.extend([statement] * (len(parameters) if many and not statement.startswith("INSERT") else 1))
+            inserts = statement.startswith(("INSERT", "REPLACE"))
+            seen.extend([statement] * (len(parameters) if many and not inserts else 1))
 
     event.listen(engine, "before_cursor_execute", note)
     try:

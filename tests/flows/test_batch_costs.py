@@ -1,8 +1,11 @@
 """What a batch costs besides Bouncer's own work: nothing of it depends on the machine, so a rise is a mistake."""
 
+from pathlib import Path
+
 from sqlalchemy import Engine
 
 from bouncer.database import read, write
+from bouncer.importing import import_contacts
 from bouncer.loading import await_verdicts, load
 from tests.bouncer import contacts
 from tests.bouncer.existing_tables import on_mariadb, on_sqlite
@@ -13,6 +16,8 @@ from tests.sandbox_process import SandboxHandle
 from tests.statements import counting_statements
 
 _STATEMENTS_A_LOAD = 12
+_STATEMENTS_A_CLAIM = 36
+_STATEMENTS_AN_IMPORT = 20
 _STATEMENTS_A_BATCH = 72
 """Four of them keep the count of uploads, by which a backup that was restored shows."""
 _STATEMENTS_A_RUN = 60
@@ -53,3 +58,30 @@ def test_a_load_takes_no_statement_for_a_single_contact(engine: Engine) -> None:
         counts[size] = len(statements)
     assert counts[1_000] <= counts[10] + 2
     assert counts[10] <= _STATEMENTS_A_LOAD
+
+
+@on_mariadb
+def test_a_claim_takes_no_statement_for_a_single_contact(engine: Engine) -> None:
+    """On MariaDB, where a statement for many rows would be sent for each of them; SQLite would not show it."""
+    counts = {}
+    for size in (10, 1_000):
+        contacts.queue(engine, addresses(size, prefix=f"of.{size}"))
+        with counting_statements(engine) as statements:
+            assert contacts.claim(engine, batches=1).contacts == size
+        counts[size] = len(statements)
+    assert counts[1_000] <= counts[10] + 2
+    assert counts[10] <= _STATEMENTS_A_CLAIM
+
+
+@on_mariadb
+def test_an_import_takes_no_statement_for_a_single_contact(engine: Engine, tmp_path: Path) -> None:
+    """Contacts come in by the thousands: with a hundred times the contacts, an import takes two statements more."""
+    counts = {}
+    for size in (10, 1_000):
+        file = tmp_path / f"{size}.csv"
+        file.write_text("\n".join(["email", *addresses(size, prefix=f"of.{size}")]))
+        with counting_statements(engine) as statements:
+            assert import_contacts(engine, file).queued == size
+        counts[size] = len(statements)
+    assert counts[1_000] <= counts[10] + 2
+    assert counts[10] <= _STATEMENTS_AN_IMPORT
