@@ -4,11 +4,11 @@ The row is the truth: a run that dies leaves it at the step that was reached, an
 """
 
 import enum
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, case, exists, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, not_, or_, select, update
 from sqlalchemy.sql.dml import Update
 
 from bouncer.accounts import ensure_row
@@ -33,16 +33,13 @@ __all__ = [
     "admit_upload",
     "beat",
     "count_held_slots",
-    "count_owned",
-    "count_under_way",
     "forget_dead_leases",
     "has_no_owner",
     "has_room",
-    "has_unsent",
     "held_fill_all_places",
+    "held_uploads",
     "is_unsent",
     "longest_at_bouncer_seconds",
-    "ownerless",
     "record_ambiguous_upload",
     "record_finish_requested",
     "record_lease",
@@ -235,67 +232,9 @@ def release(connection: Connection, batch: BatchWork) -> None:
     )
 
 
-def ownerless(
-    connection: Connection,
-    account: str,
-    request_id: int | None = None,
-    *,
-    only_uploaded: bool = False,
-    part_of: int | None = None,
-) -> list[BatchTitle]:
-    """The batches that are not settled and that no living owner works on, most urgent and oldest first.
-
-    Held ones (an upload of unknown outcome that waits for a person) are left out, unless Bouncer has called for them.
-
-    Args:
-        connection: In a transaction.
-        account: The account that they are sent with.
-        request_id: Only this request, or None for all.
-        only_uploaded: Only those that Bouncer has, as while uploads are paused.
-        part_of: Only the parts of this batch, which Bouncer refused as a whole.
-    """
-    in_flight = or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None), was_asked_for())
-    called = Batch.callback_ts.is_not(None)
-    columns = (
-        Batch.id,
-        Batch.quantity,
-        Batch.request_id,
-        Batch.priority,
-        Batch.account,
-        Batch.retry_count,
-        in_flight,
-        Batch.realtime,
-    )
-    query = select(*columns).where(
-        Batch.account == account, Batch.status.in_(UNSETTLED), has_no_owner(), or_(Batch.held_ts.is_(None), called)
-    )
-    if request_id is not None:
-        query = query.where(Batch.request_id == request_id)
-    if part_of is not None:
-        query = query.where(Batch.split_from == part_of)
-    if only_uploaded:
-        query = query.where(or_(Batch.batch_id.is_not(None), called))
-    return [BatchTitle(*row) for row in connection.execute(query.order_by(Batch.priority.desc(), Batch.id))]
-
-
-def count_owned(connection: Connection, account: str, besides: Collection[int] = ()) -> int:
-    """How many batches a living owner works on, but for some."""
-    query = select(func.count()).where(
-        Batch.account == account, Batch.status.in_(UNSETTLED), not_(has_no_owner()), Batch.id.not_in(besides)
-    )
-    return connection.scalar(query) or 0
-
-
-def count_under_way(connection: Connection, account: str) -> int:
-    """How many batches are not settled, whether or not anybody works on them; held ones wait for a person."""
-    query = select(func.count()).where(Batch.account == account, Batch.status.in_(UNSETTLED), Batch.held_ts.is_(None))
-    return connection.scalar(query) or 0
-
-
-def is_unsent(account: str) -> list[ColumnElement[bool]]:
+def is_unsent() -> list[ColumnElement[bool]]:
     """The conditions for a batch that nobody works on and that Bouncer certainly never had."""
     return [
-        Batch.account == account,
         Batch.status == BatchStatus.QUEUED,
         has_no_owner(),
         Batch.batch_id.is_(None),
@@ -309,11 +248,6 @@ def is_unsent(account: str) -> list[ColumnElement[bool]]:
 def was_asked_for() -> ColumnElement[bool]:
     """The condition for a batch in real time of which some addresses have been sent."""
     return or_(Batch.processed > 0, Batch.unanswered > 0, Batch.ambiguous_addresses > 0)
-
-
-def has_unsent(connection: Connection, account: str) -> bool:
-    """Whether an account has batches that nobody works on and that Bouncer certainly never had."""
-    return bool(connection.scalar(select(exists().where(*is_unsent(account)))))
 
 
 def forget_dead_leases(connection: Connection, account: str) -> list[str]:
@@ -368,7 +302,7 @@ def held_fill_all_places(connection: Connection, account: str, max_batches: int)
 
     Then nothing that runs makes room: a person decides on them, or they count no more after HELD_IN_FLIGHT_SECONDS.
     """
-    query = select(func.sum(_held())).where(
+    query = select(func.sum(held_uploads())).where(
         Batch.account == account, Batch.held_ts.is_not(None), Batch.status.in_([BatchStatus.QUEUED])
     )
     return int(connection.scalar(query) or 0) >= max_batches
@@ -562,7 +496,7 @@ def _in_flight(connection: Connection, account: str, max_batches: int, besides: 
     lost = _lost(max_batches)
     uploads = case(
         # The upload that a held batch began is counted among its lost ones.
-        (Batch.held_ts.is_not(None), _held()),
+        (Batch.held_ts.is_not(None), held_uploads()),
         (at_bouncer, lost + 1),
         else_=lost,
     )
@@ -576,7 +510,8 @@ def _in_flight(connection: Connection, account: str, max_batches: int, besides: 
     return int(count or 0)
 
 
-def _held() -> ColumnElement[int]:
+def held_uploads() -> ColumnElement[int]:
+    """How many uploads of a batch count as in flight while it waits for a person."""
     return case((age_seconds(Batch.held_ts) < HELD_IN_FLIGHT_SECONDS, Batch.ambiguous_uploads), else_=0)
 
 

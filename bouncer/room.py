@@ -1,11 +1,13 @@
 """How many batches may be made for workers: for the slots and a little ahead, and always a few of what is urgent."""
 
-from sqlalchemy import Connection, func, select
+from collections.abc import Mapping
 
-from bouncer.batches import UNSETTLED, count_under_way
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select
+
+from bouncer.batches import UNSETTLED
 from bouncer.tables import Batch
 
-__all__ = ["room_for"]
+__all__ = ["room_for", "rooms_for"]
 
 _AHEAD_SHARE = 3
 _MOST_AHEAD = 5
@@ -25,21 +27,37 @@ def room_for(connection: Connection, account: str, slots: int, priority: int | N
         slots: The most batches of it in flight.
         priority: How urgent the contacts are, or None where none waits.
     """
-    ahead = max(1, slots // _AHEAD_SHARE)
-    room = slots + ahead - count_under_way(connection, account)
-    if priority is None:
-        return room
-    return max(room, min(ahead, _MOST_AHEAD) - _count_ready(connection, account, priority))
+    return rooms_for(connection, {account: slots}, priority)[account]
 
 
-def _count_ready(connection: Connection, account: str, priority: int) -> int:
-    query = select(func.count()).where(
-        Batch.account == account,
-        Batch.status.in_(UNSETTLED),
-        Batch.priority >= priority,
+def rooms_for(connection: Connection, slots: Mapping[str, int], priority: int | None) -> dict[str, int]:
+    """How many more batches each of some accounts may be made for; like ``room_for``, in one statement.
+
+    Args:
+        connection: In a transaction.
+        slots: The most batches in flight, by account.
+        priority: How urgent the contacts are, or None where none waits.
+    """
+    query = (
+        select(Batch.account, func.count(), func.sum(case((_is_ready(priority), 1), else_=0)))
+        # Held ones wait for a person.
+        .where(Batch.account.in_(slots), Batch.status.in_(UNSETTLED), Batch.held_ts.is_(None))
+        .group_by(Batch.account)
+    )
+    counts = {account: (int(under_way), int(ready)) for account, under_way, ready in connection.execute(query)}
+    return {account: _room(most, priority, *counts.get(account, (0, 0))) for account, most in slots.items()}
+
+
+def _is_ready(priority: int | None) -> ColumnElement[bool]:
+    return and_(
+        Batch.priority >= (priority or 0),
         Batch.batch_id.is_(None),
         Batch.upload_begun_ts.is_(None),
-        Batch.held_ts.is_(None),
         Batch.realtime.is_(False),
     )
-    return connection.scalar(query) or 0
+
+
+def _room(slots: int, priority: int | None, under_way: int, ready: int) -> int:
+    ahead = max(1, slots // _AHEAD_SHARE)
+    room = slots + ahead - under_way
+    return room if priority is None else max(room, min(ahead, _MOST_AHEAD) - ready)

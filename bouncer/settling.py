@@ -81,7 +81,7 @@ def return_unsent(connection: Connection, account: str) -> int:
     Returns:
         How many contacts went back.
     """
-    unsent = connection.scalars(select(Batch.id).where(*is_unsent(account)).with_for_update()).all()
+    unsent = connection.scalars(select(Batch.id).where(Batch.account == account, *is_unsent()).with_for_update()).all()
     if not unsent:
         return 0
     its_contacts = (QueuedContact.batch_id.in_(unsent), QueuedContact.status == QueueStatus.ASSIGNED)

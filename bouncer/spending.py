@@ -163,10 +163,21 @@ def _committed_by(connection: Connection, request_ids: Collection[int]) -> dict[
         select(Request.request_id, Request.bouncer_deep_of).where(Request.bouncer_deep_of.in_(passes))
     ):
         passes[of].append(id_)
-    return {id_: _committed(connection, Batch.request_id.in_(theirs)) for id_, theirs in passes.items()}
+    all_of_them = {id_ for theirs in passes.values() for id_ in theirs}
+    found = connection.execute(
+        select(Batch.request_id, func.sum(_commits()))
+        .where(Batch.request_id.in_(all_of_them))
+        .group_by(Batch.request_id)
+    )
+    committed = {one: int(theirs) for one, theirs in found}
+    return {id_: sum(committed.get(one, 0) for one in theirs) for id_, theirs in passes.items()}
 
 
 def _committed(connection: Connection, condition: ColumnElement[bool]) -> int:
+    return int(connection.scalar(select(func.sum(_commits())).where(condition)) or 0)
+
+
+def _commits() -> ColumnElement[int]:
     settled = Batch.status.in_([BatchStatus.COMPLETED, BatchStatus.FAILED])
     own = case(
         (Batch.credits.is_not(None), Batch.credits),
@@ -179,4 +190,4 @@ def _committed(connection: Connection, condition: ColumnElement[bool]) -> int:
         else_=0,
     )
     lost = Batch.ambiguous_uploads * Batch.quantity + Batch.ambiguous_addresses
-    return int(connection.scalar(select(func.sum(own + lost)).where(condition)) or 0)
+    return own + lost

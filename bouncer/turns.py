@@ -1,18 +1,23 @@
 """Whose turn it is: which request's contacts are claimed next, asked in a few seeks however many contacts wait."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, func, select, true
+from sqlalchemy import ColumnElement, Connection, func, literal, select, true
+from sqlalchemy.orm import aliased
 
 from bouncer.batches import UNSETTLED
 from bouncer.spending import room_of_requests
-from bouncer.tables import Batch, Layer, QueuedContact, QueueStatus
+from bouncer.tables import Batch, Layer, QueuedContact, QueueStatus, Request
 
 __all__ = ["Source", "highest_waiting", "small_request_waits", "sources_in_turn"]
 
 _MOST_REQUESTS = 200
 """How many waiting requests of one priority are compared for fairness."""
+
+_STRIDE = 500
+_MOST_STRIDES = 20
+"""Where few of many requests wait, those in so many strides of so many requests are compared."""
 
 _Conditions = tuple[ColumnElement[bool], ...]
 
@@ -56,53 +61,40 @@ def sources_in_turn(
         A source; none where none may go.
     """
     waits: _Conditions = (QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer)
-
-    def may_go(id_: int) -> bool:
-        return at_most is None or _waits_for_at_most(connection, waits, id_, at_most)
-
     below: int | None = None
     while (priority := _highest_priority(connection, waits, request_id, below)) is not None:
-        of_priority = (*waits, QueuedContact.priority == priority)
-        requests, room = _affordable_requests(connection, of_priority, request_id, capped, may_go)
+        requests, room = _affordable_requests(connection, waits, priority, request_id, at_most, capped)
         if requests:
-            yield from _fairest_first(connection, layer, priority, of_priority, requests, room)
+            yield from _fairest_first(connection, layer, priority, requests, room)
         below = priority
-
-
-def _waits_for_at_most(connection: Connection, waits: _Conditions, request_id: int, most: int) -> bool:
-    # Counted no further than it matters, and over all priorities.
-    some = select(QueuedContact.queue_id).where(*waits, QueuedContact.request_id == request_id).limit(most + 1)
-    return (connection.scalar(select(func.count()).select_from(some.subquery())) or 0) <= most
 
 
 def _affordable_requests(
     connection: Connection,
     waits: _Conditions,
+    priority: int,
     request_id: int | None,
+    at_most: int | None,
     capped: list[int],
-    may_go: Callable[[int], bool],
-) -> tuple[list[int], dict[int, int]]:
-    after = -1
-    while True:
-        found = _waiting_requests(connection, waits, after) if request_id is None else [request_id]
-        room = room_of_requests(connection, found)
-        affordable = [id_ for id_ in found if room.get(id_, 1) > 0 and may_go(id_)]
-        capped += [id_ for id_ in found if room.get(id_, 1) <= 0 and id_ not in capped]
+) -> tuple[list["_Waiting"], dict[int, int]]:
+    after: int | None = -1
+    while after is not None:
+        if request_id is None:
+            found, after = _waiting_requests(connection, waits, priority, after, at_most)
+        else:
+            found, after = _look_at(connection, waits, priority, at_most, Request.request_id == request_id)[0], None
+        room = room_of_requests(connection, [one.request_id for one in found])
+        affordable = [one for one in found if room.get(one.request_id, 1) > 0 and not one.is_too_large]
+        capped += [id_ for one in found if room.get(id_ := one.request_id, 1) <= 0 and id_ not in capped]
         # Where the first hundreds have all reached their caps, or are too large, the next ones must not starve.
-        if affordable or request_id is not None or len(found) < _MOST_REQUESTS:
+        if affordable:
             return affordable, room
-        after = found[-1]
+    return [], {}
 
 
 def _fairest_first(
-    connection: Connection,
-    layer: Layer,
-    priority: int,
-    waits: _Conditions,
-    requests: list[int],
-    room: dict[int, int],
+    connection: Connection, layer: Layer, priority: int, requests: list["_Waiting"], room: dict[int, int]
 ) -> list[Source]:
-    users = {id_: _user_of(connection, waits, id_) for id_ in requests}
     under_way = connection.execute(
         select(Batch.user_id, Batch.request_id, func.count())
         .where(Batch.layer == layer, Batch.status.in_(UNSETTLED))
@@ -113,8 +105,12 @@ def _fairest_first(
     for user, request, count in under_way:
         by_user[user] = by_user.get(user, 0) + count
         by_request[request] = by_request.get(request, 0) + count
-    in_turn = sorted(requests, key=lambda id_: (by_user.get(users[id_], 0), by_request.get(id_, 0), id_))
-    return [Source(layer, priority, id_, users[id_], len(requests), room.get(id_)) for id_ in in_turn]
+    in_turn = sorted(
+        requests, key=lambda one: (by_user.get(one.user_id, 0), by_request.get(one.request_id, 0), one.request_id)
+    )
+    return [
+        Source(layer, priority, one.request_id, one.user_id, len(requests), room.get(one.request_id)) for one in in_turn
+    ]
 
 
 def small_request_waits(connection: Connection, layer: Layer, request_id: int | None, at_most: int) -> bool:
@@ -151,24 +147,67 @@ def _highest_priority(
         lower = QueuedContact.priority < priority
 
 
-def _waiting_requests(connection: Connection, waits: _Conditions, after: int) -> list[int]:
-    requests: list[int] = []
-    while len(requests) < _MOST_REQUESTS:
-        found = connection.scalar(
-            select(func.min(QueuedContact.request_id)).where(
-                *waits, QueuedContact.request_id > (requests[-1] if requests else after)
-            )
+@dataclass(frozen=True)
+class _Waiting:
+    request_id: int
+    user_id: int
+    is_too_large: bool
+
+
+def _waiting_requests(
+    connection: Connection, waits: _Conditions, priority: int, after: int, at_most: int | None
+) -> tuple[list[_Waiting], int | None]:
+    # From the next request of which a contact waits, some hundreds are looked at in one statement, whether or not they
+    # wait, and so on. Only the requests that wait would be a skip scan in a recursive query, for which MariaDB reads
+    # all contacts that wait, once for each request. Where none is left, there is no number to go on from.
+    of_priority = (*waits, QueuedContact.priority == priority)
+    found: list[_Waiting] = []
+    for _ in range(_MOST_STRIDES):
+        first = connection.scalar(
+            select(func.min(QueuedContact.request_id)).where(*of_priority, QueuedContact.request_id > after)
         )
-        if found is None:
-            break
-        requests.append(found)
-    return requests
+        if first is None:
+            return found, None
+        waiting, last = _look_at(connection, waits, priority, at_most, Request.request_id >= first)
+        found += waiting
+        if len(found) >= _MOST_REQUESTS:
+            found = found[:_MOST_REQUESTS]
+            return found, found[-1].request_id
+        after = first if last is None else last
+    return found, after
 
 
-def _user_of(connection: Connection, waits: _Conditions, request_id: int) -> int:
-    first = _first_of(connection, waits, request_id)
-    user = connection.scalar(select(QueuedContact.user_id).where(QueuedContact.queue_id == first))
-    return -1 if user is None else user
+def _look_at(
+    connection: Connection,
+    waits: _Conditions,
+    priority: int,
+    at_most: int | None,
+    which: ColumnElement[bool],
+) -> tuple[list[_Waiting], int | None]:
+    # Those that wait, and the last that was looked at.
+    of_request = QueuedContact.request_id == Request.request_id
+    a_contact = select(QueuedContact.queue_id).where(*waits, QueuedContact.priority == priority, of_request).limit(1)
+    # One more than it may be, over all priorities.
+    one_more = select(QueuedContact.queue_id).where(*waits, of_request).limit(1).offset(at_most or 0)
+    looked_at = (
+        select(
+            Request.request_id.label("request_id"),
+            a_contact.scalar_subquery().label("contact"),
+            (literal(None) if at_most is None else one_more.scalar_subquery()).label("one_more"),
+        )
+        .where(which)
+        .order_by(Request.request_id)
+        .limit(_STRIDE)
+        .subquery()
+    )
+    contact = aliased(QueuedContact)
+    rows = connection.execute(
+        select(looked_at.c.request_id, contact.user_id, looked_at.c.one_more.is_not(None))
+        .outerjoin(contact, contact.queue_id == looked_at.c.contact)
+        .order_by(looked_at.c.request_id)
+    ).all()
+    waiting = [_Waiting(request, user, bool(too_large)) for request, user, too_large in rows if user is not None]
+    return waiting, rows[-1].request_id if rows else None
 
 
 def _first_of(connection: Connection, waits: _Conditions, request_id: int) -> int | None:

@@ -6,9 +6,10 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
-from bouncer import batches, cancelling
+from bouncer import cancelling
 from bouncer.batches import BatchTitle
 from bouncer.errors import BatchLost, BatchNotCompleted
+from bouncer.unsettled import ownerless
 from tasks.patience import AWAY
 
 __all__ = ["finish_in_flight", "left_behind", "mark_cancelled", "withdraw"]
@@ -96,4 +97,4 @@ async def finish_in_flight(accounts: Sequence[Access], request_id: int) -> int:
 
 async def left_behind(accounts: Sequence[Access], request_id: int) -> list[BatchTitle]:
     """The batches of the request that nobody works on."""
-    return [batch for access in accounts for batch in await access.read(batches.ownerless, access.name, request_id)]
+    return [batch for access in accounts for batch in await access.read(ownerless, access.name, request_id)]

@@ -14,10 +14,10 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.runtime import deployment, flow_run
 
 from blocks.access import Access
-from bouncer import batches
 from bouncer.batches import BatchTitle, BatchWork
 from bouncer.claiming import Claimed
 from bouncer.errors import BouncerFlowsError, SettingRefused
+from bouncer.unsettled import ownerless
 from tasks.budget import Budget
 from tasks.claim import claim
 from tasks.follow_requests import follow_requests
@@ -108,7 +108,7 @@ async def keep_going(access: Access, ended: BatchWork) -> None:
         return
     try:
         # What else was left behind is the tick's business: a dozen batches that end at once would each ask for it all.
-        if halves := await access.read(batches.ownerless, access.name, part_of=ended.split_from or ended.id):
+        if halves := await access.read(ownerless, access.name, part_of=ended.split_from or ended.id):
             await dispatch(halves)
         # Under a cap for each run only ingest's own runs claim: it says how much a tick may commit.
         if not access.account.max_credits_per_run:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, exists, select
 
 from blocks.access import Access
-from bouncer import accounts, batches
-from bouncer.batches import BatchTitle
-from bouncer.room import room_for
+from bouncer.accounts import AccountState, read_states
+from bouncer.batches import ALL_PLACES_HELD, BatchTitle
+from bouncer.room import rooms_for
 from bouncer.tables import Layer, QueuedContact, QueueStatus
 from bouncer.turns import highest_waiting
+from bouncer.unsettled import Unsettled, unsettled
 from tasks.budget import Budget
 from tasks.crew import Crews
 
@@ -85,46 +86,56 @@ def _look(
     room: Mapping[str, int],
     refused: Collection[str],
 ) -> Outlook:
-    paused = {name: why for name in layers if (why := _why_paused(connection, name, places[name]))}
+    # As many statements with a hundred accounts as with one.
+    found = unsettled(connection, list(layers))
+    of_account = {name: [batch for batch in found if batch.title.account == name] for name in layers}
+    states = read_states(connection, list(layers))
+    paused = {
+        name: why for name in layers if (why := _why_paused(states[name], of_account[name], places[name])) is not None
+    }
     able = {name: layer for name, layer in layers.items() if name not in paused and name not in refused}
     waiting = {layer for layer in set(able.values()) if _waits(connection, layer, request_id)}
     ready = [name for name, layer in able.items() if layer in waiting and room[name] > 0]
+    ours = set(known)
     left_behind = [
-        batch
+        batch.title
         for name in layers
         if name not in refused
-        for batch in batches.ownerless(connection, name, request_id, only_uploaded=name in paused)
-        if batch.id not in known
+        for batch in of_account[name]
+        if batch.is_left_behind
+        and (batch.is_at_bouncer or name not in paused)
+        and request_id in {None, batch.title.request_id}
+        and batch.title.id not in ours
     ]
     return Outlook(
         left_behind=left_behind,
         turns={name: 1 if sum(layers[other] is layers[name] for other in ready) > 1 else room[name] for name in ready},
         contacts_wait=bool(waiting),
-        others_work=any(batches.count_owned(connection, name, besides=known) for name in layers),
+        others_work=any(batch.is_owned and batch.title.id not in ours for batch in found),
         paused=paused,
         unsent=[
             name
             for name, layer in layers.items()
-            if name not in able and layer in able.values() and batches.has_unsent(connection, name)
+            if name not in able and layer in able.values() and any(batch.is_unsent for batch in of_account[name])
         ],
     )
 
 
-def _why_paused(connection: Connection, account: str, places: int) -> str | None:
-    state = accounts.read_state(connection, account)
+def _why_paused(state: AccountState, under_way: Sequence[Unsettled], places: int) -> str | None:
     if state.paused_ts is not None:
         return f"paused by {state.paused_by}: {state.paused_reason}"
-    return batches.ALL_PLACES_HELD if batches.held_fill_all_places(connection, account, places) else None
+    return ALL_PLACES_HELD if sum(batch.held_uploads for batch in under_way) >= places else None
 
 
 def _room(
     connection: Connection, layers: Mapping[str, Layer], places: Mapping[str, int], request_id: int | None
 ) -> dict[str, int]:
     # As if the most urgent contacts were those that are claimed. Where a cap holds them back, the claim says so.
-    return {
-        name: room_for(connection, name, places[name], highest_waiting(connection, layer, request_id))
-        for name, layer in layers.items()
-    }
+    room: dict[str, int] = {}
+    for layer in set(layers.values()):
+        of_layer = {name: places[name] for name in layers if layers[name] is layer}
+        room |= rooms_for(connection, of_layer, highest_waiting(connection, layer, request_id))
+    return room
 
 
 def _waits(connection: Connection, layer: Layer, request_id: int | None) -> bool:

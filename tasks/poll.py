@@ -1,10 +1,8 @@
 """Polling a batch until Bouncer has verified it, with few requests."""
 
 import time
-from uuid import UUID
 
 from prefect import get_run_logger, task
-from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
@@ -15,6 +13,7 @@ from bouncer.models import BatchProgress
 from bouncer.polling import Pace, seconds_an_address
 from tasks.callbacks import Bell
 from tasks.patience import AWAY, until_known
+from tasks.progress_bar import ProgressBar
 
 __all__ = ["poll"]
 
@@ -37,7 +36,7 @@ async def poll(access: Access, batch: BatchWork, batch_id: str) -> None:
     log = get_run_logger()
     account = access.account
     watch = _Watch(batch, await access.read(seconds_an_address, batch.account))
-    artifact = await _show(None, watch)
+    bar = await ProgressBar.begin(batch.id, batch.quantity, watch.percent, watch.elapsed)
     bell = Bell(access, batch)
     if watch.is_new:
         await bell.sleep(watch.next_wait(account.poll_seconds_min, account.poll_seconds_max))
@@ -49,13 +48,12 @@ async def poll(access: Access, batch: BatchWork, batch_id: str) -> None:
         else:
             if progress.is_completed:
                 await access.write(batches.record_verified, batch, progress.credits)
-                watch.note(batch.quantity)
-                await _show(artifact, watch)
+                await bar.end(watch.elapsed)
                 log.info("batch %d is verified after %.0f s", batch.id, watch.elapsed)
                 return
             if watch.note(progress.processed or 0):
                 await access.write(batches.record_progress, batch, watch.processed)
-                await _show(artifact, watch)
+                await bar.move(watch.percent, watch.elapsed)
             # Only after an answer: while Bouncer is away, nobody knows what has become of the batch.
             if watch.idle > account.batch_deadline_seconds:
                 await _finish_early(access, batch, batch_id, watch)
@@ -86,21 +84,11 @@ async def _finish_early(access: Access, batch: BatchWork, batch_id: str, watch: 
     watch.begin_finishing()
 
 
-async def _show(artifact: UUID | None, watch: "_Watch") -> UUID:
-    percent = 100 * watch.processed / watch.quantity
-    if artifact is None:
-        return await acreate_progress_artifact(
-            percent, key=f"batch-{watch.id}", description=f"Batch {watch.id}: {watch.quantity:,} addresses at Bouncer"
-        )
-    return await aupdate_progress_artifact(artifact, percent)
-
-
 class _Watch:
     # How far a batch has come and since when, by this process's own monotonic clock.
 
     def __init__(self, batch: BatchWork, pace: float | None) -> None:
         now = time.monotonic()
-        self.id = batch.id
         self.quantity = batch.quantity
         self.processed = min(batch.processed, batch.quantity)
         self.finishing = batch.finishing
@@ -113,6 +101,10 @@ class _Watch:
             processed=self.processed,
             at=batch.in_flight_seconds - batch.idle_seconds,
         )
+
+    @property
+    def percent(self) -> int:
+        return 100 * self.processed // self.quantity
 
     @property
     def elapsed(self) -> float:

@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from blocks.access import Access
 from bouncer import batches, settling
 from bouncer.batches import BatchTitle
+from bouncer.unsettled import ownerless
 from tasks.mend_slots import mend_slots
 from tasks.slots import give_back
 
@@ -45,7 +46,7 @@ async def recover(access: Access, request_id: int | None = None) -> Recovered:
     orphans = await access.write(settling.requeue_orphans)
     if orphans:
         get_run_logger().warning("%d contacts waited for batches that are gone; they are queued again", orphans)
-    waiting = await access.read(batches.ownerless, access.name, request_id)
+    waiting = await access.read(ownerless, access.name, request_id)
     leases = await access.write(batches.forget_dead_leases, access.name)
     async with get_client() as client:
         for lease in leases:

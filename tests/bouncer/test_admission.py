@@ -12,6 +12,7 @@ from bouncer import accounts, batches
 from bouncer.batches import Admission, BatchWork
 from bouncer.database import read, write
 from bouncer.tables import Batch
+from bouncer.unsettled import unsettled
 from tests.bouncer.contacts import ACCOUNT, at_once, batch_rows, set_back, small_batches, take, upload
 
 # A batch's row, its moments in seconds before now, and how many batches it counts for.
@@ -101,6 +102,7 @@ def test_no_upload_begins_while_the_account_is_paused(engine: Engine) -> None:
     write(engine, accounts.pause, ACCOUNT, by="me", reason="by hand")
     assert _admit(engine, take(engine, second)) is Admission.PAUSED
     write(engine, batches.release, take(engine, second))
-    assert [t.id for t in read(engine, batches.ownerless, ACCOUNT, only_uploaded=True)] == [first]
+    waiting = read(engine, unsettled, [ACCOUNT])
+    assert [(batch.title.id, batch.is_at_bouncer) for batch in waiting] == [(first, True), (second, False)]
     write(engine, accounts.resume, ACCOUNT)
     assert _admit(engine, take(engine, second)) is Admission.ADMITTED

@@ -12,6 +12,7 @@ from bouncer.counting import count_batches
 from bouncer.database import read, write
 from bouncer.errors import OwnershipLost
 from bouncer.tables import Batch, Contact
+from bouncer.unsettled import ownerless, unsettled
 from tests.bouncer.contacts import (
     ACCOUNT,
     at_once,
@@ -62,9 +63,9 @@ def test_a_silent_owner_is_replaced(engine: Engine) -> None:
     work = take(engine, batch, "first")
     set_back(engine, Batch.heartbeat_ts, STALE_SECONDS - 5)
     assert write(engine, batches.take, batch, "second") is None
-    assert read(engine, batches.ownerless, ACCOUNT) == []
+    assert read(engine, ownerless, ACCOUNT) == []
     set_back(engine, Batch.heartbeat_ts, STALE_SECONDS + 5)
-    assert [title.id for title in read(engine, batches.ownerless, ACCOUNT)] == [batch]
+    assert [title.id for title in read(engine, ownerless, ACCOUNT)] == [batch]
     write(engine, batches.beat, [work.owner], [batch])
     assert write(engine, batches.take, batch, "second") is None
     set_back(engine, Batch.heartbeat_ts, STALE_SECONDS + 5)
@@ -132,9 +133,9 @@ def test_a_kill_between_the_upload_and_the_first_poll(engine: Engine) -> None:
     """A batch whose worker died right after Bouncer's id was recorded is found, and polled by its successor."""
     (batch,) = small_batches(engine, 1)
     upload(engine, batch, "killed")
-    assert read(engine, batches.ownerless, ACCOUNT) == []
+    assert read(engine, ownerless, ACCOUNT) == []
     set_back(engine, Batch.heartbeat_ts, STALE_SECONDS + 5)
-    (left,) = read(engine, batches.ownerless, ACCOUNT)
+    (left,) = read(engine, ownerless, ACCOUNT)
     assert (left.id, left.in_flight) == (batch, True)
     work = take(engine, batch, "successor")
     assert (work.step, work.batch_id) == (Step.POLL, f"bouncer-{batch}")
@@ -173,7 +174,7 @@ def test_lost_uploads_are_counted(engine: Engine) -> None:
         _admit(engine, work)
         write(engine, batches.record_ambiguous_upload, work, hold=hold)
         write(engine, batches.release, work)
-    assert [title.id for title in read(engine, batches.ownerless, ACCOUNT)] == [resent]
+    assert [title.id for title in read(engine, ownerless, ACCOUNT)] == [resent]
     assert take(engine, resent).step is Step.UPLOAD
     assert take(engine, held).step is Step.DECIDE
     counts = read(engine, count_batches)
@@ -184,15 +185,15 @@ def test_who_works_on_what(engine: Engine) -> None:
     """What is left behind is told by urgency, and apart from what others work on."""
     normal = small_batches(engine, 2)
     urgent = small_batches(engine, 1, priority=75)
-    assert [title.id for title in read(engine, batches.ownerless, ACCOUNT)] == urgent + normal
+    assert [title.id for title in read(engine, ownerless, ACCOUNT)] == urgent + normal
     request = next(row.request_id for row in batch_rows(engine) if row.id in urgent)
-    assert [title.id for title in read(engine, batches.ownerless, ACCOUNT, request)] == urgent
-    assert read(engine, batches.ownerless, "deep") == []
+    assert [title.id for title in read(engine, ownerless, ACCOUNT, request)] == urgent
+    assert read(engine, ownerless, "deep") == []
     take(engine, normal[0])
-    assert (read(engine, batches.count_owned, ACCOUNT), read(engine, batches.count_owned, ACCOUNT, normal)) == (1, 0)
-    assert read(engine, batches.count_under_way, ACCOUNT) == 3
+    owned = {batch.title.id: batch.is_owned for batch in read(engine, unsettled, [ACCOUNT, "deep"])}
+    assert owned == {urgent[0]: False, normal[0]: True, normal[1]: False}
     verify(engine, normal[1])
-    assert str(read(engine, batches.ownerless, ACCOUNT)[0]) == f"batch {urgent[0]}: 2 contacts of request {request}"
+    assert str(read(engine, ownerless, ACCOUNT)[0]) == f"batch {urgent[0]}: 2 contacts of request {request}"
     assert read(engine, batches.account_of, urgent[0]) == ACCOUNT
     assert read(engine, batches.account_of, 999) is None
 
@@ -243,7 +244,7 @@ def test_settled_batches_need_nothing(engine: Engine) -> None:
     for status in ("completed", "failed"):
         _change(engine, status=status, owner=None)
         assert take(engine, batch).step is Step.NOTHING
-    assert read(engine, batches.ownerless, ACCOUNT) == []
+    assert read(engine, ownerless, ACCOUNT) == []
     assert {row.status for row in queue_rows(engine)} == {"assigned"}
 
 
@@ -257,7 +258,7 @@ def test_a_batch_that_is_being_loaded_does_not_silence_the_others(engine: Engine
     with engine.begin() as held:
         held.execute(select(Batch.id).where(Batch.id == loading).with_for_update())
         write(engine, batches.beat, ["worker"], [loading, other])
-    assert [title.id for title in read(engine, batches.ownerless, ACCOUNT)] == [loading]
+    assert [title.id for title in read(engine, ownerless, ACCOUNT)] == [loading]
 
 
 def test_a_kill_between_completion_and_the_return_of_the_slot_leaves_word_of_the_lease(engine: Engine) -> None:

@@ -9,6 +9,7 @@ from bouncer.callbacks import Callback
 from bouncer.database import read, write
 from bouncer.errors import OwnershipLost
 from bouncer.tables import Batch
+from bouncer.unsettled import ownerless, unsettled
 from tests.bouncer.contacts import ACCOUNT, batch_rows, set_back, small_batches, take
 
 _ID = "65f0c1a2b3d4e5f60718293a"
@@ -127,9 +128,10 @@ def test_a_held_batch_is_taken_up_when_bouncer_calls_for_it(engine: Engine) -> N
     write(engine, batches.admit_upload, batch, 15)
     write(engine, batches.record_ambiguous_upload, batch, hold=True)
     write(engine, batches.release, batch)
-    assert read(engine, batches.ownerless, ACCOUNT) == []
+    assert read(engine, ownerless, ACCOUNT) == []
     write(engine, callbacks.note, token, ())
-    assert [title.id for title in read(engine, batches.ownerless, ACCOUNT, only_uploaded=True)] == [batch.id]
+    (called,) = read(engine, unsettled, [ACCOUNT])
+    assert (called.title.id, called.is_left_behind, called.is_at_bouncer) == (batch.id, True, True)
 
 
 def test_an_upload_that_was_found_is_not_counted_as_paid_twice(engine: Engine) -> None:

@@ -100,6 +100,13 @@ def test_a_steady_batch_is_found_done_soon(seconds: float) -> None:
     assert polls <= seconds / _LONGEST + 4
 
 
+@pytest.mark.parametrize(("seconds", "looks"), [(60, 3), (600, 21), (3_600, 121)])
+def test_an_hour_long_batch_costs_a_look_each_longest_wait(seconds: int, looks: int) -> None:
+    """Five requests a batch hold for a minute's batch alone: scaling.md once had them for an hour's, which has 123."""
+    _, polls = _watch(seconds, lambda share: share)
+    assert abs(polls - looks) <= 1
+
+
 _COURSES: dict[str, Callable[[float], float]] = {
     "waits in Bouncer's queue at first": lambda share: max(0, (share - 0.3) / 0.7),
     "waits there for most of its time": lambda share: max(0, (share - 0.6) / 0.4),

@@ -1,10 +1,7 @@
 """No statement of a claim or a load reads a whole table, however long the queue is."""
 
-import re
-from typing import Any
-
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, text
 
 from bouncer.claiming import claim
 from bouncer.database import write
@@ -16,38 +13,11 @@ from bouncer.second_chances import take_second_chances
 from bouncer.tables import Request
 from tests.bouncer.contacts import ACCOUNT, new_request, queue, sent, set_back, verdicts, verify
 from tests.bouncer.existing_tables import execute, on_mariadb
+from tests.bouncer.explaining import Explainer
 
 _LARGE = ("Bouncer_Queue", "Contacts_Global", "Bouncer_Results")
 _ROWS = 20_000
 _BATCH = 500
-
-
-class _Explainer:
-    """Explains every statement right before it runs, when all temporary tables are there."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._lite = is_sqlite(engine)
-        self.plans: dict[str, None] = {}
-        self.whole_tables: list[str] = []
-        event.listen(engine, "before_cursor_execute", self._explain)
-
-    def _explain(
-        self, _connection: Connection, cursor: Any, statement: str, parameters: Any, _context: Any, many: bool
-    ) -> None:
-        if many or not re.match(r"SELECT|UPDATE|DELETE|INSERT.*SELECT", statement, re.DOTALL):
-            return
-        other = cursor.connection.cursor()
-        other.execute(("EXPLAIN QUERY PLAN " if self._lite else "EXPLAIN ") + statement, parameters)
-        steps = [self._step(*row) for row in other.fetchall()]
-        other.close()
-        self.plans["\n    ".join([" ".join(statement.split()), *(step for step, _ in steps)])] = None
-        self.whole_tables += [f"{step}: {statement}" for step, is_whole in steps if is_whole]
-
-    def _step(self, *row: Any) -> tuple[str, bool]:
-        if self._lite:
-            return row[3], re.match(rf"SCAN ({'|'.join(_LARGE)})", row[3]) is not None
-        _, _, table, kind, _, key, *_ = row
-        return f"{table}: {kind}, key {key}", table in _LARGE and (kind in {"ALL", "index"} or key is None)
 
 
 def _claim(connection: Connection, request_id: int | None) -> int:
@@ -59,7 +29,7 @@ def _claim(connection: Connection, request_id: int | None) -> int:
 def test_claims_and_loads_go_by_index(engine: Engine, of_one_request: bool) -> None:
     """With 30,000 contacts in the queue neither a claim nor a load, nor a claim that finds verdicts, scans a table."""
     request = _long_queue(engine)
-    explainer = _Explainer(engine)
+    explainer = Explainer(engine, *_LARGE)
     batch = write(engine, _claim, request if of_one_request else None)
     write(engine, load, verify(engine, batch), verdicts(sent(engine, batch)))
     queue(engine, (address.upper() for address in _addresses()[:_BATCH]), request_id=request, priority=99)
@@ -107,7 +77,7 @@ def test_deep_passes_and_second_chances_go_by_index(engine: Engine) -> None:
     unclear = {"status": "unknown", "score": 10, "retryAfter": "2020-01-01T00:00:00Z"}
     write(engine, load, verify(engine, batch), verdicts(sent(engine, batch), **unclear))
     set_back(engine, Request.bouncer_completed_ts, 0, Request.request_id == request)
-    explainer = _Explainer(engine)
+    explainer = Explainer(engine, *_LARGE)
     picked = write(engine, pick_some, request, Risk(), after=0, fresh_days=90, again=False)
     assert picked.picked == _BATCH
     assert write(engine, take_second_chances, _BATCH) == (_BATCH, _BATCH)

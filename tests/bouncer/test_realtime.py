@@ -11,6 +11,7 @@ from bouncer.database import read, write
 from bouncer.reusing import FreshFor
 from bouncer.second_chances import Chances
 from bouncer.tables import Batch, Result
+from bouncer.unsettled import unsettled
 from tests.bouncer.contacts import ACCOUNT, batch_rows, new_request, queue, queue_rows, take, verdicts
 
 _NO_CHANCES = Chances(most=0)
@@ -119,14 +120,14 @@ def test_one_that_was_begun_is_never_undone(engine: Engine) -> None:
     """Its row holds verdicts that were paid for: it is not handed over, and stays when its credits run out."""
     batch = _batch(engine)
     write(engine, batches.release, batch)
-    assert read(engine, batches.has_unsent, ACCOUNT)
+    assert [one.is_unsent for one in read(engine, unsettled, [ACCOUNT])] == [True]
     batch = take(engine, batch.id)
     write(engine, realtime.begin, batch, 2)
     _store(engine, batch, _emails(2))
     write(engine, batches.release, batch)
-    assert not read(engine, batches.has_unsent, ACCOUNT)
-    (title,) = read(engine, batches.ownerless, ACCOUNT)
-    assert (title.in_flight, title.realtime) == (True, True)
+    (one,) = read(engine, unsettled, [ACCOUNT])
+    assert (one.is_unsent, one.is_left_behind) == (False, True)
+    assert (one.title.in_flight, one.title.realtime) == (True, True)
 
 
 def test_a_cancelled_request_keeps_the_verdicts_that_it_paid_for(engine: Engine) -> None:

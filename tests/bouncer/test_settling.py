@@ -13,6 +13,7 @@ from bouncer.errors import OwnershipLost
 from bouncer.ledger import take_ledger
 from bouncer.settling import DOUBTFUL_REFUSALS, LONE_REFUSALS_TO_GIVE_UP, MOST_ATTEMPTS
 from bouncer.tables import Batch, QueuedContact, Request
+from bouncer.unsettled import ownerless
 from tests.bouncer.contacts import (
     ACCOUNT,
     at_once,
@@ -185,7 +186,7 @@ def _send_to_a_strict_bouncer(engine: Engine, takes: Callable[[list[str]], bool]
     """Works all batches off as the flow does, oldest first, and returns how many uploads that took."""
     uploads = 0
     write(engine, lambda c: c.execute(update(Batch).values(owner=None)))
-    while waiting := read(engine, batches.ownerless, ACCOUNT):
+    while waiting := read(engine, ownerless, ACCOUNT):
         addresses = sent(engine, waiting[0].id)
         assert len(addresses) == waiting[0].quantity
         uploads += 1

@@ -1,13 +1,12 @@
 """What a batch costs besides Bouncer's own work: nothing of it depends on the machine, so a rise is a mistake."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 
 from bouncer.database import read, write
+from bouncer.importing import import_contacts
 from bouncer.loading import await_verdicts, load
 from tests.bouncer import contacts
 from tests.bouncer.existing_tables import on_mariadb, on_sqlite
@@ -15,27 +14,15 @@ from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue
 from tests.flows.runs import ingested, subflows_of, tasks_of
 from tests.sandbox_process import SandboxHandle
+from tests.statements import counting_statements
 
 _STATEMENTS_A_LOAD = 12
+_STATEMENTS_A_CLAIM = 36
+_STATEMENTS_AN_IMPORT = 20
 _STATEMENTS_A_BATCH = 72
 """Four of them keep the count of uploads, by which a backup that was restored shows."""
 _STATEMENTS_A_RUN = 60
 """Looking every few seconds, claiming, counting; the heartbeats are few."""
-
-
-@contextmanager
-def _statements(engine: Engine) -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.startswith("BEGIN"):
-            seen.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 @on_sqlite
@@ -47,7 +34,7 @@ async def test_a_batch_costs_three_requests_three_task_runs_and_a_fixed_number_o
     # Longer than the sandbox takes for a batch, so that one look is enough on any machine.
     engine = await set_up_account(batch_size=500, poll_seconds_min=3, poll_seconds_max=3)
     queue(engine, addresses(2_000))
-    with _statements(engine) as statements:
+    with counting_statements(engine) as statements:
         summary, run = await ingested()
     assert (summary.outcome, summary.batches) == ("drained", 4)
     operations = sandbox.ledger()["requests_by_operation"]
@@ -68,8 +55,35 @@ def test_a_load_takes_no_statement_for_a_single_contact(engine: Engine) -> None:
         work = contacts.verify(engine, batch.id)
         awaited = read(engine, await_verdicts, work)
         answers = contacts.verdicts(contacts.sent(engine, batch.id))
-        with _statements(engine) as statements:
+        with counting_statements(engine) as statements:
             assert write(engine, load, work, answers, awaited).settled == size
         counts[size] = len(statements)
     assert counts[1_000] <= counts[10] + 2
     assert counts[10] <= _STATEMENTS_A_LOAD
+
+
+@on_mariadb
+def test_a_claim_takes_no_statement_for_a_single_contact(engine: Engine) -> None:
+    """On MariaDB, where a statement for many rows would be sent for each of them; SQLite would not show it."""
+    counts = {}
+    for size in (10, 1_000):
+        contacts.queue(engine, addresses(size, prefix=f"of.{size}"))
+        with counting_statements(engine) as statements:
+            assert contacts.claim(engine, batches=1).contacts == size
+        counts[size] = len(statements)
+    assert counts[1_000] <= counts[10] + 2
+    assert counts[10] <= _STATEMENTS_A_CLAIM
+
+
+@on_mariadb
+def test_an_import_takes_no_statement_for_a_single_contact(engine: Engine, tmp_path: Path) -> None:
+    """Contacts come in by the thousands: with a hundred times the contacts, an import takes two statements more."""
+    counts = {}
+    for size in (10, 1_000):
+        file = tmp_path / f"{size}.csv"
+        file.write_text("\n".join(["email", *addresses(size, prefix=f"of.{size}")]))
+        with counting_statements(engine) as statements:
+            assert import_contacts(engine, file).queued == size
+        counts[size] = len(statements)
+    assert counts[1_000] <= counts[10] + 2
+    assert counts[10] <= _STATEMENTS_AN_IMPORT
