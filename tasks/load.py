@@ -58,9 +58,11 @@ async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
             break
     if report.missing or report.unmatched:
         log.warning(
-            "batch %d: %d contacts without a verdict, queued again; %d verdicts for addresses that were not sent",
+            "batch %d: %d contacts without a verdict, queued again, of whose addresses %d may be paid twice;"
+            " %d verdicts for addresses that were not sent",
             batch.id,
             report.missing,
+            report.maybe_paid,
             report.unmatched,
         )
         announce("batch.odd", account=access.name, batch=batch.id, missing=report.missing, unmatched=report.unmatched)

@@ -48,7 +48,7 @@ async def poll(access: Access, batch: BatchWork, batch_id: str) -> None:
             log.warning("%s; a status check that fails says nothing about the batch", error)
         else:
             if progress.is_completed:
-                await access.write(batches.record_verified, batch, progress.credits)
+                await access.write(batches.record_verified, batch, progress.credits, progress.processed)
                 watch.note(batch.quantity)
                 await _show(artifact, watch)
                 log.info("batch %d is verified after %.0f s", batch.id, watch.elapsed)
