@@ -87,7 +87,7 @@ async def _show(batch: BatchWork, report: LoadReport) -> None:
 
 
 async def _load_once(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
-    # The lane is held for one download, not while a batch waits for its next: others go on meanwhile.
+    # The lane is held for one download, not while a batch waits for its next, after a 429 say: others go on meanwhile.
     async with _lane():
         verdicts, awaited = await asyncio.gather(
             access.client.download(batch_id, batch.quantity), _await(access, batch)
