@@ -1,10 +1,9 @@
 """Gives the application's contacts the address keys by which equal addresses find each other."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import BigInteger, Connection, Engine, LargeBinary, Row, select, update
+from sqlalchemy import BigInteger, Connection, Engine, LargeBinary, select, update
 from sqlalchemy.types import TypeEngine
 
 from bouncer.addresses import normalise_all
@@ -35,28 +34,29 @@ def fill_address_keys(engine: Engine) -> None:
         done = write(engine, _fill_some, done)
 
 
-def renew_keys(connection: Connection, contacts: Sequence[Row[tuple[int, str, bytes | None]]]) -> int:
-    """Gives contacts whose address was changed by the application the key of the one that they have now.
+def renew_keys(connection: Connection, contacts: pd.DataFrame) -> int:
+    """Gives contacts the key of the address that they have now.
 
-    Their verdict goes, which is on the other address. Safe to run twice.
+    Where the application has changed the address, the verdict goes, which is on the other one. Safe to run twice.
 
     Args:
         connection: In a transaction that writes.
-        contacts: ``global_id``, ``email`` and the key that is stored.
+        contacts: Columns ``global_id``, ``stored_key`` (the one that is there, or None) and ``key`` (of the address,
+            or None where it cannot be mailed to).
 
     Returns:
-        How many had another key.
+        How many had another key, or none.
     """
-    frame = pd.DataFrame(contacts, columns=["global_id", "email", "stored_key"])
-    frame["address_key"] = normalise_all(frame["email"])["key"]
-    changed = frame[frame["address_key"] != frame["stored_key"]].drop_duplicates("global_id")
-    if not changed.empty:
-        keys = stage(connection, "renewed_keys", _KEYS, changed).c
+    changed = contacts[contacts["stored_key"] != contacts["key"]].drop_duplicates("global_id")
+    if changed.empty:
+        return 0
+    moved = changed[changed["stored_key"].notna()]
+    if not moved.empty:
+        its = stage(connection, "moved_contacts", {"global_id": BigInteger()}, moved).c
         connection.execute(
-            update(Contact)
-            .where(Contact.global_id == keys.global_id)
-            .values(bouncer_address_key=keys.address_key, **dict.fromkeys(VERDICT_OF_CONTACT))
+            update(Contact).where(Contact.global_id == its.global_id).values(dict.fromkeys(VERDICT_OF_CONTACT))
         )
+    _store(connection, changed)
     return len(changed)
 
 
@@ -70,9 +70,12 @@ def _fill_some(connection: Connection, after: int) -> int | None:
     if not rows:
         return None
     contacts = pd.DataFrame(rows, columns=["global_id", "email"])
-    contacts = contacts.join(normalise_all(contacts["email"])[["key"]]).dropna()
+    _store(connection, contacts.join(normalise_all(contacts["email"])[["key"]]).dropna())
+    return int(rows[-1].global_id)
+
+
+def _store(connection: Connection, contacts: pd.DataFrame) -> None:
     keys = stage(connection, "address_keys", _KEYS, contacts.rename(columns={"key": "address_key"})).c
     connection.execute(
         update(Contact).where(Contact.global_id == keys.global_id).values(bouncer_address_key=keys.address_key)
     )
-    return int(rows[-1].global_id)

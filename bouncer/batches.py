@@ -436,8 +436,17 @@ def record_finish_requested(connection: Connection, batch: BatchWork) -> None:
     )
 
 
-def record_verified(connection: Connection, batch: BatchWork, credits_charged: int | None) -> None:
-    """Bouncer has completed the batch: it is in flight no more, and its results can be loaded."""
+def record_verified(
+    connection: Connection, batch: BatchWork, credits_charged: int | None, processed: int | None = None
+) -> None:
+    """Bouncer has completed the batch: it is in flight no more, and its results can be loaded.
+
+    Args:
+        connection: In a transaction that writes.
+        batch: The batch, owned by the caller.
+        credits_charged: What it cost, or None where Bouncer did not tell.
+        processed: How many addresses are verified, likewise: fewer than all where it was finished early.
+    """
     _step_of(
         connection,
         batch,
@@ -445,6 +454,7 @@ def record_verified(connection: Connection, batch: BatchWork, credits_charged: i
         status=BatchStatus.DOWNLOADING,
         verified_ts=func.coalesce(Batch.verified_ts, func.current_timestamp()),
         credits=credits_charged,
+        processed=Batch.quantity if processed is None else processed,
     )
 
 

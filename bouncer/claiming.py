@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, String, func, select, update
+from sqlalchemy import Connection, Integer, String, func, select, update
 from sqlalchemy.types import TypeEngine
 
 from bouncer.accounts import ensure_row
+from bouncer.address_keys import renew_keys
 from bouncer.addresses import domain_hash, normalise_all
 from bouncer.batches import BatchTitle
 from bouncer.cancelling import is_cancelled, withdraw_waiting
 from bouncer.interleaving import lay_out
 from bouncer.request_progress import note_open
-from bouncer.reusing import VERDICT_OF_CONTACT, FreshFor, join_batches_in_flight, reuse_verdicts
+from bouncer.reusing import FreshFor, join_batches_in_flight, reuse_verdicts
 from bouncer.room import room_for
 from bouncer.settling import new_batch
 from bouncer.spending import Spending, caps_reached, room_of_run
@@ -166,7 +167,7 @@ def _claim_from(  # noqa: PLR0913  # as of claim
     checked = contacts.join(normalise_all(contacts["email"]))
     invalid = _fail_invalid(connection, checked[checked["reason"].notna()])
     valid = checked[checked["reason"].isna()]
-    _store_keys(connection, valid)
+    renew_keys(connection, valid)
     # In this order: a batch that is loaded between the two looks is not in flight any more, but its verdicts are there.
     joined, held_back = join_batches_in_flight(connection, valid, source.layer)
     valid = valid[~valid["queue_id"].isin(joined | held_back)]
@@ -246,25 +247,6 @@ def _fail_invalid(connection: Connection, invalid: pd.DataFrame) -> int:
             )
         )
     return len(invalid)
-
-
-def _store_keys(connection: Connection, contacts: pd.DataFrame) -> None:
-    changed = contacts[contacts["stored_key"] != contacts["key"]].drop_duplicates("global_id")
-    if changed.empty:
-        return
-    moved = changed[changed["stored_key"].notna()]
-    if not moved.empty:
-        # The application has changed the address: the verdict that is stored is on another one.
-        staged = stage(connection, "claim_moved", {"global_id": BigInteger()}, moved[["global_id"]])
-        connection.execute(
-            update(Contact).where(Contact.global_id == staged.c.global_id).values(dict.fromkeys(VERDICT_OF_CONTACT))
-        )
-    columns: dict[str, TypeEngine[Any]] = {"global_id": BigInteger(), "address_key": LargeBinary(16)}
-    frame = changed[["global_id", "key"]].rename(columns={"key": "address_key"})
-    staged = stage(connection, "claim_keys", columns, frame)
-    connection.execute(
-        update(Contact).where(Contact.global_id == staged.c.global_id).values(bouncer_address_key=staged.c.address_key)
-    )
 
 
 def _make_batches(

@@ -45,6 +45,7 @@ from bouncer.policy import (
     CERTAINLY_REFUSED,
     PAID,
     RATE_LIMITED_SECONDS,
+    TOLD_OF_429,
     WORTH_ANOTHER_ATTEMPT,
     Call,
     between_attempts,
@@ -222,6 +223,7 @@ class BouncerClient:
             BatchNotCompleted: Bouncer will not hand them out yet.
             BatchLost: It has none, or none any more.
             DownloadTruncated: All attempts ended early or could not be parsed.
+            RateLimited: It is to be asked for again later; the waiting is the caller's.
         """
 
         async def fetch(request: _Request) -> list[Verdict]:
@@ -273,6 +275,7 @@ class BouncerClient:
             OutOfCredits: The account has no credits.
             UploadOutcomeUnknown: It may have been paid for or not. It was not asked for again.
             BouncerUnavailable: It was certainly not paid for.
+            RateLimited: Likewise; the waiting is the caller's.
         """
 
         async def ask(request: _Request) -> Verdict:
@@ -295,7 +298,7 @@ class BouncerClient:
             reraise=True,
         )
         try:
-            return await retrying(self._sitting_out_429, call, once)
+            return await retrying(self._noted if call in TOLD_OF_429 else self._sitting_out_429, call, once)
         except BreakerOpen:
             # Not a failure of Bouncer's: counted as one, it would end the probe that others wait for.
             raise

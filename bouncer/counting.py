@@ -135,7 +135,8 @@ def count_batches(connection: Connection, request_id: int | None = None) -> Batc
 def maybe_paid_twice() -> ColumnElement[int]:
     """Of a batch, the addresses that may have been paid twice.
 
-    They were in uploads whose answer was lost, or the batch was lost with what Bouncer may have been paid for it.
+    They were in uploads whose answer was lost, or the batch was lost with what Bouncer may have been paid for it, or it
+    was complete and Bouncer may have been paid for addresses without a verdict.
     """
     return Batch.ambiguous_uploads * Batch.quantity + Batch.ambiguous_addresses + Batch.lost_addresses
 

@@ -17,7 +17,9 @@ FIGURES = {
     "settled_contacts_a_minute": "addresses of the batches that were loaded in the window, a minute",
     "settled_contacts_an_hour": "addresses of the batches that were loaded in the last hour",
     "dead_letters": "failed batches that nobody has reviewed",
-    "possible_double_payments": "addresses in uploads whose answer was lost, and in batches that Bouncer lost, ever",
+    "possible_double_payments": (
+        "addresses in uploads whose answer was lost, in batches that Bouncer lost, and paid for without a verdict, ever"
+    ),
     "paused_seconds": "for how long no upload may begin",
     "breaker_state": "0 closed, 1 half-open, 2 open",
     "credits_left": "as Bouncer last told",
@@ -77,7 +79,8 @@ class QueueHealth:
         settled_an_hour: Likewise in the last hour. Contacts settled at no cost are in neither.
         credits_an_hour: Credits that those batches cost; their addresses where Bouncer did not tell.
         dead_letters: Failed batches that nobody has reviewed.
-        possible_double_payments: Addresses in uploads whose answer was lost, and in batches that Bouncer lost, ever.
+        possible_double_payments: Addresses in uploads whose answer was lost, in batches that Bouncer lost, and paid for
+            without a verdict, ever.
     """
 
     backlog_contacts: int

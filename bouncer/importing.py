@@ -348,4 +348,5 @@ def _renew_keys(connection: Connection, staged: Table) -> int:
         .join(Contact, Contact.bouncer_address_key == staged.c.key)
         .where(func.lower(Contact.email) != func.lower(staged.c.address))
     ).all()
-    return renew_keys(connection, written_otherwise)
+    contacts = pd.DataFrame(written_otherwise, columns=["global_id", "email", "stored_key"])
+    return renew_keys(connection, contacts.join(normalise_all(contacts["email"])[["key"]]))

@@ -89,7 +89,8 @@ class Cost:
         expected: Credits that the verdicts suggest: one for each that is not unknown.
         charged: Credits that Bouncer charged, by its own count.
         untold: Credits expected of batches of which Bouncer told no credits; in ``expected``, not in ``charged``.
-        maybe_paid_twice: Addresses in uploads whose answer was lost, and in batches that Bouncer lost, sent again.
+        maybe_paid_twice: Addresses in uploads whose answer was lost, in batches that Bouncer lost, and paid for without
+            a verdict, sent again.
         user_id: Whose, or None for all together.
         user: The user's address, for files and terminals only.
         request_id: Of which request, or None for all of the user.

@@ -76,6 +76,7 @@ class LoadReport:
     Attributes:
         settled: Contacts with a verdict.
         missing: Contacts whose address came back without one; queued again, or failed after several tries.
+        maybe_paid: Addresses of these that Bouncer may have charged all the same.
         unmatched: Verdicts for addresses that are not in the batch.
         by_status: Contacts by verdict.
     """
@@ -84,6 +85,7 @@ class LoadReport:
     missing: int
     unmatched: int
     by_status: dict[str, int]
+    maybe_paid: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def load(
         OwnershipLost: Another run has the batch now, or has loaded it already.
     """
     row = connection.execute(
-        select(Batch.owner, Batch.status).where(Batch.id == batch.id).with_for_update()
+        select(Batch.owner, Batch.status, Batch.credits, Batch.processed).where(Batch.id == batch.id).with_for_update()
     ).one_or_none()
     if row is None or row.owner != batch.owner or row.status != BatchStatus.DOWNLOADING:
         raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
@@ -153,6 +155,10 @@ def load(
             .values(status=QueueStatus.COMPLETED, completed_ts=func.current_timestamp(), error_message=None)
         )
         give_second_chances(connection, batch, matched, chances)
+    expected = expected_credits(matched)
+    answered = int(matched["address_key"].nunique())
+    paid_for_nothing = row.processed - answered if row.credits is None else row.credits - expected
+    maybe_paid = max(0, min(int(without["address_key"].nunique()), paid_for_nothing))
     were_unknown = matched[matched["status_before"] == "unknown"]
     connection.execute(
         update(Batch)
@@ -161,10 +167,11 @@ def load(
             status=BatchStatus.COMPLETED,
             completed_ts=func.current_timestamp(),
             processed=Batch.quantity,
-            expected_credits=expected_credits(matched),
+            expected_credits=expected,
             unknown_before=were_unknown["address_key"].nunique(),
             unknown_resolved=expected_credits(were_unknown),
             missing=missing,
+            lost_addresses=maybe_paid,
             unmatched=unmatched,
             error_message=None,
             owner=None,
@@ -177,6 +184,7 @@ def load(
         missing=missing,
         unmatched=unmatched,
         by_status={str(status): int(count) for status, count in matched["bouncer_status"].value_counts().items()},
+        maybe_paid=maybe_paid,
     )
 
 

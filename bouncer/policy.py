@@ -32,6 +32,7 @@ __all__ = [
     "PAID",
     "PATIENCE_SECONDS",
     "RATE_LIMITED_SECONDS",
+    "TOLD_OF_429",
     "WORTH_ANOTHER_ATTEMPT",
     "Call",
     "between_attempts",
@@ -92,6 +93,10 @@ class Call(enum.StrEnum):
 
 PAID = frozenset({Call.CREATE, Call.VERIFY})
 """The calls that cost money: whether one whose answer was lost did, nobody can say."""
+
+TOLD_OF_429 = frozenset({Call.DOWNLOAD, Call.VERIFY})
+"""The calls that do not sit a 429 out themselves. Their caller holds a loading lane, or verdicts beside it that are not
+stored yet, and lets go of these before it waits as told."""
 
 
 _NAMED = {Call.CREATE: "an upload", Call.VERIFY: "a verification in real time"}

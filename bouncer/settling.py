@@ -4,6 +4,7 @@ import pandas as pd
 from sqlalchemy import (
     Connection,
     Integer,
+    Row,
     SQLColumnExpression,
     Update,
     and_,
@@ -62,11 +63,11 @@ def dissolve(connection: Connection, batch: BatchWork) -> int:
     Returns:
         How many contacts went back.
     """
-    lost_uploads = _lock(connection, batch)
-    if connection.scalar(select(Batch.batch_id).where(Batch.id == batch.id)) is not None:
+    row = _lock(connection, batch)
+    if row.batch_id is not None:
         return 0
     returned = connection.execute(_assigned_to(batch.id).values(_waiting_again()))
-    if lost_uploads or connection.scalar(select(was_asked_for()).where(Batch.id == batch.id)):
+    if row.ambiguous_uploads or connection.scalar(select(was_asked_for()).where(Batch.id == batch.id)):
         _close(connection, batch, "not uploaded; its contacts went back to the queue")
     else:
         connection.execute(delete(Batch).where(Batch.id == batch.id))
@@ -111,8 +112,11 @@ def fail(connection: Connection, batch: BatchWork, message: str) -> int:
 
     Returns:
         How many contacts failed.
+
+    Raises:
+        OwnershipLost: Another run has the batch now, or an earlier one has uploaded it after all.
     """
-    _lock(connection, batch)
+    _lock_unsent(connection, batch)
     reason = clean_message(message)
     failed = connection.execute(
         _assigned_to(batch.id).values(
@@ -138,8 +142,11 @@ def split(connection: Connection, batch: BatchWork) -> list[int]:
     Returns:
         The ids of the two parts; none where it does not help: a single address, a batch of which nothing is taken,
         not even single addresses, or one of which REFUSALS_TO_GIVE_UP parts were refused.
+
+    Raises:
+        OwnershipLost: Another run has the batch now, or an earlier one has uploaded it after all.
     """
-    _lock(connection, batch)
+    _lock_unsent(connection, batch)
     root = batch.split_from or batch.id
     parts = connection.execute(
         select(Batch.status, Batch.batch_id, Batch.quantity).where(Batch.split_from == root)
@@ -265,14 +272,22 @@ def new_batch(connection: Connection, **columns: int | str | bool) -> int:
     return int(key[0])
 
 
-def _lock(connection: Connection, batch: BatchWork) -> int:
-    # Returns the lost uploads of the row: the run may have lost some since it took the batch.
+def _lock(connection: Connection, batch: BatchWork) -> Row[tuple[str | None, str | None, int]]:
+    # As the row stands now: since the run took the batch, it may have lost uploads, and an earlier owner may have
+    # written down that Bouncer has it.
     row = connection.execute(
-        select(Batch.owner, Batch.ambiguous_uploads).where(Batch.id == batch.id).with_for_update()
+        select(Batch.owner, Batch.batch_id, Batch.ambiguous_uploads).where(Batch.id == batch.id).with_for_update()
     ).one_or_none()
     if row is None or row.owner != batch.owner:
         raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
-    return int(row.ambiguous_uploads)
+    return row
+
+
+def _lock_unsent(connection: Connection, batch: BatchWork) -> None:
+    if _lock(connection, batch).batch_id is not None:
+        raise OwnershipLost(
+            f"batch {batch.id} is at Bouncer after all, uploaded by an earlier run; it is paid for, and goes on there"
+        )
 
 
 def _paid_at_most() -> SQLColumnExpression[int]:

@@ -183,7 +183,10 @@ def _commits() -> ColumnElement[int]:
         (Batch.credits.is_not(None), Batch.credits),
         # What was not asked for, or not answered, has gone back to the queue; lost answers are added below.
         (Batch.realtime & settled, func.coalesce(Batch.expected_credits, 0)),
-        (Batch.status == BatchStatus.COMPLETED, func.coalesce(Batch.expected_credits, Batch.quantity)),
+        (
+            Batch.status == BatchStatus.COMPLETED,
+            func.coalesce(Batch.expected_credits + Batch.lost_addresses, Batch.quantity),
+        ),
         # Its one upload is among the lost ones; in real time only single addresses are.
         (Batch.held_ts.is_not(None) & not_(Batch.realtime), 0),
         ((Batch.status != BatchStatus.FAILED) | Batch.batch_id.is_not(None), Batch.quantity),

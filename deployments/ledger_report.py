@@ -52,7 +52,7 @@ def print_ledger(ledger: Ledger) -> None:
     if ledger.total.maybe_paid_twice:
         terminal.print(
             f"{ledger.total.maybe_paid_twice:,} addresses may have been paid twice: uploads without an answer,"
-            " batches that Bouncer lost."
+            " batches that Bouncer lost, charges without a verdict."
         )
 
 

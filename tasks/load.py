@@ -58,9 +58,11 @@ async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
             break
     if report.missing or report.unmatched:
         log.warning(
-            "batch %d: %d contacts without a verdict, queued again; %d verdicts for addresses that were not sent",
+            "batch %d: %d contacts without a verdict, queued again, of whose addresses %d may be paid twice;"
+            " %d verdicts for addresses that were not sent",
             batch.id,
             report.missing,
+            report.maybe_paid,
             report.unmatched,
         )
         announce("batch.odd", account=access.name, batch=batch.id, missing=report.missing, unmatched=report.unmatched)
@@ -85,7 +87,7 @@ async def _show(batch: BatchWork, report: LoadReport) -> None:
 
 
 async def _load_once(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
-    # The lane is held for one download, not while a batch waits for its next: others go on meanwhile.
+    # The lane is held for one download, not while a batch waits for its next, after a 429 say: others go on meanwhile.
     async with _lane():
         verdicts, awaited = await asyncio.gather(
             access.client.download(batch_id, batch.quantity), _await(access, batch)

@@ -11,7 +11,7 @@ from bouncer.errors import (
     DatabaseUnavailable,
     RateLimited,
 )
-from bouncer.policy import PATIENCE_SECONDS
+from bouncer.policy import PATIENCE_SECONDS, wait_as_told
 from tasks.stopping import is_stopping, sleep_unless_stopping
 
 __all__ = ["AWAY", "through_outages", "until_known", "until_stored"]
@@ -23,15 +23,15 @@ AWAY = (BouncerUnavailable, RateLimited)
 
 
 def through_outages(*, pause_seconds: float, limit_seconds: float) -> AsyncRetrying:
-    """Tries again while Bouncer is away, at a pace that the circuit breaker sets.
+    """Tries again while Bouncer is away, at a pace that the circuit breaker sets, and after a 429 when it is told to.
 
     Args:
-        pause_seconds: Between two tries.
+        pause_seconds: Between two tries, unless Bouncer tells.
         limit_seconds: After which the last failure is raised.
     """
     return AsyncRetrying(
         retry=retry_if_exception_type(AWAY),
-        wait=wait_fixed(pause_seconds),
+        wait=lambda state: wait_as_told(state) if _is_limited(state) else pause_seconds,
         stop=stop_after_delay(limit_seconds),
         sleep=sleep_unless_stopping,
         before_sleep=_tell,
@@ -69,6 +69,10 @@ def until_stored(what: str) -> AsyncRetrying:
         before_sleep=tell,
         reraise=True,
     )
+
+
+def _is_limited(state: RetryCallState) -> bool:
+    return state.outcome is not None and isinstance(state.outcome.exception(), RateLimited)
 
 
 def _tell(state: RetryCallState) -> None:

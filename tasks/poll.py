@@ -47,7 +47,7 @@ async def poll(access: Access, batch: BatchWork, batch_id: str) -> None:
             log.warning("%s; a status check that fails says nothing about the batch", error)
         else:
             if progress.is_completed:
-                await access.write(batches.record_verified, batch, progress.credits)
+                await access.write(batches.record_verified, batch, progress.credits, progress.processed)
                 await bar.end(watch.elapsed)
                 log.info("batch %d is verified after %.0f s", batch.id, watch.elapsed)
                 return

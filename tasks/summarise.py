@@ -38,7 +38,8 @@ class IngestSummary:
         seconds: How long it took.
         verdicts: Contacts by verdict, of the request or of all.
         credits_used: What the batches that were verified meanwhile cost; None where workers go on with them.
-        possible_double_payments: Addresses in uploads whose answer was lost, and in batches that Bouncer lost, ever.
+        possible_double_payments: Addresses in uploads whose answer was lost, in batches that Bouncer lost, and paid for
+            without a verdict, ever.
         message: One line for people.
     """
 

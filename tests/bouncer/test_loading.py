@@ -10,9 +10,12 @@ import pytest
 from sqlalchemy import Engine, delete, update
 from sqlalchemy.exc import DBAPIError
 
+from bouncer import batches
 from bouncer.batches import BatchWork, Step
-from bouncer.database import write
+from bouncer.counting import count_batches
+from bouncer.database import read, write
 from bouncer.errors import OwnershipLost
+from bouncer.ledger import take_ledger
 from bouncer.loading import LoadReport
 from bouncer.models import Verdict
 from bouncer.settling import MOST_ATTEMPTS
@@ -29,6 +32,7 @@ from tests.bouncer.contacts import (
     sent,
     set_back,
     take,
+    upload,
     verdicts,
     verify,
 )
@@ -148,7 +152,7 @@ def test_addresses_without_a_verdict_are_sent_again_and_then_fail(engine: Engine
 def test_no_verdicts_at_all(engine: Engine) -> None:
     """An empty download loses nobody: all are queued again."""
     work = _verified(engine, _addresses(3))
-    assert load_verdicts(engine, work, []) == LoadReport(settled=0, missing=3, unmatched=0, by_status={})
+    assert load_verdicts(engine, work, []) == LoadReport(settled=0, missing=3, unmatched=0, by_status={}, maybe_paid=3)
     assert {row.status for row in queue_rows(engine)} == {"queued"}
 
 
@@ -273,3 +277,29 @@ def test_a_load_leaves_the_contacts_of_other_batches_alone(engine: Engine) -> No
     (second,) = claim(engine).batches
     load_verdicts(engine, verify(engine, second.id), verdicts(["second@example.com"]))
     assert [row.bouncer_status for row in queue_rows(engine)] == ["changed", "deliverable"]
+
+
+@pytest.mark.parametrize(
+    ("charged", "processed", "declared"), [(3, 3, 2), (2, 3, 1), (1, 3, 0), (None, 3, 2), (None, 1, 0), (None, None, 2)]
+)
+def test_an_address_that_was_charged_but_came_back_without_a_verdict_is_not_paid_twice_in_silence(
+    engine: Engine, charged: int | None, processed: int | None, declared: int
+) -> None:
+    """What Bouncer charged, or else verified, beyond the verdicts that came is declared: those are sent again."""
+    addresses = _addresses(3)
+    queue(engine, [*addresses, addresses[1].upper()])
+    (batch,) = claim(engine).batches
+    write(engine, batches.record_verified, upload(engine, batch.id), charged, processed)
+    report = load_verdicts(engine, take(engine, batch.id), verdicts(addresses[:1]))
+    assert (report.missing, report.maybe_paid) == (3, declared)
+    assert read(engine, count_batches).possible_double_payments == declared
+    assert read(engine, take_ledger, None).total.maybe_paid_twice == declared
+
+
+def test_free_verdicts_leave_room_on_the_bill(engine: Engine) -> None:
+    """An unknown verdict costs nothing, so what was charged was charged for the address without one."""
+    queue(engine, _addresses(2))
+    (batch,) = claim(engine).batches
+    write(engine, batches.record_verified, upload(engine, batch.id), 1, 2)
+    report = load_verdicts(engine, take(engine, batch.id), verdicts(_addresses(1), status="unknown"))
+    assert (report.missing, report.maybe_paid) == (1, 1)

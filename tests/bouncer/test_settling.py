@@ -1,6 +1,7 @@
 """Contacts leave a batch without a verdict in order: back to the queue, or failed with a reason, and none is lost."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import Engine, delete, event, update
@@ -139,6 +140,23 @@ def test_a_run_that_lost_its_batch_settles_nothing(
     write(engine, lambda c: c.execute(delete(Request)))
     with pytest.raises(OwnershipLost):
         settle(engine, work)
+
+
+@pytest.mark.parametrize("settle", [_dissolve, _fail, _split])
+def test_a_batch_that_an_earlier_run_has_uploaded_after_all_is_not_thrown_away(
+    engine: Engine, settle: Callable[[Engine, BatchWork], object]
+) -> None:
+    """It is paid for: its contacts wait for its verdicts, whatever became of the upload of the run that has it now."""
+    earlier = _claimed(engine)
+    set_back(engine, Batch.heartbeat_ts, 60)
+    successor = take(engine, earlier.id, "successor")
+    write(engine, batches.record_upload, earlier, "bouncer-1", 0)
+    with suppress(OwnershipLost):
+        settle(engine, successor)
+    (batch,) = batch_rows(engine)
+    assert (batch.status, batch.batch_id) == ("processing", "bouncer-1")
+    assert {(row.status, row.batch_id) for row in queue_rows(engine)} == {("assigned", batch.id)}
+    assert read(engine, count_dead_letters) == 0
 
 
 _FEW = [(12, {7}), (12, {0, 3, 10})]

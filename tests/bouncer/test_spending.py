@@ -201,3 +201,13 @@ def test_an_upload_is_not_repeated_beyond_a_cap(engine: Engine, cap: int | None,
     if cap is not None:
         (told,) = read(engine, take_caps)
         assert told.committed == 10
+
+
+def test_a_charge_without_a_verdict_counts_against_the_cap(engine: Engine) -> None:
+    """Where Bouncer tells no credits, an address that it verified and gave no verdict on may have been paid for."""
+    request = _capped_request(engine, 4)
+    queue(engine, _emails(3), request_id=request)
+    (batch,) = _claim(engine).batches
+    write(engine, batches.record_verified, upload(engine, batch.id), None, 3)
+    load_verdicts(engine, take(engine, batch.id), verdicts(_emails(2)))
+    assert read(engine, take_caps)[0].committed == 3

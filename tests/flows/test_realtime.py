@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from bouncer.database import read
+from bouncer.stopping import ask_to_stop, forget_stop
 from bouncer.tables import Batch, Contact
 from flows.ingest import ingest
 from tests.bouncer.existing_tables import on_sqlite
@@ -127,6 +128,30 @@ async def test_a_kill_leaves_only_what_was_under_way_in_doubt(
     assert (summary.outcome, summary.possible_double_payments) == ("drained", 3)
     assert statuses(engine) == {"completed": 9}
     assert sandbox.ledger()["addresses_charged_twice"] == 0
+
+
+@on_sqlite
+async def test_a_429_leaves_nothing_in_doubt_while_it_is_waited_out(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """What Bouncer refuses was not paid for, and the verdicts beside it are stored: a kill in the wait costs nobody."""
+    engine = await set_up_account(realtime_max_addresses=10)
+    queue(engine, addresses(5))
+    sandbox.fault("status", operation="verify", code=429, retry_after=100, after=2, times=None)
+    running = asyncio.create_task(ingested())
+
+    @until_it_holds
+    async def the_window_is_waited_for() -> None:
+        assert statuses(engine) == {"completed": 2, "assigned": 3}
+
+    await the_window_is_waited_for()
+    assert [batch.unanswered for batch in _batches(engine)] == [0]
+    ask_to_stop()
+    await running
+    forget_stop()
+    sandbox.clear_faults()
+    summary, _ = await ingested()
+    assert (summary.outcome, statuses(engine), summary.possible_double_payments) == ("drained", {"completed": 5}, 0)
 
 
 @on_sqlite

@@ -13,14 +13,16 @@ from bouncer import claiming
 from bouncer.counting import count_batches
 from bouncer.database import read, write
 from bouncer.reusing import FreshFor
+from bouncer.stopping import ask_to_stop, forget_stop
 from bouncer.tables import Batch
 from flows.verify_batch import verify_batch
+from tasks.load import LANES
 from tasks.ownership import owned_batch
 from tests.bouncer.contacts import batch_rows, set_back
 from tests.bouncer.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, assert_verified_once, queue, statuses
-from tests.flows.runs import ingested
+from tests.flows.runs import ingested, until_it_holds
 from tests.sandbox_process import SandboxHandle
 
 pytestmark = on_sqlite
@@ -143,3 +145,22 @@ async def test_batches_whose_downloads_cannot_be_read_do_not_keep_others_from_be
     assert (len(lost), len(whole)) == (3, 1)
     ended = {batch.id: batch.completed_ts for batch in batch_rows(engine)}
     assert ended[whole[0].id] < min(ended[id_] for id_ in lost)
+
+
+async def test_downloads_that_wait_out_a_429_do_not_keep_others_from_being_loaded(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """As many of them as a process loads at a time are told to come back later, and the others are loaded meanwhile."""
+    engine = await set_up_account(batch_size=10, poll_seconds_min=1, poll_seconds_max=1)
+    queue(engine, addresses(30))
+    sandbox.fault("status", operation="download", code=429, retry_after=100, times=LANES)
+    running = asyncio.create_task(ingested())
+
+    @until_it_holds
+    async def the_others_are_loaded() -> None:
+        assert statuses(engine) == {"completed": 10, "assigned": 20}
+
+    await the_others_are_loaded()
+    ask_to_stop()
+    await running
+    forget_stop()
