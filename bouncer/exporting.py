@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import orjson
-from sqlalchemy import Connection, Engine, Row, ScalarSelect, String, and_, case, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, ScalarSelect, String, and_, case, cast, func, select
 from sqlalchemy.orm import aliased
 
 from bouncer.atomic_file import atomic_file
@@ -48,6 +48,8 @@ COLUMNS = (
 """The header of an export."""
 
 _CHUNK_ROWS = 20_000
+_SEEK = 4
+"""What a row that is found by index costs of one that stands next to another."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,9 @@ def export_results(
         InputRefused: There is no such request, or the file cannot be written; nothing was changed.
         DatabaseUnavailable: The database was away for too long; nothing was written but to standard output.
     """
-    first, last = read(engine, _bounds, request_id)
+    part = read(engine, _part, request_id)
     # The database looks for the next chunk while this one is written: a third less time.
-    chunks = one_ahead(_chunks(engine, request_id, first, last))
+    chunks = one_ahead(_chunks(engine, part))
     if str(path) == "-":
         return ExportReport(_write(sys.stdout, chunks, progress), None)
     path = Path(path)
@@ -105,24 +107,41 @@ def export_results(
     return ExportReport(rows, path)
 
 
-def _bounds(connection: Connection, request_id: int | None) -> tuple[int, int]:
-    """Gives the first and the last row of the queue to write; where there are none, the last comes before the first."""
+@dataclass(frozen=True)
+class _Part:
+    # The part of the queue to write: from the first row to the last, which comes before the first where there are none.
+    request_id: int | None
+    first: int
+    last: int
+    rows: int
+
+    @property
+    def is_scattered(self) -> bool:
+        # Whether the database reads less where it finds all rows of the request by index for each chunk, and sorts
+        # them, than along the primary key with what others have queued in between.
+        chunks = -(-self.rows // _CHUNK_ROWS)
+        return self.request_id is not None and _SEEK * self.rows * chunks < self.last - self.first
+
+
+def _part(connection: Connection, request_id: int | None) -> _Part:
     ends = select(func.min(QueuedContact.queue_id), func.max(QueuedContact.queue_id))
     if request_id is not None:
         if connection.scalar(select(Request.request_id).where(Request.request_id == request_id)) is None:
             raise InputRefused(f"There is no request {request_id}; leave the number out to export all of them")
-        ends = ends.where(QueuedContact.request_id == request_id)
-    first, last = connection.execute(ends).one()
-    return (0, -1) if first is None else (first, last)
+        # Its index is read from end to end for the bounds anyway.
+        ends = ends.add_columns(func.count()).where(QueuedContact.request_id == request_id)
+    first, last, *rows = connection.execute(ends).one()
+    return _Part(request_id, 0, -1, 0) if first is None else _Part(request_id, first, last, *rows or [0])
 
 
-def _chunks(engine: Engine, request_id: int | None, first: int, last: int) -> Iterator[Sequence[Row[Any]]]:
-    while first <= last and (rows := read(engine, _rows, request_id, first, last)):
+def _chunks(engine: Engine, part: _Part) -> Iterator[Sequence[Row[Any]]]:
+    first = part.first
+    while first <= part.last and (rows := read(engine, _rows, part, first)):
         yield rows
         first = rows[-1].queue_id + 1
 
 
-def _rows(connection: Connection, request_id: int | None, first: int, last: int) -> Sequence[Row[Any]]:
+def _rows(connection: Connection, part: _Part, first: int) -> Sequence[Row[Any]]:
     has_result = Result.batch_id.is_not(None)
     cells = (
         Contact.email,
@@ -142,18 +161,20 @@ def _rows(connection: Connection, request_id: int | None, first: int, last: int)
         # Asked for those alone that the deep pass has looked at.
         case((Contact.bouncer_deep_ts.is_not(None), _deep_verdict())),
     )
+    # A sum is in no index: along the primary key the request is none, by the request's index the number is none.
+    number: ColumnElement[int] = QueuedContact.queue_id + 0 if part.is_scattered else QueuedContact.queue_id.expression
+    request = QueuedContact.request_id.expression if part.is_scattered else QueuedContact.request_id + 0
     query = (
         # As one value, because PyMySQL takes 0.5 µs a value: a third less time for a million rows.
         select(QueuedContact.queue_id, func.json_array(*cells))
         .join(Contact, Contact.global_id == QueuedContact.global_id)
         .outerjoin(Result, and_(Result.batch_id == QueuedContact.batch_id, Result.global_id == QueuedContact.global_id))
-        .where(QueuedContact.queue_id.between(first, last))
-        .order_by(QueuedContact.queue_id)
+        .where(number.between(first, part.last))
+        .order_by(number)
         .limit(_CHUNK_ROWS)
     )
-    if request_id is not None:
-        # A sum is in no index, so the rows are read along the primary key, not all of the request sorted every time.
-        query = query.where(QueuedContact.request_id + 0 == request_id)
+    if part.request_id is not None:
+        query = query.where(request == part.request_id)
     else:
         # A contact of the deep pass has its line with the request that it came from.
         query = query.where(QueuedContact.layer == Layer.BASIC)

@@ -157,7 +157,6 @@ def caps_reached(request_ids: Iterable[int], *, run: int | None = None) -> tuple
 def _committed_by(connection: Connection, request_ids: Collection[int]) -> dict[int, int]:
     if not request_ids:
         return {}
-    # Asked once for all of them: no index leads from a request to its deep pass.
     passes: dict[int, list[int]] = {id_: [id_] for id_ in request_ids}
     for id_, of in connection.execute(
         select(Request.request_id, Request.bouncer_deep_of).where(Request.bouncer_deep_of.in_(passes))

@@ -132,6 +132,7 @@ class Request(Base):
     __table_args__ = (
         Index("idx_bouncer_open", "bouncer_announced_ts", "bouncer_counted_ts"),
         Index("idx_bouncer_cancelled", "bouncer_cancelled_ts"),
+        Index("idx_bouncer_deep_of", "bouncer_deep_of"),
         _APPLICATION,
     )
 

@@ -17,6 +17,7 @@ from sqlalchemy import Engine, insert
 from bouncer.errors import InputRefused
 from bouncer.exporting import COLUMNS, export_results
 from bouncer.tables import Batch, Contact, QueuedContact, Request, Result, User
+from tests.bouncer.explaining import Explainer
 
 _EXPORT_UNTIL_KILLED = """
 import os, signal, sys
@@ -178,6 +179,28 @@ def test_one_request_or_all(data: _Data, tmp_path: Path, monkeypatch: pytest.Mon
     assert report.rows == 10 + 13
     assert told[-1] == 23
     assert len({line["email"] for line in _lines(tmp_path / "all.csv")}) == 23
+
+
+def test_a_small_request_among_many_others_does_not_read_the_whole_queue(data: _Data, tmp_path: Path) -> None:
+    """One that was added to over months was exported along the primary key, through all that others had queued."""
+    user, engine = data.user_id, data.engine
+    with engine.begin() as connection:
+        other = connection.execute(insert(Request).values(user_id=user, name="others")).lastrowid
+    data.queue("first@example.com")
+    with engine.begin() as connection:
+        (contact,) = connection.execute(insert(Contact).values(email="other@example.com")).inserted_primary_key
+        row = {"global_id": contact, "user_id": user, "request_id": other}
+        connection.execute(insert(QueuedContact), [row] * 3_000)
+    data.queue("last@example.com")
+    explainer = Explainer(engine)
+    export_results(engine, tmp_path / "small.csv", request_id=data.request_id)
+    export_results(engine, tmp_path / "others.csv", request_id=other)
+    small, others = (plan for plan in explainer.plans if "json_array" in plan.lower())
+    assert "idx_request_status" in small
+    assert "idx_request_status" not in others
+    lines = (tmp_path / "small.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["email", "first@example.com", "last@example.com"]
+    assert len((tmp_path / "others.csv").read_text().splitlines()) == 3_001
 
 
 def test_no_contacts(data: _Data, tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ EXPECTED: dict[str, tuple[Fact | None, Fact | None]] = {
     "Requests.bouncer_cancelled_reason": (None, column(16, "varchar(255)", UTF8MB4)),
     "Requests key idx_bouncer_open": (None, key("bouncer_announced_ts", "bouncer_counted_ts")),
     "Requests key idx_bouncer_cancelled": (None, key("bouncer_cancelled_ts")),
+    "Requests key idx_bouncer_deep_of": (None, key("bouncer_deep_of")),
     "Bouncer_Calls": (None, ("InnoDB", UTF8MB3)),
     "Bouncer_Calls.window_start_ts": (None, column(1, "timestamp", default="current_timestamp()")),
     "Bouncer_Calls.account": (None, column(2, "varchar(50)", UTF8MB3, default=None)),

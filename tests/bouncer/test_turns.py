@@ -99,6 +99,16 @@ def test_turns_go_by_index(engine: Engine, at_most: int | None) -> None:
     assert explainer.whole_tables == [], "\n".join(explainer.plans)
 
 
+def test_the_deep_passes_of_capped_requests_go_by_index(engine: Engine) -> None:
+    """A claim read all requests that the application ever made, where one that waits has a cap."""
+    ids = _many_requests(engine, 10, apart=200)
+    write(engine, lambda c: [set_cap(c, id_, 1_000) for id_ in ids])
+    explainer = Explainer(engine, "Requests")
+    assert _turns(engine) == ids
+    assert explainer.whole_tables == [], "\n".join(explainer.plans)
+    assert any("idx_bouncer_deep_of" in plan for plan in explainer.plans)
+
+
 @on_mariadb
 @pytest.mark.parametrize("at_most", [None, 3])
 def test_a_turn_does_not_read_the_contacts_that_wait(engine: Engine, at_most: int | None) -> None:

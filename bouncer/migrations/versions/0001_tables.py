@@ -50,6 +50,7 @@ def upgrade() -> None:
         sa.Column("bouncer_deep_of", sa.Integer),
         sa.Index("idx_bouncer_open", "bouncer_announced_ts", "bouncer_counted_ts"),
         sa.Index("idx_bouncer_cancelled", "bouncer_cancelled_ts"),
+        sa.Index("idx_bouncer_deep_of", "bouncer_deep_of"),
     )
     ensure_application_table(
         "Contacts_Global",
