@@ -36,6 +36,7 @@ __all__ = [
     "count_owned",
     "count_under_way",
     "forget_dead_leases",
+    "has_leases_of_silent_owners",
     "has_no_owner",
     "has_room",
     "has_unsent",
@@ -316,13 +317,22 @@ def has_unsent(connection: Connection, account: str) -> bool:
     return bool(connection.scalar(select(exists().where(*is_unsent(account)))))
 
 
+def has_leases_of_silent_owners(connection: Connection, account: str) -> bool:
+    """Whether slot leases are written down of owners that seem dead, as all do after an outage of the database."""
+    return bool(connection.scalar(select(exists().where(*_is_dead_lease(account), Batch.owner.is_not(None)))))
+
+
 def forget_dead_leases(connection: Connection, account: str) -> list[str]:
     """Takes the slot leases of dead owners out of their batches' rows, and returns them to be given back."""
-    dead = (Batch.account == account, Batch.slot_lease.is_not(None), has_no_owner())
-    leases = connection.execute(select(Batch.id, Batch.slot_lease).where(*dead).with_for_update()).all()
+    dead = select(Batch.id, Batch.slot_lease).where(*_is_dead_lease(account))
+    leases = connection.execute(dead.with_for_update()).all()
     if leases:
         connection.execute(update(Batch).where(Batch.id.in_([row.id for row in leases])).values(slot_lease=None))
     return [str(row.slot_lease) for row in leases]
+
+
+def _is_dead_lease(account: str) -> list[ColumnElement[bool]]:
+    return [Batch.account == account, Batch.slot_lease.is_not(None), has_no_owner()]
 
 
 def count_held_slots(connection: Connection, account: str) -> int:
