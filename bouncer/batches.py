@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, case, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, exists, func, not_, or_, select, update
 from sqlalchemy.sql.dml import Update
 
 from bouncer.accounts import ensure_row
@@ -34,6 +34,7 @@ __all__ = [
     "beat",
     "count_held_slots",
     "forget_dead_leases",
+    "has_leases_of_silent_owners",
     "has_no_owner",
     "has_room",
     "held_fill_all_places",
@@ -250,13 +251,22 @@ def was_asked_for() -> ColumnElement[bool]:
     return or_(Batch.processed > 0, Batch.unanswered > 0, Batch.ambiguous_addresses > 0)
 
 
+def has_leases_of_silent_owners(connection: Connection, account: str) -> bool:
+    """Whether slot leases are written down of owners that seem dead, as all do after an outage of the database."""
+    return bool(connection.scalar(select(exists().where(*_is_dead_lease(account), Batch.owner.is_not(None)))))
+
+
 def forget_dead_leases(connection: Connection, account: str) -> list[str]:
     """Takes the slot leases of dead owners out of their batches' rows, and returns them to be given back."""
-    dead = (Batch.account == account, Batch.slot_lease.is_not(None), has_no_owner())
-    leases = connection.execute(select(Batch.id, Batch.slot_lease).where(*dead).with_for_update()).all()
+    dead = select(Batch.id, Batch.slot_lease).where(*_is_dead_lease(account))
+    leases = connection.execute(dead.with_for_update()).all()
     if leases:
         connection.execute(update(Batch).where(Batch.id.in_([row.id for row in leases])).values(slot_lease=None))
     return [str(row.slot_lease) for row in leases]
+
+
+def _is_dead_lease(account: str) -> list[ColumnElement[bool]]:
+    return [Batch.account == account, Batch.slot_lease.is_not(None), has_no_owner()]
 
 
 def count_held_slots(connection: Connection, account: str) -> int:

@@ -4,15 +4,30 @@ Memory is bounded: eight bytes an address, and a table of the most frequent doma
 """
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Engine, Integer, LargeBinary, and_, case, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    LargeBinary,
+    String,
+    and_,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy.types import DateTime, TypeEngine
 
+from bouncer.addresses import InvalidAddress, address_key, normalise
 from bouncer.database import read
 from bouncer.dialects import database_now
 from bouncer.reusing import BY_ADDRESS_KEY, FreshFor
@@ -28,6 +43,7 @@ _RECENT_KEYS = 200_000
 _STAGED: dict[str, TypeEngine[Any]] = {
     "number": Integer(),
     "address_key": LargeBinary(16),
+    "address": String(320),
     "verdict_after": DateTime(),
 }
 
@@ -59,7 +75,8 @@ class Census:
     Args:
         engine: The contacts database, or None where nothing is known.
         fresh_for: How long verdicts stay good.
-        waiting_is_shared: Whether an address that waits in the queue already is shared with whoever waits there.
+        is_import: Whether the addresses are to be imported: then one that waits in the queue already is shared with
+            whoever waits there, and a contact whose address the application has changed is not taken for the old one.
         request_id: The request whose addresses count as repeated; None for none.
 
     Attributes:
@@ -77,12 +94,12 @@ class Census:
         engine: Engine | None,
         fresh_for: FreshFor,
         *,
-        waiting_is_shared: bool = False,
+        is_import: bool = False,
         request_id: int | None = None,
     ) -> None:
         self._engine = engine
         self._fresh_for = fresh_for
-        self._waiting_is_shared = waiting_is_shared
+        self._is_import = is_import
         self._request_id = request_id
         self._seen = {layer: _SeenKeys() for layer in Layer}
         self._domains: Counter[str] = Counter()
@@ -93,8 +110,8 @@ class Census:
         """Counts a chunk.
 
         Args:
-            checked: Columns ``key``, ``domain``, ``reason`` as of ``normalise_all``, and ``verdict_after``: the moment
-                that a verdict must be later than, or nothing.
+            checked: Columns ``address``, ``key``, ``domain`` and ``reason`` of ``normalise_all``, and
+                ``verdict_after``: the moment that a verdict must be later than, or nothing.
             unreadable: Contacts without any text that could be an address.
             layer: The pass that they wait for; an address is paid for in each.
 
@@ -135,7 +152,7 @@ class Census:
         rows = contacts.assign(number=range(len(contacts)), address_key=contacts["key"])
         asked = stage(connection, "forecast_asked", _STAGED, rows).c
         standing = [and_(QueuedContact.status == QueueStatus.ASSIGNED, QueuedContact.layer == layer)]
-        if self._waiting_is_shared:
+        if self._is_import:
             standing.append(and_(QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer))
         # In this form, with the queue in no join, both databases go from contact to contact: bouncer/reusing.py.
         shared, in_request = (
@@ -169,13 +186,23 @@ class Census:
             else case((Contact.global_id.is_(None), 1), else_=0)
         )
         was_unknown = case((Contact.bouncer_status == "unknown", 1), else_=0)
+        written_otherwise = case((func.lower(Contact.email) != func.lower(asked.address), Contact.email))
         found = connection.execute(
-            select(asked.number, in_request, shared, fresh, was_unknown)
+            select(asked.number, in_request, shared, fresh, was_unknown, asked.address_key, written_otherwise)
             .join(Contact, Contact.bouncer_address_key == asked.address_key)
             .with_hint(Contact, BY_ADDRESS_KEY)
         ).all()
-        frame = pd.DataFrame(found, columns=["number", "in_request", "shared", "fresh", "was_unknown"], dtype="int64")
+        kept = [row[:5] for row in found if row[6] is None or not self._is_import or _key_of(row[6]) == row[5]]
+        frame = pd.DataFrame(kept, columns=["number", "in_request", "shared", "fresh", "was_unknown"], dtype="int64")
         return frame.groupby("number").max()
+
+
+def _key_of(email: str) -> bytes | None:
+    # An import finds out likewise whether the application has changed the address of a contact since its key was
+    # stored, and then makes the file's address a contact of its own: bouncer.importing.
+    with suppress(InvalidAddress):
+        return address_key(normalise(email))
+    return None
 
 
 class _SeenKeys:

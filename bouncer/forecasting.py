@@ -137,7 +137,7 @@ def forecast_file(
         DatabaseUnavailable: The database was away for too long.
     """
     request_id = None if engine is None else read(engine, _request_id, *request)
-    count = Census(engine, terms.fresh_for, waiting_is_shared=True, request_id=request_id)
+    count = Census(engine, terms.fresh_for, is_import=True, request_id=request_id)
     due = Due()
     lines = 0
     for chunk in read_chunks(inspect(path, column), _CHUNK_ROWS):

@@ -20,12 +20,14 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
+    case,
     func,
     not_,
     or_,
     select,
     update,
 )
+from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
 from bouncer.addresses import InvalidAddress, address_key, normalise
@@ -34,7 +36,7 @@ from bouncer.cancelling import is_cancelled
 from bouncer.dialects import database_now
 from bouncer.errors import OwnershipLost
 from bouncer.models import Verdict
-from bouncer.reusing import FreshFor
+from bouncer.reusing import BY_ADDRESS_KEY, FreshFor
 from bouncer.second_chances import Chances, give_second_chances, keep_verdicts
 from bouncer.settling import requeue_freely, requeue_or_fail
 from bouncer.staging import insert_all, stage
@@ -59,7 +61,7 @@ _COLUMNS: dict[str, TypeEngine[Any]] = {
 _KEY_COLUMNS: dict[str, TypeEngine[Any]] = {"global_id": BigInteger(), "address_key": LargeBinary(16)}
 _FREE_DOMAIN = "@sandbox.usebouncer.com"
 _CERTAIN = ("deliverable", "undeliverable")
-_CONTACT_COLUMNS = ["queue_id", "global_id", "email", "stored_key", "status_before"]
+_CONTACT_COLUMNS = ["queue_id", "global_id", "email", "stored_key", "was_unknown"]
 _CHANCES = Chances()
 _FRESH_FOR = FreshFor()
 # MariaDB takes no JSON of more than 32 levels, and a server no statement longer than its max_allowed_packet. Details
@@ -93,8 +95,8 @@ class Awaited:
     """The contacts that wait for the verdicts of a batch.
 
     Attributes:
-        contacts: Columns ``queue_id``, ``global_id``, ``email``, ``stored_key``, ``status_before`` (of the verdict that
-            counts so far) and ``address_key``.
+        contacts: Columns ``queue_id``, ``global_id``, ``email``, ``stored_key``, ``was_unknown`` (whether the verdict
+            of a contact with that address is unknown so far, as forecasts count it) and ``address_key``.
     """
 
     contacts: pd.DataFrame = field(repr=False)
@@ -159,7 +161,7 @@ def load(
     answered = int(matched["address_key"].nunique())
     paid_for_nothing = row.processed - answered if row.credits is None else row.credits - expected
     maybe_paid = max(0, min(int(without["address_key"].nunique()), paid_for_nothing))
-    were_unknown = matched[matched["status_before"] == "unknown"]
+    were_unknown = matched[matched["was_unknown"] == 1]
     connection.execute(
         update(Batch)
         .where(Batch.id == batch.id)
@@ -214,13 +216,22 @@ def _present_contacts(connection: Connection, id: int, awaited: Awaited | None) 
 
 
 def _contacts(connection: Connection, id: int) -> pd.DataFrame:  # noqa: A002  # the column's name
+    twin = aliased(Contact)
+    # In this form both databases go from contact to contact: bouncer/reusing.py.
+    was_unknown = (
+        select(func.max(case((twin.bouncer_status == "unknown", 1), else_=0)))
+        .where(twin.bouncer_address_key == Contact.bouncer_address_key)
+        .with_hint(twin, BY_ADDRESS_KEY)
+        .correlate(Contact)
+        .scalar_subquery()
+    )
     rows = connection.execute(
         select(
             QueuedContact.queue_id,
             QueuedContact.global_id,
             Contact.email,
             Contact.bouncer_address_key,
-            Contact.bouncer_status,
+            was_unknown,
         )
         .join(Contact, Contact.global_id == QueuedContact.global_id)
         .where(QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED)

@@ -117,11 +117,17 @@ def room_to_queue(connection: Connection, request_id: int) -> int | None:
     return room - (connection.scalar(select(func.count()).select_from(waiting.limit(room).subquery())) or 0)
 
 
-def repeat_would_pass(connection: Connection, batch: BatchWork) -> bool:
-    """Whether sending a batch again whose upload was lost, and may have been paid, could pass its request's cap."""
+def repeat_would_pass(connection: Connection, batch: BatchWork, addresses: int) -> bool:
+    """Whether sending addresses again whose answers were lost, and may have been paid, could pass the request's cap.
+
+    Args:
+        connection: In a transaction.
+        batch: Their batch.
+        addresses: How many: all of it where it was an upload, single ones in real time.
+    """
     room = room_of_requests(connection, [batch.request_id]).get(batch.request_id)
     # The batch is among what is committed already, once.
-    return room is not None and room < batch.quantity
+    return room is not None and room < addresses
 
 
 def set_cap(connection: Connection, request_id: int, max_credits: int | None) -> None:

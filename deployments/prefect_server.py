@@ -4,6 +4,8 @@ Prefect begins most transactions deferred. One that reads before it writes then 
 between (SQLITE_BUSY_SNAPSHOT, which no busy timeout covers); the server answers 503, and the client sleeps 2 s, then
 4 s, and so on. With a batch every few seconds, that met a fifth of all rate limit tokens and half of all task runs.
 
+A writer that waits must not stop the event loop, though: ``deployments.garbage`` has the reason.
+
 A page on the internet whose name is made to lead to 127.0.0.1 (DNS rebinding) could ask a server that has no password
 for its blocks. It asks under its own name, which is refused here. So is a page that asks under the server's name:
 ``deployments.own_pages`` has the reason.
@@ -23,6 +25,7 @@ from prefect.settings import get_current_settings
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 from deployments.entrance import ALLOWED_HOSTS
+from deployments.garbage import collect_aside
 from deployments.own_pages import OwnPagesOnly
 
 __all__ = ["main"]
@@ -37,6 +40,7 @@ _create_app = prefect.server.api.server.create_app
 def main() -> None:
     """Runs ``prefect`` with the arguments of this process."""
     AioSqliteConfiguration.begin_transaction = _begin_immediate  # type: ignore[method-assign]  # there is no setting
+    collect_aside()
     if os.environ.get(ALLOWED_HOSTS):
         prefect.server.api.server.create_app = _create_app_for_its_own_pages
     app()

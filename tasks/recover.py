@@ -7,12 +7,16 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
 from bouncer import batches, settling
-from bouncer.batches import BatchTitle
+from bouncer.batches import HEARTBEAT_SECONDS, BatchTitle
 from bouncer.unsettled import ownerless
 from tasks.mend_slots import mend_slots
 from tasks.slots import give_back
+from tasks.stopping import sleep_unless_stopping
 
 __all__ = ["Recovered", "recover"]
+
+SIGN_OF_LIFE_SECONDS = HEARTBEAT_SECONDS + 2
+"""After an outage of the database every owner looks dead. Whoever has not said by then that it is alive is."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ async def recover(access: Access, request_id: int | None = None) -> Recovered:
     orphans = await access.write(settling.requeue_orphans)
     if orphans:
         get_run_logger().warning("%d contacts waited for batches that are gone; they are queued again", orphans)
+    if await access.read(batches.has_leases_of_silent_owners, access.name):
+        await sleep_unless_stopping(SIGN_OF_LIFE_SECONDS)
     waiting = await access.read(ownerless, access.name, request_id)
     leases = await access.write(batches.forget_dead_leases, access.name)
     async with get_client() as client:

@@ -156,7 +156,9 @@ async def _admit(access: Access, batch: BatchWork, addresses: int) -> None:
 
 async def _count_lost(access: Access, batch: BatchWork, lost: int) -> None:
     # Asked before the loss is counted: what may have been paid is committed already.
-    hold = access.account.ambiguous_upload == "hold" or await access.read(spending.repeat_would_pass, batch)
+    hold = access.account.ambiguous_upload == "hold" or await access.read(
+        spending.repeat_would_pass, batch, batch.quantity
+    )
     await access.write(batches.record_ambiguous_upload, batch, hold=hold)
     announce("upload.lost", account=access.name, batch=batch.id, contacts=batch.quantity, held=hold)
     if hold:

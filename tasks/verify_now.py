@@ -59,8 +59,8 @@ async def verify_now(access: Access, batch: BatchWork) -> int:
         UploadOutcomeUnknown: So many answers were lost that asking again is no use.
         BouncerUnavailable: Bouncer was away for longer than the deadline.
     """
-    hold = await _holds(access, batch)
     if batch.unanswered:
+        hold = await _holds(access, batch, batch.unanswered)
         await access.write(realtime.count_lost, batch, hold=hold)
         _tell_lost(access, batch, batch.unanswered, hold=hold)
     persistent = through_outages(
@@ -114,7 +114,7 @@ async def _round(access: Access, batch: BatchWork, addresses: list[str]) -> _Out
     lost = [
         address for address, answer in zip(addresses, answers, strict=True) if isinstance(answer, UploadOutcomeUnknown)
     ]
-    hold = bool(lost) and await _holds(access, batch)
+    hold = bool(lost) and await _holds(access, batch, len(lost))
     stored = await access.write(
         realtime.store,
         batch,
@@ -148,8 +148,8 @@ async def _ask(access: Access, address: str) -> Verdict | BouncerFlowsError:
         return error
 
 
-async def _holds(access: Access, batch: BatchWork) -> bool:
-    return access.account.ambiguous_upload == "hold" or await access.read(spending.repeat_would_pass, batch)
+async def _holds(access: Access, batch: BatchWork, lost: int) -> bool:
+    return access.account.ambiguous_upload == "hold" or await access.read(spending.repeat_would_pass, batch, lost)
 
 
 def _tell_lost(access: Access, batch: BatchWork, lost: int, *, hold: bool) -> None:

@@ -202,6 +202,32 @@ def test_addresses_that_were_unknown_are_expected_to_cost_what_such_ones_did(eng
 _DEEP = replace(_TERMS, account="deep", layer=Layer.DEEP)
 
 
+def test_forecasts_and_bills_mean_the_same_by_an_address_that_was_unknown(engine: Engine) -> None:
+    """It is about the address: a new contact with one that was unknown under another is counted at both ends."""
+    _verified(engine, ["quiet@example.com"], status="unknown")
+    queue(engine, ["QUIET@example.com", "new@example.com"])
+    assert forecast_queue(engine, _TERMS).unknown_before == 1
+    (batch,) = claim(engine).batches
+    load_verdicts(engine, verify(engine, batch.id), verdicts(sent(engine, batch.id)))
+    row = batch_rows(engine)[-1]
+    assert (row.unknown_before, row.unknown_resolved) == (1, 1)
+
+
+def test_the_verdict_of_a_contact_whose_address_was_changed_is_not_forecast_as_the_files(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """The import makes the file's address a contact of its own, which has no verdict and is paid for."""
+    _verified(engine, ["old@example.com", "Kept@example.com"])
+    renamed = update(Contact).where(Contact.email == "old@example.com").values(email="new@example.com")
+    write(engine, lambda c: c.execute(renamed))
+    file = _file(tmp_path, ["old@example.com", "kept@example.com"])
+    forecast = forecast_file(engine, file, _TERMS, request=("list", LOCAL_USER))
+    assert (forecast.to_pay, forecast.fresh) == (1, 1)
+    import_contacts(engine, file, request_name="list")
+    claimed = claim(engine)
+    assert (sum(batch.quantity for batch in claimed.batches), claimed.reused) == (1, 1)
+
+
 def _wait_for_deep_pass(engine: Engine, count: int) -> tuple[int, int]:
     """Verifies risky contacts and picks them for the deep pass; returns their request and that of the deep pass."""
     request = new_request(engine)

@@ -187,6 +187,14 @@ def test_a_held_answer_in_real_time_does_not_hide_what_was_paid(engine: Engine) 
     assert _committed(engine) == 6
 
 
+def test_a_lost_answer_in_real_time_is_one_address_to_the_cap(engine: Engine) -> None:
+    """What is asked for again is the address, not its whole batch: a person is to decide where that could pass."""
+    _, batch = _in_real_time(engine, 5, cap=6)
+    assert read(engine, repeat_would_pass, batch, 1) is False
+    _answered(engine, batch, 4, asked=5, lost=1)
+    assert read(engine, repeat_would_pass, batch, 1) is True
+
+
 @pytest.mark.parametrize(("cap", "passes"), [(None, False), (20, False), (19, True)])
 def test_an_upload_is_not_repeated_beyond_a_cap(engine: Engine, cap: int | None, passes: bool) -> None:
     """A lost upload may have been paid; where the repeat could pass the request's cap, a person is to decide."""
@@ -195,7 +203,7 @@ def test_an_upload_is_not_repeated_beyond_a_cap(engine: Engine, cap: int | None,
     (batch,) = _claim(engine).batches
     write(engine, set_cap, request, cap)
     work = take(engine, batch.id)
-    assert read(engine, repeat_would_pass, work) is passes
+    assert read(engine, repeat_would_pass, work, 10) is passes
     write(engine, batches.admit_upload, work, 15)
     write(engine, batches.record_ambiguous_upload, work, hold=True)
     if cap is not None:

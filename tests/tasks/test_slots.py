@@ -11,8 +11,11 @@ from bouncer.batches import BatchWork
 from bouncer.database import read, write
 from bouncer.errors import BatchLost
 from bouncer.reusing import FreshFor
+from bouncer.tables import Batch
+from tasks.ownership import owned_batch
 from tasks.recover import recover
 from tasks.slots import batch_slot
+from tests.bouncer.contacts import set_back
 from tests.bouncer.existing_tables import execute, on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue
@@ -61,6 +64,7 @@ async def _count(slots: int) -> None:
 @pytest.fixture
 def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.mend_slots._BETWEEN_LOOKS_SECONDS", 0.0)
+    monkeypatch.setattr("tasks.recover.SIGN_OF_LIFE_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("_without_waiting")
@@ -129,3 +133,17 @@ async def test_who_steps_aside_for_others_is_not_counted_as_a_holder(
         await slot.step_aside()
         held.append(read(engine, batches.count_held_slots, "default"))
     assert held == [1, 0, 1]
+
+
+async def test_slots_of_living_runs_stay_theirs_after_an_outage_of_the_database(set_up_account: SetUpAccount) -> None:
+    """All heartbeats are old then; a run that starts first of all must not give the slots of the others back."""
+    engine = await set_up_account()
+    queue(engine, addresses(3))
+    claimed = write(engine, claiming.claim, "default", batches=1, batch_size=10, fresh_for=FreshFor(days=90))
+    async with owned_batch(claimed.batches[0].id) as (access, batch):
+        assert batch is not None
+        async with batch_slot(access, batch):
+            set_back(engine, Batch.heartbeat_ts, 60)
+            recovered = await recover(access)
+            assert (recovered.slots, recovered.waiting, await _slots_held()) == (0, [], 1)
+            assert read(engine, batches.count_held_slots, "default") == 1
