@@ -13,6 +13,7 @@ from rich.console import Console
 from bench.claiming import claiming
 from bench.end_to_end import beside_bullmq, end_to_end
 from bench.files import exporting, importing
+from bench.looking import looking
 from bench.measuring import Bench, Benchmark, Row
 from bench.page import PAGE, RESULTS, write_page
 from bench.report import print_table, write_chart, write_json
@@ -31,6 +32,7 @@ _BENCHMARKS: tuple[Benchmark, ...] = (
     beside_bullmq,
     restarting,
     saturating,
+    looking,
     simulating,
 )
 

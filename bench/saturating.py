@@ -55,8 +55,6 @@ def saturating(bench: Bench) -> list[Row]:
         ledger = sandbox.ledger()
         cpu_seconds = usage_so_far(pid).cpu_seconds - cpu_before
     requests = ledger["requests"] - before
-    # With all that the processes which wait ask for in vain, and the server's own business.
-    bench.costs["token"] = cpu_seconds / requests
     what = f"{_PROCESSES} processes send all they can"
     return [
         Row(f"{what}: most requests in any 60 s", ledger["most_requests_in_60s"], "requests", most=_PER_MINUTE),

@@ -31,7 +31,7 @@ _LEAST_REQUESTS = 5
 
 _POLL_SECONDS_MIN, _POLL_SECONDS_MAX = 10.0, 30.0
 
-_UNMEASURED = {"ingest": 1.2, "server": 0.4, "token": 0.01}
+_UNMEASURED = {"ingest": 1.2, "server": 0.4, "look": 0.02, "look on the server": 0.02}
 """What is taken where only the simulation runs, or only little is measured."""
 
 
@@ -44,14 +44,16 @@ class Costs:
         load: Of the database; as many at once as it has processors.
         ingest: Of a processor, in the run.
         server: Of a processor, in the Prefect server.
-        token: Of a processor, in the Prefect server, for each request to Bouncer beyond the least.
+        look: Of a processor, in the run, for each look beyond those of the batches that were measured.
+        look_on_server: Likewise, in the Prefect server.
     """
 
     claim: float
     load: float
     ingest: float
     server: float
-    token: float
+    look: float
+    look_on_server: float
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,14 @@ def simulate(contacts: int, accounts: int, costs: Costs, *, database_processors:
         last = max(last, stored)
     rounds = -(-batches // (accounts * _SLOTS))
     requests = requests_of_batch(seconds_at_bouncer)
+    more_looks = requests - _LEAST_REQUESTS
     return Simulated(
         hours=last / 3600,
         best=rounds * seconds_at_bouncer / 3600,
         claims_busy=batches * costs.claim / last,
         database_busy=batches * (costs.claim + costs.load) / (last * database_processors),
-        processors=batches * costs.ingest / last,
-        server_processors=batches * (costs.server + (requests - _LEAST_REQUESTS) * costs.token) / last,
+        processors=batches * (costs.ingest + more_looks * costs.look) / last,
+        server_processors=batches * (costs.server + more_looks * costs.look_on_server) / last,
         requests_a_minute=batches / accounts * requests / (last / 60),
         database_seconds=(costs.claim + costs.load) * 1_000_000 / _BATCH,
     )
@@ -174,7 +177,14 @@ def _costs(measured: Mapping[str, float], contacts: int) -> Costs:
     # Out of the longest queue that was measured and is no longer than this one.
     claims = {int(name.rpartition(" ")[2]): cost for name, cost in measured.items() if name.startswith("claim out of")}
     length = max((length for length in claims if length <= contacts), default=min(claims))
-    return Costs(claims[length], measured["load"], measured["ingest"], measured["server"], measured["token"])
+    return Costs(
+        claims[length],
+        measured["load"],
+        measured["ingest"],
+        measured["server"],
+        measured["look"],
+        measured["look on the server"],
+    )
 
 
 def _measured(bench: Bench) -> dict[str, float]:

@@ -6,7 +6,7 @@ import pytest
 
 from bench.simulating import Costs, requests_of_batch, simulate
 
-_COSTS = Costs(claim=0.3, load=0.5, ingest=1.2, server=0.4, token=0.01)
+_COSTS = Costs(claim=0.3, load=0.5, ingest=1.2, server=0.4, look=0.02, look_on_server=0.02)
 
 
 @pytest.mark.parametrize(("seconds", "requests"), [(10, 3), (30, 4), (60, 5), (600, 23), (3_600, 123)])
