@@ -13,11 +13,13 @@ from rich.console import Console
 from bench.claiming import claiming
 from bench.end_to_end import beside_bullmq, end_to_end
 from bench.files import exporting, importing
+from bench.looking import looking
 from bench.measuring import Bench, Benchmark, Row
+from bench.page import PAGE, RESULTS, write_page
 from bench.report import print_table, write_chart, write_json
 from bench.restarting import restarting
 from bench.saturating import saturating
-from bench.servers import PROJECT, running_mariadb
+from bench.servers import running_mariadb
 from bench.settling import settling
 from bench.simulating import simulating
 
@@ -30,6 +32,7 @@ _BENCHMARKS: tuple[Benchmark, ...] = (
     beside_bullmq,
     restarting,
     saturating,
+    looking,
     simulating,
 )
 
@@ -41,14 +44,14 @@ def run(
     *,
     quick: Annotated[bool, Parameter(negative="")] = False,
     only: str | None = None,
-    into: Path = PROJECT / "bench",
+    into: Path | None = None,
 ) -> None:
-    """Measures, prints a table, and writes results.json and results.svg.
+    """Measures and prints a table; a full measurement is written to results.json, results.svg and the documentation.
 
     Args:
         quick: Measure with little, in two minutes.
         only: Only the benchmark of this name, and write nothing.
-        into: The folder of the files.
+        into: Write results.json and results.svg into this folder instead, whatever was measured.
     """
     console = Console(stderr=True)
     began, load = time.monotonic(), os.getloadavg()[0]
@@ -62,9 +65,13 @@ def run(
     seconds = time.monotonic() - began
     print_table(rows, quick=quick)
     console.print(f"measured in {seconds:.0f} s; the machine's load was {load:.1f} before")
-    if only is None:
-        write_json(into / "results.json", rows, quick=quick, seconds=seconds, load_before=load)
-        write_chart(into / "results.svg", rows)
+    # What little measures must not take the place of the figures that the documentation shows.
+    if into is not None or (only is None and not quick):
+        results = RESULTS if into is None else into / RESULTS.name
+        write_json(results, rows, quick=quick, seconds=seconds, load_before=load)
+        write_chart(results.with_suffix(".svg"), rows)
+        if into is None:
+            write_page(PAGE, results)
 
 
 if __name__ == "__main__":

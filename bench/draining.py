@@ -8,7 +8,7 @@ from statistics import median
 
 from sqlalchemy import Engine, text
 
-from bench.processes import Command, Usage, running
+from bench.processes import Command, Usage, running, usage_so_far
 from bench.servers import Sandbox, running_sandbox
 from bouncer.database import engine_for
 from bouncer.importing import import_contacts
@@ -68,6 +68,7 @@ class Drained:
         to_download_most: The longest.
         requests: All requests to Bouncer, credits left out.
         usage: What the process took.
+        server: What the Prefect server took meanwhile; its peak is that of its whole life.
     """
 
     whole: float
@@ -77,6 +78,7 @@ class Drained:
     to_download_most: float
     requests: int
     usage: Usage
+    server: Usage
 
 
 def drain(work: Work, url: str, folder: Path) -> Drained:
@@ -92,11 +94,14 @@ def drain(work: Work, url: str, folder: Path) -> Drained:
     log = folder / "ingest.log"
     try:
         with running_sandbox(work.seconds) as sandbox, local_server(home):
-            began = time.time()
+            server = int((home / "server.pid").read_text())
+            began, before = time.time(), usage_so_far(server)
             with running(["ingest", "--json"], environment_of(work, url, home, sandbox), log) as command:
                 stored = wait_until(lambda: _is_done(engine), command)
                 usage = command.wait()
-            return _seen(sandbox, began, stored, usage)
+            after = usage_so_far(server)
+            after.cpu_seconds -= before.cpu_seconds
+            return _seen(sandbox, began, stored, usage, after)
     finally:
         engine.dispose()
 
@@ -149,7 +154,7 @@ def _is_done(engine: Engine) -> bool:
         return not connection.scalar(_OPEN)
 
 
-def _seen(sandbox: Sandbox, began: float, stored: float, usage: Usage) -> Drained:
+def _seen(sandbox: Sandbox, began: float, stored: float, usage: Usage, server: Usage) -> Drained:
     batches = sandbox.batches()
     to_download = [batch["first_download_at"] - batch["completed_at"] for batch in batches]
     return Drained(
@@ -160,4 +165,5 @@ def _seen(sandbox: Sandbox, began: float, stored: float, usage: Usage) -> Draine
         to_download_most=max(to_download),
         requests=sum(count for operation, count in sandbox.operations().items() if operation != "credits"),
         usage=usage,
+        server=server,
     )

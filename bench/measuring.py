@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -88,12 +88,14 @@ class Bench:
         mariadb: A server with the durability that servers have by default.
         folder: For files; gone afterwards.
         say: Tells a person what is going on.
+        costs: Seconds that benchmarks have measured and that others go on with, by name.
     """
 
     quick: bool
     mariadb: MariaDB
     folder: Path
     say: Callable[[str], None]
+    costs: dict[str, float] = field(default_factory=dict)
 
 
 class Benchmark(Protocol):

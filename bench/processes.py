@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.servers import PROJECT
 
-__all__ = ["Command", "Usage", "running", "usage_of"]
+__all__ = ["Command", "Usage", "running", "usage_of", "usage_so_far"]
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LOOK_SECONDS = 0.05
@@ -60,14 +60,11 @@ class Command:
         pid = self._process.pid
         # Without reaping it: what a dead process took can be read until its parent has asked for its exit code.
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        self.usage.cpu_seconds = (int(fields[11]) + int(fields[12])) / _TICKS
+        self.usage.cpu_seconds = _cpu_seconds(pid)
         self.usage.seconds = time.perf_counter() - self._began
         if ended is not None:
             return False
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                self.usage.peak_mb = int(line.split()[1]) * 1024 / 1e6
+        self.usage.peak_mb = _peak_mb(pid) or self.usage.peak_mb
         return True
 
     def wait(self, seconds: float = 1200) -> Usage:
@@ -107,3 +104,21 @@ def usage_of(arguments: list[str], environment: Mapping[str, str], log: Path) ->
     """Runs a command to its end and gives what it took."""
     with running(arguments, environment, log) as command:
         return command.wait()
+
+
+def usage_so_far(pid: int) -> Usage:
+    """What a process that runs has taken since its start."""
+    usage = Usage()
+    usage.cpu_seconds, usage.peak_mb = _cpu_seconds(pid), _peak_mb(pid)
+    return usage
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _peak_mb(pid: int) -> float:
+    # A process that has ended tells none.
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in status if line.startswith("VmHWM:")), 0.0)

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from bench.measuring import Row
 
-__all__ = ["print_table", "write_chart", "write_json"]
+__all__ = ["figure", "print_table", "write_chart", "write_json"]
 
 _GREEN, _RED, _GREY = "#2e7d32", "#c62828", "#9e9e9e"
 _LINE, _LABELS, _BARS, _MOST = 22, 560, 360, 2.0
@@ -28,10 +28,10 @@ def print_table(rows: Sequence[Row], *, quick: bool) -> None:
     for heading in ("what", "measured", "floor", "ratio", "target", "reached"):
         table.add_column(heading, justify="right" if heading in {"measured", "ratio"} else "left")
     for row in rows:
-        floor = "" if row.floor is None else f"{_figure(row.floor)} {row.unit}: {row.floor_is}"
+        floor = "" if row.floor is None else f"{figure(row.floor)} {row.unit}: {row.floor_is}"
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         reached = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[row.reached]
-        table.add_row(row.what, f"{_figure(row.measured)} {row.unit}", floor, ratio, row.target, reached)
+        table.add_row(row.what, f"{figure(row.measured)} {row.unit}", floor, ratio, row.target, reached)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
@@ -84,10 +84,11 @@ def write_chart(path: Path, rows: Sequence[Row]) -> None:
                 f'<rect x="{_LABELS}" y="{top + 4}" width="{width:.1f}" height="{_LINE - 8}" '
                 f'fill="{_GREEN if row.reached else _RED}"/>'
             ),
-            f'<text x="{_LABELS + width + 6:.1f}" y="{top + 15}">{_figure(row.measured)} {escape(row.unit)}</text>',
+            f'<text x="{_LABELS + width + 6:.1f}" y="{top + 15}">{figure(row.measured)} {escape(row.unit)}</text>',
         ]
     path.write_text("\n".join([*parts, "</svg>", ""]), encoding="utf-8")
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
+    """A figure with as many digits as mean something."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
