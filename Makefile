@@ -15,7 +15,7 @@ run: .venv/installed
 
 ## test: style, types and every part with its main line, in eight minutes on two cores; CI does this
 test: .venv/installed mariadb chromium check
-	$(BIN)/pytest -n 3 --dist worksteal -m "not audit and not thorough"
+	$(BIN)/pytest -n 3 --dist worksteal -m "not audit and not thorough" --durations 20
 
 ## test-thorough: the tests that make test leaves out, most of them with a Prefect server; half an hour
 test-thorough: .venv/installed mariadb chromium

@@ -237,6 +237,7 @@ def test_goes_on_after_a_kill(engine: Engine, database_url: str, tmp_path: Path)
     assert _rows(engine, func.count(Contact.global_id)) == [(45_000,)]
 
 
+@pytest.mark.thorough
 def test_two_imports_at_once(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two imports of one file into one request at the same time queue each contact once."""
     addresses = [f"a{i}@example.com" for i in range(3000)]

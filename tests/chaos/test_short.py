@@ -12,11 +12,9 @@ pytestmark = [pytest.mark.chaos, pytest.mark.long]
 
 _NAMES = [
     "kill -9 between the answer and the commit",
-    "kill -9 when all slots are taken, and contacts wait",
     "kill -9 at every step at once",
     "the Prefect server dies while batches are polled",
     "MariaDB dies in a load",
-    "callbacks: answers to uploads lost",
 ]
 
 

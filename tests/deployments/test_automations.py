@@ -103,6 +103,7 @@ async def fired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         await (await database.engine()).dispose()
 
 
+@pytest.mark.thorough
 async def test_a_silence_of_the_checks_is_told_once(fired: list[Firing]) -> None:
     """Whether they fail or nobody runs them: told once after 15 minutes, and again only after a success between."""
     _, checks_fail = notifications(uuid4())

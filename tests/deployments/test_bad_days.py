@@ -115,6 +115,7 @@ def test_a_database_or_a_home_that_is_none(
 @pytest.mark.parametrize(
     "arguments", [["import", "contacts.csv"], ["status"], ["status", "--json"], ["export", "-"], ["--help"]]
 )
+@pytest.mark.thorough
 def test_a_full_disk_is_told(tmp_path: Path, contacts: Path, arguments: list[str]) -> None:
     """Output that cannot be written is one line and not half an output that looks whole."""
     environment = clean_environment(contacts.parent)
@@ -124,6 +125,7 @@ def test_a_full_disk_is_told(tmp_path: Path, contacts: Path, arguments: list[str
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["export", "-"], ["requeue"], ["--help"]])
+@pytest.mark.thorough
 def test_a_reader_who_has_had_enough_is_no_error_to_tell_of(tmp_path: Path, arguments: list[str]) -> None:
     """As before ``| head``: exit code 2, for it did not run to its end, and not a word."""
     read_end, write_end = os.pipe()
@@ -143,6 +145,7 @@ async def test_setup_on_another_prefect_server_needs_no_home(tmp_path: Path, pre
     engine_of.cache_clear()
 
 
+@pytest.mark.thorough
 def test_a_prefect_server_that_is_away(tmp_path: Path) -> None:
     """The line names PREFECT_API_URL."""
     environment = clean_environment(tmp_path, PREFECT_API_URL="http://127.0.0.1:1/api", BOUNCER_API_KEY="some-key")

@@ -3,11 +3,14 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from bouncer.database import engine_for
 from bouncer.migrate import upgrade
 from tests.deployments.commands import run
 
 
+@pytest.mark.thorough
 def test_an_empty_ledger_is_told_in_every_form(tmp_path: Path) -> None:
     """Before anything was paid for, the table, the object and the file are there and say so."""
     url = f"sqlite:///{tmp_path / 'contacts.db'}"

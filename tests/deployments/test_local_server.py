@@ -21,6 +21,7 @@ def _answers(server: LocalServer) -> bool:
         return False
 
 
+@pytest.mark.thorough
 def test_a_server_is_shared_and_stopped_by_the_last(tmp_path: Path) -> None:
     """Two commands of one home use one server, which ends with the last of them and not before."""
     with local_server(tmp_path) as first:

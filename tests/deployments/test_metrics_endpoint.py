@@ -88,6 +88,7 @@ def test_a_database_that_is_away_is_told(tmp_path: Path) -> None:
     assert _scrape(engine) == {("database_up",): 0}
 
 
+@pytest.mark.thorough
 def test_a_command_serves_the_figures_alone(tmp_path: Path) -> None:
     """Beside workers, where nobody runs serve, `metrics` has them at the host and port that were set, until it ends."""
     port = free_port()

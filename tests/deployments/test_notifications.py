@@ -133,7 +133,6 @@ async def test_those_of_an_earlier_version_are_renewed(set_up_account: SetUpAcco
     assert await set_up(Settings(alert_block="off")) != []
 
 
-@pytest.mark.mainline
 async def test_the_order_in_which_events_are_kept_is_no_difference(set_up_account: SetUpAccount) -> None:
     """They are a set: in some processes it came in another order, and each setup made the automation again."""
     ops = await CustomWebhookNotificationBlock(name="ops", url="http://127.0.0.1:9/").save("ops", overwrite=True)

@@ -5,7 +5,6 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.filters import (
@@ -35,7 +34,6 @@ from tests.prefect_server import send_what_waits
 _DAY = 86_400
 
 
-@pytest.mark.mainline
 async def test_what_is_old_goes_and_crashes_leave_nothing(set_up_account: SetUpAccount) -> None:
     """Figures and results beyond their age go, slots of dead runs come back, and an artifact tells of it."""
     engine = await set_up_account(result_max_age_days=20)

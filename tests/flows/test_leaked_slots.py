@@ -31,6 +31,7 @@ def _with_leases_in_memory(*about: Any) -> Mapping[str, str]:
 @on_mariadb
 @pytest.mark.long
 @pytest.mark.timeout(400)
+@pytest.mark.thorough
 def test_a_server_that_forgot_its_leases_does_not_keep_a_run_waiting_for_ever(
     sandbox: SandboxHandle, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

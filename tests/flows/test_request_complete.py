@@ -37,7 +37,6 @@ def _row(engine: Engine, request: int) -> Any:
     return read(engine, lambda c: c.execute(select(Request.__table__).where(Request.request_id == request)).one())
 
 
-@pytest.mark.mainline
 async def test_a_complete_request_says_so_once(set_up_account: SetUpAccount) -> None:
     """One event tells of the request and how its contacts ended; more contacts open it again, and it tells again."""
     engine = await set_up_account()

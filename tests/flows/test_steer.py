@@ -17,7 +17,6 @@ from tests.flows.runs import events, ingested, until_it_holds
 from tests.sandbox_process import SandboxHandle
 
 
-@pytest.mark.mainline
 @pytest.mark.parametrize(("database_url", "slots"), [("sqlite", 3), ("mariadb", 15)], indirect=["database_url"])
 async def test_a_pause_in_the_middle_lets_batches_in_flight_finish_and_starts_none(
     set_up_account: SetUpAccount, sandbox: SandboxHandle, slots: int
