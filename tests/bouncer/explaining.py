@@ -3,11 +3,11 @@
 import re
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, text
 
 from bouncer.dialects import is_sqlite
 
-__all__ = ["Explainer"]
+__all__ = ["Explainer", "rows_read"]
 
 
 class Explainer:
@@ -46,3 +46,8 @@ class Explainer:
             return row[3], re.match(rf"SCAN ({'|'.join(self._large)})", row[3]) is not None
         _, _, table, kind, _, key, *_ = row
         return f"{table}: {kind}, key {key}", table in self._large and (kind in {"ALL", "index"} or key is None)
+
+
+def rows_read(connection: Connection) -> int:
+    """How many rows MariaDB has read so far for this connection."""
+    return sum(int(value) for _, value in connection.execute(text("SHOW SESSION STATUS LIKE 'Handler_read%'")))

@@ -14,7 +14,7 @@ from bouncer.measuring import history, latest_metrics, measure_account, measure_
 from bouncer.tables import Batch, BatchStatus, HealthMetric, Layer, QueuedContact, QueueStatus, RateLimitWindow
 from tests.bouncer.contacts import ACCOUNT, new_request, queue, set_back, small_batches
 from tests.bouncer.existing_tables import execute, on_mariadb, on_sqlite
-from tests.bouncer.test_query_plans import _Explainer, _rows_read
+from tests.bouncer.explaining import Explainer, rows_read
 
 
 def _measure(engine: Engine) -> QueueHealth:
@@ -150,7 +150,7 @@ def _long_queue(engine: Engine) -> None:
 def test_measuring_goes_by_index(engine: Engine) -> None:
     """With 20,000 contacts, of which few wait, no statement of a check scans the queue, the contacts or the results."""
     _long_queue(engine)
-    explainer = _Explainer(engine)
+    explainer = Explainer(engine, "Bouncer_Queue", "Contacts_Global", "Bouncer_Results")
     _measure(engine)
     read(engine, measure_account, ACCOUNT, window_minutes=5, limit_a_minute=180)
     assert explainer.whole_tables == [], "\n".join(explainer.plans)
@@ -161,9 +161,9 @@ def test_measuring_reads_what_waits_and_little_more(engine: Engine) -> None:
     """How many rows MariaDB reads for a check depends on the contacts that wait, not on all that there ever were."""
     _long_queue(engine)
 
-    def rows_read(connection: Any) -> int:
-        before = _rows_read(connection)
+    def rows_of_a_check(connection: Any) -> int:
+        before = rows_read(connection)
         measure_queue(connection, ACCOUNT, Layer.BASIC, window_minutes=5, deadline_seconds=7200)
-        return _rows_read(connection) - before
+        return rows_read(connection) - before
 
-    assert write(engine, rows_read) < _MANY // 100 + 200
+    assert write(engine, rows_of_a_check) < _MANY // 100 + 200

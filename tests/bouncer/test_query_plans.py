@@ -1,7 +1,7 @@
 """No statement of a claim or a load reads a whole table, however long the queue is."""
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from bouncer.claiming import claim
 from bouncer.database import write
@@ -13,7 +13,7 @@ from bouncer.second_chances import take_second_chances
 from bouncer.tables import Request
 from tests.bouncer.contacts import ACCOUNT, new_request, queue, sent, set_back, verdicts, verify
 from tests.bouncer.existing_tables import execute, on_mariadb
-from tests.bouncer.explaining import Explainer
+from tests.bouncer.explaining import Explainer, rows_read
 
 _LARGE = ("Bouncer_Queue", "Contacts_Global", "Bouncer_Results")
 _ROWS = 20_000
@@ -61,13 +61,9 @@ def _addresses() -> list[str]:
 
 
 def _rows_read_by_a_claim(connection: Connection, request_id: int | None) -> int:
-    before = _rows_read(connection)
+    before = rows_read(connection)
     assert _claim(connection, request_id) > 0
-    return _rows_read(connection) - before
-
-
-def _rows_read(connection: Connection) -> int:
-    return sum(int(value) for _, value in connection.execute(text("SHOW SESSION STATUS LIKE 'Handler_read%'")))
+    return rows_read(connection) - before
 
 
 def test_deep_passes_and_second_chances_go_by_index(engine: Engine) -> None:
