@@ -13,7 +13,7 @@ install: .venv/installed
 run: .venv/installed
 	$(BIN)/bouncer-flows demo
 
-## test: style, types and every part with its main line, in eight minutes on two cores; CI does this
+## test: style, types and every part with its main line, in a quarter of an hour on two cores; CI does this
 test: .venv/installed mariadb chromium check
 	$(BIN)/pytest -n 3 --dist worksteal -m "not audit and not thorough" --durations 20
 
