@@ -1,8 +1,11 @@
 """The block that holds a Bouncer account: its key, and how fast and how much may be sent with it."""
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import ClassVar, Literal
 
 import httpx
+from prefect import get_client as get_prefect_client
 from prefect.blocks.core import Block
 from prefect.exceptions import PrefectException
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
@@ -162,10 +165,11 @@ class BouncerAccount(Block):
         """How often and when contacts without a clear verdict are tried again."""
         return Chances(self.second_chances, self.second_chance_hours)
 
-    def get_client(
+    @asynccontextmanager
+    async def get_client(
         self, engine: Engine, *, name: str = "default", caller: str, saved_key: bool = True
-    ) -> BouncerClient:
-        """Makes a client whose every request passes the shared limits.
+    ) -> AsyncIterator[BouncerClient]:
+        """Opens a client whose every request passes the shared limits.
 
         Args:
             engine: Of the contacts database, where requests are counted and the circuit breaker lives.
@@ -174,22 +178,23 @@ class BouncerAccount(Block):
             saved_key: Read the key from the saved block for each request, so that a rotated key is used at once; else
                 the key is this block's, which need not be saved.
 
-        Returns:
-            A client to be used as an asynchronous context manager.
+        Yields:
+            The client, closed afterwards.
         """
         gate = SharedGate(
             engine, name, PrefectLimiter(*(limit_name(what, name) for what in ("api", "uploads", "realtime"))), caller
         )
+        async with AsyncExitStack() as opened:
+            # One for all requests: to make one costs more than the rest of a request.
+            server = await opened.enter_async_context(get_prefect_client()) if saved_key else None
 
-        async def present_key() -> str:
-            if not saved_key:
-                return self.api_key.get_secret_value()
-            try:
-                saved = await load_saved(BouncerAccount, name)
-            except (PrefectException, httpx.HTTPError, ValueError, SettingRefused):
-                # The Prefect server is away, or the block was saved as it cannot be used: the last key that was seen
-                # is the best there is.
-                saved = None
-            return (saved or self).api_key.get_secret_value()
+            async def present_key() -> str:
+                try:
+                    saved = await load_saved(BouncerAccount, name, server) if server else None
+                except (PrefectException, httpx.HTTPError, ValueError, SettingRefused):
+                    # The Prefect server is away, or the block was saved as it cannot be used: the last key that was
+                    # seen is the best there is.
+                    saved = None
+                return (saved or self).api_key.get_secret_value()
 
-        return BouncerClient(self.base_url, present_key, gate)
+            yield await opened.enter_async_context(BouncerClient(self.base_url, present_key, gate))

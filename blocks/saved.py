@@ -4,6 +4,7 @@ from typing import Any, TypeVar, cast
 
 from prefect import get_client
 from prefect.blocks.core import Block
+from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
@@ -14,12 +15,13 @@ __all__ = ["load_saved", "refusal", "saved_values"]
 _Saved = TypeVar("_Saved", bound=Block)
 
 
-async def load_saved(block: type[_Saved], name: str) -> _Saved | None:
+async def load_saved(block: type[_Saved], name: str, client: PrefectClient | None = None) -> _Saved | None:
     """Loads a saved block.
 
     Args:
         block: Its class.
         name: The name that it was saved under.
+        client: An open client of the Prefect server, or None for one of its own.
 
     Returns:
         The block, or None where none was saved.
@@ -28,7 +30,7 @@ async def load_saved(block: type[_Saved], name: str) -> _Saved | None:
         SettingRefused: What was saved, as in the UI, cannot be used; the message names the field.
     """
     try:
-        return cast("_Saved", await block.aload(name))
+        return cast("_Saved", await block.aload(name, client=client))
     except ObjectNotFound:
         return None
     except RuntimeError as error:

@@ -25,9 +25,9 @@ async def refuse_wrong_key(account: BouncerAccount, engine: Engine, name: str) -
     Raises:
         KeyRefused: Bouncer does not take the key.
     """
-    client = account.get_client(engine, name=name, caller=f"setup on {socket.gethostname()}", saved_key=False)
+    opening = account.get_client(engine, name=name, caller=f"setup on {socket.gethostname()}", saved_key=False)
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS), client:
+        async with asyncio.timeout(_PATIENCE_SECONDS), opening as client:
             await client.credits()
     except KeyRefused:
         raise
