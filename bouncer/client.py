@@ -209,12 +209,15 @@ class BouncerClient:
 
         return await self._attempts(Call.STATUS, ask)
 
-    async def download(self, batch_id: str, quantity: int) -> list[Verdict]:
+    async def download(
+        self, batch_id: str, quantity: int, *, sleep: Callable[[float], Awaitable[None]] | None = None
+    ) -> list[Verdict]:
         """Downloads the verdicts of a batch that reads completed.
 
         Args:
             batch_id: Bouncer's id.
             quantity: How many addresses were sent; bounds what is read.
+            sleep: Waits so many seconds for the next attempt, or None for a plain wait.
 
         Returns:
             One verdict an address, in no order to rely on.
@@ -237,7 +240,7 @@ class BouncerClient:
             # Out here, or it would carry the first error, whose text quotes the body and with it addresses.
             raise DownloadTruncated(f"a download cannot be parsed ({count} errors)")
 
-        return await self._attempts(Call.DOWNLOAD, fetch)
+        return await self._attempts(Call.DOWNLOAD, fetch, sleep)
 
     async def finish(self, batch_id: str) -> None:
         """Stops a batch; the credits of what is not verified come back.
@@ -288,12 +291,17 @@ class BouncerClient:
 
         return await self._attempts(Call.VERIFY, ask)
 
-    async def _attempts(self, call: Call, once: Callable[[_Request], Awaitable[_Return]]) -> _Return:
+    async def _attempts(
+        self,
+        call: Call,
+        once: Callable[[_Request], Awaitable[_Return]],
+        sleep: Callable[[float], Awaitable[None]] | None = None,
+    ) -> _Return:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(WORTH_ANOTHER_ATTEMPT) & retry_if_not_exception_type(BreakerOpen),
             wait=between_attempts,
             stop=stop_after_attempt(ATTEMPTS),
-            sleep=sleep_unless_stopping,
+            sleep=sleep or sleep_unless_stopping,
             before_sleep=_tell(call),
             reraise=True,
         )

@@ -21,9 +21,10 @@ from tasks.stopping import sleep_unless_stopping
 __all__ = ["load"]
 
 LANES = 2
-"""How many batches one process downloads and loads at a time: each takes some 20 MB, and more are no quicker."""
+"""How many batches of an account one process downloads and loads at a time: each takes some 20 MB, and more are no
+quicker."""
 
-_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
 
 
 @task(name="load", task_run_name="load", cache_policy=NO_CACHE, persist_result=False)
@@ -87,10 +88,20 @@ async def _show(batch: BatchWork, report: LoadReport) -> None:
 
 
 async def _load_once(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
-    # The lane is held for one download, not while a batch waits for its next, after a 429 say: others go on meanwhile.
-    async with _lane():
+    # The lane is held for one download, not while a batch waits for its next, after a 429 or a 503: others go on
+    # meanwhile. An account's breaker keeps its own batches waiting and no others.
+    lane = _lane(access.name)
+
+    async def beside_the_lane(seconds: float) -> None:
+        lane.release()
+        try:
+            await sleep_unless_stopping(seconds)
+        finally:
+            await lane.acquire()
+
+    async with lane:
         verdicts, awaited = await asyncio.gather(
-            access.client.download(batch_id, batch.quantity), _await(access, batch)
+            access.client.download(batch_id, batch.quantity, sleep=beside_the_lane), _await(access, batch)
         )
         return await access.write(
             loading.load, batch, verdicts, awaited, access.account.chances, access.account.fresh_for
@@ -113,5 +124,6 @@ async def _await(access: Access, batch: BatchWork) -> Awaited | None:
         return None
 
 
-def _lane() -> asyncio.Semaphore:
-    return _lanes.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(LANES))
+def _lane(account: str) -> asyncio.Semaphore:
+    of_accounts = _lanes.setdefault(asyncio.get_running_loop(), {})
+    return of_accounts.setdefault(account, asyncio.Semaphore(LANES))
