@@ -20,7 +20,7 @@ from deployments.commands.looking import export, ledger, status
 from deployments.commands.serving import callbacks, metrics, sandbox, serve
 from deployments.commands.steering import cancel, pause, requeue, resume, reverify
 from deployments.commands.verifying import demo, import_, ingest, verify_risky
-from deployments.console import console, say
+from deployments.console import console, ready_outputs, say
 from deployments.exit_codes import ExitCode
 from deployments.memory import give_back_freed_memory
 
@@ -42,6 +42,7 @@ for _command in (
 
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
+    ready_outputs()
     give_back_freed_memory()
     sys.exit(_run(sys.argv[1:]))
 

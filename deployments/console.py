@@ -1,11 +1,13 @@
 """The terminal, which shows names and reasons as they are: to rich, ``[final]`` would be a style."""
 
+import io
+import os
 import sys
 from typing import NoReturn
 
 from rich.console import Console
 
-__all__ = ["console", "on_stderr", "say"]
+__all__ = ["console", "on_stderr", "ready_outputs", "say"]
 
 
 class _Console(Console):
@@ -35,3 +37,22 @@ def say(message: str) -> None:
     # Where both outputs go to one file, what was printed before stands before it.
     sys.stdout.flush()
     on_stderr.print(message, soft_wrap=True)
+
+
+def ready_outputs() -> None:
+    """Makes standard output and error fit to be written to, however the process was started; call this first.
+
+    One that was closed, as by ``>&-``, swallows what is written: else the next file that is opened would take its
+    place. Characters that its encoding does not have are shown by their numbers.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The system gives the lowest number that is free, which is this one.
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # a number, for good
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # a number, for good
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -135,6 +135,32 @@ def test_a_reader_who_has_had_enough_is_no_error_to_tell_of(tmp_path: Path, argu
     assert (ended.code, ended.err) == (2, "")
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.thorough
+def test_outputs_that_were_closed_swallow_what_is_said(tmp_path: Path, contacts: Path, closed: str) -> None:
+    """No traceback, and what is said stands in none of the files that are written meanwhile."""
+    environment = clean_environment(tmp_path)
+    command = f"{sys.executable} -m deployments.command_line"
+    for said in ("import contacts.csv", "export verdicts.csv"):
+        script = f"{command} {said} {closed}"
+        ended = subprocess.run(
+            ["/bin/sh", "-c", script], check=False, cwd=contacts.parent, env=environment, capture_output=True
+        )
+        assert (ended.returncode, b"Traceback" in ended.stderr) == (0, False)
+    assert (contacts.parent / "verdicts.csv").read_text().count("@") == 2
+
+
+@pytest.mark.thorough
+def test_a_terminal_without_unicode_is_shown_what_it_can_show(tmp_path: Path, contacts: Path) -> None:
+    """Names of requests keep their place, by the numbers of their characters."""
+    environment = clean_environment(tmp_path, PYTHONIOENCODING="ascii")
+    log = tmp_path / "output"
+    for arguments in (["import", "contacts.csv", "--request", "Größe"], ["status"]):
+        with log.open("wb") as out:
+            assert _ended(arguments, environment, contacts.parent, out).code == 0
+    assert r"Gr\xf6\xdfe" in log.read_text("ascii")
+
+
 async def test_setup_on_another_prefect_server_needs_no_home(tmp_path: Path, prefect_server: object) -> None:
     """Where PREFECT_API_URL names a server and DATABASE_URL nothing, the folder of the embedded database is made."""
     await forget_setup()
