@@ -45,7 +45,8 @@ class Workers:
 
     def start(self) -> None:
         """Starts the worker, in the place of one that is dead."""
-        self._process = self._begin("prefect", "worker", "start", "--pool", "bouncer", "--limit", "8")
+        # Without --limit: Prefect 3.8's worker has one that ends it when a run is retried while its process still ends.
+        self._process = self._begin("prefect", "worker", "start", "--pool", "bouncer")
 
     def tick(self) -> None:
         """Starts a run of deployment ``ingest``, as each minute does."""

@@ -202,6 +202,8 @@ def _(site: Site, draw: random.Random) -> Expected:
     run = site.ingest()
     site.until(lambda: site.sandbox.faults()[0]["fired"] > 0, "the 429")
     site.until_sent(but=1)
+    # The answer may still be on its way: killed now, the upload would rightly count as lost.
+    site.until_uploads_rest()
     run.kill()
     return Expected()
 
