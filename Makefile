@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 
-.PHONY: install run test test-thorough check chaos bench bench-quick audit unlocked fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check
+.PHONY: install run test test-scenarios test-thorough check chaos bench bench-quick audit unlocked fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check
 
 ## install: make .venv from the lock, and nothing more
 install: .venv/installed
@@ -13,11 +13,15 @@ install: .venv/installed
 run: .venv/installed
 	$(BIN)/bouncer-flows demo
 
-## test: style, types and every part with its main line, in a quarter of an hour on two cores; CI does this
-test: .venv/installed mariadb chromium check
-	$(BIN)/pytest -n 3 --dist worksteal -m "not audit and not thorough" --durations 20
+## test: style, types, every part, and the main line from a list to its verdicts; CI does this
+test: .venv/installed mariadb check
+	$(BIN)/pytest -n 3 --dist worksteal -m "not audit and not thorough and not scenario" --durations 20
 
-## test-thorough: the tests that make test leaves out, most of them with a Prefect server; half an hour
+## test-scenarios: whole stories: kills, limits, workers, alerts, a demo, the UI in a browser; CI does this after make test
+test-scenarios: .venv/installed mariadb chromium
+	$(BIN)/pytest -n 3 --dist worksteal -m "scenario and not audit and not thorough" --durations 20
+
+## test-thorough: the tests with a Prefect server that CI leaves out; half an hour
 test-thorough: .venv/installed mariadb chromium
 	$(BIN)/pytest -n 2 --dist worksteal -m "thorough and not audit"
 

@@ -28,12 +28,13 @@ _QUICK = {"poll_seconds_min": 0.1, "poll_seconds_max": 0.3, "rate_limit_per_minu
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves what works with a Prefect server to ``make test-thorough``, but for the main line; begins with long tests.
+    """Leaves what works with a Prefect server to ``make test-thorough`` unless it is marked; begins with long tests.
 
     Each run of a flow costs seconds of processor time, whatever it does: all such tests together take half an hour.
     """
     for item in items:
-        if "prefect_server" in getattr(item, "fixturenames", ()) and item.get_closest_marker("mainline") is None:
+        placed = any(item.get_closest_marker(place) for place in ("mainline", "scenario"))
+        if "prefect_server" in getattr(item, "fixturenames", ()) and not placed:
             item.add_marker("thorough")
     # So that no process waits at the end for the one that has such a test.
     items.sort(key=lambda item: item.get_closest_marker("long") is None)

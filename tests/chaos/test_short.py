@@ -8,7 +8,7 @@ from tests.chaos.processes import prepare_forks
 from tests.chaos.runner import play_all
 from tests.chaos.scenarios import all_scenarios
 
-pytestmark = [pytest.mark.chaos, pytest.mark.long]
+pytestmark = [pytest.mark.chaos, pytest.mark.scenario, pytest.mark.long]
 
 _NAMES = [
     "kill -9 between the answer and the commit",

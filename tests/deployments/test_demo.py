@@ -27,6 +27,7 @@ def _verdicts(home: Path, **settings: str) -> list[str]:
 
 
 @pytest.mark.long
+@pytest.mark.scenario
 def test_a_demo_touches_nothing_but_its_own(tmp_path: Path) -> None:
     """A demo goes to no Prefect server that others use, and a second one not to the database of the first."""
     database = f"sqlite:///{tmp_path / 'mine.db'}"

@@ -56,7 +56,7 @@ async def _names() -> set[str]:
         return {one.name for one in await client.read_automations()} & set(NOTIFICATIONS)
 
 
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_an_alert_reaches_the_block_that_was_named(
     set_up_account: SetUpAccount, sandbox: SandboxHandle, database_url: str
 ) -> None:

@@ -26,7 +26,7 @@ _STATEMENTS_A_RUN = 60
 
 
 @on_sqlite
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_a_batch_costs_three_requests_three_task_runs_and_a_fixed_number_of_statements(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

@@ -50,7 +50,7 @@ def _batches(engine: Engine) -> list[Any]:
     return read(engine, lambda connection: list(connection.execute(select(Batch.__table__)).all()))
 
 
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_an_upload_whose_answer_was_lost_is_found_and_paid_once(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

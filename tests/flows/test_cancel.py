@@ -104,7 +104,7 @@ async def test_a_killed_cancellation_is_completed_by_the_next(
 
 
 @on_sqlite
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_an_ingest_completes_what_a_killed_cancellation_began(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

@@ -34,7 +34,7 @@ async def test_a_run_stops_before_its_cap_and_the_next_goes_on(
 
 
 @on_sqlite
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_a_request_stops_before_its_cap_and_others_go_on(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

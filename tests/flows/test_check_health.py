@@ -101,7 +101,7 @@ def _set_back(engine: Engine, column: Any, **span: float) -> None:
         connection.execute(update(column.class_).where(column.is_not(None)).values({column: moment}))
 
 
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_each_alert_begins_once_and_ends_once(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
     """Every threshold is crossed for several checks, and then none is: one event for each beginning and each end."""
     engine = await set_up_account(rate_limit_per_minute=600)

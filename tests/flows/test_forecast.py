@@ -50,7 +50,7 @@ async def test_the_forecast_agrees_with_bouncers_bill_within_one_percent(
 
 
 @on_sqlite
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_a_forecast_is_published_for_people(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
     """The run leaves an artifact with figures and a chart of the domains, and not one address; nothing is asked."""
     engine = await set_up_account()

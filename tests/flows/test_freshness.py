@@ -20,7 +20,7 @@ _OLD = 100
 
 
 @on_mariadb
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_a_list_that_comes_again_costs_only_what_is_new_or_old(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

@@ -20,7 +20,7 @@ from tests.prefect_server import save_in_the_ui
 from tests.sandbox_process import SandboxHandle
 
 
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_out_of_credits_pauses_and_a_top_up_lets_it_go_on(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:
@@ -68,7 +68,7 @@ async def test_a_paused_account_sends_nothing(set_up_account: SetUpAccount, sand
 
 
 @on_sqlite
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_a_wrong_key_fails_at_once_and_costs_no_contact(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

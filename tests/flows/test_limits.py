@@ -28,7 +28,7 @@ _within_two_minutes = retry(
 @on_mariadb
 @pytest.mark.long
 @pytest.mark.timeout(300)
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_four_processes_never_pass_200_requests_in_any_minute(
     set_up_account: SetUpAccount, database_url: str, tmp_path: Path
 ) -> None:

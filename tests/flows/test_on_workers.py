@@ -145,7 +145,7 @@ async def test_a_tick_while_paused_is_no_failure(set_up_account: SetUpAccount, s
 
 @on_sqlite
 @pytest.mark.usefixtures("on_workers")
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_two_users_of_one_priority_share_the_slots(set_up_account: SetUpAccount) -> None:
     """However much the first has queued, and however early, each gets half of the places in one tick."""
     engine = await set_up_account(batch_size=10, max_concurrent_batches=_SLOTS)
@@ -203,7 +203,7 @@ async def test_small_requests_without_end_do_not_keep_batches_from_starting(
 
 @on_sqlite
 @pytest.mark.usefixtures("on_workers")
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_the_halves_of_a_refused_batch_start_at_once(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

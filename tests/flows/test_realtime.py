@@ -23,7 +23,7 @@ def _batches(engine: Engine, **wanted: Any) -> list[Any]:
     return read(engine, lambda connection: list(connection.execute(query).all()))
 
 
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_a_small_request_does_not_wait_for_a_slot(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
     """While every slot is taken for hours, a handful of addresses gets its verdicts at once, as a batch of its own."""
     engine = await set_up_account(max_concurrent_batches=1, batch_size=50, realtime_max_addresses=10)

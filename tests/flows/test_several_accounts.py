@@ -60,7 +60,7 @@ async def test_two_accounts_have_twice_the_batches_in_flight(
 
 
 @on_sqlite
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_accounts_share_a_short_queue(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
     """Where one account could take all that waits, the other still gets its half, and all is done in half the time."""
     engine = await _two_accounts(set_up_account, sandbox, slots=15)

@@ -126,7 +126,7 @@ async def test_setup_makes_the_deep_accounts_block_and_limits(set_up_account: Se
 
 
 @on_sqlite
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_it_follows_the_first_pass_of_a_request(set_up_account: SetUpAccount) -> None:
     """Setup lets a complete request start its deep pass, where an account can do it; without one nothing is started."""
     deployment = await verify_risky.ato_deployment(

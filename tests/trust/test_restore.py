@@ -31,7 +31,7 @@ from tests.sandbox_process import SandboxHandle, running_sandbox
 
 
 @on_sqlite
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_an_older_contacts_database_fetches_what_was_paid(
     set_up_account: SetUpAccount,
     sandbox: SandboxHandle,

@@ -9,7 +9,7 @@ from tests.contacts import addresses, queue, statuses
 from tests.sandbox_process import SandboxHandle
 from tests.ui.browser import PrefectUI
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.scenario, pytest.mark.long]
 
 
 def test_a_request_is_verified_from_the_form_and_followed_to_its_summary(ui: PrefectUI, contacts: Engine) -> None:
@@ -39,7 +39,6 @@ def test_a_request_is_verified_from_the_form_and_followed_to_its_summary(ui: Pre
     ui.keep("ingest-summary")
 
 
-@pytest.mark.thorough
 def test_a_failed_batch_is_retried_by_its_button(ui: PrefectUI, contacts: Engine, bouncer: SandboxHandle) -> None:
     """A run that failed says why; the button on its page makes it go on where it was, and nothing is paid twice."""
     queue(contacts, addresses(50, prefix="retried"), request=2)
