@@ -40,7 +40,7 @@ def _normalised(address: str) -> str | None:
         return None
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(_addresses | st.emails() | st.text(max_size=40))
 @example("a" * 64 + "@" + "m" * 60 + "." + "m" * 60 + "." + "m" * 60 + ".abc")
 @example("a" * 64 + "@" + "m" * 60 + "." + "m" * 60 + "." + "m" * 60 + ".abcdefg")

@@ -20,7 +20,7 @@ from deployments.local_server import LocalServer
 from deployments.work_pool import WORK_POOL, ensure_work_pool
 from tasks.dispatch import QUEUES
 
-pytestmark = pytest.mark.mainline
+pytestmark = pytest.mark.scenario
 
 _PROJECT = Path(__file__).resolve().parents[2]
 

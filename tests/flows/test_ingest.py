@@ -44,7 +44,7 @@ async def test_every_contact_gets_its_verdict_and_is_paid_for_once(
     assert sandbox.ledger()["requests"] == requests
 
 
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_equal_addresses_are_paid_for_once(set_up_account: SetUpAccount, sandbox: SandboxHandle) -> None:
     """Contacts that share an address, in one request or in two, are all settled by one payment."""
     engine = await set_up_account(batch_size=200, max_concurrent_batches=2)
