@@ -73,7 +73,7 @@ _put("400 not completed to a download", {"kind": "not_completed", "code": 400, "
 _put("results are missing", expected=Expected(failed=None), missing_results=0.1)
 _put("results match nothing", unmatched_results=0.1)
 _put("unknown statuses", expected=Expected(true_verdicts=False), odd_statuses=0.2)
-_put("Bouncer is away: the breaker opens", {"kind": "status", "operation": "any", "code": 503, "times": 20})
+_put("Bouncer is away: the breaker opens", {"kind": "status", "operation": "any", "code": 503, "times": 20, "after": 2})
 
 
 @scenario("400 to every upload")
