@@ -4,6 +4,7 @@ The same processes and settings as in ``deployments/compose.yaml``, without cont
 """
 
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +50,10 @@ class Prefect:
         redis: Where messages, leases and the services' queue are.
         folder: For logs and settings.
         servers: How many server processes.
+
+    Attributes:
+        api_url: The one address.
+        auth_string: User and password, as clients give them.
     """
 
     def __init__(self, postgresql: PostgreSQL, redis: Redis, folder: Path, servers: int) -> None:
@@ -58,6 +63,8 @@ class Prefect:
             "PREFECT_HOME": str(folder / "prefect"),
             **server_settings(postgresql.url, redis.url),
         }
+        self.auth_string = f"cluster:{secrets.token_hex()}"
+        self._environment["PREFECT_SERVER_API_AUTH_STRING"] = self.auth_string
         self._ports = [free_port() for _ in range(servers)]
         self._port = free_port()
         self.api_url = f"http://127.0.0.1:{self._port}/api"
@@ -95,7 +102,9 @@ class Prefect:
     def slots_in_use(self, limit: str) -> int | None:
         """How many slots of a limit are held, or None where the server does not tell just now."""
         try:
-            answer = httpx.get(f"{self.api_url}/v2/concurrency_limits/{limit}", timeout=5).raise_for_status()
+            address = f"{self.api_url}/v2/concurrency_limits/{limit}"
+            user, _, password = self.auth_string.partition(":")
+            answer = httpx.get(address, auth=(user, password), timeout=5).raise_for_status()
         except httpx.HTTPError:
             return None
         return int(answer.json()["active_slots"])
@@ -137,6 +146,7 @@ def client_environment(prefect: Prefect, folder: Path, **settings: str) -> Mappi
     return {
         **_base(folder),
         "PREFECT_API_URL": prefect.api_url,
+        "PREFECT_API_AUTH_STRING": prefect.auth_string,
         "PREFECT_HOME": str(folder / "client"),
         "BOUNCER_FLOWS_HOME": str(folder / "flows"),
         **settings,
