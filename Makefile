@@ -15,7 +15,7 @@ run: .venv/installed
 
 ## test: style, types, every part, and the main line from a list to its verdicts; CI does this
 test: .venv/installed mariadb check
-	$(BIN)/pytest -n 3 --dist worksteal -m "not audit and not thorough and not scenario" --durations 20
+	$(BIN)/pytest -n 4 --dist worksteal -m "not audit and not thorough and not scenario" --durations 20
 
 ## test-scenarios: whole stories: kills, limits, workers, alerts, a demo, the UI in a browser; CI does this after make test
 test-scenarios: .venv/installed mariadb chromium

@@ -162,6 +162,7 @@ def _contacts(engine: Engine, emails: list[str]) -> list[int]:
     return ids
 
 
+@pytest.mark.thorough
 def test_a_list_that_was_sent_before_is_not_forecast_too_high(engine: Engine) -> None:
     """Of 10,000 contacts 30 % are new: those that stay unknown are sent again, but are no part of what is expected."""
     first = _contacts(engine, [f"a{number}@firm{number % 50}.com" for number in range(10_000)])

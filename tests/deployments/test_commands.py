@@ -40,7 +40,7 @@ def _csv(folder: Path, emails: list[str]) -> Path:
     return path
 
 
-@pytest.mark.mainline
+@pytest.mark.scenario
 async def test_from_a_csv_file_to_its_verdicts(
     set_up_account: SetUpAccount, sandbox: SandboxHandle, database_url: str, tmp_path: Path
 ) -> None:

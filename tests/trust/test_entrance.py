@@ -17,6 +17,8 @@ from deployments.local_server import LocalServer, local_server
 from deployments.settings import read_settings
 from tests.deployments.commands import clean_environment, run
 
+pytestmark = pytest.mark.scenario
+
 _PASSWORD = "marked-password"
 
 
@@ -52,7 +54,6 @@ def _greeting(server: LocalServer, path: str, origin: str | None) -> str:
 
 
 @pytest.mark.parametrize("path", ["/events/in", "/events/out", "/logs/out"])
-@pytest.mark.scenario
 def test_no_page_of_another_site_hears_or_tells_it_anything(prefect_server: LocalServer, path: str) -> None:
     """Any web page could once follow all logs and send events over a WebSocket, which CORS does not cover."""
     for other in ("https://evil.example", "http://localhost:1", "null"):
@@ -71,7 +72,6 @@ def test_no_page_of_another_site_changes_anything(prefect_server: LocalServer) -
 
 
 @pytest.mark.parametrize("name", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:4200"])
-@pytest.mark.scenario
 def test_it_is_asked_by_its_own_names_only(prefect_server: LocalServer, name: str) -> None:
     """A name on the internet that is made to lead to 127.0.0.1 gives a page no way in."""
     assert _blocks(prefect_server, headers={"Host": name}).status_code == 400
