@@ -19,7 +19,7 @@ test: .venv/installed mariadb check
 
 ## test-scenarios: whole stories: kills, limits, workers, alerts, a demo, the UI in a browser; CI does this after make test
 test-scenarios: .venv/installed mariadb chromium
-	$(BIN)/pytest -n 3 --dist worksteal -m "scenario and not audit and not thorough" --durations 20
+	$(BIN)/pytest -n 2 --dist loadgroup -m "scenario and not audit and not thorough" --durations 20
 
 ## test-thorough: the tests with a Prefect server that CI leaves out; half an hour
 test-thorough: .venv/installed mariadb chromium

@@ -12,7 +12,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 
 __all__ = ["PrefectUI", "missing_browser", "open_ui"]
 
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = 120
 _IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 
 

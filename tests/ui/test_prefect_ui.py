@@ -9,7 +9,8 @@ from tests.contacts import addresses, queue, statuses
 from tests.sandbox_process import SandboxHandle
 from tests.ui.browser import PrefectUI
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.scenario, pytest.mark.long]
+# One process for both: each would start a server, a worker and a browser.
+pytestmark = [pytest.mark.timeout(300), pytest.mark.scenario, pytest.mark.long, pytest.mark.xdist_group("ui")]
 
 
 def test_a_request_is_verified_from_the_form_and_followed_to_its_summary(ui: PrefectUI, contacts: Engine) -> None:
