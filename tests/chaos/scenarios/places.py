@@ -9,6 +9,7 @@ __all__ = [
     "CLOSING",
     "END_OF_LOAD",
     "IN_CLAIM",
+    "IN_ANOTHER_LOAD",
     "IN_LOAD",
     "IN_SETTLING",
     "NEW_BATCH",
@@ -24,6 +25,7 @@ AFTER_ANSWER = Place(_BATCH, "NEW.id = {batch} AND OLD.batch_id IS NULL AND NEW.
 AFTER_LOST_ANSWER = Place(_BATCH, "NEW.ambiguous_uploads > OLD.ambiguous_uploads")
 VERIFIED = Place(_BATCH, "NEW.id = {batch} AND OLD.status = 'processing' AND NEW.status = 'downloading'")
 IN_LOAD = Place("INSERT ON Bouncer_Results", "NEW.batch_id = {batch} AND NEW.global_id % 5 = 0")
+IN_ANOTHER_LOAD = Place(IN_LOAD.event, "NEW.batch_id <> {batch} AND NEW.global_id % 5 = 0")
 IN_SETTLING = Place("UPDATE ON Bouncer_Queue", "OLD.batch_id = {batch} AND NEW.status = 'completed'")
 END_OF_LOAD = Place(_BATCH, "NEW.id = {batch} AND NEW.status = 'completed'")
 CLOSING = Place(_BATCH, "OLD.status <> 'failed' AND NEW.status = 'failed'")
