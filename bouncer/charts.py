@@ -10,6 +10,8 @@ _EIGHTHS = "▁▂▃▄▅▆▇█"
 _NOTHING = "·"
 # These can be told from both a dark and a light ground.
 _COLOUR, _ALARM = "#3b82f6", "#ef4444"
+_ALONE = 3
+"""Half the length of a line for a value without neighbours, in pixels."""
 _VERDICT_BAR = 30
 _BAR_EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -47,9 +49,10 @@ def line_chart(values: Sequence[int | None], *, width: int, height: int, thresho
         points = [(round(1 + step * at, 1), y_of(value or 0)) for at, value in run]
         (left, first), (right, _) = points[0], points[-1]
         if left == right:
-            # A value that stands alone is a short line.
-            right += 2
-            points.append((right, first))
+            # A value that stands alone is a short line, within the picture also at its edge, where the first one is.
+            left = max(left - _ALONE, 0)
+            right = min(right + _ALONE, width)
+            points = [(left, first), (right, first)]
         line = " ".join(f"{x},{y}" for x, y in points)
         area = f"{left},{height} {line} {right},{height}"
         parts.append(f'<polygon fill="{_COLOUR}" fill-opacity=".25" points="{area}"/>')

@@ -48,7 +48,7 @@ def test_a_line_stays_within_its_picture(values: list[int | None]) -> None:
     for line in lines:
         for point in line.attrib["points"].split():
             x, y = map(float, point.split(","))
-            assert 0 <= x <= 202
+            assert 0 <= x <= 200
             assert 0 <= y <= 24
 
 
@@ -60,3 +60,12 @@ def test_a_threshold_is_drawn_where_it_was_reached() -> None:
         return sum("stroke-dasharray" in part.attrib for part in chart)
 
     assert (dashes(8), dashes(11)) == (1, 0)
+
+
+def test_the_first_value_of_a_new_day_is_seen() -> None:
+    """The first checks stand at the right edge; as a line of one pixel they looked like an empty chart."""
+    chart = _svg(line_chart([None, None, 5], width=200, height=24))
+    (line,) = (part for part in chart if part.tag.endswith("polyline"))
+    left, right = (float(point.split(",")[0]) for point in line.attrib["points"].split())
+    assert right - left >= 3
+    assert right <= 200
