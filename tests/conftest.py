@@ -1,6 +1,7 @@
 """What tests share: databases of their own, a sandbox, and a Prefect server that starts when one asks for it."""
 
 import os
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 # Reading all of the world's authorities costs each HTTP client 50 ms of a processor, and no test needs more than one.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("one_authority.pem"))
+
+# What a shell starts in the background ignores Ctrl-C, and so would every command that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SetUpAccount = Callable[..., Awaitable[Engine]]
 """Sets up the database and an account at the sandbox, with fields of ``Settings``; returns the flows' engine."""
