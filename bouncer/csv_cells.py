@@ -9,10 +9,14 @@ _SIGNS = "=+@＝＋－＠-"  # noqa: RUF001  # the full-width forms are meant
 _FORMULA = tuple(f"{_SIGNS}\t\r\n")
 # A spreadsheet that takes another separator than the comma begins a cell behind it, and a row behind a line break.
 _BEHIND = re.compile(rf"([;\t|\r\n]\s*)(?=[{_SIGNS}])")
+# Most cells, told at once.
+_PLAIN = re.compile(rf"(?![{_SIGNS}])[^;\t|\r\n]*")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 
 
 def harmless(cell: str) -> str:
     """Gives what a spreadsheet would run as a formula a ' in front, also within the text; numbers stay numbers."""
+    if _PLAIN.fullmatch(cell):
+        return cell
     cell = _BEHIND.sub(r"\1'", cell)
     return f"'{cell}" if cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell) else cell

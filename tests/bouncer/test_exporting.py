@@ -232,6 +232,21 @@ def test_no_formulas(data: _Data, tmp_path: Path, provider: str, written: str) -
     assert line["provider"] == written
 
 
+def test_no_character_moves_a_cell_into_another_column(data: _Data, tmp_path: Path) -> None:
+    """Whatever Bouncer or an application writes, cells stay in their columns: also with ASCII's separators in them."""
+    odd = "a\x1fb\x1ec,d"
+    domain = {"name": odd, "acceptAll": "yes"}
+    verdict = {**_VERDICT, "provider": odd, "bouncer_reason": odd, "did_you_mean": odd, "domain_info": domain}
+    data.queue("anna@example.com", verdict=verdict, error_message=odd)
+    data.queue("berta@example.com", verdict=_VERDICT)
+    first, second = _export(data, tmp_path)
+    assert {len(line) for line in (first, second)} == {len(COLUMNS)}
+    shown = {odd, odd.replace("\x1f", " ")}
+    assert {first["provider"], first["reason"], first["did_you_mean"], first["domain"], first["error"]} <= shown
+    assert (first["accept_all"], first["outcome"], first["verified_at"]) == ("yes", "completed", "2026-01-02T03:04:05Z")
+    assert second["provider"] == "example"
+
+
 def test_standard_output(data: _Data, capsys: pytest.CaptureFixture[str]) -> None:
     """A dash writes to standard output, and nothing else there."""
     data.queue("anna@example.com")
