@@ -14,7 +14,7 @@ from bench.measuring import Bench, Row, median, stopwatch
 from bench.settling import verified_batches
 from bouncer import claiming
 from bouncer.database import engine_for, read, write
-from bouncer.loading import await_verdicts, load
+from bouncer.loading import await_verdicts, load, prepare
 from bouncer.migrate import upgrade
 from bouncer.polling import Pace
 from bouncer.reusing import FreshFor
@@ -198,7 +198,7 @@ def _measured(bench: Bench) -> dict[str, float]:
         for verified in verified_batches(engine, bench.folder / "simulating.csv", rounds):
             with stopwatch() as watch:
                 awaited = read(engine, await_verdicts, verified.batch)
-                write(engine, load, verified.batch, verified.verdicts, awaited)
+                write(engine, load, verified.batch, prepare(verified.verdicts, awaited))
             loads.append(watch.seconds)
         engine.dispose()
     with bench.mariadb.database() as name:

@@ -8,6 +8,7 @@ from sqlalchemy.types import TypeEngine
 
 from bouncer.addresses import normalise_all
 from bouncer.database import write
+from bouncer.frames import frame_of
 from bouncer.reusing import VERDICT_OF_CONTACT
 from bouncer.staging import stage
 from bouncer.tables import Contact
@@ -69,7 +70,7 @@ def _fill_some(connection: Connection, after: int) -> int | None:
     ).all()
     if not rows:
         return None
-    contacts = pd.DataFrame(rows, columns=["global_id", "email"])
+    contacts = frame_of(rows, ["global_id", "email"])
     _store(connection, contacts.join(normalise_all(contacts["email"])[["key"]]).dropna())
     return int(rows[-1].global_id)
 

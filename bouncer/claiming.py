@@ -18,6 +18,7 @@ from bouncer.address_keys import renew_keys
 from bouncer.addresses import domain_hash, normalise_all
 from bouncer.batches import BatchTitle
 from bouncer.cancelling import is_cancelled, withdraw_waiting
+from bouncer.frames import frame_of
 from bouncer.interleaving import lay_out
 from bouncer.request_progress import note_open
 from bouncer.reusing import FreshFor, join_batches_in_flight, reuse_verdicts
@@ -230,7 +231,7 @@ def _lock_contacts(connection: Connection, source: Source, most: int) -> pd.Data
             if len(found) == wanted:
                 rest.append((found[-1].queue_id + 1, end))
         stretches = rest
-    frame = pd.DataFrame(rows, columns=_CONTACT_COLUMNS)
+    frame = frame_of(rows, _CONTACT_COLUMNS)
     return frame.sort_values("queue_id", ignore_index=True)
 
 

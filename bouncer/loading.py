@@ -35,6 +35,7 @@ from bouncer.batches import BatchWork
 from bouncer.cancelling import is_cancelled
 from bouncer.dialects import database_now
 from bouncer.errors import OwnershipLost
+from bouncer.frames import frame_of
 from bouncer.models import Verdict
 from bouncer.reusing import BY_ADDRESS_KEY, FreshFor
 from bouncer.second_chances import Chances, give_second_chances, keep_verdicts
@@ -42,7 +43,16 @@ from bouncer.settling import requeue_freely, requeue_or_fail
 from bouncer.staging import insert_all, stage
 from bouncer.tables import Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus, Result
 
-__all__ = ["Awaited", "LoadReport", "await_verdicts", "expected_credits", "load", "match", "write_verdicts"]
+__all__ = [
+    "Awaited",
+    "LoadReport",
+    "Prepared",
+    "await_verdicts",
+    "expected_credits",
+    "load",
+    "prepare",
+    "write_verdicts",
+]
 
 _COLUMNS: dict[str, TypeEngine[Any]] = {
     "global_id": BigInteger(),
@@ -107,6 +117,39 @@ class Awaited:
         return len(self.contacts), int(self.contacts["queue_id"].sum())
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """The verdicts of a batch, ready to be stored: joined, on the address, to the contacts that wait for them.
+
+    Attributes:
+        verdicts: As Bouncer gave them.
+        awaited: The contacts as they were read; None where that is still to be done.
+        matched: A row for each contact with a verdict: the columns of ``Awaited.contacts``, and those of its result.
+        unmatched: Verdicts for addresses for which no contact waits.
+    """
+
+    verdicts: Sequence[Verdict] = field(repr=False)
+    awaited: Awaited | None
+    matched: pd.DataFrame = field(repr=False)
+    unmatched: int
+
+
+def prepare(verdicts: Sequence[Verdict], awaited: Awaited | None = None) -> Prepared:
+    """Does what can be done without the database, so that the transaction is short.
+
+    Args:
+        verdicts: What Bouncer answered, in any order.
+        awaited: The contacts of the batch; None leaves all to the transaction.
+    """
+    if awaited is None:
+        return Prepared(verdicts, None, pd.DataFrame(), 0)
+    contacts = awaited.contacts
+    answers = _frame(verdicts, known=set(contacts["address_key"]))
+    unmatched = int((~answers["address_key"].isin(contacts["address_key"])).sum())
+    matched = contacts.merge(answers.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")
+    return Prepared(verdicts, awaited, matched, unmatched)
+
+
 def await_verdicts(connection: Connection, batch: BatchWork) -> Awaited:
     """Reads the contacts of a batch, as can be done while its verdicts are still being downloaded."""
     return Awaited(_contacts(connection, batch.id))
@@ -115,8 +158,7 @@ def await_verdicts(connection: Connection, batch: BatchWork) -> Awaited:
 def load(
     connection: Connection,
     batch: BatchWork,
-    verdicts: Sequence[Verdict],
-    awaited: Awaited | None = None,
+    prepared: Prepared,
     chances: Chances = _CHANCES,
     fresh_for: FreshFor = _FRESH_FOR,
 ) -> LoadReport:
@@ -125,8 +167,7 @@ def load(
     Args:
         connection: In a transaction that writes; all or nothing.
         batch: The batch, owned by the caller.
-        verdicts: What Bouncer answered, in any order.
-        awaited: The contacts of the batch as they were read before; read here where others have joined since.
+        prepared: Its verdicts, as of ``prepare``; joined anew here where other contacts have come to wait since.
         chances: How often and when contacts without a clear verdict are tried again.
         fresh_for: How long a deep verdict stays good, which a basic one that tells less does not replace.
 
@@ -141,10 +182,8 @@ def load(
     ).one_or_none()
     if row is None or row.owner != batch.owner or row.status != BatchStatus.DOWNLOADING:
         raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
-    contacts = _present_contacts(connection, batch.id, awaited)
-    answers = _frame(verdicts, known=set(contacts["address_key"]))
-    unmatched = int((~answers["address_key"].isin(contacts["address_key"])).sum())
-    matched = contacts.merge(answers.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")
+    awaited, prepared = _present(connection, batch.id, prepared)
+    contacts, matched = awaited.contacts, prepared.matched
     without = contacts[~contacts["queue_id"].isin(matched["queue_id"])]
     missing = _requeue_missing(connection, without, was_cut_short=is_cancelled(connection, batch.request_id))
     if missing:
@@ -174,7 +213,7 @@ def load(
             unknown_resolved=expected_credits(were_unknown),
             missing=missing,
             lost_addresses=maybe_paid,
-            unmatched=unmatched,
+            unmatched=prepared.unmatched,
             error_message=None,
             owner=None,
             heartbeat_ts=None,
@@ -184,7 +223,7 @@ def load(
     return LoadReport(
         settled=len(matched),
         missing=missing,
-        unmatched=unmatched,
+        unmatched=prepared.unmatched,
         by_status={str(status): int(count) for status, count in matched["bouncer_status"].value_counts().items()},
         maybe_paid=maybe_paid,
     )
@@ -203,16 +242,18 @@ def expected_credits(verdicts: pd.DataFrame) -> int:
     return int((~free).sum())
 
 
-def _present_contacts(connection: Connection, id: int, awaited: Awaited | None) -> pd.DataFrame:  # noqa: A002  # the column's name
-    if awaited is None:
-        return _contacts(connection, id)
-    count, total = connection.execute(
-        select(func.count(), func.coalesce(func.sum(QueuedContact.queue_id), 0)).where(
-            QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED
-        )
-    ).one()
-    # The batch is locked by now, so nobody joins it any more.
-    return awaited.contacts if (count, int(total)) == awaited.fingerprint else _contacts(connection, id)
+def _present(connection: Connection, id: int, prepared: Prepared) -> tuple[Awaited, Prepared]:  # noqa: A002  # the column's name
+    if prepared.awaited is not None:
+        count, total = connection.execute(
+            select(func.count(), func.coalesce(func.sum(QueuedContact.queue_id), 0)).where(
+                QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED
+            )
+        ).one()
+        # The batch is locked by now, so nobody joins it any more.
+        if (count, int(total)) == prepared.awaited.fingerprint:
+            return prepared.awaited, prepared
+    awaited = Awaited(_contacts(connection, id))
+    return awaited, prepare(prepared.verdicts, awaited)
 
 
 def _contacts(connection: Connection, id: int) -> pd.DataFrame:  # noqa: A002  # the column's name
@@ -238,10 +279,7 @@ def _contacts(connection: Connection, id: int) -> pd.DataFrame:  # noqa: A002  #
         # Leads SQLite to the index on batches; by that on statuses it would read every batch's contacts.
         .order_by(QueuedContact.queue_id)
     ).all()
-    # By columns: pandas takes its time over single rows of SQLAlchemy.
-    contacts = pd.DataFrame(
-        dict(zip(_CONTACT_COLUMNS, zip(*rows, strict=True), strict=False)), columns=_CONTACT_COLUMNS
-    )
+    contacts = frame_of(rows, _CONTACT_COLUMNS)
     # Stored keys hold for unchanged addresses only: an application may have changed one meanwhile, whose verdict this
     # would not be, and the contacts of batches from the plan's own tables have none.
     keys = [_key(row.email, {row.bouncer_address_key}) for row in rows]
@@ -263,23 +301,13 @@ def _requeue_missing(connection: Connection, contacts: pd.DataFrame, *, was_cut_
     )
 
 
-def match(awaited: Awaited, verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """Joins verdicts to the contacts that wait for them, on the address.
-
-    Returns:
-        A row for each contact that has a verdict: the columns of ``Awaited.contacts``, and those of its result.
-    """
-    answers = _frame(verdicts, known=set(awaited.contacts["address_key"]))
-    return awaited.contacts.merge(answers.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")
-
-
 def write_verdicts(connection: Connection, batch: BatchWork, matched: pd.DataFrame, fresh_for: FreshFor) -> None:
     """Writes results and contacts; the queue is the caller's.
 
     Args:
         connection: In a transaction that writes.
         batch: The batch that paid.
-        matched: As of ``match``; not empty.
+        matched: As of ``prepare``; not empty.
         fresh_for: How long a deep verdict stays good.
     """
     # An application may have queued a contact twice in one request.
@@ -356,14 +384,18 @@ def _moment(moment: datetime | None) -> datetime | None:
 
 
 def _json(value: dict[str, object] | None) -> str | None:
-    if value is None or not _is_shallow(value, _DEEPEST_JSON):
+    if value is None:
         return None
     try:
         text = orjson.dumps(value)
     except orjson.JSONEncodeError:
-        # Such as a number of more than 64 bits.
+        # Such as a number of more than 64 bits, or levels without end.
         return None
-    return text.decode() if len(text) <= _LONGEST_JSON else None
+    # Every level opens a bracket: most details have so few that they need no look.
+    brackets = text.count(b"{") + text.count(b"[")
+    if len(text) > _LONGEST_JSON or (brackets > _DEEPEST_JSON and not _is_shallow(value, _DEEPEST_JSON)):
+        return None
+    return text.decode()
 
 
 def _is_shallow(value: object, depth: int) -> bool:

@@ -15,7 +15,7 @@ from bouncer.addresses import address_key
 from bouncer.batches import Admission, BatchWork
 from bouncer.cancelling import is_cancelled
 from bouncer.errors import OwnershipLost
-from bouncer.loading import Awaited, await_verdicts, expected_credits, match, write_verdicts
+from bouncer.loading import Awaited, await_verdicts, expected_credits, prepare, write_verdicts
 from bouncer.models import Verdict
 from bouncer.policy import clean_message
 from bouncer.reusing import FreshFor
@@ -108,7 +108,7 @@ def store(  # noqa: PLR0913  # each is a part of what came of one round
     if owner != batch.owner:
         raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
     waiting = await_verdicts(connection, batch)
-    matched = match(waiting, verdicts)
+    matched = prepare(verdicts, waiting).matched
     if not matched.empty:
         write_verdicts(connection, batch, matched, fresh_for)
         _settle(connection, matched, QueueStatus.COMPLETED, None)

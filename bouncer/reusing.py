@@ -29,6 +29,7 @@ from sqlalchemy.types import TypeEngine
 
 from bouncer.batches import UNSETTLED
 from bouncer.dialects import database_now, insert_ignoring
+from bouncer.frames import frame_of
 from bouncer.staging import stage
 from bouncer.tables import Batch, Contact, Layer, QueuedContact, QueueStatus, Result
 
@@ -116,9 +117,9 @@ def reuse_verdicts(
         return set()
     claimed = _stage(connection, "reuse_claimed", contacts)
     known = _that_counts if layer is Layer.BASIC else _of_deep_pass
-    found = pd.DataFrame(
+    found = frame_of(
         connection.execute(known(claimed, fresh_for, database_now(connection))),
-        columns=["queue_id", "global_id", "source_id", "verified", "batch_id"],
+        ["queue_id", "global_id", "source_id", "verified", "batch_id"],
     )
     if contacts["verdict_after"].notna().any():
         after = found["queue_id"].map(contacts.set_index("queue_id")["verdict_after"])
@@ -187,13 +188,13 @@ def join_batches_in_flight(
         .correlate(Contact)
         .scalar_subquery()
     )
-    twins = pd.DataFrame(
+    twins = frame_of(
         connection.execute(
             select(claimed.c.queue_id, in_flight)
             .join(Contact, Contact.bouncer_address_key == claimed.c.address_key)
             .with_hint(Contact, BY_ADDRESS_KEY)
         ),
-        columns=["queue_id", "batch_id"],
+        ["queue_id", "batch_id"],
     )
     twins = twins.dropna().drop_duplicates("queue_id")
     if twins.empty:

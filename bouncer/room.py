@@ -7,10 +7,21 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 from bouncer.batches import UNSETTLED
 from bouncer.tables import Batch
 
-__all__ = ["room_for", "rooms_for"]
+__all__ = ["batches_ahead", "room_for", "rooms_for"]
 
 _AHEAD_SHARE = 3
 _MOST_AHEAD = 5
+
+
+def batches_ahead(slots: int) -> int:
+    """How many batches are made beyond the slots, so that a freed slot finds the next one ready.
+
+    More would take what is queued later, and may be more urgent, longer to get its turn.
+
+    Args:
+        slots: The most batches in flight.
+    """
+    return max(1, slots // _AHEAD_SHARE)
 
 
 def room_for(connection: Connection, account: str, slots: int, priority: int | None) -> int:
@@ -58,6 +69,6 @@ def _is_ready(priority: int | None) -> ColumnElement[bool]:
 
 
 def _room(slots: int, priority: int | None, under_way: int, ready: int) -> int:
-    ahead = max(1, slots // _AHEAD_SHARE)
+    ahead = batches_ahead(slots)
     room = slots + ahead - under_way
     return room if priority is None else max(room, min(ahead, _MOST_AHEAD) - ready)

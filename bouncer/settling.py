@@ -1,6 +1,5 @@
 """How contacts leave a batch without a verdict: back to the queue, or failed with a reason for a person."""
 
-import pandas as pd
 from sqlalchemy import (
     Connection,
     Integer,
@@ -19,6 +18,7 @@ from sqlalchemy import (
 
 from bouncer.batches import UNSETTLED, BatchWork, is_unsent, was_asked_for
 from bouncer.errors import OwnershipLost
+from bouncer.frames import frame_of
 from bouncer.policy import clean_message
 from bouncer.second_chances import keep_verdicts
 from bouncer.staging import stage
@@ -249,7 +249,7 @@ def requeue_orphans(connection: Connection) -> int:
     ).all()
     if not found:
         return 0
-    orphans = pd.DataFrame(found, columns=["queue_id", "batch_id"])
+    orphans = frame_of(found, ["queue_id", "batch_id"])
     staged = stage(connection, "orphans", {"queue_id": Integer(), "batch_id": Integer()}, orphans)
     changed = connection.execute(
         update(QueuedContact)

@@ -60,7 +60,7 @@ async def _finish(accounts: list[Access], request_id: int) -> None:
             under_way = await accounts[0].read(cancelling.under_way, request_id)
             if crews.is_idle and (not under_way or crews.gave_up_on):
                 break
-            await crews.next_ended(LOOK_SECONDS)
+            await crews.next_change(LOOK_SECONDS)
     finally:
         await crews.all_ended()
     # The last batches may have given contacts back.

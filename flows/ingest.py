@@ -122,7 +122,9 @@ async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, b
                     await hand_over(access)
                     took_any = True
                 if access.name in outlook.turns:
-                    claimed = await claim(access, outlook.turns[access.name], request_id, budget)
+                    # The very first batch is made alone: it is on its way while the others are still being made.
+                    batches = outlook.turns[access.name] if crews.started else 1
+                    claimed = await claim(access, batches, request_id, budget)
                     crews.begin(claimed.batches)
                     tally.note(claimed)
                     took_any = took_any or claimed.took_any
@@ -136,7 +138,7 @@ async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, b
                 tally.are_locked = in_vain >= MOST_LOOKS_IN_VAIN
                 if tally.capped or tally.are_locked:
                     break
-            await crews.next_ended(LOOK_SECONDS)
+            await crews.next_change(LOOK_SECONDS)
     finally:
         await crews.all_ended()
     tally.end(outlook, crews)

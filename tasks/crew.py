@@ -3,12 +3,15 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 
 from bouncer.batches import BatchTitle
 from bouncer.errors import BouncerFlowsError, DatabaseUnavailable, KeyRefused, LimitsMissing, OrchestratorUnavailable
+from bouncer.room import batches_ahead
+from tasks.slots import telling_when_done
 from tasks.stopping import stopping_with
 
 __all__ = ["Crew", "Crews"]
@@ -31,16 +34,17 @@ class Crew:
     Args:
         start: Starts the subflow of a batch under a name, and returns its final state.
         slots: How many batches can be in flight.
+        freed: Set when a batch is verified, so that the next can be started while it is loaded.
 
     Attributes:
         started: How many runs were started.
         fatal: The error that makes it senseless to start any more batches of this account, or None.
     """
 
-    def __init__(self, start: _Start, slots: int) -> None:
+    def __init__(self, start: _Start, slots: int, freed: asyncio.Event) -> None:
         self._start = start
-        # Some more than there are slots: a batch that is being loaded holds none, and the next is at hand at once.
-        self._size = slots + max(1, slots // 5)
+        self._size = slots + batches_ahead(slots)
+        self._freed = freed
         self._running: dict[int, asyncio.Task[State[None]]] = {}
         self._without_slot: set[int] = set()
         self._failures: dict[int, int] = {}
@@ -55,8 +59,12 @@ class Crew:
 
     @property
     def room(self) -> int:
-        """How many more batches can be started."""
-        return self._size - len(self._running.keys() - self._without_slot)
+        """How many more batches can be started.
+
+        One that is being loaded needs no slot any more. But where loads do not keep up, no more batches are verified.
+        """
+        in_need = len(self._running.keys() - self._without_slot)
+        return min(self._size - in_need, 2 * self._size - len(self._running))
 
     @property
     def gave_up_on(self) -> list[int]:
@@ -79,7 +87,7 @@ class Crew:
             if (batch.in_flight or batch.realtime or self.room > 0) and batch.id not in known:
                 if batch.realtime:
                     self._without_slot.add(batch.id)
-                with stopping_with(self._given_up):
+                with stopping_with(self._given_up), telling_when_done(partial(self._note_verified, batch.id)):
                     self._running[batch.id] = asyncio.create_task(self._run(batch), name=str(batch))
                 self.started += 1
 
@@ -88,7 +96,12 @@ class Crew:
         for batch, run in list(self._running.items()):
             if run.done():
                 del self._running[batch]
+                self._without_slot.discard(batch)
                 await self._note(batch, run)
+
+    def _note_verified(self, batch: int) -> None:
+        self._without_slot.add(batch)
+        self._freed.set()
 
     async def _run(self, batch: BatchTitle) -> State[None]:
         return await self._start(batch)
@@ -116,7 +129,8 @@ class Crews:
     """
 
     def __init__(self, start: _Start, slots: Mapping[str, int]) -> None:
-        self._crews = {account: Crew(start, places) for account, places in slots.items()}
+        self._freed = asyncio.Event()
+        self._crews = {account: Crew(start, places, self._freed) for account, places in slots.items()}
 
     @property
     def is_idle(self) -> bool:
@@ -163,17 +177,17 @@ class Crews:
             if crew.fatal is None:
                 crew.begin([batch])
 
-    async def next_ended(self, seconds: float) -> None:
-        """Waits until a batch has ended, at most so long."""
+    async def next_change(self, seconds: float) -> None:
+        """Waits until a batch is verified or its run has ended, at most so long."""
         runs = [run for crew in self._crews.values() for run in crew.runs]
-        if not runs:
-            await asyncio.sleep(seconds)
-            return
-        await asyncio.wait(runs, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        freed = asyncio.create_task(self._freed.wait())
+        await asyncio.wait([*runs, freed], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        freed.cancel()
+        self._freed.clear()
         for crew in self._crews.values():
             await crew.note_ended()
 
     async def all_ended(self) -> None:
         """Waits until every batch has ended."""
         while not self.is_idle:
-            await self.next_ended(60)
+            await self.next_change(60)

@@ -103,10 +103,8 @@ async def _load_once(access: Access, batch: BatchWork, batch_id: str) -> LoadRep
         reading = asyncio.create_task(_await(access, batch))
         # Not gathered: a download that is left behind would take the lane back when nobody gives it free any more.
         verdicts = await access.client.download(batch_id, batch.quantity, sleep=beside_the_lane)
-        awaited = await reading
-        return await access.write(
-            loading.load, batch, verdicts, awaited, access.account.chances, access.account.fresh_for
-        )
+        prepared = await asyncio.to_thread(loading.prepare, verdicts, await reading)
+        return await access.write(loading.load, batch, prepared, access.account.chances, access.account.fresh_for)
 
 
 async def _bear_with(access: Access, batch: BatchWork, error: DownloadTruncated) -> None:

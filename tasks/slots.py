@@ -6,8 +6,9 @@ lease of a dead one back at once, instead of waiting a minute and a half for it 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -24,7 +25,15 @@ from bouncer.batches import BatchWork
 from bouncer.errors import LimitsMissing
 from tasks.stopping import sleep_unless_stopping
 
-__all__ = ["LEASE_SECONDS", "Slot", "batch_slot", "give_back", "give_back_stale_lease"]
+__all__ = [
+    "LEASE_SECONDS",
+    "Slot",
+    "batch_slot",
+    "give_back",
+    "give_back_stale_lease",
+    "tell_done",
+    "telling_when_done",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +44,8 @@ _RENEW_SECONDS = 20.0
 _LOCKED = 423
 _places: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, int], asyncio.Semaphore]] = WeakKeyDictionary()
 _NEXT_TRY_SECONDS = 1.0
+
+_tell: ContextVar[Callable[[], None] | None] = ContextVar("tell", default=None)
 
 
 class Slot:
@@ -92,6 +103,24 @@ async def batch_slot(access: Access, batch: BatchWork) -> AsyncIterator[Slot]:
             yield slot
         finally:
             await slot.leave()
+    tell_done()
+
+
+def tell_done() -> None:
+    """Tells whoever began the run that its batch needs a slot no more."""
+    tell = _tell.get()
+    if tell is not None:
+        tell()
+
+
+@contextmanager
+def telling_when_done(tell: Callable[[], None]) -> Iterator[None]:
+    """A run that is begun within it calls ``tell`` when its batch needs a slot no more: when it is verified."""
+    token = _tell.set(tell)
+    try:
+        yield
+    finally:
+        _tell.reset(token)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from bouncer.batches import Admission, BatchWork
 from bouncer.claiming import Claimed
 from bouncer.database import read, write
 from bouncer.dialects import database_now, is_sqlite
-from bouncer.loading import LoadReport, load
+from bouncer.loading import LoadReport, load, prepare
 from bouncer.models import Verdict, VerdictList
 from bouncer.reusing import FreshFor
 from bouncer.tables import Batch, Contact, Priority, QueuedContact, Request, User
@@ -182,7 +182,7 @@ def verdicts(addresses: Iterable[str], **fields: Any) -> list[Verdict]:
 
 def load_verdicts(engine: Engine, batch: BatchWork, answers: Sequence[Verdict]) -> LoadReport:
     """Loads the verdicts of a batch."""
-    return write(engine, load, batch, answers)
+    return write(engine, load, batch, prepare(answers))
 
 
 def refusing_update(engine: Engine, table: str, condition: str) -> str:

@@ -44,7 +44,7 @@ import os, signal, sys
 from sqlalchemy import event
 from bouncer.batches import take
 from bouncer.database import engine_for, write
-from bouncer.loading import load
+from bouncer.loading import load, prepare
 from bouncer.models import Verdict
 engine = engine_for(sys.argv[1])
 batch = write(engine, take, int(sys.argv[2]), "worker")
@@ -52,7 +52,7 @@ batch = write(engine, take, int(sys.argv[2]), "worker")
 def kill(connection, cursor, statement, *rest):
     if statement.startswith("UPDATE") and "Bouncer_Queue" in statement:
         os.kill(os.getpid(), signal.SIGKILL)
-write(engine, load, batch, [Verdict(email=address, status="risky") for address in sys.argv[3:]])
+write(engine, load, batch, prepare([Verdict(email=address, status="risky") for address in sys.argv[3:]]))
 """
 
 

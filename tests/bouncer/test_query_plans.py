@@ -7,7 +7,7 @@ from bouncer.claiming import claim
 from bouncer.database import write
 from bouncer.deepening import Risk, pick_some
 from bouncer.dialects import is_sqlite
-from bouncer.loading import load
+from bouncer.loading import load, prepare
 from bouncer.reusing import FreshFor
 from bouncer.second_chances import take_second_chances
 from bouncer.tables import Request
@@ -31,7 +31,7 @@ def test_claims_and_loads_go_by_index(engine: Engine, of_one_request: bool) -> N
     request = _long_queue(engine)
     explainer = Explainer(engine, *_LARGE)
     batch = write(engine, _claim, request if of_one_request else None)
-    write(engine, load, verify(engine, batch), verdicts(sent(engine, batch)))
+    write(engine, load, verify(engine, batch), prepare(verdicts(sent(engine, batch))))
     queue(engine, (address.upper() for address in _addresses()[:_BATCH]), request_id=request, priority=99)
     write(engine, _claim, request if of_one_request else None)
     assert explainer.whole_tables == [], "\n".join(explainer.plans)
@@ -71,7 +71,7 @@ def test_deep_passes_and_second_chances_go_by_index(engine: Engine) -> None:
     request = _long_queue(engine)
     batch = write(engine, _claim, request)
     unclear = {"status": "unknown", "score": 10, "retryAfter": "2020-01-01T00:00:00Z"}
-    write(engine, load, verify(engine, batch), verdicts(sent(engine, batch), **unclear))
+    write(engine, load, verify(engine, batch), prepare(verdicts(sent(engine, batch), **unclear)))
     set_back(engine, Request.bouncer_completed_ts, 0, Request.request_id == request)
     explainer = Explainer(engine, *_LARGE)
     picked = write(engine, pick_some, request, Risk(), after=0, fresh_days=90, again=False)

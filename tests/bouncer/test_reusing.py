@@ -14,7 +14,7 @@ from bouncer import batches, settling
 from bouncer.batches import BatchWork
 from bouncer.claiming import Claimed
 from bouncer.database import read, write
-from bouncer.loading import await_verdicts, load
+from bouncer.loading import await_verdicts, load, prepare
 from bouncer.reusing import FreshFor
 from bouncer.tables import Batch, Contact, QueueStatus
 from tests.bouncer.contacts import (
@@ -141,7 +141,7 @@ def test_contacts_join_a_batch_whose_verdicts_are_being_downloaded(engine: Engin
     awaited = read(engine, await_verdicts, work)
     queue(engine, ["Anna@example.com"])
     assert claim(engine) == Claimed(contacts=1, joined=1)
-    assert write(engine, load, work, verdicts(["anna@example.com"]), awaited).settled == 2
+    assert write(engine, load, work, prepare(verdicts(["anna@example.com"]), awaited)).settled == 2
     assert {(row.status, row.bouncer_status) for row in queue_rows(engine)} == {("completed", "deliverable")}
     assert len(batch_rows(engine)) == 1
 
@@ -154,7 +154,7 @@ def test_a_contact_whose_twin_is_being_loaded_stops_no_other(engine: Engine) -> 
     work = verify(engine, batch.id)
     queue(engine, ["Anna@example.com"])
     with engine.begin() as loading:
-        load(loading, work, verdicts(["anna@example.com"]))
+        load(loading, work, prepare(verdicts(["anna@example.com"])))
         queue(engine, ["ben@example.com"])
         claimed = claim(engine)
         assert (claimed.contacts, claimed.joined, len(claimed.batches)) == (1, 0, 1)

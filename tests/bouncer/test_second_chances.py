@@ -11,7 +11,7 @@ from bouncer import settling
 from bouncer.cancelling import withdraw_waiting
 from bouncer.database import read, write
 from bouncer.dialects import database_now
-from bouncer.loading import load
+from bouncer.loading import load, prepare
 from bouncer.request_progress import note_open
 from bouncer.second_chances import Chances, count_second_chances, take_second_chances
 from bouncer.spending import set_cap
@@ -43,7 +43,7 @@ def _verified(engine: Engine, found: dict[str, dict[str, Any]], chances: Chances
 def _load_next(engine: Engine, found: dict[str, dict[str, Any]], chances: Chances | None = None) -> None:
     (batch,) = claim(engine).batches
     answers = [verdict for address in sent(engine, batch.id) for verdict in verdicts([address], **found[address])]
-    write(engine, load, verify(engine, batch.id), answers, None, chances or Chances())
+    write(engine, load, verify(engine, batch.id), prepare(answers), chances or Chances())
     _complete(engine)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from bouncer.database import read, write
 from bouncer.importing import import_contacts
-from bouncer.loading import await_verdicts, load
+from bouncer.loading import await_verdicts, load, prepare
 from tests.bouncer import contacts
 from tests.bouncer.existing_tables import on_mariadb, on_sqlite
 from tests.conftest import SetUpAccount
@@ -56,7 +56,7 @@ def test_a_load_takes_no_statement_for_a_single_contact(engine: Engine) -> None:
         awaited = read(engine, await_verdicts, work)
         answers = contacts.verdicts(contacts.sent(engine, batch.id))
         with counting_statements(engine) as statements:
-            assert write(engine, load, work, answers, awaited).settled == size
+            assert write(engine, load, work, prepare(answers, awaited)).settled == size
         counts[size] = len(statements)
     assert counts[1_000] <= counts[10] + 2
     assert counts[10] <= _STATEMENTS_A_LOAD

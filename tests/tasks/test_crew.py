@@ -12,6 +12,7 @@ from bouncer.batches import BatchTitle
 from bouncer.errors import BatchLost, KeyRefused
 from deployments.local_server import LocalServer
 from tasks.crew import MOST_FAILED_RUNS, Crews
+from tasks.slots import tell_done
 
 pytestmark = pytest.mark.mainline
 
@@ -42,6 +43,29 @@ async def test_no_batch_is_started_twice_and_none_beyond_the_room() -> None:
     go.set()
     await crews.all_ended()
     assert (sorted(started), crews.is_idle, crews.gave_up_on, crews.fatal) == ([1, 2, 3], True, [], None)
+
+
+async def test_the_next_batch_is_started_while_a_verified_one_is_loaded() -> None:
+    """A slot does not idle while verdicts are stored; but where loads do not keep up, no more and more are begun."""
+    loaded, verified = asyncio.Event(), set[int]()
+
+    async def start(batch: BatchTitle) -> State[None]:
+        verified.add(batch.id)
+        tell_done()
+        await loaded.wait()
+        return Completed()
+
+    crews = Crews(start, {"default": 2})
+    crews.begin(_titles(1, 2, 3))
+    assert crews.room == {"default": 0}
+    await crews.next_change(60)
+    assert crews.room == {"default": 3}
+    crews.begin(_titles(4, 5, 6, 7))
+    await crews.next_change(60)
+    assert crews.room == {"default": 0}
+    loaded.set()
+    await crews.all_ended()
+    assert verified == {1, 2, 3, 4, 5, 6}
 
 
 async def test_what_bouncer_has_is_taken_up_even_where_there_is_no_room() -> None:

@@ -1,0 +1,19 @@
+"""Rows of the database as frames of pandas."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Row
+
+__all__ = ["frame_of"]
+
+
+def frame_of(rows: Iterable[Row[Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Makes a frame, column by column: pandas takes three times as long over single rows of SQLAlchemy.
+
+    Args:
+        rows: As many values each as there are columns.
+        columns: Their names.
+    """
+    return pd.DataFrame(dict(zip(columns, zip(*rows, strict=True), strict=False)), columns=list(columns))
