@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, not_, or_,
 
 from bouncer.batches import UNSETTLED, has_no_owner, was_asked_for
 from bouncer.counting import require_request
+from bouncer.locks import Only, alone
 from bouncer.policy import clean_message, plain
 from bouncer.request_progress import note_open
 from bouncer.second_chances import keep_verdicts
@@ -99,6 +100,7 @@ def mark(connection: Connection, request_id: int, *, by: str, reason: str) -> bo
         InputRefused: There is no such request.
     """
     # Claims and uploads hold one of these locks from their look at the mark until their commit.
+    alone(connection, Only.CLAIM)
     connection.execute(select(Account.account).order_by(Account.account).with_for_update()).all()
     require_request(connection, request_id)
     marked = connection.execute(

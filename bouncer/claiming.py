@@ -1,6 +1,6 @@
 """Claiming: the next contacts leave the queue, settled at no cost where possible, else laid out into batches.
 
-One transaction that no other claim can interleave with: on MariaDB and MySQL the accounts' rows are locked, and
+One transaction that no other claim can interleave with: on MariaDB and MySQL a row is locked for it, and
 queue rows that an application holds are skipped (SKIP LOCKED); SQLite has one writer.
 """
 
@@ -20,13 +20,14 @@ from bouncer.batches import BatchTitle
 from bouncer.cancelling import is_cancelled, withdraw_waiting
 from bouncer.frames import frame_of
 from bouncer.interleaving import lay_out
+from bouncer.locks import Only, alone
 from bouncer.request_progress import note_open
 from bouncer.reusing import FreshFor, join_batches_in_flight, reuse_verdicts
 from bouncer.room import room_for
 from bouncer.settling import new_batch
 from bouncer.spending import Spending, caps_reached, room_of_run
 from bouncer.staging import stage
-from bouncer.tables import Account, Contact, Layer, QueuedContact, QueueStatus
+from bouncer.tables import Contact, Layer, QueuedContact, QueueStatus
 from bouncer.turns import Source, sources_in_turn
 
 __all__ = ["Claimed", "claim"]
@@ -124,7 +125,7 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
     """
     ensure_row(connection, account)
     # One claim at a time: two at once could each take a contact with the same address, and pay for it twice.
-    connection.execute(select(Account.account).order_by(Account.account).with_for_update()).all()
+    alone(connection, Only.CLAIM)
     room = room_of_run(connection, spending)
     if batches < 1:
         return Claimed()

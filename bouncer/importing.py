@@ -23,19 +23,19 @@ from sqlalchemy import (
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.types import TypeEngine
 
-from bouncer.accounts import ensure_row
 from bouncer.address_keys import fill_address_keys, renew_keys
 from bouncer.addresses import InvalidAddress, domain_hash, normalise, normalise_all
 from bouncer.cancelling import is_cancelled
 from bouncer.csv_reading import Chunk, Layout, RejectedLine, inspect, read_chunks
 from bouncer.database import write
 from bouncer.errors import InputRefused
+from bouncer.locks import Only, alone
 from bouncer.prefetching import one_ahead
 from bouncer.rejected_file import RejectedFile
 from bouncer.request_progress import note_open
 from bouncer.spending import set_cap
 from bouncer.staging import stage
-from bouncer.tables import Account, Contact, Priority, QueuedContact, QueueStatus, Request, User
+from bouncer.tables import Contact, Priority, QueuedContact, QueueStatus, Request, User
 
 __all__ = ["LOCAL_USER", "ImportReport", "NamedRequest", "find_or_make_request", "import_contacts", "request_names"]
 
@@ -50,7 +50,6 @@ _STAGED: dict[str, TypeEngine[Any]] = {
     "domain_hash": String(64),
 }
 _NAME_CHARACTERS = 255
-_EVERYBODYS = "default"
 
 
 @dataclass(frozen=True)
@@ -252,9 +251,8 @@ def _user_of(connection: Connection, email: str) -> int | None:
 
 def _make_user(connection: Connection, email: str) -> int:
     # An application's table of users need not hold each address once, so two first imports at once must not both make
-    # the user. There is no row of theirs yet to lock; this one is there for everybody.
-    ensure_row(connection, _EVERYBODYS)
-    connection.execute(select(Account.account).where(Account.account == _EVERYBODYS).with_for_update())
+    # the user. There is no row of theirs yet to lock.
+    alone(connection, Only.NEW_USER)
     return _user_of(connection, email) or _new_id(connection, insert(User).values(email=email))
 
 

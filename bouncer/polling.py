@@ -8,6 +8,8 @@ from bouncer.tables import Batch, BatchStatus
 __all__ = ["Pace", "seconds_an_address"]
 
 _RECENT_BATCHES = 20
+_SPARE_SECONDS = 0.5
+_SPARE_SHARE = 0.1
 _RISE = 1.1
 """A speed so much greater than the one before is no accident of rounding."""
 
@@ -96,7 +98,10 @@ class Pace:
             remaining = self._expected - elapsed
         else:
             return shortest
-        wait = remaining * 1.02 + 0.5
+        # A look that comes a moment too early costs the shortest wait; on a busy machine answers are read late.
+        # A speed from the upload on is too high by the time that the upload's answer took to be heard.
+        caution = 1.02 if speed is None or self._before != (0.0, 0) else 1.07
+        wait = remaining * caution + max(_SPARE_SECONDS, _SPARE_SHARE * shortest)
         rises = speed is not None and self._earlier_speed is not None and speed > _RISE * self._earlier_speed
         if rises or longest < wait < longest + shortest:
             wait /= 2

@@ -193,10 +193,11 @@ def join_batches_in_flight(
             select(claimed.c.queue_id, in_flight)
             .join(Contact, Contact.bouncer_address_key == claimed.c.address_key)
             .with_hint(Contact, BY_ADDRESS_KEY)
+            .where(in_flight.is_not(None))
         ),
         ["queue_id", "batch_id"],
     )
-    twins = twins.dropna().drop_duplicates("queue_id")
+    twins = twins.drop_duplicates("queue_id")
     if twins.empty:
         return set(), set()
     waiting = connection.scalars(

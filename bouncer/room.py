@@ -33,7 +33,7 @@ def room_for(connection: Connection, account: str, slots: int, priority: int | N
     no more batches than that, and nobody who is more urgent waits for a batch to end.
 
     Args:
-        connection: In a transaction; only in one that holds the accounts' rows is the answer more than a hint.
+        connection: In a transaction; only in one that holds the lock of claims is the answer more than a hint.
         account: The account that the batches are sent with.
         slots: The most batches of it in flight.
         priority: How urgent the contacts are, or None where none waits.

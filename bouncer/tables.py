@@ -39,6 +39,7 @@ __all__ = [
     "DeadLetter",
     "HealthMetric",
     "Layer",
+    "Lock",
     "Priority",
     "QueueStatus",
     "QueuedContact",
@@ -289,6 +290,15 @@ class SecondChance(Base):
     queue_id: Mapped[int] = mapped_column(ForeignKey("Bouncer_Queue.queue_id", ondelete="CASCADE"), primary_key=True)
     chances: Mapped[int] = mapped_column(server_default=text("0"))
     try_again_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+
+
+class Lock(Base):
+    """What only one transaction does at a time: its row is locked for it."""
+
+    __tablename__ = "Bouncer_Locks"
+    __table_args__ = _PLAN
+
+    name: Mapped[str] = mapped_column(String(20), primary_key=True)
 
 
 class Reverification(Base):

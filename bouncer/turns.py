@@ -51,7 +51,7 @@ def sources_in_turn(
     The most urgent priority goes first; within it the user, then the request, with the least under way.
 
     Args:
-        connection: In a transaction; one that claims holds the accounts' rows.
+        connection: In a transaction; one that claims holds the lock of claims.
         layer: Of these contacts.
         request_id: Only this request, or None for all.
         at_most: Only requests with at most so many waiting contacts, or None for any.

@@ -156,6 +156,7 @@ def upgrade() -> None:
         sa.Column("try_again_ts", sa.TIMESTAMP),
         sa.Index("idx_try_again", "try_again_ts"),
     )
+    ensure_table("Bouncer_Locks", sa.Column("name", sa.String(20), primary_key=True))
     ensure_table(
         "Bouncer_Reverifications",
         sa.Column("month", sa.String(7), primary_key=True),
