@@ -100,10 +100,10 @@ class Pace:
             return shortest
         # A look that comes a moment too early costs the shortest wait; on a busy machine answers are read late.
         # A speed from the upload on is too high by the time that the upload's answer took to be heard.
-        caution = 1.02 if speed is None or self._before != (0.0, 0) else 1.07
+        caution = 1.02 if speed is None or self._before != (0.0, 0) else 1.05
         wait = remaining * caution + max(_SPARE_SECONDS, _SPARE_SHARE * shortest)
         rises = speed is not None and self._earlier_speed is not None and speed > _RISE * self._earlier_speed
-        if rises or longest < wait < longest + shortest:
+        if rises or (wait > longest and remaining < longest + shortest):
             wait /= 2
         return min(max(wait, shortest), longest)
 

@@ -42,7 +42,7 @@ waiting.wait()
 time.sleep(0.5)
 del cycle
 # As a server does all the time: Python collects when there are so many new objects.
-kept = [[] for _ in range(100_000)]
+kept = [[] for _ in range(500_000)]
 time.sleep(1.5)
 writer.execute("COMMIT")
 thread.join()
