@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl
 import orjson
 from sqlalchemy import Connection, func, select, update
 
-from bouncer.batches import BatchWork, longest_at_bouncer_seconds
+from bouncer.admission import longest_at_bouncer_seconds
+from bouncer.batches import BatchWork
 from bouncer.dialects import age_seconds
 from bouncer.errors import OwnershipLost
 from bouncer.tables import Batch

@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Integer, exists, func, select,
 
 from bouncer.accounts import ensure_row
 from bouncer.addresses import address_key
-from bouncer.batches import Admission, BatchWork
+from bouncer.admission import Admission
+from bouncer.batches import BatchWork
 from bouncer.cancelling import is_cancelled
 from bouncer.errors import OwnershipLost
 from bouncer.loading import Awaited, await_verdicts, expected_credits, prepare, write_verdicts
@@ -43,7 +44,7 @@ def next_addresses(
 
 
 def begin(connection: Connection, batch: BatchWork, addresses: int) -> Admission:
-    """Lets so many addresses be sent, and writes down that they are, as ``batches.admit_upload`` does for an upload.
+    """Lets so many addresses be sent, and writes down that they are, as ``admission.admit_upload`` does for an upload.
 
     Raises:
         OwnershipLost: Another run has the batch now.

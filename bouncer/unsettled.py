@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, case, or_, select
 
-from bouncer.batches import UNSETTLED, BatchTitle, has_no_owner, held_uploads, is_unsent, was_asked_for
+from bouncer.admission import held_uploads
+from bouncer.batches import UNSETTLED, BatchTitle, has_no_owner, is_unsent, was_asked_for
 from bouncer.tables import Batch, BatchStatus
 
 __all__ = ["Unsettled", "ownerless", "unsettled"]

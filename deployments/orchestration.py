@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deployments.console import say
 from deployments.entrance import Entrance
 from deployments.local_server import local_server
 from deployments.settings import Settings
@@ -25,6 +26,7 @@ _DEFAULTS = {
 _JSON_HANDLER = "deployments.structured_logs.StructuredHandler"
 """By its name: the module imports Prefect."""
 
+_ROOT_LEVEL = "PREFECT_LOGGING_ROOT_LEVEL"
 _DRAIN_SECONDS = 10
 
 
@@ -53,6 +55,7 @@ def orchestrator(
     if settings.log_format == "json":
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS", _JSON_HANDLER)
     if names_a_server() and not local:
+        _keep_the_password_out_of_logs()
         yield None
         return
     home = settings.bouncer_flows_home
@@ -62,11 +65,19 @@ def orchestrator(
         os.environ["PREFECT_HOME"] = str(home / "prefect")
         if entrance.auth_string is not None:
             os.environ["PREFECT_API_AUTH_STRING"] = entrance.auth_string
+        _keep_the_password_out_of_logs()
         try:
             yield server.ui_url
         finally:
             _send_what_waits()
             del os.environ["PREFECT_API_URL"]
+
+
+def _keep_the_password_out_of_logs() -> None:
+    # The library of WebSockets, by which Prefect sends events, writes down whatever it sends.
+    if "PREFECT_API_AUTH_STRING" in os.environ and os.environ.get(_ROOT_LEVEL, "").upper() == "DEBUG":
+        os.environ[_ROOT_LEVEL] = "INFO"
+        say(f"{_ROOT_LEVEL}=DEBUG would log the Prefect server's password; it is taken as INFO")
 
 
 def _send_what_waits() -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from prefect import get_run_logger
 
 from blocks.access import Access
-from bouncer import batches, callbacks
+from bouncer import batch_steps, callbacks
 from bouncer.batches import BatchWork
 from bouncer.errors import BatchLost, BatchNotCompleted
 from bouncer.models import BatchProgress
@@ -118,7 +118,7 @@ async def _ask(access: Access, batch_id: str) -> BatchProgress:
 
 
 async def _adopt(access: Access, batch: BatchWork, batch_id: str, *, counted: bool) -> None:
-    await access.write(batches.record_upload, batch, batch_id, 0)
+    await access.write(batch_steps.record_upload, batch, batch_id, 0)
     if counted:
         await access.write(callbacks.record_found, batch)
     announce("upload.found", account=access.name, batch=batch.id, contacts=batch.quantity)

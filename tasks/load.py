@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
 
 from blocks.access import Access
-from bouncer import batches, loading
+from bouncer import batch_steps, loading
 from bouncer.batches import BatchWork
 from bouncer.errors import BatchLost, DatabaseUnavailable, DownloadTruncated
 from bouncer.loading import Awaited, LoadReport
@@ -109,7 +109,7 @@ async def _load_once(access: Access, batch: BatchWork, batch_id: str) -> LoadRep
 
 async def _bear_with(access: Access, batch: BatchWork, error: DownloadTruncated) -> None:
     # Bouncer answers, so it is no outage. What cannot be read for a whole deadline never will be.
-    seconds = await access.write(batches.record_unreadable, batch)
+    seconds = await access.write(batch_steps.record_unreadable, batch)
     if seconds > access.account.batch_deadline_seconds:
         raise BatchLost(f"{error}; so it has been for {seconds:.0f} s") from None
     get_run_logger().warning("batch %d: %s; it is downloaded again", batch.id, error)

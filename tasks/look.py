@@ -7,7 +7,8 @@ from sqlalchemy import Connection, exists, select
 
 from blocks.access import Access
 from bouncer.accounts import AccountState, read_states
-from bouncer.batches import ALL_PLACES_HELD, BatchTitle
+from bouncer.admission import ALL_PLACES_HELD
+from bouncer.batches import BatchTitle
 from bouncer.room import rooms_for
 from bouncer.tables import Layer, QueuedContact, QueueStatus
 from bouncer.turns import highest_waiting

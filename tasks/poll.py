@@ -6,7 +6,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
-from bouncer import batches
+from bouncer import batch_steps
 from bouncer.batches import BatchWork
 from bouncer.errors import BatchLost, BatchNotCompleted
 from bouncer.models import BatchProgress
@@ -47,12 +47,12 @@ async def poll(access: Access, batch: BatchWork, batch_id: str) -> None:
             log.warning("%s; a status check that fails says nothing about the batch", error)
         else:
             if progress.is_completed:
-                await access.write(batches.record_verified, batch, progress.credits, progress.processed)
+                await access.write(batch_steps.record_verified, batch, progress.credits, progress.processed)
                 await bar.end(watch.elapsed)
                 log.info("batch %d is verified after %.0f s", batch.id, watch.elapsed)
                 return
             if watch.note(progress.processed or 0):
-                await access.write(batches.record_progress, batch, watch.processed)
+                await access.write(batch_steps.record_progress, batch, watch.processed)
                 await bar.move(watch.percent, watch.elapsed)
             # Only after an answer: while Bouncer is away, nobody knows what has become of the batch.
             if watch.idle > account.batch_deadline_seconds:
@@ -80,7 +80,7 @@ async def _finish_early(access: Access, batch: BatchWork, batch_id: str, watch: 
         return
     except BatchNotCompleted as error:
         get_run_logger().warning("%s", error)
-    await access.write(batches.record_finish_requested, batch)
+    await access.write(batch_steps.record_finish_requested, batch)
     watch.begin_finishing()
 
 

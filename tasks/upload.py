@@ -4,8 +4,9 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
-from bouncer import batches, spending
-from bouncer.batches import Admission, BatchWork, Step
+from bouncer import admission, batch_steps, spending
+from bouncer.admission import Admission
+from bouncer.batches import BatchWork, Step
 from bouncer.errors import (
     BouncerFlowsError,
     DatabaseUnavailable,
@@ -94,7 +95,7 @@ async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
 
 
 async def _after_loss(access: Access, batch: BatchWork) -> str | None:
-    await access.write(batches.record_lost_answer, batch)
+    await access.write(batch_steps.record_lost_answer, batch)
     found = await find_again(access, batch, counted=batch.held)
     if found is None and batch.held:
         raise _held(batch)
@@ -102,21 +103,21 @@ async def _after_loss(access: Access, batch: BatchWork) -> str | None:
 
 
 async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
-    addresses = await access.read(batches.addresses_to_send, batch.id)
+    addresses = await access.read(admission.addresses_to_send, batch.id)
     if not addresses:
         raise NothingToSend(f"no address of batch {batch.id} can be sent any more")
     callback = await callback_of(access, batch)
     while True:
         # Looked at first without a lock, since to be admitted costs requests of the rate limit.
-        while not await access.read(batches.has_room, batch, access.account.max_concurrent_batches):
-            if await access.read(batches.held_fill_all_places, access.name, access.account.max_concurrent_batches):
-                raise Paused(f"{batches.ALL_PLACES_HELD}; batch {batch.id} waits")
+        while not await access.read(admission.has_room, batch, access.account.max_concurrent_batches):
+            if await access.read(admission.held_fill_all_places, access.name, access.account.max_concurrent_batches):
+                raise Paused(f"{admission.ALL_PLACES_HELD}; batch {batch.id} waits")
             await slot.step_aside()
         try:
             created = await access.client.create_batch(
                 addresses,
                 sending=lambda: _begin(access, batch, len(addresses)),
-                refused=lambda: access.write(batches.record_refused_upload, batch),
+                refused=lambda: access.write(batch_steps.record_refused_upload, batch),
                 callback=callback,
             )
         except _NoRoom:
@@ -125,7 +126,7 @@ async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
             bouncer_id = created.batch_id
             # Nobody but this run knows that Bouncer has the batch, so the id is not let go of.
             persistent = until_stored(f"batch {batch.id} is batch {bouncer_id} at Bouncer")
-            await persistent(access.write, batches.record_upload, batch, bouncer_id, created.duplicates)
+            await persistent(access.write, batch_steps.record_upload, batch, bouncer_id, created.duplicates)
             return bouncer_id
 
 
@@ -136,12 +137,12 @@ async def _begin(access: Access, batch: BatchWork, addresses: int) -> None:
         await mark_upload(access)
     except (DatabaseUnavailable, OrchestratorUnavailable):
         # It may have been written down that the upload begins; nothing was sent.
-        await access.write(batches.record_refused_upload, batch)
+        await access.write(batch_steps.record_refused_upload, batch)
         raise
 
 
 async def _admit(access: Access, batch: BatchWork, addresses: int) -> None:
-    match await access.write(batches.admit_upload, batch, access.account.max_concurrent_batches, addresses):
+    match await access.write(admission.admit_upload, batch, access.account.max_concurrent_batches, addresses):
         case Admission.PAUSED:
             raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
         case Admission.CANCELLED:
@@ -159,7 +160,7 @@ async def _count_lost(access: Access, batch: BatchWork, lost: int) -> None:
     hold = access.account.ambiguous_upload == "hold" or await access.read(
         spending.repeat_would_pass, batch, batch.quantity
     )
-    await access.write(batches.record_ambiguous_upload, batch, hold=hold)
+    await access.write(batch_steps.record_ambiguous_upload, batch, hold=hold)
     announce("upload.lost", account=access.name, batch=batch.id, contacts=batch.quantity, held=hold)
     if hold:
         raise _held(batch)

@@ -9,7 +9,8 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
 from bouncer import realtime, spending
-from bouncer.batches import Admission, BatchWork
+from bouncer.admission import Admission
+from bouncer.batches import BatchWork
 from bouncer.errors import (
     AddressesRefused,
     BouncerFlowsError,

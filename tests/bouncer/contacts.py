@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
-from bouncer import batches, claiming
-from bouncer.batches import Admission, BatchWork
+from bouncer import admission, batch_steps, batches, claiming
+from bouncer.admission import Admission
+from bouncer.batches import BatchWork
 from bouncer.claiming import Claimed
 from bouncer.database import read, write
 from bouncer.dialects import database_now, is_sqlite
@@ -158,21 +159,21 @@ def take(engine: Engine, batch_id: int, owner: str = "worker") -> BatchWork:
 def upload(engine: Engine, batch_id: int, owner: str = "worker", *, most: int = 15) -> BatchWork:
     """Takes a batch to Bouncer, under the id ``bouncer-N``."""
     taken = take(engine, batch_id, owner)
-    assert write(engine, batches.admit_upload, taken, most) is Admission.ADMITTED
-    write(engine, batches.record_upload, taken, f"bouncer-{batch_id}", 0)
+    assert write(engine, admission.admit_upload, taken, most) is Admission.ADMITTED
+    write(engine, batch_steps.record_upload, taken, f"bouncer-{batch_id}", 0)
     return take(engine, batch_id, owner)
 
 
 def verify(engine: Engine, batch_id: int, owner: str = "worker") -> BatchWork:
     """Takes a batch to Bouncer and to completion there."""
     uploaded = upload(engine, batch_id, owner)
-    write(engine, batches.record_verified, uploaded, uploaded.quantity)
+    write(engine, batch_steps.record_verified, uploaded, uploaded.quantity)
     return take(engine, batch_id, owner)
 
 
 def sent(engine: Engine, batch_id: int) -> list[str]:
     """The addresses of a batch, as they are uploaded."""
-    return read(engine, batches.addresses_to_send, batch_id)
+    return read(engine, admission.addresses_to_send, batch_id)
 
 
 def verdicts(addresses: Iterable[str], **fields: Any) -> list[Verdict]:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, insert
 
-from bouncer import accounts, batches
-from bouncer.batches import Admission, BatchWork
+from bouncer import accounts, admission, batch_steps, batches
+from bouncer.admission import Admission
+from bouncer.batches import BatchWork
 from bouncer.database import read, write
 from bouncer.tables import Batch
 from bouncer.unsettled import unsettled
@@ -44,7 +45,7 @@ def _others(engine: Engine, **values: Any) -> None:
 
 
 def _admit(engine: Engine, work: BatchWork, most: int = 15) -> Admission:
-    return write(engine, batches.admit_upload, work, most)
+    return write(engine, admission.admit_upload, work, most)
 
 
 def test_never_more_in_flight_than_may_be(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
@@ -58,11 +59,11 @@ def test_never_more_in_flight_than_may_be(engine: Engine, caplog: pytest.LogCapt
     outcomes = at_once([partial(upload_mine, works[start::8]) for start in range(8)])
     assert Counter(chain.from_iterable(outcomes)) == {Admission.ADMITTED: 7, Admission.FULL: 17}
     begun = [row.id for row in batch_rows(engine) if row.upload_begun_ts is not None]
-    write(engine, batches.record_upload, take(engine, begun[0], f"worker {begun[0]}"), "bouncer-1", 0)
+    write(engine, batch_steps.record_upload, take(engine, begun[0], f"worker {begun[0]}"), "bouncer-1", 0)
     waiting = next(work for work in works if work.id not in begun)
     assert "asked for another try" not in caplog.text
     assert _admit(engine, waiting, 7) is Admission.FULL
-    write(engine, batches.record_verified, take(engine, begun[0], f"worker {begun[0]}"), 2)
+    write(engine, batch_steps.record_verified, take(engine, begun[0], f"worker {begun[0]}"), 2)
     assert _admit(engine, waiting, 7) is Admission.ADMITTED
 
 
@@ -78,7 +79,7 @@ def test_what_counts_as_in_flight(engine: Engine) -> None:
         if count:
             assert _admit(engine, work, count) is Admission.FULL, (row, ages)
         assert _admit(engine, work, count + 1) is Admission.ADMITTED, (row, ages)
-        write(engine, batches.record_refused_upload, work)
+        write(engine, batch_steps.record_refused_upload, work)
 
 
 def test_a_lost_upload_counts_beside_its_repetition(engine: Engine) -> None:
@@ -87,10 +88,10 @@ def test_a_lost_upload_counts_beside_its_repetition(engine: Engine) -> None:
     upload(engine, first)
     work = take(engine, second)
     assert _admit(engine, work, 2) is Admission.ADMITTED
-    write(engine, batches.record_ambiguous_upload, work, hold=False)
+    write(engine, batch_steps.record_ambiguous_upload, work, hold=False)
     assert _admit(engine, work, 2) is Admission.FULL
     assert _admit(engine, work, 3) is Admission.ADMITTED
-    write(engine, batches.record_refused_upload, work)
+    write(engine, batch_steps.record_refused_upload, work)
     set_back(engine, Batch.progress_ts, 120, Batch.id == second)
     assert _admit(engine, work, 2) is Admission.ADMITTED
 

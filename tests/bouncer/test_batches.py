@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, select, update
 
-from bouncer import batches
-from bouncer.batches import STALE_SECONDS, Admission, BatchWork, Step
+from bouncer import admission, batch_steps, batches
+from bouncer.admission import Admission
+from bouncer.batches import STALE_SECONDS, BatchWork, Step
 from bouncer.counting import count_batches
 from bouncer.database import read, write
 from bouncer.errors import OwnershipLost
@@ -37,7 +38,7 @@ def _change(engine: Engine, **values: Any) -> None:
 
 
 def _admit(engine: Engine, work: BatchWork, most: int = 15) -> Admission:
-    return write(engine, batches.admit_upload, work, most)
+    return write(engine, admission.admit_upload, work, most)
 
 
 def test_one_owner(engine: Engine) -> None:
@@ -91,18 +92,18 @@ def test_a_worker_that_was_replaced_changes_nothing(engine: Engine) -> None:
     take(engine, batch, "new")
     before = batch_rows(engine)
     for step in (
-        partial(batches.admit_upload, batch=old, max_batches=15),
-        partial(batches.record_lease, batch=old, lease="lease"),
-        partial(batches.record_refused_upload, batch=old),
-        partial(batches.record_ambiguous_upload, batch=old, hold=False),
-        partial(batches.record_finish_requested, batch=old),
-        partial(batches.record_verified, batch=old, credits_charged=1),
+        partial(admission.admit_upload, batch=old, max_batches=15),
+        partial(batch_steps.record_lease, batch=old, lease="lease"),
+        partial(batch_steps.record_refused_upload, batch=old),
+        partial(batch_steps.record_ambiguous_upload, batch=old, hold=False),
+        partial(batch_steps.record_finish_requested, batch=old),
+        partial(batch_steps.record_verified, batch=old, credits_charged=1),
     ):
         with pytest.raises(OwnershipLost):
             write(engine, step)
-    write(engine, batches.record_progress, old, 1)
+    write(engine, batch_steps.record_progress, old, 1)
     assert batch_rows(engine) == before
-    write(engine, batches.record_upload, old, "paid", 0)
+    write(engine, batch_steps.record_upload, old, "paid", 0)
     assert take(engine, batch, "new").step is Step.POLL
 
 
@@ -113,17 +114,17 @@ def test_a_batch_goes_on_where_it_was(engine: Engine) -> None:
     assert (work.step, work.batch_id, work.in_flight_seconds) == (Step.UPLOAD, None, 0)
     _admit(engine, work)
     assert take(engine, batch).step is Step.DECIDE
-    write(engine, batches.record_refused_upload, work)
+    write(engine, batch_steps.record_refused_upload, work)
     assert take(engine, batch).step is Step.UPLOAD
     _admit(engine, work)
-    write(engine, batches.record_upload, work, "bouncer-1", 3)
+    write(engine, batch_steps.record_upload, work, "bouncer-1", 3)
     assert (take(engine, batch).step, take(engine, batch).batch_id) == (Step.POLL, "bouncer-1")
     with pytest.raises(OwnershipLost):
         _admit(engine, work)
-    write(engine, batches.record_progress, work, 1)
-    write(engine, batches.record_finish_requested, work)
+    write(engine, batch_steps.record_progress, work, 1)
+    write(engine, batch_steps.record_finish_requested, work)
     assert (take(engine, batch).processed, take(engine, batch).finishing) == (1, True)
-    write(engine, batches.record_verified, work, 2)
+    write(engine, batch_steps.record_verified, work, 2)
     assert take(engine, batch).step is Step.LOAD
     (row,) = batch_rows(engine)
     assert (row.duplicates, row.credits, row.slot_lease) == (3, 2, None)
@@ -145,12 +146,12 @@ def test_only_progress_counts_as_progress(engine: Engine) -> None:
     """The deadline runs from Bouncer's last step forward; the same figure again, or a lower one, is none."""
     (batch,) = small_batches(engine, 1)
     work = upload(engine, batch)
-    write(engine, batches.record_progress, work, 1)
+    write(engine, batch_steps.record_progress, work, 1)
     set_back(engine, Batch.progress_ts, 600)
     for processed in (1, 0):
-        write(engine, batches.record_progress, work, processed)
+        write(engine, batch_steps.record_progress, work, processed)
     assert 600 <= take(engine, batch).idle_seconds < 630
-    write(engine, batches.record_progress, work, 2)
+    write(engine, batch_steps.record_progress, work, 2)
     assert take(engine, batch).idle_seconds < 30
 
 
@@ -159,10 +160,10 @@ def test_an_upload_is_recorded_once(engine: Engine) -> None:
     (batch,) = small_batches(engine, 1)
     work = take(engine, batch)
     _admit(engine, work)
-    write(engine, batches.record_upload, work, "bouncer-1", 0)
-    write(engine, batches.record_upload, work, "bouncer-1", 0)
+    write(engine, batch_steps.record_upload, work, "bouncer-1", 0)
+    write(engine, batch_steps.record_upload, work, "bouncer-1", 0)
     with pytest.raises(OwnershipLost, match="may have been paid twice"):
-        write(engine, batches.record_upload, work, "bouncer-2", 0)
+        write(engine, batch_steps.record_upload, work, "bouncer-2", 0)
     assert batch_rows(engine)[0].batch_id == "bouncer-1"
 
 
@@ -172,7 +173,7 @@ def test_lost_uploads_are_counted(engine: Engine) -> None:
     for batch, hold in ((resent, False), (held, True)):
         work = take(engine, batch)
         _admit(engine, work)
-        write(engine, batches.record_ambiguous_upload, work, hold=hold)
+        write(engine, batch_steps.record_ambiguous_upload, work, hold=hold)
         write(engine, batches.release, work)
     assert [title.id for title in read(engine, ownerless, ACCOUNT)] == [resent]
     assert take(engine, resent).step is Step.UPLOAD
@@ -202,7 +203,7 @@ def test_slots_of_dead_workers_are_given_back(engine: Engine) -> None:
     """The leases of workers that were killed are found once; those of living ones are kept."""
     dead, living = small_batches(engine, 2)
     for batch in (dead, living):
-        write(engine, batches.record_lease, take(engine, batch), f"lease-{batch}")
+        write(engine, batch_steps.record_lease, take(engine, batch), f"lease-{batch}")
     set_back(engine, Batch.heartbeat_ts, 60, Batch.id == dead)
     assert write(engine, batches.forget_dead_leases, ACCOUNT) == [f"lease-{dead}"]
     assert write(engine, batches.forget_dead_leases, ACCOUNT) == []
@@ -232,9 +233,9 @@ def test_batches_of_the_plans_own_program_are_not_paid_for_again(engine: Engine,
     assert 600 <= work.idle_seconds < 630
     with pytest.raises(OwnershipLost):
         _admit(engine, work)
-    write(engine, batches.record_progress, work, 1)
+    write(engine, batch_steps.record_progress, work, 1)
     assert take(engine, batch).idle_seconds < 30
-    write(engine, batches.record_verified, work, 2)
+    write(engine, batch_steps.record_verified, work, 2)
     assert take(engine, batch).step is Step.LOAD
 
 
@@ -265,8 +266,8 @@ def test_a_kill_between_completion_and_the_return_of_the_slot_leaves_word_of_the
     """Bouncer has completed the batch but its worker dies with the slot in hand: the successor can give it back."""
     (batch,) = small_batches(engine, 1)
     work = upload(engine, batch)
-    write(engine, batches.record_lease, work, "lease")
-    write(engine, batches.record_verified, work, 2)
+    write(engine, batch_steps.record_lease, work, "lease")
+    write(engine, batch_steps.record_verified, work, 2)
     successor = take(engine, batch)
     assert (successor.step, successor.stale_lease) == (Step.LOAD, "lease")
     load_verdicts(engine, successor, verdicts(sent(engine, batch)))
@@ -280,8 +281,8 @@ def test_a_lost_upload_is_counted_once_though_its_commit_was_unsure(engine: Engi
     work = take(engine, batch)
     _admit(engine, work)
     for _ in range(2):
-        write(engine, batches.record_ambiguous_upload, work, hold=hold)
+        write(engine, batch_steps.record_ambiguous_upload, work, hold=hold)
     assert batch_rows(engine)[0].ambiguous_uploads == 1
     _admit(engine, work)
-    write(engine, batches.record_ambiguous_upload, work, hold=hold)
+    write(engine, batch_steps.record_ambiguous_upload, work, hold=hold)
     assert batch_rows(engine)[0].ambiguous_uploads == 2

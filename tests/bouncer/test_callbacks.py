@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Engine
 
-from bouncer import batches, callbacks
+from bouncer import admission, batch_steps, batches, callbacks
 from bouncer.batches import BatchWork
 from bouncer.callbacks import Callback
 from bouncer.database import read, write
@@ -72,17 +72,17 @@ def test_a_lost_upload_waits_as_long_as_bouncer_may_need(engine: Engine) -> None
     def wait(longest: float) -> float:
         return read(engine, callbacks.look_for, batch, max_batches=15, longest_wait=longest).wait_seconds
 
-    assert write(engine, batches.admit_upload, batch, 15) is batches.Admission.ADMITTED
-    write(engine, batches.record_lost_answer, batch)
+    assert write(engine, admission.admit_upload, batch, 15) is admission.Admission.ADMITTED
+    write(engine, batch_steps.record_lost_answer, batch)
     assert wait(1000) <= 0, "an upload without a token cannot be called back"
     write(engine, callbacks.ensure_token, batch)
-    slowest = batches.longest_at_bouncer_seconds(2, 15)
+    slowest = admission.longest_at_bouncer_seconds(2, 15)
     assert 61 <= slowest <= 62
     assert slowest - 5 <= wait(1000) <= slowest
     assert wait(20) <= 20
     set_back(engine, Batch.upload_begun_ts, 50)
     set_back(engine, Batch.progress_ts, 40)
-    write(engine, batches.record_lost_answer, batch)
+    write(engine, batch_steps.record_lost_answer, batch)
     assert wait(1000) <= slowest - 40
 
 
@@ -91,9 +91,9 @@ def test_a_batch_that_was_called_for_is_not_sent_again(engine: Engine) -> None:
     batch = take(engine, small_batches(engine, 1)[0])
     token = write(engine, callbacks.ensure_token, batch)
     write(engine, callbacks.note, token, (_ID,))
-    assert write(engine, batches.admit_upload, batch, 15) is batches.Admission.CALLED
+    assert write(engine, admission.admit_upload, batch, 15) is admission.Admission.CALLED
     assert write(engine, callbacks.forget, batch, _look(engine, batch))
-    assert write(engine, batches.admit_upload, batch, 15) is batches.Admission.ADMITTED
+    assert write(engine, admission.admit_upload, batch, 15) is admission.Admission.ADMITTED
 
 
 @pytest.mark.parametrize("seen", [(), ("nonsense",)])
@@ -125,8 +125,8 @@ def test_a_held_batch_is_taken_up_when_bouncer_calls_for_it(engine: Engine) -> N
     """A held upload needs no person any more once a callback came, not even while uploads are paused."""
     batch = take(engine, small_batches(engine, 1)[0])
     token = write(engine, callbacks.ensure_token, batch)
-    write(engine, batches.admit_upload, batch, 15)
-    write(engine, batches.record_ambiguous_upload, batch, hold=True)
+    write(engine, admission.admit_upload, batch, 15)
+    write(engine, batch_steps.record_ambiguous_upload, batch, hold=True)
     write(engine, batches.release, batch)
     assert read(engine, ownerless, ACCOUNT) == []
     write(engine, callbacks.note, token, ())
@@ -137,8 +137,8 @@ def test_a_held_batch_is_taken_up_when_bouncer_calls_for_it(engine: Engine) -> N
 def test_an_upload_that_was_found_is_not_counted_as_paid_twice(engine: Engine) -> None:
     """What was counted when the answer was lost is taken back, and no more than that."""
     batch = take(engine, small_batches(engine, 1)[0])
-    write(engine, batches.admit_upload, batch, 15)
-    write(engine, batches.record_ambiguous_upload, batch, hold=True)
+    write(engine, admission.admit_upload, batch, 15)
+    write(engine, batch_steps.record_ambiguous_upload, batch, hold=True)
     for _ in range(2):
         write(engine, callbacks.record_found, batch)
     assert batch_rows(engine)[0].ambiguous_uploads == 0
@@ -147,6 +147,6 @@ def test_an_upload_that_was_found_is_not_counted_as_paid_twice(engine: Engine) -
 def test_an_id_of_another_batch_is_recognised(engine: Engine) -> None:
     """What belongs to another batch already is never taken for this one, whatever a callback says."""
     first, second = (take(engine, id_) for id_ in small_batches(engine, 2))
-    write(engine, batches.record_upload, first, _ID, 0)
+    write(engine, batch_steps.record_upload, first, _ID, 0)
     assert read(engine, callbacks.is_of_another_batch, second, _ID)
     assert not read(engine, callbacks.is_of_another_batch, first, _ID)

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import Engine, select, update
 
-from bouncer import batches, cancelling, settling
-from bouncer.batches import Admission
+from bouncer import admission, batch_steps, batches, cancelling, settling
+from bouncer.admission import Admission
 from bouncer.cancelling import CANCELLED
 from bouncer.counting import Progress, count_batches, count_contacts
 from bouncer.database import read, write
@@ -77,7 +77,7 @@ def test_what_it_would_do_can_be_seen_before(engine: Engine) -> None:
     queue(engine, _emails(10), request_id=request)
     first, second = (batch.id for batch in claim(engine, batches=2, batch_size=3).batches)
     work = upload(engine, first)
-    write(engine, batches.record_progress, work, 1)
+    write(engine, batch_steps.record_progress, work, 1)
     before = queue_rows(engine)
     ahead = read(engine, cancelling.prospect, request)
     assert (ahead.waiting, ahead.unsent, ahead.batches, ahead.unverified) == (4, 3, 1, 2)
@@ -92,7 +92,7 @@ def test_after_the_mark_nothing_is_claimed_or_sent(engine: Engine) -> None:
     (batch,) = claim(engine, batches=1, batch_size=3).batches
     work = take(engine, batch.id)
     _mark(engine, request)
-    assert write(engine, batches.admit_upload, work, 15) is Admission.CANCELLED
+    assert write(engine, admission.admit_upload, work, 15) is Admission.CANCELLED
     claimed = claim(engine)
     assert (claimed.batches, claimed.cancelled, claimed.took_any) == ((), 3, True)
     assert write(engine, settling.dissolve, work) == 3
@@ -112,7 +112,7 @@ def test_a_batch_that_was_not_sent_goes_though_a_run_works_on_it(engine: Engine)
     assert _withdraw(engine, request) == 3
     assert batch_rows(engine) == []
     with pytest.raises(OwnershipLost):
-        write(engine, batches.record_lease, work, "lease")
+        write(engine, batch_steps.record_lease, work, "lease")
     assert read(engine, count_contacts, request) == Progress(cancelled=3)
     (again,) = claim(engine).batches
     assert sorted(sent(engine, again.id)) == sorted(_emails(3)[:2])
@@ -137,7 +137,7 @@ def test_what_bouncer_has_is_loaded_and_its_rest_costs_others_nothing(engine: En
     assert read(engine, cancelling.under_way, request) == 1
     work = take(engine, batch.id)
     assert work.finishing
-    write(engine, batches.record_verified, work, 1)
+    write(engine, batch_steps.record_verified, work, 1)
     load_verdicts(engine, take(engine, batch.id), verdicts(sent(engine, batch.id)[:1]))
     assert _withdraw(engine, request) == 3
     assert read(engine, count_contacts, request) == Progress(completed=1, cancelled=3)
@@ -165,8 +165,8 @@ def test_a_lost_upload_of_a_cancelled_request_is_not_repeated(engine: Engine) ->
     queue(engine, _emails(3), request_id=request)
     (batch,) = claim(engine).batches
     work = take(engine, batch.id)
-    write(engine, batches.admit_upload, work, 15)
-    write(engine, batches.record_ambiguous_upload, work, hold=True)
+    write(engine, admission.admit_upload, work, 15)
+    write(engine, batch_steps.record_ambiguous_upload, work, hold=True)
     write(engine, batches.release, work)
     _mark(engine, request)
     assert _withdraw(engine, request) == 3
@@ -181,10 +181,10 @@ def test_an_upload_that_has_begun_is_left_to_its_run(engine: Engine) -> None:
     queue(engine, _emails(3), request_id=request)
     (batch,) = claim(engine).batches
     work = take(engine, batch.id)
-    write(engine, batches.admit_upload, work, 15)
+    write(engine, admission.admit_upload, work, 15)
     _mark(engine, request)
     assert _withdraw(engine, request) == 0
-    write(engine, batches.record_upload, work, "late", 0)
+    write(engine, batch_steps.record_upload, work, "late", 0)
     assert [found.batch_id for found in read(engine, cancelling.to_finish, request)] == ["late"]
 
 
@@ -199,10 +199,10 @@ def test_claims_uploads_and_a_cancellation_at_once(engine: Engine) -> None:
             for batch in claim(engine, batches=1, batch_size=5).batches:
                 work = write(engine, batches.take, batch.id, f"worker-{batch.id}")
                 try:
-                    if work is None or write(engine, batches.admit_upload, work, 15) is not Admission.ADMITTED:
+                    if work is None or write(engine, admission.admit_upload, work, 15) is not Admission.ADMITTED:
                         continue
                     uploaded += batch.quantity
-                    write(engine, batches.record_upload, work, f"bouncer-{batch.id}", 0)
+                    write(engine, batch_steps.record_upload, work, f"bouncer-{batch.id}", 0)
                 except OwnershipLost:
                     continue
         return uploaded

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Engine, update
 
-from bouncer import batches, settling
+from bouncer import admission, batch_steps, settling
 from bouncer.counting import (
     BatchCounts,
     Progress,
@@ -51,8 +51,8 @@ def test_batches_and_what_went_oddly(engine: Engine) -> None:
     load_verdicts(engine, verify(engine, odd), verdicts(["stranger@example.com"]))
     for batch, hold in ((lost, False), (held, True)):
         work = take(engine, batch)
-        write(engine, batches.admit_upload, work, 15)
-        write(engine, batches.record_ambiguous_upload, work, hold=hold)
+        write(engine, admission.admit_upload, work, 15)
+        write(engine, batch_steps.record_ambiguous_upload, work, hold=hold)
     counts = read(engine, count_batches, request)
     assert counts == BatchCounts(
         by_status={"completed": 1, "queued": 2}, held=1, possible_double_payments=6, missing=2, unmatched=1

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import ColumnElement, Engine, and_, delete, select, update
 
 from bouncer import claiming
-from bouncer.batches import record_verified
+from bouncer.batch_steps import record_verified
 from bouncer.database import read, write
 from bouncer.deepening import Risk, deep_request_of, pick_some
 from bouncer.forecasting import Forecast, Terms, forecast_file, forecast_queue

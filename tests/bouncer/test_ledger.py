@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 from sqlalchemy import Engine, update
 
-from bouncer import batches, settling
+from bouncer import batch_steps, settling
 from bouncer.database import read, write
 from bouncer.errors import SettingRefused
 from bouncer.ledger import BATCH_COLUMNS, Cost, Ledger, Month, take_ledger, write_batches
@@ -20,7 +20,7 @@ def _settled(engine: Engine, emails: list[str], charged: int | None, *, request_
     queue(engine, emails, request_id=request_id)
     (batch,) = claim(engine).batches
     work = upload(engine, batch.id)
-    write(engine, batches.record_verified, work, charged)
+    write(engine, batch_steps.record_verified, work, charged)
     addresses = sent(engine, batch.id)
     answers: list[Verdict] = verdicts(addresses[unknown:]) + verdicts(addresses[:unknown], status="unknown")
     load_verdicts(engine, take(engine, batch.id), answers)
@@ -59,7 +59,7 @@ def test_bouncers_own_sandbox_and_missing_verdicts_are_not_expected_to_cost(engi
     queue(engine, ["deliverable+1@sandbox.usebouncer.com", "a@example.com", "b@example.com"], request_id=request)
     (batch,) = claim(engine).batches
     work = upload(engine, batch.id)
-    write(engine, batches.record_verified, work, 1)
+    write(engine, batch_steps.record_verified, work, 1)
     answered = [address for address in sent(engine, batch.id) if not address.startswith("b@")]
     load_verdicts(engine, take(engine, batch.id), verdicts(answered))
     assert (_taken(engine).total.expected, _taken(engine).total.difference) == (1, 0)
@@ -70,7 +70,7 @@ def test_what_was_charged_for_lost_results_is_a_difference(engine: Engine) -> No
     queue(engine, _emails("a", 10))
     (batch,) = claim(engine).batches
     work = upload(engine, batch.id)
-    write(engine, batches.record_verified, work, 9)
+    write(engine, batch_steps.record_verified, work, 9)
     write(engine, settling.lose, work, "Bouncer answered 404 to download")
     total = _taken(engine).total
     assert (total.expected, total.charged, total.difference) == (0, 9, 9)

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, delete, update
 from sqlalchemy.exc import DBAPIError
 
-from bouncer import batches
+from bouncer import batch_steps
 from bouncer.batches import BatchWork, Step
 from bouncer.counting import count_batches
 from bouncer.database import read, write
@@ -289,7 +289,7 @@ def test_an_address_that_was_charged_but_came_back_without_a_verdict_is_not_paid
     addresses = _addresses(3)
     queue(engine, [*addresses, addresses[1].upper()])
     (batch,) = claim(engine).batches
-    write(engine, batches.record_verified, upload(engine, batch.id), charged, processed)
+    write(engine, batch_steps.record_verified, upload(engine, batch.id), charged, processed)
     report = load_verdicts(engine, take(engine, batch.id), verdicts(addresses[:1]))
     assert (report.missing, report.maybe_paid) == (3, declared)
     assert read(engine, count_batches).possible_double_payments == declared
@@ -300,6 +300,6 @@ def test_free_verdicts_leave_room_on_the_bill(engine: Engine) -> None:
     """An unknown verdict costs nothing, so what was charged was charged for the address without one."""
     queue(engine, _addresses(2))
     (batch,) = claim(engine).batches
-    write(engine, batches.record_verified, upload(engine, batch.id), 1, 2)
+    write(engine, batch_steps.record_verified, upload(engine, batch.id), 1, 2)
     report = load_verdicts(engine, take(engine, batch.id), verdicts(_addresses(1), status="unknown"))
     assert (report.missing, report.maybe_paid) == (1, 1)

@@ -3,8 +3,9 @@
 import pytest
 from sqlalchemy import Engine, select, update
 
-from bouncer import accounts, batches, cancelling, claiming, realtime, turns
-from bouncer.batches import Admission, BatchWork
+from bouncer import accounts, admission, batches, cancelling, claiming, realtime, turns
+from bouncer.admission import Admission
+from bouncer.batches import BatchWork
 from bouncer.claiming import Claimed
 from bouncer.counting import count_batches
 from bouncer.database import read, write
@@ -99,7 +100,7 @@ def test_it_counts_as_no_batch_in_flight(engine: Engine) -> None:
     queue(engine, ["other@firm.example"])
     claimed = write(engine, claiming.claim, ACCOUNT, batches=1, batch_size=10, fresh_for=FreshFor())
     other = take(engine, claimed.batches[0].id, "other")
-    assert write(engine, batches.admit_upload, other, 1) is Admission.ADMITTED
+    assert write(engine, admission.admit_upload, other, 1) is Admission.ADMITTED
 
 
 def test_what_a_dead_run_waited_for_is_counted_once(engine: Engine) -> None:

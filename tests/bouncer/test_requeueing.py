@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Engine, event, select, update
 
-from bouncer import batches, cancelling, requeueing, settling
+from bouncer import admission, batch_steps, batches, cancelling, requeueing, settling
 from bouncer.counting import Progress, count_contacts, count_dead_letters
 from bouncer.database import read, write
 from bouncer.errors import InputRefused
@@ -162,8 +162,8 @@ def test_held_batches_are_sent_again_where_asked(engine: Engine) -> None:
     queue(engine, ["ann@example.com"], request_id=request)
     (batch,) = claim(engine).batches
     work = take(engine, batch.id)
-    write(engine, batches.admit_upload, work, 15)
-    write(engine, batches.record_ambiguous_upload, work, hold=True)
+    write(engine, admission.admit_upload, work, 15)
+    write(engine, batch_steps.record_ambiguous_upload, work, hold=True)
     write(engine, batches.release, work)
     assert requeue(engine).held == 0
     assert requeue(engine, held=True, dry_run=True).held == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, event, text, update
 
-from bouncer import batches, settling
+from bouncer import batch_steps, settling
 from bouncer.batches import BatchWork
 from bouncer.claiming import Claimed
 from bouncer.database import read, write
@@ -124,7 +124,7 @@ def test_contacts_join_a_batch_under_way(engine: Engine, reach: Any) -> None:
     assert (claimed.joined, [made.quantity for made in claimed.batches]) == (1, [1])
     write(engine, lambda c: c.execute(update(Batch).where(Batch.id == batch.id).values(owner=None)))
     work = upload(engine, batch.id) if reach is _before_upload else take(engine, batch.id)
-    write(engine, batches.record_verified, work, 2)
+    write(engine, batch_steps.record_verified, work, 2)
     report = load_verdicts(engine, work, verdicts(["anna@example.com", "ben@example.com"]))
     assert (report.settled, report.missing) == (3, 0)
     anna = [row for row in queue_rows(engine) if row.email.lower() == "anna@example.com"]
@@ -201,7 +201,7 @@ def test_a_load_that_begins_in_the_middle_of_a_join(engine: Engine) -> None:
 
 
 def _verify_and_load(engine: Engine, work: BatchWork) -> None:
-    write(engine, batches.record_verified, work, 1)
+    write(engine, batch_steps.record_verified, work, 1)
     load_verdicts(engine, work, verdicts(["anna@example.com"]))
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import Engine, delete, event, update
 
-from bouncer import batches, settling
+from bouncer import admission, batch_steps, settling
 from bouncer.batches import BatchWork
 from bouncer.counting import count_batches, count_dead_letters
 from bouncer.database import engine_for, read, write
@@ -56,8 +56,8 @@ def test_dissolved_batches_cost_their_contacts_nothing(engine: Engine) -> None:
 def test_a_dissolved_batch_still_tells_of_its_lost_upload(engine: Engine) -> None:
     """A possible double payment stays on record, also one that this very run has met."""
     work = _claimed(engine)
-    write(engine, batches.admit_upload, work, 15)
-    write(engine, batches.record_ambiguous_upload, work, hold=False)
+    write(engine, admission.admit_upload, work, 15)
+    write(engine, batch_steps.record_ambiguous_upload, work, hold=False)
     assert write(engine, settling.dissolve, work) == 3
     (batch,) = batch_rows(engine)
     assert (batch.status, batch.owner, batch.slot_lease) == ("failed", None, None)
@@ -88,11 +88,11 @@ def test_what_a_lost_batch_may_have_cost_is_declared(
     queue(engine, (f"a{number}@example.com" for number in range(3)))
     (batch,) = claim(engine).batches
     work = upload(engine, batch.id)
-    write(engine, batches.record_progress, work, processed)
+    write(engine, batch_steps.record_progress, work, processed)
     if finishing:
-        write(engine, batches.record_finish_requested, work)
+        write(engine, batch_steps.record_finish_requested, work)
     if charged is not None:
-        write(engine, batches.record_verified, work, charged)
+        write(engine, batch_steps.record_verified, work, charged)
     write(engine, settling.lose, work, "results have been removed")
     assert read(engine, count_batches).possible_double_payments == declared
     assert read(engine, take_ledger, None).total.maybe_paid_twice == declared
@@ -150,7 +150,7 @@ def test_a_batch_that_an_earlier_run_has_uploaded_after_all_is_not_thrown_away(
     earlier = _claimed(engine)
     set_back(engine, Batch.heartbeat_ts, 60)
     successor = take(engine, earlier.id, "successor")
-    write(engine, batches.record_upload, earlier, "bouncer-1", 0)
+    write(engine, batch_steps.record_upload, earlier, "bouncer-1", 0)
     with suppress(OwnershipLost):
         settle(engine, successor)
     (batch,) = batch_rows(engine)

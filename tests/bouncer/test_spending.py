@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Engine, update
 
-from bouncer import batches, claiming, realtime, settling, turns
+from bouncer import admission, batch_steps, claiming, realtime, settling, turns
 from bouncer.batches import BatchWork
 from bouncer.claiming import Claimed
 from bouncer.database import read, write
@@ -52,7 +52,7 @@ def _waiting(engine: Engine) -> int:
 
 def _settle(engine: Engine, batch_id: int, charged: int) -> None:
     work = upload(engine, batch_id)
-    write(engine, batches.record_verified, work, charged)
+    write(engine, batch_steps.record_verified, work, charged)
     load_verdicts(engine, take(engine, batch_id), verdicts(sent(engine, batch_id)))
 
 
@@ -204,8 +204,8 @@ def test_an_upload_is_not_repeated_beyond_a_cap(engine: Engine, cap: int | None,
     write(engine, set_cap, request, cap)
     work = take(engine, batch.id)
     assert read(engine, repeat_would_pass, work, 10) is passes
-    write(engine, batches.admit_upload, work, 15)
-    write(engine, batches.record_ambiguous_upload, work, hold=True)
+    write(engine, admission.admit_upload, work, 15)
+    write(engine, batch_steps.record_ambiguous_upload, work, hold=True)
     if cap is not None:
         (told,) = read(engine, take_caps)
         assert told.committed == 10
@@ -216,6 +216,6 @@ def test_a_charge_without_a_verdict_counts_against_the_cap(engine: Engine) -> No
     request = _capped_request(engine, 4)
     queue(engine, _emails(3), request_id=request)
     (batch,) = _claim(engine).batches
-    write(engine, batches.record_verified, upload(engine, batch.id), None, 3)
+    write(engine, batch_steps.record_verified, upload(engine, batch.id), None, 3)
     load_verdicts(engine, take(engine, batch.id), verdicts(_emails(2)))
     assert read(engine, take_caps)[0].committed == 3

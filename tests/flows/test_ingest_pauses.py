@@ -129,7 +129,7 @@ async def test_batches_that_wait_for_room_do_not_wait_for_held_ones(
         assert "held batches take all places of the account" in summary.message
         assert "bouncer-flows requeue --held" in summary.message
         assert sandbox.ledger()["batches"] == 2
-    monkeypatch.setattr("bouncer.batches.LOST_IN_FLIGHT_SECONDS", 0)
+    monkeypatch.setattr("bouncer.admission.LOST_IN_FLIGHT_SECONDS", 0)
     requeue(engine, held=True)
     assert (await ingested())[0].outcome == "drained"
     assert statuses(engine) == {"completed": 50}

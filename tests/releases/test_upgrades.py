@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from bouncer import batches
+from bouncer import batch_steps
 from bouncer.batches import Step
 from bouncer.database import engine_for, write
 from bouncer.migrate import pending, upgrade
@@ -57,7 +57,7 @@ def test_every_contact_of_an_older_version_goes_on(old_engine: Engine) -> None:
     flying = take(old_engine, 3)
     assert (flying.step, flying.batch_id) == (Step.POLL, "bouncer-3")
     assert take(old_engine, 4).step is Step.DECIDE
-    write(old_engine, batches.record_verified, flying, 3)
+    write(old_engine, batch_steps.record_verified, flying, 3)
     names = [f"flying.{number}@example.com" for number in range(3)]
     assert load_verdicts(old_engine, take(old_engine, 3), verdicts(names)).settled == 3
     assert requeue(old_engine).contacts == 3

@@ -6,7 +6,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from sqlalchemy import Engine
 
 from blocks.access import Access, open_access
-from bouncer import batches, claiming
+from bouncer import batch_steps, batches, claiming
 from bouncer.batches import BatchWork
 from bouncer.database import read, write
 from bouncer.errors import BatchLost
@@ -105,10 +105,10 @@ async def test_a_slot_that_was_just_taken_stays_its_holders(
     queue(engine, addresses(3))
     batch = _own(engine, "me")
     async with open_access("default", "me") as access, batch_slot(access, batch):
-        write(engine, batches.record_lease, batch, None)
+        write(engine, batch_steps.record_lease, batch, None)
 
         async def meanwhile(_seconds: float) -> None:
-            write(engine, batches.record_lease, batch, "9d2f2c1e-0000-4000-8000-000000000000")
+            write(engine, batch_steps.record_lease, batch, "9d2f2c1e-0000-4000-8000-000000000000")
 
         monkeypatch.setattr("tasks.mend_slots.sleep_unless_stopping", meanwhile)
         assert (await recover(access)).slots == 0
