@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 from deployments.entrance import ALLOWED_HOSTS
 from deployments.garbage import collect_aside
+from deployments.memory import give_back_freed_memory
 from deployments.own_pages import OwnPagesOnly
 
 __all__ = ["main"]
@@ -39,6 +40,7 @@ _create_app = prefect.server.api.server.create_app
 
 def main() -> None:
     """Runs ``prefect`` with the arguments of this process."""
+    give_back_freed_memory()
     AioSqliteConfiguration.begin_transaction = _begin_immediate  # type: ignore[method-assign]  # there is no setting
     collect_aside()
     if os.environ.get(ALLOWED_HOSTS):
