@@ -1,5 +1,5 @@
 # What most pages take for granted, for their first comment: ". tests/docs/ready.sh", in the folder of the project.
-# It installs, names the sandbox and starts it; with "prefect" behind it, also a Prefect server that PREFECT_API_URL names.
+# It installs, and starts the sandbox; with "prefect" behind it, also a Prefect server, which PREFECT_API_URL names.
 
 wait_for() {
     curl --silent --fail --output /dev/null --retry 120 --retry-connrefused --retry-delay 1 "$1"
