@@ -5,6 +5,19 @@ wait_for() {
     curl --silent --fail --output /dev/null --retry 120 --retry-connrefused --retry-delay 1 "$1"
 }
 
+# Ctrl-C in the terminal that was opened last, and a wait until what ran there has ended.
+interrupt() {
+    local child
+    child=$(cat /proc/"$(cat ~/terminal)"/task/*/children)
+    child=${child%% *}
+    kill -INT "$child"
+    for _ in $(seq 60); do
+        [ -e "/proc/$child" ] || return 0
+        sleep 1
+    done
+    return 1
+}
+
 make install
 export PATH="$PWD/.venv/bin:$PATH" BOUNCER_API_BASE_URL=http://127.0.0.1:8386/v1.1 BOUNCER_API_KEY=sandbox-key
 export POLL_SECONDS_MIN=1 POLL_SECONDS_MAX=2
@@ -21,3 +34,4 @@ fi
 wait_for http://127.0.0.1:8386/_sandbox/ledger
 # What each further terminal begins with.
 export -p > ~/.terminal
+echo 'echo $$ > ~/terminal' >> ~/.terminal
