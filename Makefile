@@ -43,7 +43,7 @@ bench: .venv/installed mariadb
 bench-quick: .venv/installed mariadb
 	$(BIN)/python -m bench --quick
 
-## docs-check: follow the tutorial, the README and the how-to pages word by word, in clean folders
+## docs-check: follow the README and all pages of docs that have commands word by word, in clean folders
 docs-check: .venv/installed mariadb
 	$(BIN)/python -m tests.docs
 

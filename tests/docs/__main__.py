@@ -1,7 +1,8 @@
 """Follows the documentation word by word: ``python -m tests.docs [--quick] [PAGE …]``.
 
 Each page begins in a clean folder, with a home of its own. The tutorial, which comes first, clones the project and
-installs it; the other pages begin in a clone that has what it installed.
+installs it; the other pages begin in a clone that has what it installed. ``ready.sh`` has what most of them take
+for granted.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import time
 from pathlib import Path
 
 from tests.docs.following import PageWrong, follow, plain_environment
-from tests.docs.page import PageRefused
+from tests.docs.page import PageRefused, pages_with_commands
 
 _ROOT = Path(__file__).parents[2]
 _TUTORIAL = "docs/tutorial.md"
@@ -35,8 +36,7 @@ def main() -> int:
     given = parser.parse_args()
     # Told to end, it still closes the terminals, and with them what runs there.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    how_tos = sorted(str(page.relative_to(_ROOT)) for page in (_ROOT / "docs" / "how-to").glob("*.md"))
-    pages = given.pages or (_QUICK if given.quick else [_TUTORIAL, "README.md", *how_tos])
+    pages = given.pages or list(_QUICK if given.quick else pages_with_commands(_ROOT))
     with tempfile.TemporaryDirectory(prefix="docs-check-") as name:
         venv = given.venv or (_ROOT / ".venv" if given.quick else None)
         return _follow_all(pages, Path(name), venv.absolute() if venv else None)

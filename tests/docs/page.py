@@ -21,7 +21,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-__all__ = ["Commands", "PageRefused", "commands_of", "matches"]
+__all__ = ["Commands", "PageRefused", "commands_of", "matches", "pages_with_commands"]
 
 _COMMENT = re.compile(r"<!--\s*(.+?)\s*-->", re.DOTALL)
 _FIRST = "<!-- run first:"
@@ -81,6 +81,25 @@ def commands_of(page: Path) -> list[Commands]:
     return found
 
 
+def pages_with_commands(root: Path) -> list[str]:
+    """Lists the pages that are followed, in this order: tutorial, README, how-to pages, all others of ``docs``.
+
+    Args:
+        root: The folder of the project.
+
+    Returns:
+        Their paths in that folder.
+    """
+    docs = root / "docs"
+    pages = [
+        docs / "tutorial.md",
+        root / "README.md",
+        *sorted((docs / "how-to").glob("*.md")),
+        *sorted(docs.glob("*.md")),
+    ]
+    return list(dict.fromkeys(str(page.relative_to(root)) for page in pages if _has_commands(page)))
+
+
 def matches(stated: str, printed: str) -> bool:
     """Whether commands printed what a page states; spaces at the ends of lines do not matter."""
     expression = ""
@@ -90,6 +109,14 @@ def matches(stated: str, printed: str) -> bool:
         else:
             expression += ".*".join(map(re.escape, line.rstrip().split("…"))) + r"[ \t]*\n"
     return re.fullmatch(expression, printed.strip("\n") + "\n") is not None
+
+
+def _has_commands(page: Path) -> bool:
+    try:
+        return bool(commands_of(page))
+    except PageRefused:
+        # Whoever follows it is told why.
+        return True
 
 
 def _said(token: Token | None, place: str) -> dict[str, str]:

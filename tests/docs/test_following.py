@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.following import PageWrong, follow, plain_environment
-from tests.docs.page import PageRefused, commands_of, matches
+from tests.docs.page import PageRefused, commands_of, matches, pages_with_commands
 
 _ROOT = Path(__file__).parents[2]
 _LANGUAGES = {"sh", "text", "sql", "mermaid", "yaml", "json", "ini", "python", "nginx", "dockerfile", "toml", "csv"}
@@ -122,6 +122,18 @@ def _pages() -> list[Path]:
 @pytest.mark.parametrize("page", _pages(), ids=lambda page: str(page.relative_to(_ROOT)))
 def test_every_page_can_be_followed(page: Path) -> None:
     """Each block says what it is, so that no command hides from the script, and each comment is understood."""
-    commands_of(page)
-    fences = [line.strip() for line in page.read_text().splitlines() if line.lstrip().startswith("```")]
+    lines = page.read_text().splitlines()
+    blocks = [number for number, line in enumerate(lines, 1) if line.lstrip().startswith("```sh")]
+    # The others are comments with what is run first.
+    assert [found.line for found in commands_of(page) if not lines[found.line - 1].startswith("<!--")] == blocks
+    fences = [line.strip() for line in lines if line.lstrip().startswith("```")]
     assert {fence.removeprefix("```").partition(" ")[0] for fence in fences[::2]} <= _LANGUAGES
+
+
+def test_every_page_with_commands_is_followed() -> None:
+    """The tutorial comes first, since it installs; no page of docs can have commands that nobody types."""
+    followed = pages_with_commands(_ROOT)
+    assert followed[:2] == ["docs/tutorial.md", "README.md"]
+    with_commands = {str(page.relative_to(_ROOT)) for page in _pages() if commands_of(page)}
+    # Contributing lists the targets of make, among them this script.
+    assert sorted(followed) == sorted(with_commands - {"CONTRIBUTING.md"})
