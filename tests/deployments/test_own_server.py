@@ -53,6 +53,30 @@ def _engine(home: Path) -> Engine:
     return engine
 
 
+@retry(retry=retry_if_exception_type(AssertionError), wait=wait_fixed(0.05), stop=stop_after_delay(90), reraise=True)
+def _until_said(command: Started, words: str) -> None:
+    assert words in command.err
+
+
+@pytest.mark.scenario
+def test_serve_that_is_stopped_as_soon_as_it_is_there_leaves_no_server(home: Path) -> None:
+    """A service manager that stops serve right after its start finds the port free for the next one."""
+    with (
+        running_sandbox() as sandbox,
+        Started(
+            ["serve"],
+            home,
+            clean_environment(home, BOUNCER_API_KEY=sandbox.key, BOUNCER_API_BASE_URL=sandbox.url),
+        ) as serve,
+    ):
+        _until_said(serve, "the Prefect UI is at")
+        server = int((home / "flows" / "server.pid").read_text())
+        serve.send(signal.SIGTERM)
+        serve.wait(30)
+    assert "Traceback" not in serve.err
+    assert not Path(f"/proc/{server}").exists()
+
+
 @pytest.mark.long
 @pytest.mark.thorough
 def test_an_ingest_that_is_stopped_killed_and_bereft_of_its_server_loses_nothing(home: Path) -> None:
