@@ -19,7 +19,7 @@ __all__ = ["callbacks", "metrics", "sandbox", "serve"]
 def serve(*, verbose: Verbose = False) -> int:
     """Runs everything on this machine until it is stopped: the Prefect server with its UI, and the deployments."""
     settings = read_settings()
-    # Prefect hears SIGTERM once it serves. Before, it would end this process, and the local server would be left behind.
+    # Prefect hears SIGTERM once it serves. Before, it would end this process and leave the local server behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with orchestrator(settings, verbose=verbose) as ui:
         from deployments.serving import serve_until_stopped
