@@ -301,8 +301,9 @@ def test_the_time_is_that_of_the_present_speed(engine: Engine) -> None:
     queue(engine, _emails(400, "second.example"))
     forecast = forecast_queue(engine, _TERMS)
     assert batch_rows(engine)[0].quantity == 100
-    # Half a second an address, four batches of 100, two at a time.
-    assert (forecast.pace_is_documented, forecast.seconds, forecast.batches) == (False, 100.0, 4)
+    # Half a second an address, four batches of 100, two at a time; a second may have passed between the two moments.
+    assert (forecast.pace_is_documented, forecast.batches) == (False, 4)
+    assert forecast.seconds == pytest.approx(100, abs=2)
 
 
 def test_the_most_frequent_domains_are_told_with_their_shares(engine: Engine) -> None:
