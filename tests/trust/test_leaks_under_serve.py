@@ -186,6 +186,7 @@ def test_nothing_leaks_from_what_serve_runs(tmp_path: Path, mariadb_url: str) ->
     assert marks.within(serve.err.encode()) == set()
     assert [kind for kind, text in told.items() if marks.within(text)] == []
     assert marks.in_files(tmp_path, but=asked_for) == {}
-    assert list((tmp_path / "tmp").iterdir()) == []
+    # Prefect's runner leaves a folder, with nothing in it.
+    assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()] == []
     assert marks.in_files(given).keys() == {str(file.relative_to(given)) for file in asked_for}
     assert _DEEP_KEY in "".join(decrypted_blocks(tmp_path / "flows" / "prefect" / "prefect.db"))
