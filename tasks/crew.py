@@ -177,11 +177,17 @@ class Crews:
             if crew.fatal is None:
                 crew.begin([batch])
 
-    async def next_change(self, seconds: float) -> None:
-        """Waits until a batch is verified or its run has ended, at most so long."""
+    async def next_change(self, seconds: float, *, or_verified: bool = False) -> None:
+        """Waits until the run of a batch has ended, at most so long.
+
+        Args:
+            seconds: The longest wait.
+            or_verified: Whether to wait only until a batch is verified: its slot is free for contacts that wait.
+        """
         runs = [run for crew in self._crews.values() for run in crew.runs]
         freed = asyncio.create_task(self._freed.wait())
-        await asyncio.wait([*runs, freed], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        awaited = [*runs, freed] if or_verified or not runs else runs
+        await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         freed.cancel()
         self._freed.clear()
         for crew in self._crews.values():

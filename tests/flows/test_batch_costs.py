@@ -21,8 +21,8 @@ _STATEMENTS_A_CLAIM = 36
 _STATEMENTS_AN_IMPORT = 20
 _STATEMENTS_A_BATCH = 72
 """Four of them keep the count of uploads, by which a backup that was restored shows."""
-_STATEMENTS_A_RUN = 60
-"""Looking every few seconds, claiming, counting; the heartbeats are few."""
+_STATEMENTS_A_RUN = 130
+"""Looking every few seconds, two claims, since the first batch is made alone, counting; the heartbeats are few."""
 
 
 @on_sqlite

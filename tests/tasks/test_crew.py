@@ -58,10 +58,10 @@ async def test_the_next_batch_is_started_while_a_verified_one_is_loaded() -> Non
     crews = Crews(start, {"default": 2})
     crews.begin(_titles(1, 2, 3))
     assert crews.room == {"default": 0}
-    await crews.next_change(60)
+    await crews.next_change(60, or_verified=True)
     assert crews.room == {"default": 3}
     crews.begin(_titles(4, 5, 6, 7))
-    await crews.next_change(60)
+    await crews.next_change(60, or_verified=True)
     assert crews.room == {"default": 0}
     loaded.set()
     await crews.all_ended()
