@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, or_, select, update
 
-from bouncer import breaker
-from bouncer.dialects import age_seconds, insert_ignoring
+from bouncer import breaker, dialects
+from bouncer.dialects import age_seconds
 from bouncer.errors import InputRefused
 from bouncer.policy import clean_message
 from bouncer.tables import Account
@@ -55,13 +55,8 @@ class AccountState:
 
 
 def ensure_row(connection: Connection, account: str) -> None:
-    """Makes the row of an account that has none yet.
-
-    Looks first: on MariaDB and MySQL an INSERT that finds the row there already takes a shared lock on it, and of two
-    transactions that then both want to change it, one ends in a deadlock.
-    """
-    if connection.scalar(select(Account.account).where(Account.account == account)) is None:
-        connection.execute(insert_ignoring(connection, Account), {"account": account})
+    """Makes the row of an account that has none yet."""
+    dialects.ensure_row(connection, Account.account, account)
 
 
 def known_or_all(connection: Connection, account: str | None) -> list[str]:

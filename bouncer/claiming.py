@@ -123,9 +123,9 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
     Returns:
         What was claimed; all zeros where nothing waits.
     """
-    ensure_row(connection, account)
     # One claim at a time: two at once could each take a contact with the same address, and pay for it twice.
     alone(connection, Only.CLAIM)
+    ensure_row(connection, account)
     room = room_of_run(connection, spending)
     if batches < 1:
         return Claimed()

@@ -7,12 +7,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Float, insert, select
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import func
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.functions import FunctionElement
 
-__all__ = ["age_seconds", "database_now", "insert_ignoring", "is_sqlite", "upsert"]
+__all__ = ["age_seconds", "database_now", "ensure_row", "insert_ignoring", "is_sqlite", "upsert"]
 
 
 class age_seconds(FunctionElement[float]):  # noqa: N801  # reads as the SQL function that it is
@@ -49,6 +50,21 @@ def database_now(connection: Connection) -> datetime:
 def insert_ignoring(bind: Connection, table: Any) -> Insert:
     """An INSERT that leaves alone the rows whose key is there already."""
     return insert(table).prefix_with("OR IGNORE" if is_sqlite(bind) else "IGNORE")
+
+
+def ensure_row(connection: Connection, key: InstrumentedAttribute[str], value: str) -> None:
+    """Makes the row with this key if there is none yet.
+
+    Looks first: on MariaDB and MySQL an INSERT that finds the row there already takes a shared lock on it, and of two
+    transactions that then both want to change it, one ends in a deadlock.
+
+    Args:
+        connection: In a transaction that writes.
+        key: The column that is the table's key; the others have defaults.
+        value: The key of the row.
+    """
+    if connection.scalar(select(key).where(key == value)) is None:
+        connection.execute(insert_ignoring(connection, key.class_), {key.key: value})
 
 
 def upsert(

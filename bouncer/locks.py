@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, select
 
-from bouncer.dialects import insert_ignoring
+from bouncer.dialects import ensure_row
 from bouncer.tables import Lock
 
 __all__ = ["Only", "alone"]
@@ -29,6 +29,5 @@ def alone(connection: Connection, what: Only) -> None:
         connection: In a transaction that writes.
         what: What is to be done.
     """
-    if connection.scalar(select(Lock.name).where(Lock.name == what)) is None:
-        connection.execute(insert_ignoring(connection, Lock), {"name": what.value})
+    ensure_row(connection, Lock.name, what.value)
     connection.execute(select(Lock.name).where(Lock.name == what).with_for_update()).all()

@@ -185,8 +185,11 @@ class Crews:
             or_verified: Whether to wait only until a batch is verified: its slot is free for contacts that wait.
         """
         runs = [run for crew in self._crews.values() for run in crew.runs]
+        if not runs:
+            await asyncio.sleep(seconds)
+            return
         freed = asyncio.create_task(self._freed.wait())
-        awaited = [*runs, freed] if or_verified or not runs else runs
+        awaited = [*runs, freed] if or_verified else runs
         await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         freed.cancel()
         self._freed.clear()
