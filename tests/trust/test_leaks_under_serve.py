@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from sqlalchemy import Engine, func, select
 
 from bouncer.database import engine_for, read
 from bouncer.tables import Batch, Layer, QueuedContact, QueueStatus
+from tests.chaos.servers import free_port
 from tests.deployments.commands import Started
 from tests.processes import descendants
 from tests.sandbox_process import SandboxHandle, running_sandbox
@@ -23,12 +23,6 @@ from tests.trust.leaks import addresses
 _DEEP_KEY = "marked-key-of-the-deep-account"
 _PASSWORD = "marked-password-of-the-server"
 _FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class _Prefect:
@@ -137,7 +131,7 @@ def test_nothing_leaks_from_what_serve_runs(tmp_path: Path, mariadb_url: str) ->
     """Batches with callbacks, real time, the deep pass, a kill, a cancellation, an export, health: nothing is found."""
     given = tmp_path / "given"
     given.mkdir()
-    callbacks, metrics = _free_port(), _free_port()
+    callbacks, metrics = free_port(), free_port()
     with running_sandbox(fixed_seconds=0.4, keys={KEY: 10_000}, deep_keys={_DEEP_KEY: 10_000}) as sandbox:
         installation = Installation(
             tmp_path,
