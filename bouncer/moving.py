@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    delete,
     func,
     insert,
     not_,
@@ -25,7 +26,7 @@ from bouncer.batches import UNSETTLED, has_no_owner
 from bouncer.database import engine_for, read, write
 from bouncer.errors import InputRefused
 from bouncer.migrate import pending
-from bouncer.tables import Base, Batch
+from bouncer.tables import Base, Batch, Database
 
 __all__ = ["Moved", "move"]
 
@@ -81,6 +82,8 @@ def _count_owned(connection: Connection) -> int:
 
 
 def _copy_all(connection: Connection, source: Engine, progress: Callable[[int], None] | None) -> dict[str, int]:
+    # It becomes the one that is moved; its name for itself was made with its tables.
+    connection.execute(delete(Database))
     for table in Base.metadata.sorted_tables:
         if connection.execute(select(table).limit(1)).first() is not None:
             raise InputRefused(

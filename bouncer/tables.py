@@ -7,7 +7,6 @@ reason in docs/decisions.md. All times are UTC.
 import enum
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
 
 from sqlalchemy import (
     JSON,
@@ -36,6 +35,7 @@ __all__ = [
     "BatchStatus",
     "CallCount",
     "Contact",
+    "Database",
     "DeadLetter",
     "HealthMetric",
     "Layer",
@@ -301,6 +301,15 @@ class Lock(Base):
     name: Mapped[str] = mapped_column(String(20), primary_key=True)
 
 
+class Database(Base):
+    """One row, made with the tables: what tells this database and its backups from all others."""
+
+    __tablename__ = "Bouncer_Database"
+    __table_args__ = _PLAN
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+
+
 class Reverification(Base):
     """What re-verification has booked of a month's budget; its row is the lock under which it books."""
 
@@ -435,5 +444,5 @@ class Account(Base):
     breaker_probe: Mapped[str | None] = mapped_column(String(100))
     credits: Mapped[int | None]
     credits_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
-    upload_history: Mapped[str] = mapped_column(String(32), default=lambda: uuid4().hex)
+    upload_history: Mapped[str | None] = mapped_column(String(32))
     uploads: Mapped[int] = mapped_column(server_default=text("0"))

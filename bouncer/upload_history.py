@@ -3,14 +3,18 @@
 The count is kept here and, by ``blocks.upload_marks``, in Prefect. A backup that is restored brings the older count
 back. Then a new history begins: what Prefect remembers of the old one shows each backup of it for what it is, also one
 that is restored later.
+
+The first history of an account follows from the database and the account's name, so that a backup from before the
+account was ever used belongs to it too.
 """
 
 from dataclasses import dataclass
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 from sqlalchemy import Connection, func, select, update
 
-from bouncer.tables import Account
+from bouncer.accounts import ensure_row
+from bouncer.tables import Account, Database
 
 __all__ = ["OLDER_THAN_ITS_UPLOADS", "UploadCount", "begin_new_history", "count_upload", "read_uploads"]
 
@@ -34,12 +38,14 @@ class UploadCount:
     uploads: int
 
 
-def read_uploads(connection: Connection, account: str) -> UploadCount | None:
-    """Reads the count; None for an account that was never used."""
+def read_uploads(connection: Connection, account: str) -> UploadCount:
+    """Reads the count; 0 for an account that was never used."""
     row = connection.execute(
         select(Account.upload_history, Account.uploads).where(Account.account == account)
     ).one_or_none()
-    return None if row is None else UploadCount(*row)
+    if row is None:
+        return UploadCount(_first_history(connection, account), 0)
+    return UploadCount(row.upload_history or _first_history(connection, account), row.uploads)
 
 
 def count_upload(connection: Connection, account: str) -> None:
@@ -60,9 +66,11 @@ def begin_new_history(connection: Connection, account: str, mark: UploadCount) -
     Returns:
         Whether that is so.
     """
+    ensure_row(connection, account)
+    history = func.coalesce(Account.upload_history, _first_history(connection, account))
     changed = connection.execute(
         update(Account)
-        .where(Account.account == account, Account.upload_history == mark.history, Account.uploads < mark.uploads)
+        .where(Account.account == account, history == mark.history, Account.uploads < mark.uploads)
         .values(
             upload_history=uuid4().hex,
             # Whoever has paused it did not know this.
@@ -72,3 +80,7 @@ def begin_new_history(connection: Connection, account: str, mark: UploadCount) -
         )
     )
     return changed.rowcount == 1
+
+
+def _first_history(connection: Connection, account: str) -> str:
+    return uuid5(UUID(connection.scalars(select(Database.id)).one()), account).hex

@@ -17,8 +17,6 @@ async def pause_if_older(access: Access) -> None:
         OrchestratorUnavailable: The Prefect server does not come back.
     """
     counted = await access.read(upload_history.read_uploads, access.name)
-    if counted is None:
-        return
     mark = await read_mark(counted.history)
     if mark.uploads <= counted.uploads:
         return
@@ -34,6 +32,4 @@ async def mark_upload(access: Access) -> None:
     Raises:
         OrchestratorUnavailable: The Prefect server does not come back.
     """
-    counted = await access.read(upload_history.read_uploads, access.name)
-    if counted is not None:
-        await write_mark(counted)
+    await write_mark(await access.read(upload_history.read_uploads, access.name))

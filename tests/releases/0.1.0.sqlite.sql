@@ -10,11 +10,11 @@ CREATE TABLE "Bouncer_Accounts" (
 	breaker_probe VARCHAR(100), 
 	credits INTEGER, 
 	credits_ts TIMESTAMP, 
-	upload_history VARCHAR(32) NOT NULL, 
+	upload_history VARCHAR(32), 
 	uploads INTEGER DEFAULT 0 NOT NULL, 
 	PRIMARY KEY (account)
 );
-INSERT INTO "Bouncer_Accounts" VALUES('default',NULL,NULL,NULL,'closed',0,NULL,NULL,NULL,NULL,'d2ddb7ad8c6b436eaee0ebf7043c8e2d',2);
+INSERT INTO "Bouncer_Accounts" VALUES('default',NULL,NULL,NULL,'closed',0,NULL,NULL,NULL,NULL,NULL,2);
 CREATE TABLE "Bouncer_Alerts" (
 	account VARCHAR(50) NOT NULL, 
 	alert VARCHAR(50) NOT NULL, 
@@ -74,10 +74,10 @@ CREATE TABLE "Bouncer_Batches" (
 	FOREIGN KEY(request_id) REFERENCES "Requests" (request_id) ON DELETE CASCADE, 
 	UNIQUE (callback_token)
 );
-INSERT INTO "Bouncer_Batches" VALUES(1,'bouncer-1',1,1,'completed',3,0,'2026-11-28 03:53:38','2026-11-28 03:53:38','2026-11-28 03:53:38',NULL,3,'default',50,NULL,NULL,NULL,'2026-11-28 03:53:38','2026-11-28 03:53:38','2026-11-28 03:53:38',NULL,'2026-11-28 03:53:38',NULL,NULL,3,3,0,0,0,0,3,0,0,NULL,NULL,NULL,'basic',NULL,0,0,0);
-INSERT INTO "Bouncer_Batches" VALUES(2,NULL,2,2,'failed',3,0,'2026-11-28 03:53:38','2026-11-28 03:53:38','2026-11-28 03:53:38','Bouncer refused them',1,'default',50,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,0,0,0,0,0,0,0,NULL,NULL,NULL,'basic',NULL,0,0,0);
-INSERT INTO "Bouncer_Batches" VALUES(3,'bouncer-3',3,3,'processing',3,0,'2026-11-28 03:53:38','2026-11-28 03:53:38',NULL,NULL,2,'default',50,'worker','2026-11-28 03:53:38',NULL,'2026-11-28 03:53:38','2026-11-28 03:53:38','2026-11-28 03:53:38',NULL,NULL,NULL,NULL,0,NULL,0,0,0,0,NULL,0,0,NULL,NULL,NULL,'basic',NULL,0,0,0);
-INSERT INTO "Bouncer_Batches" VALUES(4,NULL,4,4,'queued',3,0,'2026-11-28 03:53:38','2026-11-28 03:53:38',NULL,NULL,0,'default',50,NULL,NULL,NULL,'2026-11-28 03:53:38',NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,0,0,0,0,NULL,0,0,NULL,NULL,NULL,'basic',NULL,0,0,0);
+INSERT INTO "Bouncer_Batches" VALUES(1,'bouncer-1',1,1,'completed',3,0,'2026-11-28 06:18:20','2026-11-28 06:18:20','2026-11-28 06:18:20',NULL,3,'default',50,NULL,NULL,NULL,'2026-11-28 06:18:20','2026-11-28 06:18:20','2026-11-28 06:18:20',NULL,'2026-11-28 06:18:20',NULL,NULL,3,3,0,0,0,0,3,0,0,NULL,NULL,NULL,'basic',NULL,0,0,0);
+INSERT INTO "Bouncer_Batches" VALUES(2,NULL,2,2,'failed',3,0,'2026-11-28 06:18:20','2026-11-28 06:18:20','2026-11-28 06:18:20','Bouncer refused them',1,'default',50,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,0,0,0,0,0,0,0,NULL,NULL,NULL,'basic',NULL,0,0,0);
+INSERT INTO "Bouncer_Batches" VALUES(3,'bouncer-3',3,3,'processing',3,0,'2026-11-28 06:18:20','2026-11-28 06:18:20',NULL,NULL,2,'default',50,'worker','2026-11-28 06:18:20',NULL,'2026-11-28 06:18:20','2026-11-28 06:18:20','2026-11-28 06:18:20',NULL,NULL,NULL,NULL,0,NULL,0,0,0,0,NULL,0,0,NULL,NULL,NULL,'basic',NULL,0,0,0);
+INSERT INTO "Bouncer_Batches" VALUES(4,NULL,4,4,'queued',3,0,'2026-11-28 06:18:20','2026-11-28 06:18:20',NULL,NULL,0,'default',50,NULL,NULL,NULL,'2026-11-28 06:18:20',NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,0,0,0,0,NULL,0,0,NULL,NULL,NULL,'basic',NULL,0,0,0);
 CREATE TABLE "Bouncer_Calls" (
 	window_start_ts TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL, 
 	account VARCHAR(50) NOT NULL, 
@@ -88,6 +88,11 @@ CREATE TABLE "Bouncer_Calls" (
 	slowest_ms INTEGER DEFAULT 0 NOT NULL, 
 	PRIMARY KEY (window_start_ts, account, call, outcome, up_to_ms)
 );
+CREATE TABLE "Bouncer_Database" (
+	id VARCHAR(32) NOT NULL, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "Bouncer_Database" VALUES('69f4b3c672e34864b1da4788c550cb32');
 CREATE TABLE "Bouncer_Dead_Letter_Queue" (
 	id INTEGER NOT NULL, 
 	batch_id INTEGER NOT NULL, 
@@ -100,7 +105,7 @@ CREATE TABLE "Bouncer_Dead_Letter_Queue" (
 	FOREIGN KEY(user_id) REFERENCES "Users" (id) ON DELETE CASCADE, 
 	FOREIGN KEY(request_id) REFERENCES "Requests" (request_id) ON DELETE CASCADE
 );
-INSERT INTO "Bouncer_Dead_Letter_Queue" VALUES(1,2,2,2,'Bouncer refused them','2026-11-28 03:53:38',0);
+INSERT INTO "Bouncer_Dead_Letter_Queue" VALUES(1,2,2,2,'Bouncer refused them','2026-11-28 06:18:20',0);
 CREATE TABLE "Bouncer_Health_Metrics" (
 	id INTEGER NOT NULL, 
 	metric_name VARCHAR(100) NOT NULL, 
@@ -136,21 +141,21 @@ CREATE TABLE "Bouncer_Queue" (
 	FOREIGN KEY(request_id) REFERENCES "Requests" (request_id) ON DELETE CASCADE, 
 	FOREIGN KEY(batch_id) REFERENCES "Bouncer_Batches" (id) ON DELETE SET NULL
 );
-INSERT INTO "Bouncer_Queue" VALUES(1,1,1,1,1,'completed',50,'13c51305c1cf2666','2026-11-28 03:53:37','2026-11-28 03:53:38','2026-11-28 03:53:38',0,0,NULL,'basic',NULL);
-INSERT INTO "Bouncer_Queue" VALUES(2,2,1,1,1,'completed',50,'13c51305c1cf2666','2026-11-28 03:53:37','2026-11-28 03:53:38','2026-11-28 03:53:38',0,0,NULL,'basic',NULL);
-INSERT INTO "Bouncer_Queue" VALUES(3,3,1,1,1,'completed',50,'13c51305c1cf2666','2026-11-28 03:53:37','2026-11-28 03:53:38','2026-11-28 03:53:38',0,0,NULL,'basic',NULL);
-INSERT INTO "Bouncer_Queue" VALUES(4,4,2,2,2,'failed',50,'13c51305c1cf2666','2026-11-28 03:53:38','2026-11-28 03:53:38','2026-11-28 03:53:38',1,0,'Bouncer refused them','basic',NULL);
-INSERT INTO "Bouncer_Queue" VALUES(5,5,2,2,2,'failed',50,'13c51305c1cf2666','2026-11-28 03:53:38','2026-11-28 03:53:38','2026-11-28 03:53:38',1,0,'Bouncer refused them','basic',NULL);
-INSERT INTO "Bouncer_Queue" VALUES(6,6,2,2,2,'failed',50,'13c51305c1cf2666','2026-11-28 03:53:38','2026-11-28 03:53:38','2026-11-28 03:53:38',1,0,'Bouncer refused them','basic',NULL);
-INSERT INTO "Bouncer_Queue" VALUES(7,7,3,3,3,'assigned',50,'13c51305c1cf2666','2026-11-28 03:53:38','2026-11-28 03:53:38',NULL,0,0,NULL,'basic',NULL);
-INSERT INTO "Bouncer_Queue" VALUES(8,8,3,3,3,'assigned',50,'13c51305c1cf2666','2026-11-28 03:53:38','2026-11-28 03:53:38',NULL,0,0,NULL,'basic',NULL);
-INSERT INTO "Bouncer_Queue" VALUES(9,9,3,3,3,'assigned',50,'13c51305c1cf2666','2026-11-28 03:53:38','2026-11-28 03:53:38',NULL,0,0,NULL,'basic',NULL);
-INSERT INTO "Bouncer_Queue" VALUES(10,10,4,4,4,'assigned',50,'13c51305c1cf2666','2026-11-28 03:53:38','2026-11-28 03:53:38',NULL,0,0,NULL,'basic',NULL);
-INSERT INTO "Bouncer_Queue" VALUES(11,11,4,4,4,'assigned',50,'13c51305c1cf2666','2026-11-28 03:53:38','2026-11-28 03:53:38',NULL,0,0,NULL,'basic',NULL);
-INSERT INTO "Bouncer_Queue" VALUES(12,12,4,4,4,'assigned',50,'13c51305c1cf2666','2026-11-28 03:53:38','2026-11-28 03:53:38',NULL,0,0,NULL,'basic',NULL);
-INSERT INTO "Bouncer_Queue" VALUES(13,13,5,5,NULL,'queued',50,NULL,'2026-11-28 03:53:38',NULL,NULL,0,0,NULL,'basic',NULL);
-INSERT INTO "Bouncer_Queue" VALUES(14,14,5,5,NULL,'queued',50,NULL,'2026-11-28 03:53:38',NULL,NULL,0,0,NULL,'basic',NULL);
-INSERT INTO "Bouncer_Queue" VALUES(15,15,5,5,NULL,'queued',50,NULL,'2026-11-28 03:53:38',NULL,NULL,0,0,NULL,'basic',NULL);
+INSERT INTO "Bouncer_Queue" VALUES(1,1,1,1,1,'completed',50,'13c51305c1cf2666','2026-11-28 06:18:20','2026-11-28 06:18:20','2026-11-28 06:18:20',0,0,NULL,'basic',NULL);
+INSERT INTO "Bouncer_Queue" VALUES(2,2,1,1,1,'completed',50,'13c51305c1cf2666','2026-11-28 06:18:20','2026-11-28 06:18:20','2026-11-28 06:18:20',0,0,NULL,'basic',NULL);
+INSERT INTO "Bouncer_Queue" VALUES(3,3,1,1,1,'completed',50,'13c51305c1cf2666','2026-11-28 06:18:20','2026-11-28 06:18:20','2026-11-28 06:18:20',0,0,NULL,'basic',NULL);
+INSERT INTO "Bouncer_Queue" VALUES(4,4,2,2,2,'failed',50,'13c51305c1cf2666','2026-11-28 06:18:20','2026-11-28 06:18:20','2026-11-28 06:18:20',1,0,'Bouncer refused them','basic',NULL);
+INSERT INTO "Bouncer_Queue" VALUES(5,5,2,2,2,'failed',50,'13c51305c1cf2666','2026-11-28 06:18:20','2026-11-28 06:18:20','2026-11-28 06:18:20',1,0,'Bouncer refused them','basic',NULL);
+INSERT INTO "Bouncer_Queue" VALUES(6,6,2,2,2,'failed',50,'13c51305c1cf2666','2026-11-28 06:18:20','2026-11-28 06:18:20','2026-11-28 06:18:20',1,0,'Bouncer refused them','basic',NULL);
+INSERT INTO "Bouncer_Queue" VALUES(7,7,3,3,3,'assigned',50,'13c51305c1cf2666','2026-11-28 06:18:20','2026-11-28 06:18:20',NULL,0,0,NULL,'basic',NULL);
+INSERT INTO "Bouncer_Queue" VALUES(8,8,3,3,3,'assigned',50,'13c51305c1cf2666','2026-11-28 06:18:20','2026-11-28 06:18:20',NULL,0,0,NULL,'basic',NULL);
+INSERT INTO "Bouncer_Queue" VALUES(9,9,3,3,3,'assigned',50,'13c51305c1cf2666','2026-11-28 06:18:20','2026-11-28 06:18:20',NULL,0,0,NULL,'basic',NULL);
+INSERT INTO "Bouncer_Queue" VALUES(10,10,4,4,4,'assigned',50,'13c51305c1cf2666','2026-11-28 06:18:20','2026-11-28 06:18:20',NULL,0,0,NULL,'basic',NULL);
+INSERT INTO "Bouncer_Queue" VALUES(11,11,4,4,4,'assigned',50,'13c51305c1cf2666','2026-11-28 06:18:20','2026-11-28 06:18:20',NULL,0,0,NULL,'basic',NULL);
+INSERT INTO "Bouncer_Queue" VALUES(12,12,4,4,4,'assigned',50,'13c51305c1cf2666','2026-11-28 06:18:20','2026-11-28 06:18:20',NULL,0,0,NULL,'basic',NULL);
+INSERT INTO "Bouncer_Queue" VALUES(13,13,5,5,NULL,'queued',50,NULL,'2026-11-28 06:18:20',NULL,NULL,0,0,NULL,'basic',NULL);
+INSERT INTO "Bouncer_Queue" VALUES(14,14,5,5,NULL,'queued',50,NULL,'2026-11-28 06:18:20',NULL,NULL,0,0,NULL,'basic',NULL);
+INSERT INTO "Bouncer_Queue" VALUES(15,15,5,5,NULL,'queued',50,NULL,'2026-11-28 06:18:20',NULL,NULL,0,0,NULL,'basic',NULL);
 CREATE TABLE "Bouncer_Rate_Limit" (
 	id INTEGER NOT NULL, 
 	request_count INTEGER DEFAULT 0 NOT NULL, 
@@ -179,9 +184,9 @@ CREATE TABLE "Bouncer_Results" (
 	FOREIGN KEY(batch_id) REFERENCES "Bouncer_Batches" (id) ON DELETE CASCADE, 
 	FOREIGN KEY(global_id) REFERENCES "Contacts_Global" (global_id) ON DELETE CASCADE
 );
-INSERT INTO "Bouncer_Results" VALUES(1,1,'deliverable',NULL,'{"acceptAll":"no"}',NULL,NULL,NULL,80,NULL,NULL,'2026-11-28 03:53:38',NULL,NULL);
-INSERT INTO "Bouncer_Results" VALUES(1,2,'deliverable',NULL,'{"acceptAll":"no"}',NULL,NULL,NULL,80,NULL,NULL,'2026-11-28 03:53:38',NULL,NULL);
-INSERT INTO "Bouncer_Results" VALUES(1,3,'deliverable',NULL,'{"acceptAll":"no"}',NULL,NULL,NULL,80,NULL,NULL,'2026-11-28 03:53:38',NULL,NULL);
+INSERT INTO "Bouncer_Results" VALUES(1,1,'deliverable',NULL,'{"acceptAll":"no"}',NULL,NULL,NULL,80,NULL,NULL,'2026-11-28 06:18:20',NULL,NULL);
+INSERT INTO "Bouncer_Results" VALUES(1,2,'deliverable',NULL,'{"acceptAll":"no"}',NULL,NULL,NULL,80,NULL,NULL,'2026-11-28 06:18:20',NULL,NULL);
+INSERT INTO "Bouncer_Results" VALUES(1,3,'deliverable',NULL,'{"acceptAll":"no"}',NULL,NULL,NULL,80,NULL,NULL,'2026-11-28 06:18:20',NULL,NULL);
 CREATE TABLE "Bouncer_Reverifications" (
 	month VARCHAR(7) NOT NULL, 
 	request_id INTEGER, 
@@ -207,9 +212,9 @@ CREATE TABLE "Contacts_Global" (
 	bouncer_deep_ts TIMESTAMP, 
 	PRIMARY KEY (global_id)
 );
-INSERT INTO "Contacts_Global" VALUES(1,'settled.0@example.com','deliverable',NULL,80,'2026-11-28 03:53:38',X'7D0579FA93DF58FD77FDD1FA878D069C',1,NULL);
-INSERT INTO "Contacts_Global" VALUES(2,'settled.1@example.com','deliverable',NULL,80,'2026-11-28 03:53:38',X'BC7020E9887E657E960C613A1F53D5AF',1,NULL);
-INSERT INTO "Contacts_Global" VALUES(3,'settled.2@example.com','deliverable',NULL,80,'2026-11-28 03:53:38',X'BB7814FB8E266AB41995A2153DB2AD00',1,NULL);
+INSERT INTO "Contacts_Global" VALUES(1,'settled.0@example.com','deliverable',NULL,80,'2026-11-28 06:18:20',X'7D0579FA93DF58FD77FDD1FA878D069C',1,NULL);
+INSERT INTO "Contacts_Global" VALUES(2,'settled.1@example.com','deliverable',NULL,80,'2026-11-28 06:18:20',X'BC7020E9887E657E960C613A1F53D5AF',1,NULL);
+INSERT INTO "Contacts_Global" VALUES(3,'settled.2@example.com','deliverable',NULL,80,'2026-11-28 06:18:20',X'BB7814FB8E266AB41995A2153DB2AD00',1,NULL);
 INSERT INTO "Contacts_Global" VALUES(4,'failed.0@example.com',NULL,NULL,NULL,NULL,X'90548859AD0359CB11B7D81D5D951CC3',NULL,NULL);
 INSERT INTO "Contacts_Global" VALUES(5,'failed.1@example.com',NULL,NULL,NULL,NULL,X'77A8FADB737CE6FA8BFC2E9F34DBAD82',NULL,NULL);
 INSERT INTO "Contacts_Global" VALUES(6,'failed.2@example.com',NULL,NULL,NULL,NULL,X'597EA2A32E539D8874F463E4E1B016C6',NULL,NULL);
@@ -243,11 +248,11 @@ CREATE TABLE "Requests" (
 	PRIMARY KEY (request_id), 
 	FOREIGN KEY(user_id) REFERENCES "Users" (id) ON DELETE CASCADE
 );
-INSERT INTO "Requests" VALUES(1,1,'leads','2026-11-28 03:53:37',NULL,NULL,NULL,NULL,NULL,'2026-11-28 03:53:37',NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "Requests" VALUES(2,2,'leads','2026-11-28 03:53:38',NULL,NULL,NULL,NULL,NULL,'2026-11-28 03:53:38',NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "Requests" VALUES(3,3,'leads','2026-11-28 03:53:38',NULL,NULL,NULL,NULL,NULL,'2026-11-28 03:53:38',NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "Requests" VALUES(4,4,'leads','2026-11-28 03:53:38',NULL,NULL,NULL,NULL,NULL,'2026-11-28 03:53:38',NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "Requests" VALUES(5,5,'leads','2026-11-28 03:53:38',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "Requests" VALUES(1,1,'leads','2026-11-28 06:18:20',NULL,NULL,NULL,NULL,NULL,'2026-11-28 06:18:20',NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "Requests" VALUES(2,2,'leads','2026-11-28 06:18:20',NULL,NULL,NULL,NULL,NULL,'2026-11-28 06:18:20',NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "Requests" VALUES(3,3,'leads','2026-11-28 06:18:20',NULL,NULL,NULL,NULL,NULL,'2026-11-28 06:18:20',NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "Requests" VALUES(4,4,'leads','2026-11-28 06:18:20',NULL,NULL,NULL,NULL,NULL,'2026-11-28 06:18:20',NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "Requests" VALUES(5,5,'leads','2026-11-28 06:18:20',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
 CREATE TABLE "Users" (
 	id INTEGER NOT NULL, 
 	email VARCHAR(320), 
@@ -263,31 +268,31 @@ CREATE TABLE bouncer_schema_version (
 	CONSTRAINT bouncer_schema_version_pkc PRIMARY KEY (version_num)
 );
 INSERT INTO "bouncer_schema_version" VALUES('0001');
-CREATE INDEX requests_idx_bouncer_cancelled ON "Requests" (bouncer_cancelled_ts);
-CREATE INDEX requests_user_id ON "Requests" (user_id);
 CREATE INDEX requests_idx_bouncer_deep_of ON "Requests" (bouncer_deep_of);
 CREATE INDEX requests_idx_bouncer_open ON "Requests" (bouncer_announced_ts, bouncer_counted_ts);
+CREATE INDEX requests_user_id ON "Requests" (user_id);
+CREATE INDEX requests_idx_bouncer_cancelled ON "Requests" (bouncer_cancelled_ts);
 CREATE INDEX contacts_global_idx_bouncer_address_key ON "Contacts_Global" (bouncer_address_key);
-CREATE INDEX bouncer_batches_idx_status ON "Bouncer_Batches" (status);
-CREATE INDEX bouncer_batches_request_id ON "Bouncer_Batches" (request_id);
-CREATE INDEX bouncer_batches_idx_account_status ON "Bouncer_Batches" (account, status);
-CREATE INDEX bouncer_batches_idx_created ON "Bouncer_Batches" (created_ts);
 CREATE INDEX bouncer_batches_idx_completed ON "Bouncer_Batches" (completed_ts);
+CREATE INDEX bouncer_batches_idx_status ON "Bouncer_Batches" (status);
+CREATE INDEX bouncer_batches_idx_created ON "Bouncer_Batches" (created_ts);
 CREATE INDEX bouncer_batches_user_id ON "Bouncer_Batches" (user_id);
+CREATE INDEX bouncer_batches_idx_account_status ON "Bouncer_Batches" (account, status);
+CREATE INDEX bouncer_batches_request_id ON "Bouncer_Batches" (request_id);
+CREATE INDEX bouncer_queue_idx_status_priority ON "Bouncer_Queue" (status, priority DESC);
+CREATE INDEX bouncer_queue_idx_domain_hash ON "Bouncer_Queue" (domain_hash);
 CREATE INDEX bouncer_queue_idx_request_status ON "Bouncer_Queue" (request_id, status);
 CREATE INDEX bouncer_queue_idx_claim ON "Bouncer_Queue" (status, layer, priority, request_id, queue_id);
 CREATE INDEX bouncer_queue_user_id ON "Bouncer_Queue" (user_id);
 CREATE INDEX bouncer_queue_batch_id ON "Bouncer_Queue" (batch_id);
 CREATE INDEX bouncer_queue_idx_created ON "Bouncer_Queue" (created_ts);
 CREATE INDEX bouncer_queue_global_id ON "Bouncer_Queue" (global_id);
-CREATE INDEX bouncer_queue_idx_status_priority ON "Bouncer_Queue" (status, priority DESC);
-CREATE INDEX bouncer_queue_idx_domain_hash ON "Bouncer_Queue" (domain_hash);
 CREATE INDEX bouncer_second_chances_idx_try_again ON "Bouncer_Second_Chances" (try_again_ts);
 CREATE INDEX bouncer_rate_limit_idx_window ON "Bouncer_Rate_Limit" (window_start_ts, window_end_ts);
 CREATE INDEX bouncer_results_global_id ON "Bouncer_Results" (global_id);
-CREATE INDEX bouncer_dead_letter_queue_idx_failed_ts ON "Bouncer_Dead_Letter_Queue" (failed_ts);
-CREATE INDEX bouncer_dead_letter_queue_user_id ON "Bouncer_Dead_Letter_Queue" (user_id);
 CREATE INDEX bouncer_dead_letter_queue_idx_reviewed ON "Bouncer_Dead_Letter_Queue" (reviewed);
 CREATE INDEX bouncer_dead_letter_queue_request_id ON "Bouncer_Dead_Letter_Queue" (request_id);
+CREATE INDEX bouncer_dead_letter_queue_idx_failed_ts ON "Bouncer_Dead_Letter_Queue" (failed_ts);
+CREATE INDEX bouncer_dead_letter_queue_user_id ON "Bouncer_Dead_Letter_Queue" (user_id);
 CREATE INDEX bouncer_health_metrics_idx_metric_time ON "Bouncer_Health_Metrics" (metric_name, recorded_ts);
 COMMIT;

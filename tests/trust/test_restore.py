@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import VariableUpdate
-from sqlalchemy import Engine, make_url, select
+from sqlalchemy import Engine, delete, make_url, select
 
 from bouncer import accounts, upload_history
 from bouncer.database import read, write
 from bouncer.errors import Paused
-from bouncer.tables import Batch
+from bouncer.tables import Account, Batch
 from deployments.local_server import local_server
 from deployments.settings import Settings
 from deployments.setup import set_up
@@ -97,9 +97,7 @@ def _restore(engine: Engine, url: str, backup: Path) -> None:
 
 
 def _history(engine: Engine) -> str:
-    counted = read(engine, upload_history.read_uploads, "default")
-    assert counted is not None
-    return counted.history
+    return read(engine, upload_history.read_uploads, "default").history
 
 
 async def _set_mark(history: str, uploads: int) -> None:
@@ -126,6 +124,23 @@ async def test_contacts_that_were_uploaded_after_the_backup_are_not_paid_again_u
     # Somebody has looked, and wants it so.
     assert (await ingested())[0].verified == 20
     assert sandbox.ledger()["addresses_twice"] == 20
+
+
+@on_sqlite
+async def test_a_backup_from_before_the_first_setup_is_known_too(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle, database_url: str, tmp_path: Path
+) -> None:
+    """Made between import and setup it knew of no account, and was verified and paid for again without a word."""
+    engine = await set_up_account(batch_size=10)
+    queue(engine, addresses(20))
+    with engine.begin() as connection:
+        connection.execute(delete(Account))
+    _back_up(database_url, tmp_path / "backup")
+    assert (await ingested())[0].verified == 20
+    _restore(engine, database_url, tmp_path / "backup")
+    with pytest.raises(Paused, match="the contacts database is older than uploads that were made from it"):
+        await ingested()
+    assert sandbox.ledger()["requests_by_operation"]["create"] == 2
 
 
 @on_sqlite

@@ -1,5 +1,7 @@
 """The tables of the plan, what crash safety adds to them, and what they need of the application's tables."""
 
+from uuid import uuid4
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
@@ -157,6 +159,8 @@ def upgrade() -> None:
         sa.Index("idx_try_again", "try_again_ts"),
     )
     ensure_table("Bouncer_Locks", sa.Column("name", sa.String(20), primary_key=True))
+    ensure_table("Bouncer_Database", sa.Column("id", sa.String(32), primary_key=True))
+    _name_the_database()
     ensure_table(
         "Bouncer_Reverifications",
         sa.Column("month", sa.String(7), primary_key=True),
@@ -248,9 +252,16 @@ def upgrade() -> None:
         sa.Column("breaker_probe", sa.String(100)),
         sa.Column("credits", sa.Integer),
         sa.Column("credits_ts", sa.TIMESTAMP),
-        sa.Column("upload_history", sa.String(32), nullable=False),
+        sa.Column("upload_history", sa.String(32)),
         sa.Column("uploads", sa.Integer, nullable=False, server_default=_zero),
     )
+
+
+def _name_the_database() -> None:
+    # Here and not when it is first asked for: every backup has to have it.
+    database = sa.table("Bouncer_Database", sa.column("id"))
+    if op.get_bind().scalar(sa.select(database.c.id)) is None:
+        op.execute(database.insert().values(id=uuid4().hex))
 
 
 def _layer() -> sa.Enum:

@@ -71,6 +71,7 @@ COLUMNS = {
     "Bouncer_Second_Chances.chances": "how often it was tried again",
     "Bouncer_Second_Chances.try_again_ts": "when it goes back into the queue",
     "Bouncer_Locks.name": "`claim`, or `new user`",
+    "Bouncer_Database.id": "tells this database and its backups from all others",
     "Bouncer_Reverifications.month": "the month, as 2026-11",
     "Bouncer_Reverifications.request_id": "the request that the month's contacts are queued under",
     "Bouncer_Reverifications.contacts": "contacts that were queued again in this month",
