@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from typing import Any
 
 import httpx
 import pymysql
+
+from tests.ports import free_port
 
 __all__ = ["PROJECT", "MariaDB", "Sandbox", "running_mariadb", "running_sandbox"]
 
@@ -36,7 +37,7 @@ class MariaDB:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._port = _free_port()
+        self._port = free_port()
         self._password = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -215,10 +216,3 @@ def running_sandbox(seconds_a_batch: float) -> Iterator[Sandbox]:
     finally:
         process.terminate()
         process.wait(_STOP_SECONDS)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -36,7 +36,7 @@ class IngestSummary:
         reused: Contacts settled from a known verdict at no cost.
         batches: Batches that were worked on.
         seconds: How long it took.
-        verdicts: Contacts by verdict, of the request or of all.
+        verdicts: Contacts by verdict, of the request or of all, also those that earlier runs verified.
         credits_used: What the batches that were verified meanwhile cost; None where workers go on with them.
         possible_double_payments: Addresses in uploads whose answer was lost, in batches that Bouncer lost, and paid for
             without a verdict, ever.
@@ -271,10 +271,17 @@ def _markdown(summary: IngestSummary, figures: dict[str, str], credits_left: int
         "addresses that may have been paid twice, ever": f"{summary.possible_double_payments:,}",
         "credits left, as Bouncer told at the beginning": "not told" if credits_left is None else f"{credits_left:,}",
     }
+    settled = sum(summary.verdicts.values())
+    of_earlier_runs = settled != summary.verified and settled > 0
     return "\n".join(
         [
             f"## {summary.message}",
             "",
+            *(
+                [f"All {settled:,} contacts that were verified so far, by this run and others:", ""]
+                if of_earlier_runs
+                else []
+            ),
             verdict_table(summary.verdicts),
             "",
             "| this run | |",

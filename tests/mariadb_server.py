@@ -4,7 +4,6 @@ import atexit
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -14,6 +13,8 @@ from typing import Self
 
 import pymysql
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from tests.ports import free_port
 
 __all__ = ["MariaDBServer"]
 
@@ -71,7 +72,7 @@ class MariaDBServer:
             atexit.register(self.stop)
             self._folder = Path(tempfile.mkdtemp(prefix="mariadb-"))
             self._install(self._folder)
-            self._port = _free_port()
+            self._port = free_port()
         self._process = subprocess.Popen(
             [_SERVER, "--no-defaults", *self._options(self._folder)],
             env=_environment(self._folder),
@@ -215,10 +216,3 @@ def _environment(folder: Path) -> dict[str, str]:
 def _as_root() -> list[str]:
     # The server runs as root only when told so; told by --user, the installer would also change modes in /usr/lib.
     return ["-uroot"] if os.geteuid() == 0 else []
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -9,16 +9,9 @@ import httpx
 
 from deployments.local_server import LocalServer
 from tests.chaos.waiting import wait_until
+from tests.ports import free_port
 
-__all__ = ["PrefectServer", "free_port", "kill_local_server"]
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+__all__ = ["PrefectServer", "kill_local_server"]
 
 
 class PrefectServer:

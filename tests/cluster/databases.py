@@ -6,7 +6,8 @@ import shutil
 import socket
 from pathlib import Path
 
-from tests.cluster.programs import Program, free_port, run_to_end, until
+from tests.cluster.programs import Program, run_to_end, until
+from tests.ports import free_port
 
 __all__ = ["PostgreSQL", "Redis", "missing_packages", "program_path"]
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from tests.processes import descendants
 
-__all__ = ["Program", "free_port", "run_to_end", "until"]
+__all__ = ["Program", "run_to_end", "until"]
 
 _STOP_SECONDS = 15
 # Kills a program and all that it has started once the bench is gone, however it went: its end of the pipe closes even
@@ -179,11 +178,3 @@ def until(reached: Callable[[], bool], what: str, seconds: float, programs: list
             logs = "".join(f"\n{program.name}: {program.end_of_log}" for program in programs or [])
             raise RuntimeError(f"waited {seconds:.0f} s for {what}{logs}")
         time.sleep(0.2)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

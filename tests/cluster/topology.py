@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 
 from tests.cluster.databases import PostgreSQL, Redis, program_path
-from tests.cluster.programs import Program, free_port, run_to_end, until
+from tests.cluster.programs import Program, run_to_end, until
+from tests.ports import free_port
 
 __all__ = ["Prefect", "client_environment"]
 

@@ -15,7 +15,7 @@ from deployments.callback_receiver import receiving_callbacks
 from deployments.settings import Settings
 from tests.bouncer.contacts import batch_rows, small_batches, take
 from tests.bouncer.existing_tables import on_sqlite
-from tests.chaos.servers import free_port
+from tests.ports import free_port
 
 pytestmark = on_sqlite
 

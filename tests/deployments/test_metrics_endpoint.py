@@ -20,9 +20,9 @@ from bouncer.measuring import record_metrics
 from deployments.metrics_endpoint import PREFIX, serving_metrics
 from deployments.settings import Settings
 from tests.bouncer.existing_tables import on_sqlite
-from tests.chaos.servers import free_port
 from tests.deployments.commands import Started, clean_environment, run
 from tests.flows.runs import until_it_holds
+from tests.ports import free_port
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _DASHBOARD = _PROJECT / "deployments" / "grafana" / "bouncer-flows.json"

@@ -21,9 +21,9 @@ from deployments.setup import set_up
 from deployments.setup_check import check_setup
 from tests.blocks.test_saved import chain_of
 from tests.bouncer.existing_tables import execute
-from tests.chaos.servers import free_port
 from tests.deployments.commands import Started
 from tests.flows.runs import until_it_holds
+from tests.ports import free_port
 from tests.prefect_server import forget_setup, save_in_the_ui, set_up_afresh
 from tests.sandbox_process import SandboxHandle
 

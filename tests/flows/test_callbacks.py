@@ -14,10 +14,10 @@ from deployments.callback_receiver import receiving_callbacks
 from deployments.settings import Settings
 from flows.ingest import ingest
 from tests.bouncer.existing_tables import on_sqlite
-from tests.chaos.servers import free_port
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, assert_verified_once, queue, statuses
 from tests.flows.runs import events, ingested, until_it_holds
+from tests.ports import free_port
 from tests.sandbox_process import SandboxHandle
 
 

@@ -1,7 +1,6 @@
 """Keys, passwords and addresses stay where they belong, through success, every error and a crash."""
 
 import signal
-import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from deployments.local_server import LocalServer, local_server
 from deployments.metrics_endpoint import serving_metrics
 from deployments.settings import Settings
 from tests.deployments.commands import Ended
+from tests.ports import free_port
 from tests.sandbox_process import SandboxHandle, running_sandbox
 from tests.trust.installation import KEY, NEW_KEY, QUOTING, Installation, decrypted_blocks, listings, until
 from tests.trust.leaks import ADDRESS, addresses
@@ -116,10 +116,7 @@ def test_no_key_and_no_address_leaves_its_place(installation: Installation) -> N
 def _metrics(database_url: str) -> bytes:
     """What monitoring is told."""
     engine = engine_for(database_url)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free = int(probe.getsockname()[1])
-    with serving_metrics(Settings(metrics_port=free), engine) as port:
+    with serving_metrics(Settings(metrics_port=free_port()), engine) as port:
         told = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).raise_for_status().content
     engine.dispose()
     return told

@@ -13,8 +13,8 @@ from sqlalchemy import Engine, func, select
 
 from bouncer.database import engine_for, read
 from bouncer.tables import Batch, Layer, QueuedContact, QueueStatus
-from tests.chaos.servers import free_port
 from tests.deployments.commands import Started
+from tests.ports import free_port
 from tests.processes import descendants
 from tests.sandbox_process import SandboxHandle, running_sandbox
 from tests.trust.installation import KEY, QUOTING, Installation, decrypted_blocks, listings, until

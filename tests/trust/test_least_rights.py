@@ -2,10 +2,12 @@
 
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, make_url
+from prefect import State
+from sqlalchemy import Engine, func, make_url, select, update
 from sqlalchemy.exc import DBAPIError
 
 from bouncer import accounts, requeueing
@@ -14,9 +16,20 @@ from bouncer.errors import SettingRefused
 from bouncer.exporting import export_results
 from bouncer.importing import import_contacts
 from bouncer.migrate import upgrade
+from bouncer.moving import move
 from bouncer.stock import count_everything
+from bouncer.tables import Batch, Contact
+from flows.cancel import cancel
+from flows.check_health import check_health
+from flows.export_request import export_request
+from flows.forecast import forecast
 from flows.housekeeping import housekeeping
-from tests.contacts import addresses
+from flows.report_costs import report_costs
+from flows.requeue import requeue
+from flows.reverify import reverify
+from flows.verify_risky import verify_risky
+from tasks.summarise import IngestSummary
+from tests.contacts import addresses, queue
 from tests.deployments.commands import run
 from tests.flows.runs import ingested
 from tests.mariadb_server import MariaDBServer
@@ -122,6 +135,45 @@ async def test_a_user_without_rights_on_tables_does_all_daily_work(
     if not narrow:
         told = run(["status", "--json"], {**os.environ, "DATABASE_URL": url})
         assert told.code == 0, told.err
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_the_narrow_user_does_all_that_is_done_now_and_then(
+    server: _Server, sandbox: SandboxHandle, tmp_path: Path
+) -> None:
+    """Moving in, real time, the deep pass, forecasts, cancelling, looking again, reports, requeueing, the alerts."""
+    deep = "sandbox-deep-key"
+    account = {"bouncer_api_key": sandbox.key, "deep_bouncer_api_key": deep, "bouncer_api_base_url": sandbox.url}
+    quick = {"poll_seconds_min": 0.1, "poll_seconds_max": 0.3, "rate_limit_per_minute": 6000, "batch_size": 200}
+    new = engine_for(server.grant(_statements("setup")))
+    upgrade(new)
+    new.dispose()
+    url = server.grant(_statements("narrow"))
+    server.grant(server.grants_by_table())
+
+    old = engine_for(f"sqlite:///{tmp_path / 'contacts.db'}")
+    upgrade(old)
+    queue(old, [f"someone{number}@company{number % 40}.com" for number in range(200)])
+    assert move(tmp_path / "contacts.db", engine_for(url)).rows["Bouncer_Queue"] == 200
+
+    engine = await set_up_afresh(url, **account, **quick, realtime_max_addresses=10)
+    assert (await forecast()).contacts == 200
+    assert (await ingested())[0].verified == 200
+    risky: State[IngestSummary] = await verify_risky(1, return_state=True)
+    assert (await risky.aresult()).verified > 0
+    queue(engine, addresses(5, prefix="urgent"), request=12)
+    assert (await ingested())[0].verified == 5
+    assert read(engine, lambda c: c.scalar(select(func.count()).where(Batch.realtime))) == 1
+    with engine.begin() as connection:
+        connection.execute(update(Contact).values(bouncer_verified_ts=datetime(2020, 1, 1, tzinfo=UTC)))
+    assert (await reverify(monthly_budget=50)).contacts == 50
+    queue(engine, addresses(30, prefix="unwanted"), request=30)
+    assert (await cancel(30)).withdrawn == 30
+    assert (await requeue(request_id=30)).contacts == 30
+    assert (await export_request(1, tmp_path / "exports")).exists()
+    assert (await report_costs(f"{datetime.now(UTC):%Y-%m}", tmp_path)).total.charged
+    assert (await check_health(return_state=True)).is_completed()
+    assert (await ingested())[0].outcome == "drained"
 
 
 def assert_rows(engine: Engine, verified: int) -> None:

@@ -1,6 +1,5 @@
 """A Prefect server that was started without any setting is open to every web page, and nobody is left in the dark."""
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tests.deployments.commands import clean_environment, run
+from tests.ports import free_port
 from tests.sandbox_process import SandboxHandle
 
 _SAID = "every web page that somebody has open can read its blocks"
@@ -24,9 +24,7 @@ def _until_it_answers(api_url: str) -> None:
 @pytest.fixture
 def open_server(tmp_path: Path) -> Iterator[str]:
     """The API of a server that was started without any setting."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
     environment = clean_environment(tmp_path, PREFECT_HOME=str(tmp_path / "server"))
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:

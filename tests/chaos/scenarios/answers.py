@@ -5,8 +5,8 @@ from typing import Any
 
 from tests.chaos.invariants import Expected
 from tests.chaos.scenarios.registry import Play, scenario
-from tests.chaos.servers import free_port
 from tests.chaos.site import Account, Site
+from tests.ports import free_port
 
 __all__: list[str] = []
 
