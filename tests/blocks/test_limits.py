@@ -36,6 +36,12 @@ def test_each_account_has_limits_of_its_own() -> None:
     assert limit_name("uploads", "deep") == "bouncer-uploads-deep"
 
 
+def test_fifteen_free_slots_are_filled_at_once() -> None:
+    """A third of the minute's uploads may pass at once; with a tenth, fifteen slots took ten seconds."""
+    uploads = limits_of("default", batches=15, requests_per_minute=200)[2]
+    assert (uploads.slots, uploads.decay_per_second) == (20, 40 / 60)
+
+
 @given(st.integers(min_value=2, max_value=100_000), st.integers(min_value=1, max_value=1000))
 def test_uploads_have_a_lower_limit_of_their_own(per_minute: int, batches: int) -> None:
     """Uploads pass neither Bouncer's 60 a minute nor the account's ceiling, and slots are held, not decaying."""

@@ -7,19 +7,20 @@ import sys
 from functools import partial
 
 import pytest
-from sqlalchemy import Engine, delete, update
+from sqlalchemy import Engine, delete, select, update
 from sqlalchemy.exc import DBAPIError
 
 from bouncer import batch_steps
+from bouncer.addresses import address_key
 from bouncer.batches import BatchWork, Step
 from bouncer.counting import count_batches
 from bouncer.database import read, write
 from bouncer.errors import OwnershipLost
 from bouncer.ledger import take_ledger
-from bouncer.loading import LoadReport
+from bouncer.loading import LoadReport, await_verdicts, load, prepare
 from bouncer.models import Verdict
 from bouncer.settling import MOST_ATTEMPTS
-from bouncer.tables import Batch, Contact
+from bouncer.tables import Batch, Contact, QueuedContact
 from tests.bouncer.contacts import (
     at_once,
     batch_rows,
@@ -218,6 +219,20 @@ def test_two_workers_load_the_same_batch(engine: Engine) -> None:
     assert [row.attempts for row in queue_rows(engine)] == [0] * 19 + [1]
 
 
+@pytest.mark.parametrize("one_leaves", [False, True])
+def test_contacts_that_were_read_before_the_verdicts_came(engine: Engine, one_leaves: bool) -> None:
+    """They are read while the download runs; one that has left the batch since is left alone."""
+    addresses = _addresses(4)
+    work = _verified(engine, addresses)
+    prepared = prepare(verdicts([*addresses[:3], "nobody@example.com"]), read(engine, await_verdicts, work))
+    assert (len(prepared.matched), prepared.unmatched) == (3, 1)
+    if one_leaves:
+        gone = queue_rows(engine)[0].queue_id
+        write(engine, lambda c: c.execute(delete(QueuedContact).where(QueuedContact.queue_id == gone)))
+    report = write(engine, load, work, prepared)
+    assert (report.settled, report.missing, report.unmatched) == ((2, 1, 2) if one_leaves else (3, 1, 1))
+
+
 def test_contacts_that_were_deleted_meanwhile(engine: Engine) -> None:
     """An application may erase a contact while its batch is under way; the others get their verdicts."""
     work = _verified(engine, ["anna@example.com", "ben@example.com"])
@@ -251,6 +266,8 @@ def test_contacts_without_a_key(engine: Engine) -> None:
     work = _verified(engine, ["Anna@example.com", "ben@example.com"])
     write(engine, lambda c: c.execute(update(Contact).values(bouncer_address_key=None)))
     assert load_verdicts(engine, work, verdicts(["anna@example.com", "ben@example.com"])).settled == 2
+    keys = read(engine, lambda c: c.execute(select(Contact.email, Contact.bouncer_address_key)).all())
+    assert [key for _, key in keys] == [address_key(email.lower()) for email, _ in keys]
     queue(engine, ["ANNA@example.com"])
     assert claim(engine).reused == 1
 

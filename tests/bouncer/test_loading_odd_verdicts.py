@@ -118,8 +118,24 @@ def _nested(levels: int) -> dict[str, Any]:
 @pytest.mark.parametrize(("levels", "kept"), [(1, True), (16, True), (17, False), (60, False)])
 def test_details_are_kept_to_a_depth(engine: Engine, levels: int, kept: bool) -> None:
     """Sixteen levels are stored; MariaDB would refuse 33, and with them the batch."""
-    stored = _odd(engine, domain=_nested(levels))["domain_info"]
-    assert (stored and json.loads(stored)) == (_nested(levels) if kept else None)
+    # Many brackets are not many levels.
+    domain = {**_nested(levels), "many": [[0]] * 20}
+    stored = _odd(engine, domain=domain)["domain_info"]
+    assert (stored and json.loads(stored)) == (domain if kept else None)
+
+
+@pytest.mark.parametrize(
+    ("moment", "kept"),
+    [
+        ("1970-12-31T23:59:59Z", False),
+        ("1971-01-01T00:00:00Z", True),
+        ("2037-12-31T23:59:59Z", True),
+        ("2038-01-01T00:00:00Z", False),
+    ],
+)
+def test_moments_are_kept_that_a_timestamp_can_hold(engine: Engine, moment: str, kept: bool) -> None:
+    """Others would be refused by MariaDB, and with them the batch."""
+    assert (_odd(engine, retryAfter=moment)["retry_after_ts"] is not None) == kept
 
 
 @pytest.mark.parametrize(("length", "kept"), [(200_000, True), (200_001, False)])
