@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bouncer.errors import InputRefused
+from bouncer.policy import clean_message
 
 __all__ = ["AddressColumn", "find_column", "looks_like_address"]
 
@@ -119,5 +120,7 @@ def _holds_addresses(cells: Sequence[str]) -> bool:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}…" for name in names[:_MOST_SHOWN])
+    # A quote that closes late makes a header of lines, with whatever is in them.
+    cleaned = map(clean_message, names[:_MOST_SHOWN])
+    shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}…" for name in cleaned)
     return shown if len(names) <= _MOST_SHOWN else f"{shown} and {len(names) - _MOST_SHOWN} more"

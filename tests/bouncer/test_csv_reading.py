@@ -108,6 +108,8 @@ def test_windows_1252(tmp_path: Path) -> None:
         ("\n\n", "holds no contacts"),
         ("email,name\n", "nothing below its header"),
         ("id,name\n1,Anna\n", "its columns are: id, name"),
+        ('"id\nAnna";name\n1;Anna\n', "its columns are: id Anna, name"),
+        ('"of anna@b.com, or others";name\n1;Anna\n', "its columns are: of [address], or others, name"),
         ("a,b\nx@b.com,y@b.com\n", "several columns of e-mail addresses: a, b"),
         ("x@b.com,y@b.com\nv@b.com,w@b.com\n", "several columns of e-mail addresses: column 1, column 2"),
         (b"PK\x03\x04" + bytes(100), "Excel"),

@@ -11,6 +11,7 @@ _VERDICT = (
 SEEDS: dict[str, list[bytes]] = {
     "csv": [
         b"email,name\nanna@example.com,Anna\n",
+        b'"id\nof anna@example.com";name\n1;Anna\n',
         b'sep=;\r\nname;email\r\n"A;B";anna@example.com\r\n"open;\n',
         "email\nanna@exämple.com\n".encode("utf-16"),
         b"anna@example.com\nben@example.com\n\n\xff\n",
