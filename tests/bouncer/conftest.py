@@ -38,6 +38,7 @@ def _copy(engine: Engine) -> list[str]:
         *made,
         "SET foreign_key_checks = 1",
         f"INSERT INTO bouncer_schema_version VALUES ('{version}')",
+        "INSERT INTO Bouncer_Database VALUES (REPLACE(UUID(), '-', ''))",
     ]
 
 

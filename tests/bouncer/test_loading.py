@@ -320,3 +320,13 @@ def test_free_verdicts_leave_room_on_the_bill(engine: Engine) -> None:
     write(engine, batch_steps.record_verified, upload(engine, batch.id), 1, 2)
     report = load_verdicts(engine, take(engine, batch.id), verdicts(_addresses(1), status="unknown"))
     assert (report.missing, report.maybe_paid) == (1, 1)
+
+
+def test_what_a_batch_should_have_cost(engine: Engine) -> None:
+    """An address costs one credit, however many have it; unknown ones and Bouncer's test addresses none."""
+    paid, unknown, free = "anna@example.com", "ben@example.com", "deliverable@Sandbox.UseBouncer.com"
+    queue(engine, [paid, "Anna@example.com", unknown, free])
+    (batch,) = claim(engine).batches
+    answers = [*verdicts([paid, free]), *verdicts([unknown], status="unknown")]
+    assert load_verdicts(engine, verify(engine, batch.id), answers).settled == 4
+    assert batch_rows(engine)[0].expected_credits == 1
