@@ -117,7 +117,10 @@ class Settings(BaseSettings):
     @field_validator("bouncer_flows_home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+        try:
+            return home.expanduser().absolute()
+        except RuntimeError:
+            raise ValueError("it begins with the home of a user who has none") from None
 
     @field_validator("server_password")
     @classmethod

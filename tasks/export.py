@@ -8,8 +8,8 @@ from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Engine
 
 from blocks.access import open_database
-from bouncer.errors import InputRefused
 from bouncer.exporting import export_results
+from bouncer.folders import private_folder
 
 __all__ = ["export"]
 
@@ -37,9 +37,5 @@ async def export(request_id: int, folder: Path) -> Path:
 
 
 def _export(engine: Engine, request_id: int, folder: Path) -> tuple[Path, int]:
-    path = folder.expanduser() / f"request-{request_id}.csv"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise InputRefused(f"{path.parent} cannot be made ({error.strerror}); choose another folder") from None
+    path = private_folder(folder) / f"request-{request_id}.csv"
     return path, export_results(engine, path, request_id=request_id).rows

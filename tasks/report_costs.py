@@ -14,6 +14,8 @@ from blocks.bouncer_prices import load_prices
 from bouncer.atomic_file import atomic_file
 from bouncer.csv_cells import harmless
 from bouncer.database import read
+from bouncer.errors import InputRefused
+from bouncer.folders import private_folder
 from bouncer.ledger import Cost, Ledger, Month, take_ledger
 from bouncer.prices import PriceTable
 
@@ -47,6 +49,9 @@ async def write_costs(ledger: Ledger, folder: Path) -> Path:
 
     Returns:
         The file.
+
+    Raises:
+        InputRefused: The folder cannot be made, or the file cannot be written.
     """
     return await asyncio.to_thread(_write, ledger, folder)
 
@@ -62,15 +67,16 @@ async def publish_costs(ledger: Ledger) -> Ledger:
 
 
 def _write(ledger: Ledger, folder: Path) -> Path:
-    folder = folder.expanduser()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"costs-{ledger.month}.csv"
-    with atomic_file(path) as file:
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        for cost in ledger.users:
-            figures = (cost.batches, cost.addresses, cost.expected, cost.charged, cost.difference)
-            writer.writerow([ledger.month, cost.user_id, harmless(cost.user or ""), *figures])
+    path = private_folder(folder) / f"costs-{ledger.month}.csv"
+    try:
+        with atomic_file(path) as file:
+            writer = csv.writer(file)
+            writer.writerow(_COLUMNS)
+            for cost in ledger.users:
+                figures = (cost.batches, cost.addresses, cost.expected, cost.charged, cost.difference)
+                writer.writerow([ledger.month, cost.user_id, harmless(cost.user or ""), *figures])
+    except OSError as error:
+        raise InputRefused(f"{path} cannot be written ({error.strerror}); choose another folder") from None
     return path
 
 

@@ -46,6 +46,7 @@ def test_only_what_was_set_reaches_the_block(monkeypatch: pytest.MonkeyPatch) ->
             "BOUNCER_API_BASE_URL: it is not written as it must be; change it, or unset it",
         ),
         ("AMBIGUOUS_UPLOAD", "maybe", "AMBIGUOUS_UPLOAD: Input should be 'resubmit' or 'hold'"),
+        ("BOUNCER_FLOWS_HOME", "~nobody-here/a", "BOUNCER_FLOWS_HOME: it begins with the home of a user who has none"),
         ("RESULT_MAX_AGE_DAYS", "-1", "RESULT_MAX_AGE_DAYS: Input should be greater than or equal to 0"),
     ],
 )
