@@ -7,7 +7,7 @@ import sys
 from functools import partial
 
 import pytest
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Delete, Engine, Update, delete, select, update
 from sqlalchemy.exc import DBAPIError
 
 from bouncer import batch_steps
@@ -17,8 +17,9 @@ from bouncer.counting import count_batches
 from bouncer.database import read, write
 from bouncer.errors import OwnershipLost
 from bouncer.ledger import take_ledger
-from bouncer.loading import LoadReport, await_verdicts, load, prepare
+from bouncer.loading import LoadReport, Prepared, await_verdicts, load, prepare
 from bouncer.models import Verdict
+from bouncer.reusing import FreshFor
 from bouncer.settling import MOST_ATTEMPTS
 from bouncer.tables import Batch, Contact, QueuedContact
 from tests.bouncer.contacts import (
@@ -38,6 +39,7 @@ from tests.bouncer.contacts import (
     verify,
 )
 from tests.bouncer.existing_tables import execute, rows
+from tests.statements import counting_statements
 
 _ALL_TABLES = ("Contacts_Global", "Bouncer_Batches", "Bouncer_Queue", "Bouncer_Results", "Bouncer_Dead_Letter_Queue")
 _LOAD_UNTIL_KILLED = """
@@ -47,6 +49,7 @@ from bouncer.batches import take
 from bouncer.database import engine_for, write
 from bouncer.loading import load, prepare
 from bouncer.models import Verdict
+from bouncer.reusing import FreshFor
 engine = engine_for(sys.argv[1])
 batch = write(engine, take, int(sys.argv[2]), "worker")
 @event.listens_for(engine, "before_cursor_execute")
@@ -219,18 +222,62 @@ def test_two_workers_load_the_same_batch(engine: Engine) -> None:
     assert [row.attempts for row in queue_rows(engine)] == [0] * 19 + [1]
 
 
-@pytest.mark.parametrize("one_leaves", [False, True])
-def test_contacts_that_were_read_before_the_verdicts_came(engine: Engine, one_leaves: bool) -> None:
-    """They are read while the download runs; one that has left the batch since is left alone."""
+def _read_ahead(engine: Engine) -> tuple[BatchWork, Prepared]:
     addresses = _addresses(4)
     work = _verified(engine, addresses)
     prepared = prepare(verdicts([*addresses[:3], "nobody@example.com"]), read(engine, await_verdicts, work))
     assert (len(prepared.matched), prepared.unmatched) == (3, 1)
-    if one_leaves:
-        gone = queue_rows(engine)[0].queue_id
-        write(engine, lambda c: c.execute(delete(QueuedContact).where(QueuedContact.queue_id == gone)))
+    return work, prepared
+
+
+def test_contacts_that_were_read_while_the_verdicts_came_are_not_read_again(engine: Engine) -> None:
+    """The transaction is the shorter for it."""
+    work, prepared = _read_ahead(engine)
+    with counting_statements(engine) as statements:
+        report = write(engine, load, work, prepared)
+    assert (report.settled, report.missing, report.unmatched) == (3, 1, 1)
+    assert [each for each in statements if each.startswith("SELECT") and "Contacts_Global" in each] == []
+
+
+@pytest.mark.parametrize(
+    "leaving", [delete(QueuedContact), update(QueuedContact).values(status="failed", error_message="cancelled")]
+)
+def test_a_contact_that_left_the_batch_while_the_verdicts_came(engine: Engine, leaving: Delete | Update) -> None:
+    """What was read ahead does not hold any more: the one that has gone is left alone."""
+    work, prepared = _read_ahead(engine)
+    first = queue_rows(engine)[0].queue_id
+    write(engine, lambda c: c.execute(leaving.where(QueuedContact.queue_id == first)))
     report = write(engine, load, work, prepared)
-    assert (report.settled, report.missing, report.unmatched) == ((2, 1, 2) if one_leaves else (3, 1, 1))
+    assert (report.settled, report.missing, report.unmatched) == (2, 1, 2)
+    assert [row.status for row in queue_rows(engine) if row.queue_id == first] in ([], ["failed"])
+
+
+def test_a_batch_takes_no_verdicts_for_another(engine: Engine) -> None:
+    """Two are at Bouncer at once, and the answer of one names the addresses of both."""
+    queue(engine, _addresses(4))
+    first, second = claim(engine, batch_size=2).batches
+    verify(engine, second.id)
+    report = load_verdicts(engine, verify(engine, first.id), verdicts(_addresses(4)))
+    assert (report.settled, report.missing, report.unmatched) == (2, 0, 2)
+    assert {(row.batch_id, row.status) for row in queue_rows(engine)} == {
+        (first.id, "completed"),
+        (second.id, "assigned"),
+    }
+
+
+def test_addresses_that_were_unknown_before_are_counted(engine: Engine) -> None:
+    """Forecasts go by them: of one address that was unknown, on two contacts, something was found out."""
+    ids = queue(engine, ["anna@example.com", "ben@example.com"])
+    (batch,) = claim(engine).batches
+    answers = [*verdicts(["anna@example.com"], status="unknown"), *verdicts(["ben@example.com"])]
+    load_verdicts(engine, verify(engine, batch.id), answers)
+    request = queue_rows(engine)[0].request_id
+    queue_again(engine, ids, request_id=request)
+    queue(engine, ["Anna@example.com", "carl@example.com"], request_id=request)
+    (again,) = claim(engine, fresh_for=FreshFor(days=0)).batches
+    answers = [*verdicts(["anna@example.com", "carl@example.com"]), *verdicts(["ben@example.com"], status="unknown")]
+    assert load_verdicts(engine, verify(engine, again.id), answers).settled == 4
+    assert [(row.unknown_before, row.unknown_resolved) for row in batch_rows(engine)] == [(0, 0), (1, 1)]
 
 
 def test_contacts_that_were_deleted_meanwhile(engine: Engine) -> None:

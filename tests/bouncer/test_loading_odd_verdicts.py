@@ -124,6 +124,15 @@ def test_details_are_kept_to_a_depth(engine: Engine, levels: int, kept: bool) ->
     assert (stored and json.loads(stored)) == (domain if kept else None)
 
 
+@pytest.mark.parametrize(("levels", "kept"), [(16, True), (17, False)])
+def test_details_are_kept_to_a_depth_also_without_lists(engine: Engine, levels: int, kept: bool) -> None:
+    """Objects in objects are levels too."""
+    domain: dict[str, Any] = {"deep": 1}
+    for _ in range(levels - 1):
+        domain = {"deep": domain}
+    assert (_odd(engine, domain=domain)["domain_info"] is not None) == kept
+
+
 @pytest.mark.parametrize(
     ("moment", "kept"),
     [
