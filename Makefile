@@ -75,8 +75,8 @@ fuzz: .venv-audit/installed
 	$(AUDIT)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 ## coverage: which branches the tests reach, as a table and in htmlcov/
-coverage: .venv/installed mariadb
-	$(BIN)/pytest -q -m "not audit" --cov --cov-branch --cov-report=term:skip-covered --cov-report=html
+coverage: .venv/installed mariadb chromium
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not audit" --cov --cov-branch --cov-report=term:skip-covered --cov-report=html
 
 ## mutants: changes to the code that no test notices; docs/testing.md explains those that are left
 mutants: .venv-audit/installed
