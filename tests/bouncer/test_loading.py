@@ -231,8 +231,9 @@ def _read_ahead(engine: Engine) -> tuple[BatchWork, Prepared]:
 
 
 def test_contacts_that_were_read_while_the_verdicts_came_are_not_read_again(engine: Engine) -> None:
-    """The transaction is the shorter for it."""
+    """The transaction is the shorter for it, also while other batches are at Bouncer."""
     work, prepared = _read_ahead(engine)
+    _verified(engine, ["other@example.com"])
     with counting_statements(engine) as statements:
         report = write(engine, load, work, prepared)
     assert (report.settled, report.missing, report.unmatched) == (3, 1, 1)
@@ -250,6 +251,15 @@ def test_a_contact_that_left_the_batch_while_the_verdicts_came(engine: Engine, l
     report = write(engine, load, work, prepared)
     assert (report.settled, report.missing, report.unmatched) == (2, 1, 2)
     assert [row.status for row in queue_rows(engine) if row.queue_id == first] in ([], ["failed"])
+
+
+def test_all_contacts_left_the_batch_while_the_verdicts_came(engine: Engine) -> None:
+    """Nothing is left to be settled, and the batch ends."""
+    work, prepared = _read_ahead(engine)
+    write(engine, lambda c: c.execute(delete(QueuedContact)))
+    report = write(engine, load, work, prepared)
+    assert (report.settled, report.missing, report.unmatched) == (0, 0, 4)
+    assert [row.status for row in batch_rows(engine)] == ["completed"]
 
 
 def test_a_batch_takes_no_verdicts_for_another(engine: Engine) -> None:
