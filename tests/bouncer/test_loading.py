@@ -135,6 +135,15 @@ def test_verdicts_that_match_nothing_are_counted(engine: Engine) -> None:
     assert (batch.status, batch.missing, batch.unmatched) == ("completed", 0, 5)
 
 
+def test_the_last_of_several_verdicts_on_an_address_counts(engine: Engine) -> None:
+    """Bouncer has named an address twice; its contact is one, and its verdict is one."""
+    work = _verified(engine, ["anna@example.com"])
+    twice = [*verdicts(["anna@example.com"], status="unknown"), *verdicts(["anna@example.com"])]
+    report = load_verdicts(engine, work, twice)
+    assert (report.settled, report.missing, report.unmatched) == (1, 0, 0)
+    assert [row.bouncer_status for row in queue_rows(engine)] == ["deliverable"]
+
+
 def test_addresses_without_a_verdict_are_sent_again_and_then_fail(engine: Engine) -> None:
     """A contact that comes back without a verdict is queued again, and fails with the reason the third time."""
     queue(engine, ["anna@example.com", "ben@example.com"])
@@ -209,16 +218,19 @@ def test_two_workers_load_the_same_batch(engine: Engine) -> None:
     old = _verified(engine, _addresses(20))
     set_back(engine, Batch.heartbeat_ts, 60)
     new = take(engine, old.id, "successor")
+    told: list[str] = []
 
     def attempt(work: BatchWork) -> LoadReport | None:
         try:
             return load_verdicts(engine, work, verdicts(_addresses(19)))
-        except OwnershipLost:
+        except OwnershipLost as lost:
+            told.append(str(lost))
             return None
 
     reports = at_once([partial(attempt, work) for work in (old, new, new, old)])
     (report,) = [report for report in reports if report is not None]
     assert (report.settled, report.missing) == (19, 1)
+    assert told == [f"batch {old.id} was taken over by another run; nothing is lost"] * 3
     assert [row.attempts for row in queue_rows(engine)] == [0] * 19 + [1]
 
 
