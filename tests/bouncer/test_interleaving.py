@@ -202,3 +202,17 @@ def test_one_domain_alone_is_only_cut_into_batches():
         {"domain-0.example": 8},
         {"domain-0.example": 8},
     ]
+
+
+def test_addresses_without_a_domain_are_laid_out_like_those_of_one():
+    """What is no address has no domain; it is no reason not to send the others."""
+    domains = pd.Series(["a.example", None, "b.example", None, "a.example", None])
+    layout = lay_out(domains, 3)
+    assert Counter(layout["batch"]) == {0: 3, 1: 3}
+    assert all(batch["batch"].size in {1, 2} for _, batch in layout[domains.isna()].groupby("batch"))
+    assert sorted(map(tuple, layout.to_numpy())) == [(batch, place) for batch in (0, 1) for place in (0, 1, 2)]
+
+
+def test_batches_and_places_are_whole_numbers():
+    """They are written into columns of integers."""
+    assert set(lay_out(_realistic(1000), 100).dtypes) == {np.dtype(np.int64)}
