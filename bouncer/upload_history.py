@@ -40,12 +40,13 @@ class UploadCount:
 
 def read_uploads(connection: Connection, account: str) -> UploadCount:
     """Reads the count; 0 for an account that was never used."""
+    # Before every upload, so in one statement: the database has its row, the account perhaps none yet.
     row = connection.execute(
-        select(Account.upload_history, Account.uploads).where(Account.account == account)
-    ).one_or_none()
-    if row is None:
-        return UploadCount(_first_history(connection, account), 0)
-    return UploadCount(row.upload_history or _first_history(connection, account), row.uploads)
+        select(Database.id, Account.upload_history, func.coalesce(Account.uploads, 0).label("uploads"))
+        .select_from(Database)
+        .outerjoin(Account, Account.account == account)
+    ).one()
+    return UploadCount(row.upload_history or _first_history(row.id, account), row.uploads)
 
 
 def count_upload(connection: Connection, account: str) -> None:
@@ -67,7 +68,8 @@ def begin_new_history(connection: Connection, account: str, mark: UploadCount) -
         Whether that is so.
     """
     ensure_row(connection, account)
-    history = func.coalesce(Account.upload_history, _first_history(connection, account))
+    first = _first_history(connection.scalars(select(Database.id)).one(), account)
+    history = func.coalesce(Account.upload_history, first)
     changed = connection.execute(
         update(Account)
         .where(Account.account == account, history == mark.history, Account.uploads < mark.uploads)
@@ -82,5 +84,5 @@ def begin_new_history(connection: Connection, account: str, mark: UploadCount) -
     return changed.rowcount == 1
 
 
-def _first_history(connection: Connection, account: str) -> str:
-    return uuid5(UUID(connection.scalars(select(Database.id)).one()), account).hex
+def _first_history(database: str, account: str) -> str:
+    return uuid5(UUID(database), account).hex

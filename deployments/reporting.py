@@ -17,21 +17,21 @@ def print_summary(summary: "IngestSummary") -> None:
     if summary.outcome == "nothing to do":
         return
     verdicts = [(f"· {verdict}", f"{count:,}") for verdict, count in summary.verdicts.items()]
-    settled = sum(summary.verdicts.values())
-    # Where verdicts of earlier runs are among them, they stand below what this run did.
-    of_this_run, so_far = (verdicts, []) if settled == summary.verified else ([], verdicts)
+    # Where verdicts of other runs are among them, they stand below what this run did.
+    in_all = summary.verified_in_all
+    so_far = [] if in_all is None else [("verified so far, in all runs", f"{in_all:,}"), *verdicts]
     minute = summary.verified / summary.seconds * 60 if summary.seconds else 0
     print_table(
         "Ingest",
         [
             ("contacts verified", f"{summary.verified:,}"),
-            *of_this_run,
+            *([] if so_far else verdicts),
             ("contacts failed", f"{summary.failed:,}"),
             ("contacts still waiting", f"{summary.left:,}"),
             ("known already, at no cost", f"{summary.reused:,}"),
             ("batches", f"{summary.batches:,}"),
             ("seconds", f"{summary.seconds:,.1f}"),
             ("contacts a minute", f"{minute:,.0f}"),
-            *([("verified so far, in all runs", f"{settled:,}"), *so_far] if so_far else []),
+            *so_far,
         ],
     )

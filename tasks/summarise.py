@@ -56,6 +56,12 @@ class IngestSummary:
     possible_double_payments: int
     message: str
 
+    @property
+    def verified_in_all(self) -> int | None:
+        """How many contacts the verdicts are of, where other runs verified some; None where all are its own."""
+        settled = sum(self.verdicts.values())
+        return settled if settled not in {0, self.verified} else None
+
 
 def nothing_to_do(why: str) -> IngestSummary:
     """The summary of a run that found nothing to do."""
@@ -271,17 +277,13 @@ def _markdown(summary: IngestSummary, figures: dict[str, str], credits_left: int
         "addresses that may have been paid twice, ever": f"{summary.possible_double_payments:,}",
         "credits left, as Bouncer told at the beginning": "not told" if credits_left is None else f"{credits_left:,}",
     }
-    settled = sum(summary.verdicts.values())
-    of_earlier_runs = settled != summary.verified and settled > 0
+    in_all = summary.verified_in_all
+    whose = [] if in_all is None else [f"All {in_all:,} contacts that were verified so far, in all runs:", ""]
     return "\n".join(
         [
             f"## {summary.message}",
             "",
-            *(
-                [f"All {settled:,} contacts that were verified so far, by this run and others:", ""]
-                if of_earlier_runs
-                else []
-            ),
+            *whose,
             verdict_table(summary.verdicts),
             "",
             "| this run | |",
