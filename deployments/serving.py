@@ -3,8 +3,9 @@
 import asyncio
 import os
 
-from prefect import get_client, serve
+from prefect import get_client
 from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
 
 from blocks.access import open_accounts, open_database
 from deployments.callback_receiver import receiving_callbacks
@@ -13,35 +14,42 @@ from deployments.console import say
 from deployments.metrics_endpoint import serving_metrics
 from deployments.settings import Settings, without_secrets
 from deployments.setup import set_up, set_up_deep_pass
+from deployments.stop_signals import stop_signals
 
 __all__ = ["serve_until_stopped"]
 
 
-def serve_until_stopped(settings: Settings, ui: str | None) -> None:
+async def serve_until_stopped(settings: Settings, ui: str | None) -> None:
     """Sets up what is missing, says where the UI is, and runs what is scheduled or asked for there.
 
     Args:
         settings: The environment.
         ui: The address of the local server's UI, or None where another server is used.
     """
-    for change in asyncio.run(set_up(settings)):
-        say(change)
-    # The runs read blocks. What they inherit, others could read of their processes.
-    for name in os.environ.keys() - without_secrets(os.environ).keys():
-        del os.environ[name]
-    say(f"the Prefect UI is at {ui}; Ctrl-C ends it" if ui else "serving the server that PREFECT_API_URL names")
-    slots = asyncio.run(_slots_of_all_accounts())
-    engine = asyncio.run(open_database())
-    with receiving_callbacks(settings, engine) as port, serving_metrics(settings, engine) as metrics:
-        if port is not None:
-            say(f"callbacks are received at {settings.callback_host}, port {port}")
-        if metrics is not None:
-            say(f"figures for Prometheus are at http://{settings.metrics_host}:{metrics}/metrics")
-        deployments = asyncio.run(served_deployments(slots))
-        for change in asyncio.run(_let_the_deep_pass_follow(deployments)):
+    with stop_signals() as hear_them:
+        for change in await set_up(settings):
             say(change)
-        # Room for the batches in flight, for those that are loaded meanwhile, and for ingest beside them.
-        serve(*deployments, limit=slots + 5, print_starting_message=False)
+        # The runs read blocks. What they inherit, others could read of their processes.
+        for name in os.environ.keys() - without_secrets(os.environ).keys():
+            del os.environ[name]
+        say(f"the Prefect UI is at {ui}; Ctrl-C ends it" if ui else "serving the server that PREFECT_API_URL names")
+        slots = await _slots_of_all_accounts()
+        engine = await open_database()
+        with receiving_callbacks(settings, engine) as port, serving_metrics(settings, engine) as metrics:
+            if port is not None:
+                say(f"callbacks are received at {settings.callback_host}, port {port}")
+            if metrics is not None:
+                say(f"figures for Prometheus are at http://{settings.metrics_host}:{metrics}/metrics")
+            deployments = await served_deployments(slots)
+            for change in await _let_the_deep_pass_follow(deployments):
+                say(change)
+            # Room for the batches in flight, for those that are loaded meanwhile, and for ingest beside them.
+            runner = Runner(limit=slots + 5)
+            for deployment in deployments:
+                await runner.aadd_deployment(deployment)
+            # As it starts, it takes SIGTERM for itself.
+            asyncio.get_running_loop().call_soon(hear_them)
+            await runner.start()
 
 
 async def _slots_of_all_accounts() -> int:

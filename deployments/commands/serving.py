@@ -1,5 +1,6 @@
 """Commands that run until they are stopped."""
 
+import asyncio
 import signal
 import socket
 from typing import Annotated
@@ -19,12 +20,12 @@ __all__ = ["callbacks", "metrics", "sandbox", "serve"]
 def serve(*, verbose: Verbose = False) -> int:
     """Runs everything on this machine until it is stopped: the Prefect server with its UI, and the deployments."""
     settings = read_settings()
-    # Prefect hears SIGTERM once it serves. Before, it would end this process and leave the local server behind.
+    # It would end this process at once, and leave behind the local server that is being started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with orchestrator(settings, verbose=verbose) as ui:
         from deployments.serving import serve_until_stopped
 
-        serve_until_stopped(settings, ui)
+        asyncio.run(serve_until_stopped(settings, ui))
     return 0
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -71,17 +71,23 @@ class Started:
         arguments: The command line, without the program's name.
         folder: Where its output goes.
         environment: All of its environment; None for this process's own, with ``settings``.
+        program: What Python runs, where it is not the command line.
         settings: What is set besides.
     """
 
     def __init__(
-        self, arguments: list[str], folder: Path, environment: Mapping[str, str] | None = None, **settings: str
+        self,
+        arguments: list[str],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("-m", "deployments.command_line"),
+        **settings: str,
     ) -> None:
         number = len(list(folder.glob("command-*.out")))
         self._out, self._err = folder / f"command-{number}.out", folder / f"command-{number}.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "deployments.command_line", *arguments],
+                [sys.executable, *program, *arguments],
                 cwd=_PROJECT,
                 env={**(os.environ if environment is None else environment), **settings},
                 stdin=subprocess.DEVNULL,

@@ -77,6 +77,36 @@ def test_serve_that_is_stopped_as_soon_as_it_is_there_leaves_no_server(home: Pat
     assert not Path(f"/proc/{server}").exists()
 
 
+_INTERRUPTED_WHILE_CLEANING_UP = """
+import os, signal, sys
+from deployments import command_line, metrics_endpoint
+
+class Closing:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+def interrupted(*given, serving=metrics_endpoint.serving_metrics):
+    Closing()
+    return serving(*given)
+
+metrics_endpoint.serving_metrics = interrupted
+sys.argv = ["bouncer-flows", "serve"]
+command_line.main()
+"""
+
+
+@pytest.mark.scenario
+def test_serve_that_is_interrupted_while_python_cleans_up_ends_all_the_same(home: Path) -> None:
+    """What is raised there is lost, and one Ctrl-C in the first seconds of serve was, now and then."""
+    with running_sandbox() as sandbox:
+        environment = clean_environment(home, BOUNCER_API_KEY=sandbox.key, BOUNCER_API_BASE_URL=sandbox.url)
+        with Started([], home, environment, program=["-c", _INTERRUPTED_WHILE_CLEANING_UP]) as serve:
+            assert serve.ended(60).code == 0
+        assert "the Prefect UI is at" in serve.err
+        assert "Traceback" not in serve.err
+    assert not _server_answers(home)
+
+
 @pytest.mark.long
 @pytest.mark.thorough
 def test_an_ingest_that_is_stopped_killed_and_bereft_of_its_server_loses_nothing(home: Path) -> None:
