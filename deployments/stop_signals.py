@@ -5,6 +5,8 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from deployments.console import say
+
 __all__ = ["stop_signals"]
 
 _ENDS = (signal.SIGINT, signal.SIGTERM)
@@ -34,6 +36,8 @@ def stop_signals() -> Iterator[Callable[[], None]]:
         give_back()
         if task is not None:
             task.cancel()
+        # Where the Prefect server is away, the end takes a minute.
+        say("stopping; Ctrl-C again ends it at once")
 
     def hear() -> None:
         if not came:
