@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bouncer.errors import SettingRefused
 from deployments.console import say
 from deployments.entrance import Entrance
 from deployments.local_server import local_server
@@ -47,6 +48,7 @@ def orchestrator(
 
     Raises:
         OrchestratorUnavailable: The local server does not come up.
+        SettingRefused: There is no such home as PREFECT_HOME names.
     """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
@@ -91,11 +93,21 @@ def _send_what_waits() -> None:
 
 
 def names_a_server() -> bool:
-    """Whether PREFECT_API_URL, or the active Prefect profile, names a server."""
+    """Whether PREFECT_API_URL, or the active Prefect profile, names a server.
+
+    Raises:
+        SettingRefused: There is no such home as PREFECT_HOME names.
+    """
+    try:
+        home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    except RuntimeError:
+        # Prefect would end with a traceback as it is imported.
+        raise SettingRefused(
+            "PREFECT_HOME: it begins with the home of a user who has none; name another folder"
+        ) from None
     if os.environ.get("PREFECT_API_URL"):
         return True
     # A profile can name a server too (`prefect config set`); asking Prefect itself would fix its settings too early.
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     try:
         profiles = tomllib.loads((home / "profiles.toml").read_text())
     except (OSError, tomllib.TOMLDecodeError):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bouncer.errors import SettingRefused
 from deployments.orchestration import names_a_server
 
 _PROFILES = """
@@ -60,3 +61,14 @@ def test_the_home_may_be_written_with_a_tilde(monkeypatch: pytest.MonkeyPatch, t
     assert names_a_server()
     monkeypatch.delenv("PREFECT_HOME")
     assert names_a_server()
+
+
+@pytest.mark.parametrize("url", ["", "http://prefect.example/api"])
+def test_a_home_of_nobody_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Every command ended in a traceback, ours or Prefect's."""
+    monkeypatch.setenv("PREFECT_HOME", "~nobody-here/prefect")
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    with pytest.raises(
+        SettingRefused, match="PREFECT_HOME: it begins with the home of a user who has none; name another folder"
+    ):
+        names_a_server()
