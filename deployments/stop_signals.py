@@ -18,17 +18,19 @@ def stop_signals() -> Iterator[Callable[[], None]]:
 
     The event loop hears them. What Python's own handler raises can be lost: an exception that comes while an object is
     cleaned up is not passed on (https://docs.python.org/3/library/signal.html#note-on-signal-handlers-and-exceptions).
+    A signal that whoever started this process wants it to ignore, as shells do behind ``&``, stays ignored.
 
     Yields:
         What takes the signals again, where somebody else has taken them meanwhile.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    ends = [number for number in _ENDS if signal.getsignal(number) != signal.SIG_IGN]
     came = False
 
     def give_back() -> None:
-        for number in _ENDS:
+        for number in ends:
             loop.remove_signal_handler(number)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+            signal.signal(number, signal.default_int_handler)
 
     def stop() -> None:
         nonlocal came
@@ -41,7 +43,7 @@ def stop_signals() -> Iterator[Callable[[], None]]:
 
     def hear() -> None:
         if not came:
-            for number in _ENDS:
+            for number in ends:
                 loop.add_signal_handler(number, stop)
 
     hear()

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from subprocess import TimeoutExpired
 
 import httpx
 import pytest
@@ -97,13 +98,33 @@ command_line.main()
 
 @pytest.mark.scenario
 def test_serve_that_is_interrupted_while_python_cleans_up_ends_all_the_same(home: Path) -> None:
-    """What is raised there is lost, and one Ctrl-C in the first seconds of serve was, now and then."""
+    """What is raised there is lost, and with it a Ctrl-C would be."""
     with running_sandbox() as sandbox:
         environment = clean_environment(home, BOUNCER_API_KEY=sandbox.key, BOUNCER_API_BASE_URL=sandbox.url)
         with Started([], home, environment, program=["-c", _INTERRUPTED_WHILE_CLEANING_UP]) as serve:
             assert serve.ended(60).code == 0
         assert "stopping; Ctrl-C again ends it at once" in serve.err
         assert "Traceback" not in serve.err
+    assert not _server_answers(home)
+
+
+@pytest.mark.scenario
+def test_serve_behind_a_shells_and_ignores_the_ctrl_c_of_its_terminal(home: Path) -> None:
+    """A script that starts it so, and is interrupted itself, leaves it running; SIGTERM ends it."""
+    with running_sandbox() as sandbox:
+        environment = clean_environment(home, BOUNCER_API_KEY=sandbox.key, BOUNCER_API_BASE_URL=sandbox.url)
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            serve = Started(["serve"], home, environment)
+        finally:
+            signal.signal(signal.SIGINT, heard)
+        with serve:
+            _until_said(serve, "the Prefect UI is at")
+            serve.send(signal.SIGINT)
+            with pytest.raises(TimeoutExpired):
+                serve.wait(3)
+            serve.send(signal.SIGTERM)
+            assert serve.wait(30) == 0
     assert not _server_answers(home)
 
 

@@ -34,6 +34,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="only pages that take seconds, with this .venv")
     parser.add_argument("--venv", type=Path, help="an installed .venv to use, instead of the one that is made")
     given = parser.parse_args()
+    # A terminal hears Ctrl-C, even where this is run behind a shell's "&", which would have it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Told to end, it still closes the terminals, and with them what runs there.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     pages = given.pages or list(_QUICK if given.quick else pages_with_commands(_ROOT))
