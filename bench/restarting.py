@@ -19,12 +19,12 @@ _USEFUL = ("create", "status", "download")
 def restarting(bench: Bench) -> list[Row]:
     """Kills it when all batches are at Bouncer, so that nothing is of use but to take these over."""
     what = "and restart, to the next useful request"
-    return [
-        Row(f"kill -9 of ingest {what}", _restart(bench, "alone", with_server=False), "s", most=30),
-        Row(
-            f"kill -9 of ingest and its Prefect server {what}", _restart(bench, "both", with_server=True), "s", most=30
-        ),
-    ]
+    both = Row(
+        f"kill -9 of ingest and its Prefect server {what}", _restart(bench, "both", with_server=True), "s", most=30
+    )
+    if bench.quick:
+        return [both]
+    return [Row(f"kill -9 of ingest {what}", _restart(bench, "alone", with_server=False), "s", most=30), both]
 
 
 def _restart(bench: Bench, name: str, *, with_server: bool) -> float:
