@@ -14,7 +14,7 @@ def end_to_end(bench: Bench) -> list[Row]:
     """Measures the whole way from the queue to the last verdict."""
     # Bouncer takes an hour for fifteen batches of 10,000; the shorter a batch here, the more every second counts.
     if bench.quick:
-        little = Work(12, 1_000, 4, 8, 2, 6)
+        little = Work(8, 1_000, 4, 6, 2, 6)
         return _rows("SQLite", little, _on_sqlite(bench, little))
     work = Work(60, 10_000, 15, 60, 10, 30)
     run = _on_mariadb(bench, work)

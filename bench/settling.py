@@ -51,7 +51,7 @@ def settling(bench: Bench) -> list[Row]:
 
     The floor's rows stand in a file when its time begins, so ours are joined by then; a row of its own has all.
     """
-    rounds = 3 if bench.quick else 9
+    rounds = 2 if bench.quick else 9
     names = ("load", "load by file", "floor", "queue", "loop", "look", "join")
     ways: dict[str, list[float]] = {name: [] for name in names}
     with bench.mariadb.database() as name:
