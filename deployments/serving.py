@@ -4,7 +4,6 @@ import asyncio
 import os
 
 from prefect import get_client
-from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
 
 from blocks.access import open_accounts, open_database
@@ -40,13 +39,14 @@ async def serve_until_stopped(settings: Settings, ui: str | None) -> None:
                 say(f"callbacks are received at {settings.callback_host}, port {port}")
             if metrics is not None:
                 say(f"figures for Prometheus are at http://{settings.metrics_host}:{metrics}/metrics")
-            deployments = await served_deployments(slots)
-            for change in await _let_the_deep_pass_follow(deployments):
-                say(change)
             # Room for the batches in flight, for those that are loaded meanwhile, and for ingest beside them.
             runner = Runner(limit=slots + 5)
-            for deployment in deployments:
+            for deployment in await served_deployments(slots):
                 await runner.aadd_deployment(deployment)
+            # Now, since its automation names a deployment, which must be there before.
+            async with get_client() as client:
+                for change in await set_up_deep_pass(client):
+                    say(change)
             # As it starts, it takes SIGTERM for itself.
             asyncio.get_running_loop().call_soon(hear_them)
             await runner.start()
@@ -55,12 +55,3 @@ async def serve_until_stopped(settings: Settings, ui: str | None) -> None:
 async def _slots_of_all_accounts() -> int:
     async with open_accounts(None, "serve") as accounts:
         return sum(access.account.max_concurrent_batches for access in accounts)
-
-
-async def _let_the_deep_pass_follow(deployments: list[RunnerDeployment]) -> list[str]:
-    # The automation names its deployment, which must be there before.
-    for deployment in deployments:
-        if deployment.name == "verify-risky":
-            await deployment.aapply()
-    async with get_client() as client:
-        return await set_up_deep_pass(client)
