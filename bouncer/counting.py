@@ -97,9 +97,9 @@ def count_by_request(connection: Connection) -> dict[int, Progress]:
     were_cancelled = select(Request.request_id, Request.bouncer_cancelled).where(
         Request.bouncer_cancelled_ts.is_not(None)
     )
-    for request, count in connection.execute(were_cancelled):
+    for request, wanted in connection.execute(were_cancelled):
         failed = by_request[request].get(QueueStatus.FAILED, 0)
-        cancelled = min(count or 0, failed)
+        cancelled = min(wanted or 0, failed)
         by_request[request] |= {"failed": failed - cancelled, "cancelled": cancelled}
     return {request: Progress(**counts) for request, counts in sorted(by_request.items())}
 

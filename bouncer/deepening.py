@@ -138,7 +138,7 @@ def pick_some(
     return Stretch(rows[-1], len(picked))
 
 
-def _risky(risk: Risk, *, again: bool) -> Select[tuple[int, int, int]]:
+def _risky(risk: Risk, *, again: bool) -> Select[int, int, int]:
     queued = aliased(QueuedContact)
     # A contact that failed before would only fail again, unless somebody wants it so.
     left_alone = queued.status.in_([QueueStatus.QUEUED, QueueStatus.ASSIGNED, *([] if again else [QueueStatus.FAILED])])

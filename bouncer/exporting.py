@@ -116,7 +116,8 @@ def _part(connection: Connection, request_id: int | None) -> _Part:
             raise InputRefused(f"There is no request {request_id}; leave the number out to export all of them")
         # Its index is read from end to end for the bounds anyway.
         ends = ends.add_columns(func.count()).where(QueuedContact.request_id == request_id)
-    first, last, *rows = connection.execute(ends).one()
+    found: Sequence[Any] = connection.execute(ends).one()
+    first, last, *rows = found
     return _Part(request_id, 0, -1, 0) if first is None else _Part(request_id, first, last, *rows or [0])
 
 

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Row
 
 __all__ = ["frame_of"]
 
 
-def frame_of(rows: Iterable[Row[Any]], columns: Sequence[str]) -> pd.DataFrame:
+def frame_of(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
     """Makes a frame, column by column: pandas takes three times as long over single rows of SQLAlchemy.
 
     Args:

@@ -221,14 +221,14 @@ def _dearest_first(cost: Cost) -> tuple[int, int, int]:
     return (-max(cost.charged, cost.expected), cost.user_id or 0, cost.request_id or 0)
 
 
-def _chunks(engine: Engine, month: Month | None) -> Iterator[list[Row[Any]]]:
+def _chunks(engine: Engine, month: Month | None) -> Iterator[list[Row[*tuple[Any, ...]]]]:
     after = 0
     while rows := read(engine, _rows, month, after):
         yield rows
         after = rows[-1].id
 
 
-def _rows(connection: Connection, month: Month | None, after: int) -> list[Row[Any]]:
+def _rows(connection: Connection, month: Month | None, after: int) -> list[Row[*tuple[Any, ...]]]:
     query = (
         select(
             Batch.completed_ts,
@@ -255,7 +255,7 @@ def _rows(connection: Connection, month: Month | None, after: int) -> list[Row[A
     return list(connection.execute(query).all())
 
 
-def _line(row: Row[Any]) -> list[Any]:
+def _line(row: Row[*tuple[Any, ...]]) -> list[Any]:
     told = row.credits is not None and row.expected_credits is not None
     return [
         "" if row.completed_ts is None else f"{row.completed_ts:%Y-%m-%dT%H:%M:%SZ}",

@@ -31,7 +31,7 @@ from bouncer.tables import Base, Batch, Database
 __all__ = ["Moved", "move"]
 
 _CHUNK_ROWS = 2_000
-_AnyRow = Row[tuple[object, ...]]
+_AnyRow = Row[*tuple[object, ...]]
 
 
 @dataclass(frozen=True)
@@ -119,5 +119,5 @@ def _chunks(source: Engine, table: Table) -> Iterator[Sequence[_AnyRow]]:
         rows = read(source, _fetch, query.where(tuple_(*key) > tuple_(*(last[column] for column in key))))
 
 
-def _fetch(connection: Connection, query: Select[tuple[object, ...]]) -> Sequence[_AnyRow]:
+def _fetch(connection: Connection, query: Select[*tuple[object, ...]]) -> Sequence[_AnyRow]:
     return connection.execute(query).all()

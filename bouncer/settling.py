@@ -272,7 +272,7 @@ def new_batch(connection: Connection, **columns: int | str | bool) -> int:
     return int(key[0])
 
 
-def _lock(connection: Connection, batch: BatchWork) -> Row[tuple[str | None, str | None, int]]:
+def _lock(connection: Connection, batch: BatchWork) -> Row[str | None, str | None, int]:
     # As the row stands now: since the run took the batch, it may have lost uploads, and an earlier owner may have
     # written down that Bouncer has it.
     row = connection.execute(

@@ -167,7 +167,8 @@ def _committed_by(connection: Connection, request_ids: Collection[int]) -> dict[
     for id_, of in connection.execute(
         select(Request.request_id, Request.bouncer_deep_of).where(Request.bouncer_deep_of.in_(passes))
     ):
-        passes[of].append(id_)
+        if of is not None:
+            passes[of].append(id_)
     all_of_them = {id_ for theirs in passes.values() for id_ in theirs}
     found = connection.execute(
         select(Batch.request_id, func.sum(_commits()))

@@ -45,7 +45,6 @@ class Workers:
 
     def start(self) -> None:
         """Starts the worker, in the place of one that is dead."""
-        # Without --limit: Prefect 3.8's worker has one that ends it when a run is retried while its process still ends.
         self._process = self._begin("prefect", "worker", "start", "--pool", "bouncer")
 
     def tick(self) -> None:
