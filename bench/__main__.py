@@ -10,18 +10,18 @@ import cyclopts
 from cyclopts import Parameter
 from rich.console import Console
 
-from bench.claiming import claiming
-from bench.end_to_end import beside_bullmq, end_to_end
-from bench.files import exporting, importing
-from bench.looking import looking
 from bench.measuring import Bench, Benchmark, Row
 from bench.page import PAGE, RESULTS, write_page
 from bench.report import print_table, write_chart, write_json
-from bench.restarting import restarting
-from bench.saturating import saturating
+from bench.rows.claiming import claiming
+from bench.rows.end_to_end import beside_bullmq, end_to_end
+from bench.rows.files import exporting, importing
+from bench.rows.looking import looking
+from bench.rows.restarting import restarting
+from bench.rows.saturating import saturating
+from bench.rows.settling import settling
+from bench.rows.simulating import simulating
 from bench.servers import running_mariadb
-from bench.settling import settling
-from bench.simulating import simulating
 
 _BENCHMARKS: tuple[Benchmark, ...] = (
     settling,

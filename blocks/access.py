@@ -13,10 +13,10 @@ from sqlalchemy import Connection, Engine
 from blocks.bouncer_account import BouncerAccount
 from blocks.contacts_database import ContactsDatabase
 from blocks.saved import load_saved
-from bouncer.client import BouncerClient
-from bouncer.database import read, write
+from bouncer.api.client import BouncerClient
 from bouncer.errors import SettingRefused
-from bouncer.tables import Layer
+from bouncer.storage.engine import read, write
+from bouncer.storage.tables import Layer
 
 __all__ = ["Access", "account_names", "among", "open_access", "open_accounts", "open_database"]
 

@@ -14,13 +14,13 @@ from sqlalchemy import Engine
 from blocks.limiter import PrefectLimiter
 from blocks.limits import limit_name
 from blocks.saved import load_saved
-from bouncer.base_url import refuse_to_send_in_the_clear
-from bouncer.client import BouncerClient
+from bouncer.api.base_url import refuse_to_send_in_the_clear
+from bouncer.api.client import BouncerClient
+from bouncer.api.request_gate import SharedGate
 from bouncer.errors import SettingRefused
-from bouncer.gate import SharedGate
-from bouncer.reusing import FreshFor
-from bouncer.second_chances import Chances
-from bouncer.tables import Layer
+from bouncer.storage.tables import Layer
+from bouncer.verdicts.freshness import FreshFor
+from bouncer.verdicts.second_chances import Chances
 
 __all__ = ["BouncerAccount"]
 

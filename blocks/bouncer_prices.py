@@ -5,8 +5,8 @@ from pydantic import Field, HttpUrl, PositiveInt
 
 from blocks.bouncer_account import BouncerAccount
 from blocks.saved import load_saved, saved_values
+from bouncer.credits.prices import PUBLISHED, PriceTable
 from bouncer.errors import SettingRefused
-from bouncer.prices import PUBLISHED, PriceTable
 
 __all__ = ["BouncerPrices", "check_prices", "ensure_prices", "load_prices"]
 

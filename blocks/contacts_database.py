@@ -7,7 +7,7 @@ from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 from sqlalchemy import Engine
 
-from bouncer.database import engine_for
+from bouncer.storage.engine import engine_for
 
 __all__ = ["ContactsDatabase", "engine_of"]
 

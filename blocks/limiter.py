@@ -6,8 +6,8 @@ import httpx
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError, rate_limit
 from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from bouncer.accounts.call_statistics import Call
 from bouncer.errors import LimitsMissing, OrchestratorUnavailable
-from bouncer.policy import Call
 from bouncer.stopping import cut_after_stop, refuse_while_stopping, sleep_unless_stopping
 
 __all__ = ["PrefectLimiter", "through_server_outages"]

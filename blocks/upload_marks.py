@@ -8,8 +8,8 @@ from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.exceptions import ObjectAlreadyExists
 
 from blocks.limiter import through_server_outages
+from bouncer.accounts.upload_history import UploadCount
 from bouncer.errors import OrchestratorUnavailable
-from bouncer.upload_history import UploadCount
 
 __all__ = ["read_mark", "write_mark"]
 

@@ -1,7 +1,7 @@
 """Whether the process was asked to stop: what waits wakes up, and what is under way has a moment to end.
 
 All that waits anywhere asks here: between attempts, at the breaker, at the rate limits, for the database, and for an
-answer. ``tasks.stopping`` turns signals into the wish to stop.
+answer. ``tasks.running.stopping`` turns signals into the wish to stop.
 """
 
 import asyncio

@@ -20,9 +20,9 @@ from deployments.commands.looking import export, ledger, status
 from deployments.commands.serving import callbacks, metrics, sandbox, serve
 from deployments.commands.steering import cancel, pause, requeue, resume, reverify
 from deployments.commands.verifying import demo, import_, ingest, verify_risky
-from deployments.console import console, ready_outputs, say
-from deployments.exit_codes import ExitCode
-from deployments.memory import give_back_freed_memory
+from deployments.server.memory import give_back_freed_memory
+from deployments.terminal.console import console, ready_outputs, say
+from deployments.terminal.exit_codes import ExitCode
 
 __all__ = ["app", "main"]
 

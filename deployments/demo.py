@@ -14,16 +14,16 @@ from typing import cast
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from bouncer.base_url import stays_here
-from bouncer.database import engine_for, probe
+from bouncer.api.base_url import stays_here
 from bouncer.errors import BouncerUnavailable, InputRefused
-from bouncer.exporting import export_results
-from bouncer.importing import import_contacts
-from bouncer.migrate import upgrade
-from deployments.console import say
-from deployments.display import byte_progress, row_progress
-from deployments.orchestration import orchestrator
+from bouncer.files.exporting import export_results
+from bouncer.files.importing import import_contacts
+from bouncer.storage.engine import engine_for, probe
+from bouncer.storage.migrate import upgrade
+from deployments.server.orchestration import orchestrator
 from deployments.settings import Settings, read_settings, without_secrets
+from deployments.terminal.console import say
+from deployments.terminal.display import byte_progress, row_progress
 from sandbox.sample import write_sample
 
 __all__ = ["run_demo"]
@@ -70,8 +70,8 @@ def run_demo(contacts: int, folder: Path) -> int:
     if given.bouncer_api_key is None:
         own_bouncer = _with_sandbox(settings, given.model_fields_set)
     with own_bouncer as settings, orchestrator(settings, local=is_embedded) as ui:
-        from deployments.reporting import print_summary
         from deployments.running import run_ingest
+        from deployments.terminal.reporting import print_summary
 
         engine = engine_for(settings.url)
         probe(engine)
@@ -102,8 +102,8 @@ def run_demo(contacts: int, folder: Path) -> int:
 
 async def _refuse_wrong_key(settings: Settings, engine: Engine) -> None:
     from blocks.bouncer_account import BouncerAccount
-    from deployments.key_check import refuse_wrong_key
-    from deployments.setup import set_up
+    from deployments.setup.key_check import refuse_wrong_key
+    from deployments.setup.set_up import set_up
 
     for change in await set_up(settings):
         say(change)

@@ -12,20 +12,20 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import Engine
 
 from blocks.access import open_database
-from bouncer.counting import Progress, count_contacts, require_request
-from bouncer.database import read
 from bouncer.errors import BouncerFlowsError
-from deployments.callback_receiver import receiving_callbacks
-from deployments.console import say
-from deployments.display import contact_progress, hide_expected_errors
+from bouncer.requests.counting import Progress, count_contacts, require_request
+from bouncer.storage.engine import read
+from deployments.serving.callback_receiver import receiving_callbacks
 from deployments.settings import Settings
-from deployments.setup import set_up
-from flows.cancel import cancel
+from deployments.setup.set_up import set_up
+from deployments.terminal.console import say
+from deployments.terminal.display import contact_progress, hide_expected_errors
 from flows.ingest import ingest
+from flows.requests.cancel import cancel
 from flows.verify_risky import verify_risky
-from tasks.report_cancellation import Cancelled
-from tasks.stopping import graceful_signals
-from tasks.summarise import IngestSummary
+from tasks.queue.summary import IngestSummary
+from tasks.requests.cancellation_report import Cancelled
+from tasks.running.stopping import graceful_signals
 
 __all__ = ["Wanted", "run_cancel", "run_ingest", "run_verify_risky"]
 

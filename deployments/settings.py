@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bouncer.errors import SettingRefused
-from bouncer.tables import Layer
+from bouncer.storage.tables import Layer
 
 __all__ = ["DEFAULT_BASE_URL", "Settings", "read_settings", "without_secrets"]
 

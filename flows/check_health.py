@@ -5,12 +5,12 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from blocks.access import among, open_accounts
-from bouncer.thresholds import Thresholds
+from bouncer.monitoring.thresholds import Thresholds
 from flows.parameters import AccountName
-from tasks.alert import alert
-from tasks.dashboard import draw_dashboard
-from tasks.measure import measure
-from tasks.ownership import new_owner
+from tasks.batches.ownership import new_owner
+from tasks.monitoring.alert import alert
+from tasks.monitoring.dashboard import draw_dashboard
+from tasks.monitoring.measure import measure
 
 __all__ = ["check_health"]
 

@@ -3,12 +3,12 @@
 from prefect import flow
 
 from blocks.access import open_accounts
-from bouncer.housekeeping import KEPT_UNLESS_TOLD, Retention
-from tasks.forget_runs import forget_runs
-from tasks.ownership import new_owner
-from tasks.recover import recover
-from tasks.report_tidying import Tidied, report_tidying
-from tasks.tidy import close_empty_batches, delete_old_results, delete_old_rows
+from bouncer.upkeep.retention import KEPT_UNLESS_TOLD, Retention
+from tasks.batches.ownership import new_owner
+from tasks.batches.recovery import recover
+from tasks.upkeep.forget_runs import forget_runs
+from tasks.upkeep.tidy import close_empty_batches, delete_old_results, delete_old_rows
+from tasks.upkeep.tidying_report import Tidied, report_tidying
 
 __all__ = ["housekeeping"]
 

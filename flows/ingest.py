@@ -9,23 +9,23 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.access import Access, open_accounts
-from bouncer.tables import Layer
+from bouncer.storage.tables import Layer
 from flows.parameters import AccountName, RequestId
 from flows.verify_batch import verify_as_subflow
-from tasks.budget import Budget
-from tasks.check import check_accounts, check_limits
-from tasks.claim import claim, claim_small
-from tasks.crew import Crews
-from tasks.dispatch import make_places, refill, take_up
-from tasks.follow_requests import RequestFollower, follow_requests
-from tasks.hand_over import hand_over
-from tasks.look import look
-from tasks.mend_slots import SlotKeeper
-from tasks.ownership import new_owner
-from tasks.recover import recover
-from tasks.stopping import graceful_run, is_stopping
-from tasks.summarise import IngestSummary, Tally, summarise
-from tasks.try_again import try_again
+from tasks.accounts.check import check_accounts, check_limits
+from tasks.batches.ownership import new_owner
+from tasks.batches.recovery import recover
+from tasks.batches.slot_repair import SlotKeeper
+from tasks.batches.subflows import Crews
+from tasks.costs.budget import Budget
+from tasks.queue.claim import claim, claim_small
+from tasks.queue.dispatch import make_places, refill, take_up
+from tasks.queue.hand_over import hand_over
+from tasks.queue.outlook import look
+from tasks.queue.second_chances import try_again
+from tasks.queue.summary import IngestSummary, Tally, summarise
+from tasks.requests.following import RequestFollower, follow_requests
+from tasks.running.stopping import graceful_run, is_stopping
 
 __all__ = ["ingest"]
 

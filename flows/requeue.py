@@ -5,9 +5,9 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from bouncer.requeueing import Requeued
+from bouncer.requests.requeueing import Requeued
 from flows.parameters import RequestId
-from tasks.requeue_failed import requeue_failed
+from tasks.requests.requeueing import requeue_failed
 
 __all__ = ["requeue"]
 

@@ -7,9 +7,9 @@ from prefect import flow, get_run_logger
 from pydantic import Field
 
 from blocks.access import open_access
-from bouncer import reverifying
-from bouncer.reverifying import Old, Reverified
-from tasks.ownership import new_owner
+from bouncer.repeats import reverification
+from bouncer.repeats.reverification import Old, Reverified
+from tasks.batches.ownership import new_owner
 
 __all__ = ["reverify"]
 
@@ -35,7 +35,7 @@ async def reverify(
     async with open_access("default", new_owner()) as access:
         old = Old(older_than_days, tuple(statuses or ()), access.account.fresh_for)
         report = await asyncio.to_thread(
-            reverifying.reverify, access.engine, old, monthly_budget=monthly_budget, dry_run=dry_run
+            reverification.reverify, access.engine, old, monthly_budget=monthly_budget, dry_run=dry_run
         )
     get_run_logger().info(
         "%s %d contacts; %d of the budget of %s are left",

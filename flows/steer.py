@@ -6,7 +6,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.parameters import AccountName
-from tasks.switch_uploads import Action, switch_uploads
+from tasks.accounts.pausing import Action, switch_uploads
 
 __all__ = ["steer"]
 

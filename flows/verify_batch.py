@@ -8,7 +8,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from blocks.access import Access
-from bouncer.batches import BatchTitle, BatchWork, Step
+from bouncer.batches.state import BatchTitle, BatchWork, Step
 from bouncer.errors import (
     AddressesRefused,
     BatchLost,
@@ -22,15 +22,15 @@ from bouncer.errors import (
     UploadOutcomeUnknown,
 )
 from flows.parameters import BatchId
-from tasks.dispatch import keep_going
-from tasks.give_up import dissolve_batch, fail_batch, lose_batch, return_unpaid, split_batch, withdraw_batch
-from tasks.load import load
-from tasks.ownership import owned_batch
-from tasks.poll import poll
-from tasks.slots import batch_slot, give_back_stale_lease
-from tasks.stopping import graceful_run
-from tasks.upload import upload
-from tasks.verify_now import verify_now
+from tasks.batches.endings import dissolve_batch, fail_batch, lose_batch, return_unpaid, split_batch, withdraw_batch
+from tasks.batches.load import load
+from tasks.batches.ownership import owned_batch
+from tasks.batches.poll import poll
+from tasks.batches.realtime import verify_now
+from tasks.batches.slots import batch_slot, give_back_stale_lease
+from tasks.batches.upload import upload
+from tasks.queue.dispatch import keep_going
+from tasks.running.stopping import graceful_run
 
 __all__ = ["verify_as_subflow", "verify_batch"]
 

@@ -7,13 +7,13 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.access import open_accounts
-from bouncer.deepening import Risk
-from bouncer.tables import Layer
+from bouncer.repeats.deep_pass import Risk
+from bouncer.storage.tables import Layer
 from flows.ingest import ingest
 from flows.parameters import RequestId
-from tasks.ownership import new_owner
-from tasks.pick_risky import pick_risky
-from tasks.summarise import IngestSummary, nothing_to_do
+from tasks.batches.ownership import new_owner
+from tasks.queue.deep_pass import pick_risky
+from tasks.queue.summary import IngestSummary, nothing_to_do
 
 __all__ = ["verify_risky"]
 

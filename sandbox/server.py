@@ -10,11 +10,11 @@ import orjson
 import uvicorn
 from fastapi import FastAPI
 
-from sandbox import api, control
-from sandbox.callbacks import Callbacks
-from sandbox.service import Service
+from sandbox.http import control, routes
+from sandbox.http.transport import SandboxProtocol
+from sandbox.service.callbacks import Callbacks
+from sandbox.service.service import Service
 from sandbox.settings import SandboxSettings
-from sandbox.transport import SandboxProtocol
 
 __all__ = ["build_server", "serve_sandbox"]
 
@@ -45,8 +45,8 @@ def build_server(
     app.state.service = Service(settings, clock)
     app.state.callbacks = Callbacks(app.state.service)
     app.include_router(control.router)
-    app.include_router(api.router, prefix="/v1.1")
-    app.include_router(api.router)
+    app.include_router(routes.router, prefix="/v1.1")
+    app.include_router(routes.router)
     return _AnnouncingServer(
         uvicorn.Config(
             app,

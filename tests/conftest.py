@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import Engine
 
-from bouncer.database import engine_for
-from bouncer.migrate import upgrade
+from bouncer.storage.engine import engine_for
+from bouncer.storage.migrate import upgrade
 from tests.mariadb_server import MariaDBServer
 from tests.sandbox_process import SandboxHandle, running_sandbox
 
 if TYPE_CHECKING:
     # For its type alone: tests of bouncer/ and sandbox/ need no Prefect, whose import takes seconds.
-    from deployments.local_server import LocalServer
+    from deployments.server.local_server import LocalServer
 
 # Reading all of the world's authorities costs each HTTP client 50 ms of a processor, and no test needs more than one.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("one_authority.pem"))

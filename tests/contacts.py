@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import httpx
 from sqlalchemy import Connection, Engine, func, insert, select
 
-from bouncer.addresses import address_key
-from bouncer.database import write
-from bouncer.dialects import insert_ignoring
-from bouncer.tables import Contact, QueuedContact, Request, Result, User
+from bouncer.addresses.normalisation import address_key
+from bouncer.storage.dialects import insert_ignoring
+from bouncer.storage.engine import write
+from bouncer.storage.tables import Contact, QueuedContact, Request, Result, User
 from tests.sandbox_process import SandboxHandle
 
 __all__ = ["addresses", "assert_verified_once", "queue", "queue_known", "statuses"]

@@ -18,10 +18,10 @@ from sqlalchemy import Engine
 
 from blocks.bouncer_account import BouncerAccount
 from blocks.contacts_database import engine_of
-from deployments.automations import DEEPER_LOOKS, NOTIFICATIONS
-from deployments.local_server import LocalServer, local_server
+from deployments.server.local_server import LocalServer, local_server
 from deployments.settings import Settings
-from deployments.setup import set_up
+from deployments.setup.automations import DEEPER_LOOKS, NOTIFICATIONS
+from deployments.setup.set_up import set_up
 
 __all__ = [
     "add_account",

@@ -52,7 +52,7 @@ class SandboxHandle:
         return faults
 
     def fault(self, kind: str, **fault: Any) -> None:
-        """Arms a fault; see ``sandbox.faults.Fault``."""
+        """Arms a fault; see ``sandbox.service.faults.Fault``."""
         self.post("/_sandbox/faults", {"kind": kind, **fault})
 
     def clear_faults(self) -> None:

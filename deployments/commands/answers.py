@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from deployments.exit_codes import ExitCode
+from deployments.terminal.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from bouncer.forecasting import Forecast
-    from tasks.summarise import IngestSummary
+    from bouncer.costs.forecast import Forecast
+    from tasks.queue.summary import IngestSummary
 
 __all__ = ["print_json", "tell_forecast", "tell_summary"]
 
@@ -26,7 +26,7 @@ def tell_summary(summary: "IngestSummary", *, json: bool) -> int:
     if json:
         print_json(summary)
     else:
-        from deployments.reporting import print_summary
+        from deployments.terminal.reporting import print_summary
 
         print_summary(summary)
     if summary.outcome not in {"drained", "nothing to do"}:
@@ -39,7 +39,7 @@ def tell_forecast(forecast: "Forecast", *, json: bool) -> int:
     if json:
         print_json(forecast)
     else:
-        from deployments.forecasts import print_forecast
+        from deployments.terminal.forecast_report import print_forecast
 
         print_forecast(forecast)
     return ExitCode.FINE

@@ -2,8 +2,8 @@
 
 from sqlalchemy import Engine
 
-from bouncer.database import engine_for, probe
-from deployments.home import make_home
+from bouncer.storage.engine import engine_for, probe
+from deployments.server.home import make_home
 from deployments.settings import Settings
 
 __all__ = ["open_contacts"]
@@ -16,7 +16,7 @@ def open_contacts(settings: Settings) -> Engine:
         SettingRefused: The URL or the folder of our own files cannot be used.
         DatabaseUnavailable: The database cannot be reached.
     """
-    from bouncer.migrate import upgrade
+    from bouncer.storage.migrate import upgrade
 
     make_home(settings.bouncer_flows_home)
     engine = engine_for(settings.url)

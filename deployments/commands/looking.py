@@ -7,12 +7,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from bouncer.database import read
+from bouncer.storage.engine import read
 from deployments.commands.answers import print_json
 from deployments.commands.contacts import open_contacts
 from deployments.commands.parameters import AsJson, FileOrDash, OneRequest, not_an_option
-from deployments.console import say
 from deployments.settings import read_settings
+from deployments.terminal.console import say
 
 __all__ = ["export", "ledger", "status"]
 
@@ -23,7 +23,7 @@ def status(*, watch: Annotated[bool, Parameter(negative="")] = False, json: AsJs
     Args:
         watch: Renew it every two seconds, until Ctrl-C; with --json, one object a line.
     """
-    from deployments.status_screen import WATCH_SECONDS, StockTaker, print_status, watch_status
+    from deployments.terminal.status_screen import WATCH_SECONDS, StockTaker, print_status, watch_status
 
     settings = read_settings()
     stock = StockTaker(open_contacts(settings), settings)
@@ -42,8 +42,8 @@ def status(*, watch: Annotated[bool, Parameter(negative="")] = False, json: AsJs
 
 def export(file: FileOrDash, *, request: OneRequest = None) -> int:
     """Writes a CSV file with one line for each contact and its verdict; - for standard output."""
-    from bouncer.exporting import export_results
-    from deployments.display import row_progress
+    from bouncer.files.exporting import export_results
+    from deployments.terminal.display import row_progress
 
     engine = open_contacts(read_settings())
     with row_progress("exporting") as advance:
@@ -59,8 +59,8 @@ def ledger(
     json: AsJson = False,
 ) -> int:
     """Shows what was paid for: credits by Bouncer's own count beside those that its verdicts suggest."""
-    from bouncer.ledger import Month, take_ledger
-    from deployments.ledger_report import print_ledger, write_ledger
+    from bouncer.costs.ledger import Month, take_ledger
+    from deployments.terminal.ledger_report import print_ledger, write_ledger
 
     of_month = None if month is None else Month.of(month)
     engine = open_contacts(read_settings())

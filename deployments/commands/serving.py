@@ -10,9 +10,9 @@ from cyclopts import Parameter, validators
 from bouncer.errors import SettingRefused
 from deployments.commands.contacts import open_contacts
 from deployments.commands.parameters import Verbose
-from deployments.console import say
-from deployments.orchestration import orchestrator
+from deployments.server.orchestration import orchestrator
 from deployments.settings import read_settings
+from deployments.terminal.console import say
 
 __all__ = ["callbacks", "metrics", "sandbox", "serve"]
 
@@ -23,7 +23,7 @@ def serve(*, verbose: Verbose = False) -> int:
     # It would end this process at once, and leave behind the local server that is being started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with orchestrator(settings, verbose=verbose) as ui:
-        from deployments.serving import serve_until_stopped
+        from deployments.serving.serve import serve_until_stopped
 
         asyncio.run(serve_until_stopped(settings, ui))
     return 0
@@ -31,7 +31,7 @@ def serve(*, verbose: Verbose = False) -> int:
 
 def metrics() -> int:
     """Serves the figures for Prometheus at METRICS_HOST and METRICS_PORT until it is stopped."""
-    from deployments.metrics_endpoint import serving_metrics
+    from deployments.serving.metrics_endpoint import serving_metrics
 
     settings = read_settings()
     if settings.metrics_port == 0:
@@ -48,7 +48,7 @@ def metrics() -> int:
 
 def callbacks() -> int:
     """Receives Bouncer's callbacks until it is stopped, and does nothing else; for runs on workers."""
-    from deployments.callback_receiver import receive_until_stopped
+    from deployments.serving.callback_receiver import receive_until_stopped
 
     settings = read_settings()
     receive_until_stopped(settings, open_contacts(settings))

@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
-from bouncer.database import read, write
+from bouncer.storage.engine import read, write
 from deployments.commands.answers import print_json
 from deployments.commands.contacts import open_contacts
 from deployments.commands.parameters import LARGEST_COUNT, AsJson, Id, OneAccount, OneRequest
-from deployments.console import say
-from deployments.exit_codes import ExitCode
-from deployments.orchestration import orchestrator
+from deployments.server.orchestration import orchestrator
 from deployments.settings import read_settings
+from deployments.terminal.console import say
+from deployments.terminal.exit_codes import ExitCode
 
 __all__ = ["cancel", "pause", "requeue", "resume", "reverify"]
 
@@ -35,8 +35,8 @@ def requeue(
         held: Also send again the batches whose upload was lost and that were held. They may be paid twice.
         dry_run: Only say what it would do.
     """
-    from bouncer.requeueing import requeue as requeue_failed
-    from deployments.display import row_progress
+    from bouncer.requests.requeueing import requeue as requeue_failed
+    from deployments.terminal.display import row_progress
 
     engine = open_contacts(read_settings())
     with row_progress("requeueing") as advance:
@@ -69,15 +69,15 @@ def reverify(
         status: Take only contacts with this verdict; may be given several times.
         dry_run: Only say what it would do.
     """
-    from bouncer import reverifying
-    from bouncer.reusing import FreshFor
-    from bouncer.reverifying import Old
-    from deployments.display import row_progress
+    from bouncer.repeats import reverification
+    from bouncer.repeats.reverification import Old
+    from bouncer.verdicts.freshness import FreshFor
+    from deployments.terminal.display import row_progress
 
     settings = read_settings()
     engine = open_contacts(settings)
     with row_progress("queueing") as advance:
-        report = reverifying.reverify(
+        report = reverification.reverify(
             engine,
             Old(older_than_days, tuple(status or ()), FreshFor(days=settings.result_max_age_days)),
             monthly_budget=monthly_budget,
@@ -130,11 +130,11 @@ def pause(*, reason: str = "by hand", account: OneAccount = None) -> int:
     Args:
         reason: Why, for others to read.
     """
-    from bouncer import accounts
+    from bouncer.accounts import state as account_state
 
     engine = open_contacts(read_settings())
-    named = read(engine, accounts.known_or_all, account)
-    paused = [name for name in named if write(engine, accounts.pause, name, by=_caller(), reason=reason)]
+    named = read(engine, account_state.known_or_all, account)
+    paused = [name for name in named if write(engine, account_state.pause, name, by=_caller(), reason=reason)]
     which = f" {', '.join(paused)}" if len(named) > 1 else ""
     print(f"paused{which}; bouncer-flows resume lets uploads begin again" if paused else "it was paused already")
     return 0
@@ -142,11 +142,11 @@ def pause(*, reason: str = "by hand", account: OneAccount = None) -> int:
 
 def resume(*, account: OneAccount = None) -> int:
     """Lets uploads begin again. An account without credits pauses anew at its next upload."""
-    from bouncer import accounts
+    from bouncer.accounts import state as account_state
 
     engine = open_contacts(read_settings())
-    named = read(engine, accounts.known_or_all, account)
-    resumed = [name for name in named if write(engine, accounts.resume, name)]
+    named = read(engine, account_state.known_or_all, account)
+    resumed = [name for name in named if write(engine, account_state.resume, name)]
     which = f" {', '.join(resumed)}" if len(named) > 1 else ""
     print(f"resumed{which}" if resumed else "it was not paused")
     return 0

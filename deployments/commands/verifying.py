@@ -8,9 +8,9 @@ from cyclopts import Parameter, validators
 from deployments.commands.answers import print_json, tell_forecast, tell_summary
 from deployments.commands.contacts import open_contacts
 from deployments.commands.parameters import AsJson, Credits, DryRun, File, OneRequest, Verbose
-from deployments.console import say
-from deployments.orchestration import orchestrator
+from deployments.server.orchestration import orchestrator
 from deployments.settings import read_settings
+from deployments.terminal.console import say
 
 __all__ = ["demo", "import_", "ingest", "verify_risky"]
 
@@ -36,13 +36,13 @@ def import_(
     if dry_run:
         settings = read_settings()
         with orchestrator(settings):
-            from deployments.forecasts import forecast_import
+            from deployments.terminal.forecast_report import forecast_import
 
             forecast = forecast_import(settings, file, request=request, user=user, column=column, quiet=json)
         return tell_forecast(forecast, json=json)
-    from bouncer.importing import import_contacts
-    from bouncer.tables import Priority
-    from deployments.display import byte_progress
+    from bouncer.files.importing import import_contacts
+    from bouncer.storage.tables import Priority
+    from deployments.terminal.display import byte_progress
 
     engine = open_contacts(read_settings())
     with byte_progress("importing", file, quiet=json) as advance:
@@ -85,7 +85,7 @@ def ingest(
     settings = read_settings()
     if dry_run:
         with orchestrator(settings, verbose=verbose):
-            from deployments.forecasts import forecast_ingest
+            from deployments.terminal.forecast_report import forecast_ingest
 
             forecast = forecast_ingest(request, max_credits=max_credits, verbose=verbose)
         return tell_forecast(forecast, json=json)

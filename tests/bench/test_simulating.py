@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.simulating import Costs, requests_of_batch, simulate
+from bench.rows.simulating import Costs, requests_of_batch, simulate
 
 _COSTS = Costs(claim=0.3, load=0.5, ingest=1.2, server=0.4, look=0.02, look_on_server=0.02)
 

@@ -13,7 +13,7 @@ from blocks.bouncer_account import BouncerAccount
 from blocks.bouncer_prices import BouncerPrices
 from blocks.contacts_database import ContactsDatabase
 from bouncer.errors import SettingRefused
-from deployments.local_server import LocalServer
+from deployments.server.local_server import LocalServer
 from tests.prefect_server import forget_setup
 
 pytestmark = pytest.mark.mainline

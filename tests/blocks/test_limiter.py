@@ -9,9 +9,9 @@ from prefect import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
 from blocks.limiter import PrefectLimiter
+from bouncer.accounts.call_statistics import Call
 from bouncer.errors import LimitsMissing
-from bouncer.policy import Call
-from deployments.local_server import LocalServer
+from deployments.server.local_server import LocalServer
 
 
 async def _make(name: str, *, decay: float = 100.0) -> None:

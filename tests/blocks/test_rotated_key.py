@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from blocks.access import open_access
 from blocks.bouncer_account import BouncerAccount
 from bouncer.errors import KeyRefused
-from tests.bouncer.existing_tables import on_sqlite
+from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.sandbox_process import SandboxHandle
 

@@ -13,7 +13,7 @@ from blocks.contacts_database import ContactsDatabase
 from blocks.saved import load_saved
 from bouncer.errors import SettingRefused
 from flows.ingest import ingest
-from tests.bouncer.existing_tables import on_sqlite
+from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.prefect_server import save_in_the_ui
 from tests.sandbox_process import SandboxHandle

@@ -3,11 +3,11 @@
 import pytest
 from sqlalchemy import Engine
 
-from bouncer import client
-from bouncer.dialects import is_sqlite
-from bouncer.migrate import upgrade
-from tests.bouncer.caller import Caller
-from tests.bouncer.existing_tables import execute
+from bouncer.api import client
+from bouncer.storage.dialects import is_sqlite
+from bouncer.storage.migrate import upgrade
+from tests.bouncer.api.caller import Caller
+from tests.bouncer.storage.existing_tables import execute
 from tests.sandbox_process import SandboxHandle
 
 _statements: list[str] = []

@@ -9,16 +9,18 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
-from bouncer import admission, batch_steps, batches, claiming
-from bouncer.admission import Admission
-from bouncer.batches import BatchWork
-from bouncer.claiming import Claimed
-from bouncer.database import read, write
-from bouncer.dialects import database_now, is_sqlite
-from bouncer.loading import LoadReport, load, prepare
-from bouncer.models import Verdict, VerdictList
-from bouncer.reusing import FreshFor
-from bouncer.tables import Batch, Contact, Priority, QueuedContact, Request, User
+from bouncer.api.answers import Verdict, VerdictList
+from bouncer.batches import admission, ownership, transitions
+from bouncer.batches.admission import Admission
+from bouncer.batches.load import LoadReport, load
+from bouncer.batches.state import BatchWork
+from bouncer.queue import claiming
+from bouncer.queue.claiming import Claimed
+from bouncer.storage.dialects import database_now, is_sqlite
+from bouncer.storage.engine import read, write
+from bouncer.storage.tables import Batch, Contact, Priority, QueuedContact, Request, User
+from bouncer.verdicts.freshness import FreshFor
+from bouncer.verdicts.matching import prepare
 
 __all__ = [
     "ACCOUNT",
@@ -151,7 +153,7 @@ def small_batches(engine: Engine, count: int, *, priority: int = Priority.NORMAL
 
 def take(engine: Engine, batch_id: int, owner: str = "worker") -> BatchWork:
     """Takes a batch that nobody else works on."""
-    taken = write(engine, batches.take, batch_id, owner)
+    taken = write(engine, ownership.take, batch_id, owner)
     assert taken is not None
     return taken
 
@@ -160,14 +162,14 @@ def upload(engine: Engine, batch_id: int, owner: str = "worker", *, most: int = 
     """Takes a batch to Bouncer, under the id ``bouncer-N``."""
     taken = take(engine, batch_id, owner)
     assert write(engine, admission.admit_upload, taken, most) is Admission.ADMITTED
-    write(engine, batch_steps.record_upload, taken, f"bouncer-{batch_id}", 0)
+    write(engine, transitions.record_upload, taken, f"bouncer-{batch_id}", 0)
     return take(engine, batch_id, owner)
 
 
 def verify(engine: Engine, batch_id: int, owner: str = "worker") -> BatchWork:
     """Takes a batch to Bouncer and to completion there."""
     uploaded = upload(engine, batch_id, owner)
-    write(engine, batch_steps.record_verified, uploaded, uploaded.quantity)
+    write(engine, transitions.record_verified, uploaded, uploaded.quantity)
     return take(engine, batch_id, owner)
 
 

@@ -7,16 +7,19 @@ import pytest
 from sqlalchemy import Engine
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from bouncer import breaker, client, database, stopping
-from bouncer.accounts import ensure_row
-from bouncer.breaker import FAILURES_TO_OPEN
-from bouncer.database import write
+from bouncer import stopping
+from bouncer.accounts import circuit_breaker
+from bouncer.accounts.call_statistics import Call
+from bouncer.accounts.circuit_breaker import FAILURES_TO_OPEN
+from bouncer.accounts.state import ensure_row
+from bouncer.api import client
+from bouncer.api.request_gate import SharedGate
 from bouncer.errors import BouncerFlowsError, DatabaseUnavailable, Stopped, UploadOutcomeUnknown
-from bouncer.gate import SharedGate
-from bouncer.policy import Call
-from tests.bouncer.caller import Caller
+from bouncer.storage import engine
+from bouncer.storage.engine import write
+from tests.bouncer.api.caller import Caller
 from tests.bouncer.contacts import ACCOUNT
-from tests.bouncer.existing_tables import on_sqlite
+from tests.bouncer.storage.existing_tables import on_sqlite
 
 _soon = retry(
     retry=retry_if_exception_type(AssertionError), wait=wait_fixed(0.05), stop=stop_after_delay(30), reraise=True
@@ -59,7 +62,7 @@ async def test_a_stop_ends_the_wait_at_an_open_breaker(engine: Engine) -> None:
 
     write(engine, ensure_row, ACCOUNT)
     for _ in range(FAILURES_TO_OPEN):
-        write(engine, breaker.record_failure, ACCOUNT)
+        write(engine, circuit_breaker.record_failure, ACCOUNT)
     await _ends_by_stop(asyncio.create_task(SharedGate(engine, ACCOUNT, Limiter(), "me").admit(Call.STATUS)))
 
 
@@ -96,8 +99,8 @@ async def test_an_answer_is_waited_for_only_so_long(
 def test_a_database_that_is_away_is_not_waited_for_after_the_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that is to stop does not wait two minutes for a database that is restarting."""
     monkeypatch.setattr(stopping, "GRACE_SECONDS", -1)
-    monkeypatch.setattr(database, "OUTAGE_SECONDS", 1e6)
+    monkeypatch.setattr(engine, "OUTAGE_SECONDS", 1e6)
     stopping.ask_to_stop()
-    nobody = database.engine_for("mysql://nobody@127.0.0.1:1/contacts")
+    nobody = engine.engine_for("mysql://nobody@127.0.0.1:1/contacts")
     with pytest.raises(DatabaseUnavailable):
         write(nobody, ensure_row, ACCOUNT)

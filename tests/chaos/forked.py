@@ -4,7 +4,7 @@ from prefect.context import refresh_global_settings_context
 from prefect.logging.configuration import setup_logging
 
 from deployments.command_line import main
-from deployments.orchestration import orchestrator
+from deployments.server.orchestration import orchestrator
 from deployments.settings import read_settings
 
 __all__ = ["run_command_line"]

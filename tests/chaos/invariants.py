@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from bouncer.addresses import normalise
-from sandbox.verdicts import digests_of, judge
-from sandbox.verdicts import render as verdict_on
+from bouncer.addresses.normalisation import normalise
+from sandbox.service.verdicts import digests_of, judge
+from sandbox.service.verdicts import render as verdict_on
 from tests.chaos.site import Site
 
 __all__ = ["Expected", "Outcome", "measure"]

@@ -23,7 +23,7 @@ __all__ = ["Command", "ForkedCommand", "PlainCommand", "prepare_forks"]
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _IN_FORK = "tests.chaos.forked"
-_PRELOADED = [_IN_FORK, "deployments.reporting", "deployments.running"]
+_PRELOADED = [_IN_FORK, "deployments.terminal.reporting", "deployments.running"]
 _forks = multiprocessing.get_context("forkserver")
 
 

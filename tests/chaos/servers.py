@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from deployments.local_server import LocalServer
+from deployments.server.local_server import LocalServer
 from tests.chaos.waiting import wait_until
 from tests.ports import free_port
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from bouncer.database import engine_for
-from bouncer.importing import import_contacts
-from bouncer.migrate import upgrade
-from bouncer.requeueing import requeue
-from deployments.local_server import LocalServer
+from bouncer.files.importing import import_contacts
+from bouncer.requests.requeueing import requeue
+from bouncer.storage.engine import engine_for
+from bouncer.storage.migrate import upgrade
+from deployments.server.local_server import LocalServer
 from sandbox.sample import write_sample
 from tests.chaos.breakpoints import Breakpoint, Place, breakpoint_at
 from tests.chaos.processes import Command, ForkedCommand, PlainCommand

@@ -11,7 +11,7 @@ from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
-from bouncer.database import engine_for
+from bouncer.storage.engine import engine_for
 from sandbox.sample import write_sample
 from tests.cluster.databases import PostgreSQL, Redis, missing_packages
 from tests.cluster.measuring import Figures, Moment, Watch

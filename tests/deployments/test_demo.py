@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from bouncer.database import engine_for
-from bouncer.tables import QueuedContact
-from tests.deployments.commands import Ended, clean_environment, run
+from bouncer.storage.engine import engine_for
+from bouncer.storage.tables import QueuedContact
+from tests.deployments.running_commands import Ended, clean_environment, run
 from tests.sandbox_process import SandboxHandle
 
 _CONTACTS = 50

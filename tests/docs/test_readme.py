@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 from deployments.command_line import app
-from deployments.exit_codes import MEANINGS
 from deployments.settings import Settings
+from deployments.terminal.exit_codes import MEANINGS
 from tests.docs.reference.flows import deployments_of_file
 
 _README = (Path(__file__).parents[2] / "README.md").read_text()

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from bouncer.tables import Base
-from tasks.announcing import EVENTS
+from bouncer.storage.tables import Base
+from tasks.running.events import EVENTS
 from tests.docs.reference.events import announced
 from tests.docs.reference.meanings import COLUMNS
 from tests.docs.reference.metrics import thresholds_of_alerts
@@ -32,7 +32,7 @@ def test_every_column_has_a_meaning() -> None:
 
 
 def test_every_event_has_a_meaning() -> None:
-    """An event that the code announces is explained in tasks/announcing.py, and no other is."""
+    """An event that the code announces is explained in tasks/running/events.py, and no other is."""
     assert announced().keys() == EVENTS.keys()
 
 

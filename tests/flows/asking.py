@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from blocks.access import open_access
-from tasks.ownership import new_owner
+from tasks.batches.ownership import new_owner
 
 _AT_ONCE = 5
 

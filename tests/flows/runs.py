@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from flows.ingest import ingest
-from tasks.summarise import IngestSummary
+from tasks.queue.summary import IngestSummary
 
 __all__ = ["events", "ingested", "subflows_of", "tasks_of", "text_of_artifact", "until_it_holds"]
 

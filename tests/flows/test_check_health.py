@@ -19,18 +19,19 @@ from sqlalchemy import Engine, delete, func, insert, select, update
 
 from blocks.access import open_access
 from blocks.bouncer_account import BouncerAccount
-from bouncer import accounts, alerts, breaker
-from bouncer.calls import CUT_SHORT, CallNote, count_calls, store_notes
-from bouncer.database import read, write
-from bouncer.dialects import database_now
+from bouncer.accounts import circuit_breaker
+from bouncer.accounts import state as account_state
+from bouncer.accounts.call_statistics import CUT_SHORT, Call, CallNote, count_calls, store_notes
 from bouncer.errors import KeyRefused
-from bouncer.measuring import latest_metrics
-from bouncer.policy import Call
-from bouncer.tables import Account, Batch, BatchStatus, CallCount, HealthMetric, QueuedContact, RateLimitWindow
-from bouncer.thresholds import Thresholds
+from bouncer.monitoring import alerts
+from bouncer.monitoring.measurement import latest_metrics
+from bouncer.monitoring.thresholds import Thresholds
+from bouncer.storage.dialects import database_now
+from bouncer.storage.engine import read, write
+from bouncer.storage.tables import Account, Batch, BatchStatus, CallCount, HealthMetric, QueuedContact, RateLimitWindow
 from flows.check_health import check_health
 from flows.ingest import ingest
-from tests.bouncer.existing_tables import on_sqlite
+from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue
 from tests.flows.runs import events, ingested, until_it_holds
@@ -113,12 +114,12 @@ async def test_each_alert_begins_once_and_ends_once(set_up_account: SetUpAccount
     sandbox.post("/_sandbox/credits", {"key": sandbox.key, "credits": 5})
     sandbox.fault("slow", operation="credits", seconds=0.4, times=1)
     async with open_access("default", "a worker") as access:
-        await access.write(accounts.record_credits, access.name, await access.client.credits())
+        await access.write(account_state.record_credits, access.name, await access.client.credits())
     for _ in range(2):
         sandbox.fault("status", operation="credits", code=401, message="user not found")
         with pytest.raises(KeyRefused):
             await ingest()
-    write(engine, accounts.pause, "default", by="ann@desk", reason="the list is wrong")
+    write(engine, account_state.pause, "default", by="ann@desk", reason="the list is wrong")
     _set_back(engine, Account.paused_ts, hours=2)
     _set_back(engine, Account.credits_ts, hours=2)
     _set_back(engine, QueuedContact.created_ts, hours=48)
@@ -144,7 +145,7 @@ async def test_each_alert_begins_once_and_ends_once(set_up_account: SetUpAccount
         connection.execute(delete(Batch))
     sandbox.clear_faults()
     sandbox.post("/_sandbox/credits", {"key": sandbox.key, "credits": 1000})
-    write(engine, accounts.resume, "default")
+    write(engine, account_state.resume, "default")
     assert (await ingested())[0].verified == 30
     with engine.begin() as connection:
         # As after an hour: what was counted is too old.
@@ -185,14 +186,14 @@ async def test_a_breaker_that_opened_while_nothing_waits_closes_again(
 ) -> None:
     """Once Bouncer is back, a check is the probe that finds it so, since nobody else asks."""
     engine = await set_up_account()
-    for _ in range(breaker.FAILURES_TO_OPEN):
-        write(engine, accounts.ensure_row, "default")
-        write(engine, breaker.record_failure, "default")
+    for _ in range(circuit_breaker.FAILURES_TO_OPEN):
+        write(engine, account_state.ensure_row, "default")
+        write(engine, circuit_breaker.record_failure, "default")
     opened = await check_health(return_state=True)
     assert "the circuit breaker is open" in str(opened.message)
-    _set_back(engine, Account.breaker_changed_ts, seconds=breaker.OPEN_SECONDS + 5)
+    _set_back(engine, Account.breaker_changed_ts, seconds=circuit_breaker.OPEN_SECONDS + 5)
     await check_health(Thresholds(calm_minutes=0), return_state=True)
-    assert read(engine, accounts.read_state, "default").breaker_state == "closed"
+    assert read(engine, account_state.read_state, "default").breaker_state == "closed"
     assert sandbox.ledger()["requests_by_operation"] == {"credits": 1}
 
 
@@ -201,7 +202,7 @@ async def test_a_bouncer_that_never_answers_is_told_of(
     set_up_account: SetUpAccount, sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A service that takes connections and says nothing is trouble, not something that nobody knows."""
-    monkeypatch.setattr("tasks.measure._PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("tasks.monitoring.measure._PATIENCE_SECONDS", 0.5)
     engine = await set_up_account()
     sandbox.fault("slow", operation="credits", seconds=5)
     alarmed = await check_health(return_state=True)
@@ -241,7 +242,7 @@ async def test_every_account_is_looked_at(set_up_account: SetUpAccount, sandbox:
     engine = await set_up_account()
     await add_account("second", api_key="second-key")
     try:
-        write(engine, accounts.pause, "second", by="ann@desk", reason="half of it is used up")
+        write(engine, account_state.pause, "second", by="ann@desk", reason="half of it is used up")
         _set_back(engine, Account.paused_ts, hours=2)
         queue(engine, addresses(3))
         alarmed = await check_health(_LOW.model_copy(update={"backlog_contacts": 1}), return_state=True)
@@ -280,7 +281,7 @@ async def test_a_check_of_one_account_passes_for_no_other(set_up_account: SetUpA
         await check_health(low)
         drawn = await _dashboard()
         queue(engine, addresses(3))
-        write(engine, accounts.pause, "second", by="ann@desk", reason="half of it is used up")
+        write(engine, account_state.pause, "second", by="ann@desk", reason="half of it is used up")
         _set_back(engine, Account.paused_ts, hours=2)
         await check_health(low, ["second"], return_state=True)
         _, metrics = read(engine, latest_metrics)

@@ -18,14 +18,14 @@ from prefect.client.schemas.sorting import ArtifactSort
 from prefect.states import Running
 from sqlalchemy import insert
 
-from bouncer.database import write
-from bouncer.housekeeping import Retention
-from bouncer.tables import Batch, HealthMetric
+from bouncer.storage.engine import write
+from bouncer.storage.tables import Batch, HealthMetric
+from bouncer.upkeep.retention import Retention
 from flows.housekeeping import housekeeping
 from flows.ingest import ingest
-from tasks.forget_runs import FLOWS, forget_runs
+from tasks.upkeep.forget_runs import FLOWS, forget_runs
 from tests.bouncer.contacts import set_back
-from tests.bouncer.existing_tables import on_sqlite, rows
+from tests.bouncer.storage.existing_tables import on_sqlite, rows
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue
 from tests.flows.runs import ingested, subflows_of, until_it_holds
@@ -105,7 +105,7 @@ def test_runs_of_every_flow_are_looked_after() -> None:
     """Housekeeping knows each flow of the project by its name."""
     flows = {
         name
-        for path in (Path(__file__).parents[2] / "flows").glob("*.py")
+        for path in (Path(__file__).parents[2] / "flows").rglob("*.py")
         for name in re.findall(r'^@flow\(\s*name="([^"]+)"', path.read_text(), re.MULTILINE)
     }
     assert flows <= set(FLOWS)

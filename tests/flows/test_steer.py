@@ -6,11 +6,11 @@ import pytest
 from prefect.exceptions import ParameterTypeError
 from pydantic import ValidationError
 
-from bouncer import accounts
-from bouncer.database import read, write
+from bouncer.accounts import state as account_state
 from bouncer.errors import InputRefused
+from bouncer.storage.engine import read, write
 from flows.steer import steer
-from tests.bouncer.existing_tables import on_sqlite
+from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, assert_verified_once, queue, statuses
 from tests.flows.runs import events, ingested, until_it_holds
@@ -34,7 +34,7 @@ async def test_a_pause_in_the_middle_lets_batches_in_flight_finish_and_starts_no
     await all_slots_are_taken()
     assert await steer("pause", reason="the list is wrong", by="ann")
     assert not await steer("pause", reason="too late", by="bob")
-    assert read(engine, accounts.read_state, "default").paused_by == "ann"
+    assert read(engine, account_state.read_state, "default").paused_by == "ann"
     assert not running.done()
     for batch in sandbox.batches():
         sandbox.post(f"/_sandbox/batches/{batch['id']}/complete")
@@ -46,7 +46,7 @@ async def test_a_pause_in_the_middle_lets_batches_in_flight_finish_and_starts_no
 
     sandbox.post("/_sandbox/settings", {"fixed_seconds": 0.3})
     assert await steer("resume", by="ann")
-    assert read(engine, accounts.read_state, "default").paused_ts is None
+    assert read(engine, account_state.read_state, "default").paused_ts is None
     summary, _ = await ingested()
     assert (summary.outcome, summary.verified) == ("drained", 25)
     assert_verified_once(engine, sandbox, contacts=5 * slots + 25)
@@ -63,7 +63,7 @@ async def test_who_paused_and_why_is_told(set_up_account: SetUpAccount) -> None:
     engine = await set_up_account()
     assert not await steer("resume")
     assert await steer("pause", reason="wait for ann@example.com", by="bob")
-    state = read(engine, accounts.read_state, "default")
+    state = read(engine, account_state.read_state, "default")
     assert (state.paused_by, state.paused_reason) == ("bob", "wait for [address]")
 
     @until_it_holds
@@ -80,18 +80,18 @@ async def test_who_paused_and_why_is_told(set_up_account: SetUpAccount) -> None:
 async def test_a_pause_of_an_account_that_there_is_not_says_so(set_up_account: SetUpAccount) -> None:
     """A mistyped account is refused, instead of pausing nothing and saying that it is paused."""
     engine = await set_up_account()
-    write(engine, accounts.ensure_row, "second")
+    write(engine, account_state.ensure_row, "second")
     with pytest.raises(InputRefused, match="there is no account secnd; there are: default, second"):
         await steer("pause", account="secnd")
     assert await steer("pause", account="second") == ["second"]
-    assert read(engine, accounts.read_state, "default").paused_ts is None
+    assert read(engine, account_state.read_state, "default").paused_ts is None
 
 
 @on_sqlite
 async def test_a_pause_of_everything_leaves_no_account_out(set_up_account: SetUpAccount) -> None:
     """Where no account is named, all of them pause, and all of them go on."""
     engine = await set_up_account()
-    write(engine, accounts.ensure_row, "second")
+    write(engine, account_state.ensure_row, "second")
     assert await steer("pause", account="second") == ["second"]
     assert await steer("pause") == ["default"]
     assert await steer("resume") == ["default", "second"]

@@ -10,14 +10,14 @@ from prefect.types.entrypoint import EntrypointType
 from sqlalchemy import Engine, select
 
 from blocks.bouncer_account import BouncerAccount
-from bouncer.database import read
 from bouncer.errors import SettingRefused
-from bouncer.tables import Batch, Contact, Request, Result
+from bouncer.storage.engine import read
+from bouncer.storage.tables import Batch, Contact, Request, Result
 from deployments.settings import Settings
-from deployments.setup import set_up
+from deployments.setup.set_up import set_up
 from flows.verify_risky import verify_risky
-from tasks.summarise import IngestSummary
-from tests.bouncer.existing_tables import on_sqlite
+from tasks.queue.summary import IngestSummary
+from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue, statuses
 from tests.flows.runs import events, ingested, until_it_holds

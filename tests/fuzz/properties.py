@@ -15,15 +15,17 @@ import pandas as pd
 from pydantic import ValidationError
 from sqlalchemy import Engine, text
 
-from bouncer.addresses import InvalidAddress, normalise, normalise_all
-from bouncer.csv_cells import harmless
-from bouncer.csv_reading import Layout, inspect, read_chunks
-from bouncer.database import engine_for
+from bouncer.accounts.call_statistics import Call
+from bouncer.addresses.normalisation import InvalidAddress, normalise, normalise_all
+from bouncer.api.answers import BatchCreated, BatchProgress, Credits, Verdict, verdicts_in
+from bouncer.api.failures import error_of_answer, until_told
 from bouncer.errors import BouncerFlowsError, InputRefused, SettingRefused
-from bouncer.importing import import_contacts
-from bouncer.migrate import upgrade
-from bouncer.models import BatchCreated, BatchProgress, Credits, Verdict, verdicts_in
-from bouncer.policy import Call, clean_message, error_of_answer, until_told
+from bouncer.files.csv.cells import harmless
+from bouncer.files.csv.reading import Layout, inspect, read_chunks
+from bouncer.files.importing import import_contacts
+from bouncer.safe_text import clean_message
+from bouncer.storage.engine import engine_for
+from bouncer.storage.migrate import upgrade
 from deployments.settings import Settings, read_settings
 from tests.bouncer.contacts import claim, load_verdicts, queue, verify
 

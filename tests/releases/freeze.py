@@ -9,9 +9,9 @@ from pathlib import Path
 from pymysql.converters import encoders, escape_item
 from sqlalchemy import Engine, inspect, text
 
-from bouncer import settling
-from bouncer.database import engine_for, write
-from bouncer.migrate import upgrade
+from bouncer.batches import endings
+from bouncer.storage.engine import engine_for, write
+from bouncer.storage.migrate import upgrade
 from tests.bouncer.contacts import claim, load_verdicts, queue, take, upload, verdicts, verify
 from tests.mariadb_server import MariaDBServer
 
@@ -46,7 +46,7 @@ def _fill(engine: Engine) -> None:
             names = [f"{prefix}.{number}@example.com" for number in range(3)]
             load_verdicts(engine, verify(engine, batch.id), verdicts(names, score=80, domain={"acceptAll": "no"}))
         elif prefix == "failed":
-            write(engine, settling.fail, take(engine, batch.id), "Bouncer refused them")
+            write(engine, endings.fail, take(engine, batch.id), "Bouncer refused them")
         elif prefix == "flying":
             upload(engine, batch.id)
         else:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from bouncer import batch_steps
-from bouncer.batches import Step
-from bouncer.database import engine_for, write
-from bouncer.migrate import pending, upgrade
-from bouncer.requeueing import requeue
-from bouncer.tables import Batch
+from bouncer.batches import transitions
+from bouncer.batches.state import Step
+from bouncer.requests.requeueing import requeue
+from bouncer.storage.engine import engine_for, write
+from bouncer.storage.migrate import pending, upgrade
+from bouncer.storage.tables import Batch
 from tests.bouncer.contacts import claim, load_verdicts, queue_rows, sent, set_back, take, verdicts
 from tests.contacts import statuses
 from tests.releases.freeze import FOLDER
@@ -57,7 +57,7 @@ def test_every_contact_of_an_older_version_goes_on(old_engine: Engine) -> None:
     flying = take(old_engine, 3)
     assert (flying.step, flying.batch_id) == (Step.POLL, "bouncer-3")
     assert take(old_engine, 4).step is Step.DECIDE
-    write(old_engine, batch_steps.record_verified, flying, 3)
+    write(old_engine, transitions.record_verified, flying, 3)
     names = [f"flying.{number}@example.com" for number in range(3)]
     assert load_verdicts(old_engine, take(old_engine, 3), verdicts(names)).settled == 3
     assert requeue(old_engine).contacts == 3

@@ -5,9 +5,9 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from sandbox.pace import Composition, seconds_to_verify
+from sandbox.service.pace import Composition, seconds_to_verify
+from sandbox.service.verdicts import count_statuses, digests_of, judge, render
 from sandbox.settings import SandboxSettings
-from sandbox.verdicts import count_statuses, digests_of, judge, render
 
 
 def _addresses(count: int) -> list[str]:

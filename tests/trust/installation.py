@@ -9,7 +9,7 @@ import httpx
 from cryptography.fernet import Fernet
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from tests.deployments.commands import Ended, Started, clean_environment
+from tests.deployments.running_commands import Ended, Started, clean_environment
 from tests.processes import descendants
 from tests.sandbox_process import SandboxHandle
 from tests.trust.leaks import ADDRESS, Marks

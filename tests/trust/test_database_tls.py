@@ -9,9 +9,9 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from blocks.contacts_database import ContactsDatabase
-from bouncer.database import engine_for, probe
 from bouncer.errors import DatabaseUnavailable, SettingRefused
-from bouncer.migrate import upgrade
+from bouncer.storage.engine import engine_for, probe
+from bouncer.storage.migrate import upgrade
 from tests.mariadb_server import MariaDBServer
 from tests.trust.certificates import Authority
 

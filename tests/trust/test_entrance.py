@@ -12,10 +12,10 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from bouncer.errors import SettingRefused
-from deployments.entrance import Entrance, server_environment
-from deployments.local_server import LocalServer, local_server
+from deployments.server.entrance import Entrance, server_environment
+from deployments.server.local_server import LocalServer, local_server
 from deployments.settings import read_settings
-from tests.deployments.commands import clean_environment, run
+from tests.deployments.running_commands import clean_environment, run
 
 pytestmark = pytest.mark.scenario
 

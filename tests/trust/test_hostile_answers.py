@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bouncer.client import BouncerClient
+from bouncer.accounts.call_statistics import Call
+from bouncer.api.answers import BatchCreated, verdicts_in
+from bouncer.api.client import BouncerClient
 from bouncer.errors import BouncerFlowsError
-from bouncer.models import BatchCreated, verdicts_in
-from bouncer.policy import Call
-from tests.bouncer.caller import Gate
+from tests.bouncer.api.caller import Gate
 
 _QUANTITY = 100
 # What is kept of an answer, what httpx and zlib hold on the way, and room for the rest of the test.
@@ -107,7 +107,7 @@ def _packed(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 @pytest.fixture(autouse=True)
 def _once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bouncer.client.ATTEMPTS", 1)
+    monkeypatch.setattr("bouncer.api.client.ATTEMPTS", 1)
 
 
 @pytest.mark.parametrize("call", [Call.CREATE, Call.STATUS, Call.DOWNLOAD, Call.CREDITS])

@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select, text
 
-from bouncer.addresses import InvalidAddress, normalise
-from bouncer.atomic_file import atomic_file
-from bouncer.csv_cells import harmless
-from bouncer.csv_reading import inspect, read_chunks
-from bouncer.database import engine_for, probe, read
+from bouncer.addresses.normalisation import InvalidAddress, normalise
 from bouncer.errors import InputRefused
-from bouncer.exporting import export_results
-from bouncer.importing import import_contacts
-from bouncer.policy import clean_message
-from bouncer.tables import Request, User
+from bouncer.files.atomic_file import atomic_file
+from bouncer.files.csv.cells import harmless
+from bouncer.files.csv.reading import inspect, read_chunks
+from bouncer.files.exporting import export_results
+from bouncer.files.importing import import_contacts
+from bouncer.safe_text import clean_message
+from bouncer.storage.engine import engine_for, probe, read
+from bouncer.storage.tables import Request, User
 from tests.bouncer.contacts import claim, load_verdicts, queue, queue_rows, verdicts, verify
-from tests.bouncer.existing_tables import on_sqlite
+from tests.bouncer.storage.existing_tables import on_sqlite
 
 _MOST_MEMORY = 60_000_000
 _MEGABYTES = 90

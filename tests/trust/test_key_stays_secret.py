@@ -12,10 +12,10 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from blocks.bouncer_account import BouncerAccount
-from bouncer.client import BouncerClient
+from bouncer.api.client import BouncerClient
 from bouncer.errors import BouncerUnavailable, SettingRefused
-from tests.bouncer.caller import Gate
-from tests.deployments.commands import run
+from tests.bouncer.api.caller import Gate
+from tests.deployments.running_commands import run
 from tests.trust.certificates import Authority
 
 _KEY = "marked-key"
@@ -77,7 +77,7 @@ async def test_no_setting_switches_the_certificate_check_off(
     tls: tuple[Authority, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What makes other programs accept any certificate is no reason to send the key."""
-    monkeypatch.setattr("bouncer.client.ATTEMPTS", 1)
+    monkeypatch.setattr("bouncer.api.client.ATTEMPTS", 1)
     for name, value in {
         "PYTHONHTTPSVERIFY": "0",
         "SSL_VERIFY": "false",
@@ -102,7 +102,7 @@ async def test_an_authority_of_ones_own_is_trusted_where_it_is_named(
     monkeypatch.setenv("SSL_CERT_FILE", str(tls[0].file))
     with _listening(tls[1]) as server:
         # Not through stays_here, which leaves the environment alone.
-        monkeypatch.setattr("bouncer.client.stays_here", lambda _url: False)
+        monkeypatch.setattr("bouncer.api.client.stays_here", lambda _url: False)
         assert await _credits(f"https://127.0.0.1:{server.server_port}/v1.1") == 7
         assert server.keys == [_KEY]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bouncer.database import engine_for
-from deployments.local_server import LocalServer, local_server
-from deployments.metrics_endpoint import serving_metrics
+from bouncer.storage.engine import engine_for
+from deployments.server.local_server import LocalServer, local_server
+from deployments.serving.metrics_endpoint import serving_metrics
 from deployments.settings import Settings
-from tests.deployments.commands import Ended
+from tests.deployments.running_commands import Ended
 from tests.ports import free_port
 from tests.sandbox_process import SandboxHandle, running_sandbox
 from tests.trust.installation import KEY, NEW_KEY, QUOTING, Installation, decrypted_blocks, listings, until

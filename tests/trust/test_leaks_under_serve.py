@@ -12,9 +12,9 @@ import httpx
 import pytest
 from sqlalchemy import Engine, func, select
 
-from bouncer.database import engine_for, read
-from bouncer.tables import Batch, Layer, QueuedContact, QueueStatus
-from tests.deployments.commands import Started
+from bouncer.storage.engine import engine_for, read
+from bouncer.storage.tables import Batch, Layer, QueuedContact, QueueStatus
+from tests.deployments.running_commands import Started
 from tests.ports import free_port
 from tests.processes import descendants
 from tests.sandbox_process import SandboxHandle, running_sandbox

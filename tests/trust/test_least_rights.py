@@ -10,27 +10,28 @@ from prefect import State
 from sqlalchemy import Engine, func, make_url, select, update
 from sqlalchemy.exc import DBAPIError
 
-from bouncer import accounts, requeueing
-from bouncer.database import engine_for, read, write
+from bouncer.accounts import state as account_state
 from bouncer.errors import SettingRefused
-from bouncer.exporting import export_results
-from bouncer.importing import import_contacts
-from bouncer.migrate import upgrade
-from bouncer.moving import move
-from bouncer.stock import count_everything
-from bouncer.tables import Batch, Contact
-from flows.cancel import cancel
+from bouncer.files.exporting import export_results
+from bouncer.files.importing import import_contacts
+from bouncer.monitoring.status import count_everything
+from bouncer.requests import requeueing
+from bouncer.storage.engine import engine_for, read, write
+from bouncer.storage.migrate import upgrade
+from bouncer.storage.tables import Batch, Contact
+from bouncer.upkeep.move_database import move
 from flows.check_health import check_health
-from flows.export_request import export_request
-from flows.forecast import forecast
+from flows.costs.forecast import forecast
+from flows.costs.report_costs import report_costs
 from flows.housekeeping import housekeeping
-from flows.report_costs import report_costs
+from flows.requests.cancel import cancel
+from flows.requests.export_request import export_request
 from flows.requeue import requeue
 from flows.reverify import reverify
 from flows.verify_risky import verify_risky
-from tasks.summarise import IngestSummary
+from tasks.queue.summary import IngestSummary
 from tests.contacts import addresses, queue
-from tests.deployments.commands import run
+from tests.deployments.running_commands import run
 from tests.flows.runs import ingested
 from tests.mariadb_server import MariaDBServer
 from tests.prefect_server import set_up_afresh
@@ -128,8 +129,8 @@ async def test_a_user_without_rights_on_tables_does_all_daily_work(
     assert (await ingested())[0].verified == 20
     assert_rows(engine, 120)
     assert export_results(engine, tmp_path / "results.csv").rows == 120
-    assert write(engine, accounts.pause, "default", by="me", reason="to see")
-    assert write(engine, accounts.resume, "default")
+    assert write(engine, account_state.pause, "default", by="me", reason="to see")
+    assert write(engine, account_state.resume, "default")
     requeueing.requeue(engine, held=True)
     await housekeeping()
     if not narrow:

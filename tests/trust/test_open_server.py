@@ -9,7 +9,7 @@ import httpx
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from tests.deployments.commands import clean_environment, run
+from tests.deployments.running_commands import clean_environment, run
 from tests.ports import free_port
 from tests.sandbox_process import SandboxHandle
 

@@ -13,19 +13,20 @@ from prefect import get_client
 from prefect.client.schemas.actions import VariableUpdate
 from sqlalchemy import Engine, delete, make_url, select
 
-from bouncer import accounts, upload_history
-from bouncer.database import read, write
+from bouncer.accounts import state as account_state
+from bouncer.accounts import upload_history
 from bouncer.errors import Paused
-from bouncer.tables import Account, Batch
-from deployments.local_server import local_server
+from bouncer.storage.engine import read, write
+from bouncer.storage.tables import Account, Batch
+from deployments.server.local_server import local_server
 from deployments.settings import Settings
-from deployments.setup import set_up
+from deployments.setup.set_up import set_up
 from flows.verify_batch import verify_batch
 from tests.bouncer.contacts import claim
-from tests.bouncer.existing_tables import on_sqlite
+from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, assert_verified_once, queue, statuses
-from tests.deployments.commands import Started, clean_environment, run
+from tests.deployments.running_commands import Started, clean_environment, run
 from tests.flows.runs import ingested, until_it_holds
 from tests.sandbox_process import SandboxHandle, running_sandbox
 
@@ -40,7 +41,7 @@ async def test_an_older_contacts_database_fetches_what_was_paid(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A backup from while batches were at Bouncer: they are polled and loaded again, and nothing is uploaded."""
-    monkeypatch.setattr("bouncer.batches.STALE_SECONDS", 1)
+    monkeypatch.setattr("bouncer.batches.state.STALE_SECONDS", 1)
     engine = await set_up_account(batch_size=30, max_concurrent_batches=2)
     sandbox.post("/_sandbox/settings", {"fixed_seconds": 60})
     queue(engine, addresses(60))
@@ -120,7 +121,7 @@ async def test_contacts_that_were_uploaded_after_the_backup_are_not_paid_again_u
             await ingested()
         assert statuses(engine) == {"queued": 20}
         assert sandbox.ledger()["requests_by_operation"]["create"] == 2
-    write(engine, accounts.resume, "default")
+    write(engine, account_state.resume, "default")
     # Somebody has looked, and wants it so.
     assert (await ingested())[0].verified == 20
     assert sandbox.ledger()["addresses_twice"] == 20
@@ -155,7 +156,7 @@ async def test_a_batch_of_the_backup_is_not_uploaded_by_its_own_run(
     assert (await ingested())[0].verified == 20
     _restore(engine, database_url, tmp_path / "backup")
     await verify_batch(batch.id)
-    assert read(engine, accounts.read_state, "default").paused_reason == upload_history.OLDER_THAN_ITS_UPLOADS
+    assert read(engine, account_state.read_state, "default").paused_reason == upload_history.OLDER_THAN_ITS_UPLOADS
     assert statuses(engine) == {"assigned": 20}
     assert sandbox.ledger()["requests_by_operation"]["create"] == 1
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tenacity import wait_none
 
-from tests.bouncer.existing_tables import on_sqlite
+from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import queue, statuses
 from tests.flows.runs import events, ingested, until_it_holds
@@ -24,9 +24,9 @@ async def test_a_lost_batch_and_an_outage_are_told_without_key_and_address(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What the logs, events and the Prefect server's files tell of them holds no secret."""
-    monkeypatch.setattr("tasks.patience.PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr("bouncer.client.between_attempts", wait_none())
-    monkeypatch.setattr("bouncer.breaker.OPEN_SECONDS", 1)
+    monkeypatch.setattr("tasks.running.retries.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("bouncer.api.client.between_attempts", wait_none())
+    monkeypatch.setattr("bouncer.accounts.circuit_breaker.OPEN_SECONDS", 1)
     sandbox.post("/_sandbox/keys", {"key": _KEY, "same_account_as": sandbox.key})
     engine = await set_up_account(bouncer_api_key=_KEY, batch_size=20)
     queue(engine, addresses(40))

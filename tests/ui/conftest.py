@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Engine
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from bouncer.database import engine_for
-from tests.deployments.commands import Started, clean_environment
+from bouncer.storage.engine import engine_for
+from tests.deployments.running_commands import Started, clean_environment
 from tests.sandbox_process import SandboxHandle, running_sandbox
 from tests.ui.browser import PrefectUI, missing_browser, open_ui
 

@@ -3,7 +3,7 @@
 import re
 
 from deployments.command_line import app
-from deployments.exit_codes import MEANINGS
+from deployments.terminal.exit_codes import MEANINGS
 from tests.docs.reference.markdown import table
 
 __all__ = ["commands_page"]

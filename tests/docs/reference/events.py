@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.announcing import EVENTS
+from tasks.running.events import EVENTS
 from tests.docs.reference.markdown import as_code, table
 
 __all__ = ["announced", "events_page"]

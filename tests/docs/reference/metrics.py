@@ -3,9 +3,9 @@
 import ast
 import inspect
 
-from bouncer import alerts
-from bouncer.health import FIGURES
-from bouncer.thresholds import Thresholds
+from bouncer.monitoring import alerts
+from bouncer.monitoring.figures import FIGURES
+from bouncer.monitoring.thresholds import Thresholds
 from tests.docs.reference.markdown import table
 
 __all__ = ["metrics_page", "thresholds_of_alerts"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import mysql
 
-from bouncer.tables import Base
+from bouncer.storage.tables import Base
 from tests.docs.reference.markdown import first_part, table
 from tests.docs.reference.meanings import COLUMNS
 

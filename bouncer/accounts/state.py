@@ -1,0 +1,150 @@
+"""What all workers share about an account besides the breaker: pause and credits."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, or_, select, update
+
+from bouncer.accounts import circuit_breaker
+from bouncer.errors import InputRefused
+from bouncer.safe_text import clean_message
+from bouncer.storage import dialects
+from bouncer.storage.dialects import age_seconds
+from bouncer.storage.tables import Account
+
+__all__ = [
+    "OUT_OF_CREDITS",
+    "AccountState",
+    "credits_age_seconds",
+    "ensure_row",
+    "known_or_all",
+    "pause",
+    "read_state",
+    "read_states",
+    "record_credits",
+    "resume",
+]
+
+OUT_OF_CREDITS = "out of credits"
+"""The reason that lets ingest resume by itself once there are credits again."""
+
+
+@dataclass(frozen=True)
+class AccountState:
+    """The shared state of one account.
+
+    Attributes:
+        paused_ts: Since when no uploads begin, or None.
+        breaker_state: ``closed``, ``open`` or ``half-open``.
+        credits: As Bouncer last told, or None.
+    """
+
+    account: str
+    paused_ts: datetime | None = None
+    paused_by: str | None = None
+    paused_reason: str | None = None
+    breaker_state: str = circuit_breaker.State.CLOSED
+    breaker_failures: int = 0
+    credits: int | None = None
+    credits_ts: datetime | None = None
+
+    @property
+    def waits_for_credits(self) -> bool:
+        """Whether the pause ends by itself once there are credits again."""
+        return self.paused_ts is not None and self.paused_reason == OUT_OF_CREDITS
+
+
+def ensure_row(connection: Connection, account: str) -> None:
+    """Makes the row of an account that has none yet."""
+    dialects.ensure_row(connection, Account.account, account)
+
+
+def known_or_all(connection: Connection, account: str | None) -> list[str]:
+    """The account of this name, or all that setup or a run has met; ``default`` may be named before either.
+
+    Raises:
+        InputRefused: There is no such account.
+    """
+    known = sorted({"default", *connection.scalars(select(Account.account))})
+    if account is None:
+        return known
+    if account not in known:
+        raise InputRefused(
+            f"there is no account {account}; there are: {', '.join(known)}. bouncer-flows setup takes up new blocks"
+        )
+    return [account]
+
+
+def read_state(connection: Connection, account: str) -> AccountState:
+    """Reads the shared state of an account; an account that was never used is not paused."""
+    return read_states(connection, [account])[account]
+
+
+def read_states(connection: Connection, accounts: Collection[str]) -> dict[str, AccountState]:
+    """Reads the shared states of some accounts, by name; like ``read_state``, in one statement."""
+    rows = connection.execute(
+        select(
+            Account.account,
+            Account.paused_ts,
+            Account.paused_by,
+            Account.paused_reason,
+            Account.breaker_state,
+            Account.breaker_failures,
+            Account.credits,
+            Account.credits_ts,
+        ).where(Account.account.in_(accounts))
+    )
+    states = {row.account: AccountState(*row) for row in rows}
+    return {account: states.get(account, AccountState(account)) for account in accounts}
+
+
+def pause(connection: Connection, account: str, *, by: str, reason: str) -> bool:
+    """Lets no uploads begin; batches in flight go on to their end.
+
+    Returns:
+        Whether it was not paused before, or only until there are credits again.
+    """
+    ensure_row(connection, account)
+    # A pause that a person wants must not end by itself once there are credits.
+    replaceable = [] if reason == OUT_OF_CREDITS else [Account.paused_reason == OUT_OF_CREDITS]
+    changed = connection.execute(
+        update(Account)
+        .where(Account.account == account, or_(Account.paused_ts.is_(None), *replaceable))
+        .values(paused_ts=func.current_timestamp(), paused_by=by[:100], paused_reason=clean_message(reason)[:255])
+    )
+    return changed.rowcount == 1
+
+
+def resume(connection: Connection, account: str, *, only_reason: str | None = None) -> bool:
+    """Lets uploads begin again.
+
+    Args:
+        connection: In a transaction that writes.
+        account: The account.
+        only_reason: Only where it was paused for this reason.
+
+    Returns:
+        Whether it was paused.
+    """
+    statement = update(Account).where(Account.account == account, Account.paused_ts.is_not(None))
+    if only_reason is not None:
+        statement = statement.where(Account.paused_reason == only_reason)
+    changed = connection.execute(statement.values(paused_ts=None, paused_by=None, paused_reason=None))
+    return changed.rowcount == 1
+
+
+def record_credits(connection: Connection, account: str, credits_left: int) -> None:
+    """Writes down what Bouncer told of the account's credits."""
+    ensure_row(connection, account)
+    connection.execute(
+        update(Account)
+        .where(Account.account == account)
+        .values(credits=credits_left, credits_ts=func.current_timestamp())
+    )
+
+
+def credits_age_seconds(connection: Connection, account: str) -> float | None:
+    """How long ago Bouncer told the account's credits, by the database's clock; None where it never has."""
+    age = connection.scalar(select(age_seconds(Account.credits_ts)).where(Account.account == account))
+    return None if age is None else float(age)

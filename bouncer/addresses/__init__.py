@@ -1,0 +1,1 @@
+"""E-mail addresses: their normal form, the keys of equal ones, and how their domains are mixed."""

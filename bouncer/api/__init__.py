@@ -1,0 +1,1 @@
+"""All that speaks to Bouncer's API."""

@@ -1,0 +1,1 @@
+"""The life of a batch, from its row to its verdicts."""

@@ -1,0 +1,156 @@
+"""Admission of uploads: no more batches in flight at Bouncer than the account may have, counted in the rows."""
+
+import enum
+
+import pandas as pd
+from sqlalchemy import ColumnElement, Connection, case, func, or_, select, update
+
+from bouncer.accounts.state import ensure_row
+from bouncer.accounts.upload_history import count_upload
+from bouncer.addresses.interleaving import interleave
+from bouncer.addresses.normalisation import normalise_all
+from bouncer.batches.state import BatchWork
+from bouncer.batches.transitions import step_of
+from bouncer.storage.dialects import age_seconds
+from bouncer.storage.tables import Account, Batch, BatchStatus, Contact, QueuedContact, QueueStatus, Request
+
+__all__ = [
+    "ALL_PLACES_HELD",
+    "Admission",
+    "addresses_to_send",
+    "admit_upload",
+    "has_room",
+    "held_fill_all_places",
+    "held_uploads",
+    "longest_at_bouncer_seconds",
+]
+
+ALL_PLACES_HELD = (
+    "held batches take all places of the account; to send them again, which may be paid twice: bouncer-flows requeue"
+    " --held"
+)
+
+HELD_IN_FLIGHT_SECONDS = 7200
+"""How long a held batch counts as in flight: by then Bouncer has finished it, if it ever had it."""
+
+SLOWEST_SECONDS_AN_ADDRESS = 0.036
+"""Bouncer verifies 100,000 to 200,000 addresses an hour of an account: https://docs.usebouncer.com."""
+
+LOST_IN_FLIGHT_SECONDS = 60
+"""How much longer than that a lost upload counts as in flight: by then Bouncer has finished it, if it ever had it."""
+
+
+class Admission(enum.Enum):
+    """Whether an upload may begin."""
+
+    ADMITTED = "admitted"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    CALLED = "Bouncer has called for it, so it may have the batch already"
+    FULL = "as many batches in flight as the account may have"
+
+
+def addresses_to_send(connection: Connection, id: int) -> list[str]:  # noqa: A002  # the column's name
+    """The addresses of a batch, normalised, each once, with each domain spread evenly."""
+    emails = connection.scalars(
+        select(Contact.email)
+        .join(QueuedContact, QueuedContact.global_id == Contact.global_id)
+        .where(QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED)
+        .order_by(QueuedContact.queue_id)
+    ).all()
+    # An application may have changed an address since it was claimed; what is none any more fails at the next claim.
+    checked = normalise_all(pd.Series(emails, dtype=object))
+    addresses = checked[checked["reason"].isna()].drop_duplicates("key")
+    return list(addresses["address"].iloc[interleave(addresses["domain"])])
+
+
+def longest_at_bouncer_seconds(quantity: int, max_batches: int) -> float:
+    """How long Bouncer has a batch at its slowest, in seconds; all batches in flight share the account's pace."""
+    return LOST_IN_FLIGHT_SECONDS + quantity * max_batches * SLOWEST_SECONDS_AN_ADDRESS
+
+
+def has_room(connection: Connection, batch: BatchWork, max_batches: int) -> bool:
+    """Whether the account has room for one more batch in flight; without a lock, only a hint."""
+    others = _in_flight(connection, batch.account, max_batches, besides=batch.id)
+    # Asked anew: this run may have lost an upload since it took the batch.
+    lost = connection.scalar(select(_lost(max_batches)).where(Batch.id == batch.id)) or 0
+    return others + 1 + int(lost) <= max_batches
+
+
+def held_fill_all_places(connection: Connection, account: str, max_batches: int) -> bool:
+    """Whether held batches alone, which may all be at Bouncer, are as many as an account may have in flight.
+
+    Then nothing that runs makes room: a person decides on them, or they count no more after HELD_IN_FLIGHT_SECONDS.
+    """
+    query = select(func.sum(held_uploads())).where(
+        Batch.account == account, Batch.held_ts.is_not(None), Batch.status.in_([BatchStatus.QUEUED])
+    )
+    return int(connection.scalar(query) or 0) >= max_batches
+
+
+def admit_upload(connection: Connection, batch: BatchWork, max_batches: int, addresses: int | None = None) -> Admission:
+    """Lets an upload begin, and records that it has, if the account has room for one more batch in flight.
+
+    The account's row is locked, so no two workers count at once; the batches of dead workers count too, since
+    Bouncer still works on them. A lost upload counts beside the one that repeats it, since Bouncer may have both, but
+    not for ever: as many lost uploads as there is room for would keep each other from being repeated.
+
+    Args:
+        connection: In a transaction that writes.
+        batch: The batch, owned by the caller.
+        max_batches: The most batches in flight.
+        addresses: How many are sent, if not as many as were claimed: an application may have deleted or changed
+            contacts since. From then on that is the batch's quantity, by which a lost upload is recognised.
+    """
+    ensure_row(connection, batch.account)
+    paused = connection.scalar(select(Account.paused_ts).where(Account.account == batch.account).with_for_update())
+    if paused is not None:
+        return Admission.PAUSED
+    # A cancellation waits for the lock above, so that it either sees this upload begun or is seen here.
+    its_request = Request.request_id == batch.request_id
+    if connection.scalar(select(Request.bouncer_cancelled_ts).where(its_request)) is not None:
+        return Admission.CANCELLED
+    if connection.scalar(select(Batch.callback_ts).where(Batch.id == batch.id)) is not None:
+        return Admission.CALLED
+    if not has_room(connection, batch, max_batches):
+        return Admission.FULL
+    step_of(
+        connection,
+        batch,
+        update(Batch).where(Batch.status == BatchStatus.QUEUED, Batch.batch_id.is_(None)),
+        upload_begun_ts=func.current_timestamp(),
+        held_ts=None,
+        quantity=addresses or Batch.quantity,
+    )
+    count_upload(connection, batch.account)
+    return Admission.ADMITTED
+
+
+def held_uploads() -> ColumnElement[int]:
+    """How many uploads of a batch count as in flight while it waits for a person."""
+    return case((age_seconds(Batch.held_ts) < HELD_IN_FLIGHT_SECONDS, Batch.ambiguous_uploads), else_=0)
+
+
+def _in_flight(connection: Connection, account: str, max_batches: int, besides: int) -> int:
+    at_bouncer = or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None))
+    lost = _lost(max_batches)
+    uploads = case(
+        # The upload that a held batch began is counted among its lost ones.
+        (Batch.held_ts.is_not(None), held_uploads()),
+        (at_bouncer, lost + 1),
+        else_=lost,
+    )
+    count = connection.scalar(
+        select(func.sum(uploads)).where(
+            Batch.account == account,
+            Batch.id != besides,
+            Batch.status.in_([BatchStatus.QUEUED, BatchStatus.PROCESSING]),
+        )
+    )
+    return int(count or 0)
+
+
+def _lost(max_batches: int) -> ColumnElement[int]:
+    # All batches in flight share the account's pace.
+    done_by = LOST_IN_FLIGHT_SECONDS + Batch.quantity * (max_batches * SLOWEST_SECONDS_AN_ADDRESS)
+    return case((age_seconds(Batch.progress_ts) < done_by, Batch.ambiguous_uploads), else_=0)

@@ -1,0 +1,13 @@
+"""Whether the request of a batch is cancelled: asked wherever something is sent or cut short."""
+
+from sqlalchemy import Connection, and_, select
+
+from bouncer.storage.tables import Request
+
+__all__ = ["is_cancelled"]
+
+
+def is_cancelled(connection: Connection, request_id: int) -> bool:
+    """Whether a request is cancelled."""
+    marked = and_(Request.request_id == request_id, Request.bouncer_cancelled_ts.is_not(None))
+    return connection.scalar(select(Request.request_id).where(marked)) is not None

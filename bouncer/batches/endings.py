@@ -1,0 +1,326 @@
+"""How contacts leave a batch without a verdict: back to the queue, or failed with a reason for a person."""
+
+from sqlalchemy import (
+    Connection,
+    Integer,
+    Row,
+    SQLColumnExpression,
+    Update,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from bouncer.batches.state import UNSETTLED, BatchWork, is_unsent, was_asked_for
+from bouncer.errors import OwnershipLost
+from bouncer.safe_text import clean_message
+from bouncer.storage.bulk import frame_of, stage
+from bouncer.storage.tables import Batch, BatchStatus, Contact, DeadLetter, QueuedContact, QueueStatus
+from bouncer.verdicts.second_chances import keep_verdicts
+
+__all__ = [
+    "MOST_ATTEMPTS",
+    "dissolve",
+    "fail",
+    "lose",
+    "new_batch",
+    "requeue_freely",
+    "requeue_or_fail",
+    "requeue_orphans",
+    "return_unsent",
+    "split",
+]
+
+DOUBTFUL_REFUSALS = 16
+"""When so many parts of a batch were refused and none taken, it is asked with addresses sent alone whether it is about
+addresses at all: many culprits look the same as a request that Bouncer does not understand."""
+
+LONE_REFUSALS_TO_GIVE_UP = 8
+"""When so many addresses were refused alone and nothing was taken, it is not about them."""
+
+REFUSALS_TO_GIVE_UP = 512
+"""The most parts of one batch that are refused before the others fail as they are. Fifty culprits among 10,000
+addresses stay below: each has some log2(10,000 / 50) + 2 refused parts that it is in, and shares the upper ones."""
+
+MOST_ATTEMPTS = 3
+"""How often a contact whose address came back without a verdict is sent before it fails with that reason."""
+
+
+def dissolve(connection: Connection, batch: BatchWork) -> int:
+    """Puts the contacts of a batch that Bouncer does not have back into the queue, at no cost to them.
+
+    Where Bouncer has it after all, uploaded by an earlier owner, it is paid for and stays as it is.
+
+    A batch with a lost upload keeps its row, which counts the possible double payment; so does one in real time of
+    which addresses were asked for, since they may have verdicts. Any other goes.
+
+    Returns:
+        How many contacts went back.
+    """
+    row = _lock(connection, batch)
+    if row.batch_id is not None:
+        return 0
+    returned = connection.execute(_assigned_to(batch.id).values(_waiting_again()))
+    if row.ambiguous_uploads or connection.scalar(select(was_asked_for()).where(Batch.id == batch.id)):
+        _close(connection, batch, "not uploaded; its contacts went back to the queue")
+    else:
+        connection.execute(delete(Batch).where(Batch.id == batch.id))
+    return returned.rowcount
+
+
+def return_unsent(connection: Connection, account: str) -> int:
+    """Puts the contacts of batches that an account has never sent, and cannot send now, back into the queue.
+
+    Other accounts of the layer take them. Safe to run twice: these batches go.
+
+    Returns:
+        How many contacts went back.
+    """
+    unsent = connection.scalars(select(Batch.id).where(Batch.account == account, *is_unsent()).with_for_update()).all()
+    if not unsent:
+        return 0
+    its_contacts = (QueuedContact.batch_id.in_(unsent), QueuedContact.status == QueueStatus.ASSIGNED)
+    returned = connection.execute(update(QueuedContact).where(*its_contacts).values(_waiting_again()))
+    connection.execute(delete(Batch).where(Batch.id.in_(unsent)))
+    return returned.rowcount
+
+
+def lose(connection: Connection, batch: BatchWork, message: str) -> int:
+    """Closes a batch whose verdicts cannot be had; its contacts are queued again, at most MOST_ATTEMPTS times.
+
+    What Bouncer may have been paid for it stays on record.
+
+    Returns:
+        How many contacts it held.
+    """
+    _lock(connection, batch)
+    connection.execute(update(Batch).where(Batch.id == batch.id).values(lost_addresses=_paid_at_most()))
+    count = requeue_or_fail(connection, _assigned_to(batch.id), message)
+    keep_verdicts(connection, QueuedContact.batch_id == batch.id)
+    _close(connection, batch, message)
+    return count
+
+
+def fail(connection: Connection, batch: BatchWork, message: str) -> int:
+    """Fails a batch for good: a dead letter for a person, its contacts failed with the reason.
+
+    Returns:
+        How many contacts failed.
+
+    Raises:
+        OwnershipLost: Another run has the batch now, or an earlier one has uploaded it after all.
+    """
+    _lock_unsent(connection, batch)
+    reason = clean_message(message)
+    failed = connection.execute(
+        _assigned_to(batch.id).values(
+            status=QueueStatus.FAILED,
+            error_message=reason,
+            attempts=QueuedContact.attempts + 1,
+            completed_ts=func.current_timestamp(),
+        )
+    )
+    kept = keep_verdicts(connection, QueuedContact.batch_id == batch.id)
+    letter = {"batch_id": batch.id, "user_id": batch.user_id, "request_id": batch.request_id, "error_message": reason}
+    connection.execute(insert(DeadLetter).values(letter))
+    _close(connection, batch, reason)
+    return failed.rowcount - kept
+
+
+def split(connection: Connection, batch: BatchWork) -> list[int]:
+    """Halves a batch that Bouncer refuses, so that in the end only the culprits fail.
+
+    Where nothing of it is ever taken, an address is sent alone instead. The parts are new batches that go through
+    everything again; equal addresses stay together.
+
+    Returns:
+        The ids of the two parts; none where it does not help: a single address, a batch of which nothing is taken,
+        not even single addresses, or one of which REFUSALS_TO_GIVE_UP parts were refused.
+
+    Raises:
+        OwnershipLost: Another run has the batch now, or an earlier one has uploaded it after all.
+    """
+    _lock_unsent(connection, batch)
+    root = batch.split_from or batch.id
+    parts = connection.execute(
+        select(Batch.status, Batch.batch_id, Batch.quantity).where(Batch.split_from == root)
+    ).all()
+    refused = [part.quantity for part in parts if part.status == BatchStatus.FAILED and part.batch_id is None]
+    any_taken = any(part.batch_id for part in parts)
+    keys = connection.scalars(
+        select(Contact.bouncer_address_key)
+        .join(QueuedContact, QueuedContact.global_id == Contact.global_id)
+        .where(QueuedContact.batch_id == batch.id, QueuedContact.status == QueueStatus.ASSIGNED)
+        .distinct()
+        .order_by(Contact.bouncer_address_key)
+    ).all()
+    is_not_about_addresses = not any_taken and refused.count(1) >= LONE_REFUSALS_TO_GIVE_UP
+    if len(keys) < 2 or is_not_about_addresses or len(refused) >= REFUSALS_TO_GIVE_UP:
+        return []
+    # The keys are digests, so a cut by key is as fair as any, and the address that is sent alone is any of them.
+    cut = 1 if not any_taken and len(refused) >= DOUBTFUL_REFUSALS else len(keys) // 2
+    lower = select(Contact.global_id).where(
+        Contact.global_id == QueuedContact.global_id, Contact.bouncer_address_key < keys[cut]
+    )
+    halves = []
+    for quantity, contacts in (
+        (cut, _assigned_to(batch.id).where(lower.exists())),
+        (len(keys) - cut, _assigned_to(batch.id)),
+    ):
+        id_of_half = new_batch(
+            connection,
+            account=batch.account,
+            layer=batch.layer,
+            user_id=batch.user_id,
+            request_id=batch.request_id,
+            priority=batch.priority,
+            quantity=quantity,
+            split_from=root,
+        )
+        connection.execute(contacts.values(batch_id=id_of_half))
+        halves.append(id_of_half)
+    _close(connection, batch, f"refused by Bouncer as a whole; parted into batches {halves[0]} and {halves[1]}")
+    return halves
+
+
+def requeue_or_fail(connection: Connection, contacts: Update, message: str) -> int:
+    """Queues contacts again that got no verdict, or fails those that have been sent often enough.
+
+    Args:
+        connection: In a transaction.
+        contacts: An UPDATE of ``Bouncer_Queue`` that names the contacts by its WHERE.
+        message: Why, for those that fail.
+
+    Returns:
+        How many contacts it was.
+    """
+    attempts = QueuedContact.attempts + 1
+    spent = attempts >= MOST_ATTEMPTS
+    changed = connection.execute(
+        # MySQL and MariaDB assign from left to right: attempts, which the others read, must come last.
+        contacts.ordered_values(
+            (QueuedContact.status, case((spent, QueueStatus.FAILED), else_=QueueStatus.QUEUED)),
+            (QueuedContact.batch_id, case((spent, QueuedContact.batch_id), else_=None)),
+            (QueuedContact.completed_ts, case((spent, func.current_timestamp()), else_=None)),
+            (QueuedContact.error_message, case((spent, clean_message(message)), else_=None)),
+            (QueuedContact.assigned_ts, None),
+            (QueuedContact.attempts, attempts),
+        )
+    )
+    return changed.rowcount
+
+
+def requeue_freely(connection: Connection, contacts: Update) -> int:
+    """Queues contacts again at no cost to them.
+
+    Args:
+        connection: In a transaction.
+        contacts: An UPDATE of ``Bouncer_Queue`` that names the contacts by its WHERE.
+
+    Returns:
+        How many contacts it was.
+    """
+    return connection.execute(contacts.values(_waiting_again())).rowcount
+
+
+def requeue_orphans(connection: Connection) -> int:
+    """Queues contacts again that wait for a batch which will never be loaded.
+
+    Such a batch was deleted with the request of another contact that has the same address, or was ended by an earlier
+    program that died before it went on to the contacts.
+
+    Returns:
+        How many contacts it was.
+    """
+    # First found, then changed: an UPDATE sees contacts that a claim is just now assigning, but not yet their batch.
+    found = connection.execute(
+        select(QueuedContact.queue_id, QueuedContact.batch_id)
+        .outerjoin(Batch, Batch.id == QueuedContact.batch_id)
+        .where(
+            QueuedContact.status == QueueStatus.ASSIGNED,
+            or_(Batch.id.is_(None), Batch.status.not_in(UNSETTLED)),
+        )
+    ).all()
+    if not found:
+        return 0
+    orphans = frame_of(found, ["queue_id", "batch_id"])
+    staged = stage(connection, "orphans", {"queue_id": Integer(), "batch_id": Integer()}, orphans)
+    changed = connection.execute(
+        update(QueuedContact)
+        .where(
+            QueuedContact.queue_id == staged.c.queue_id,
+            QueuedContact.status == QueueStatus.ASSIGNED,
+            QueuedContact.batch_id.is_not_distinct_from(staged.c.batch_id),
+        )
+        .values(_waiting_again())
+    )
+    return changed.rowcount
+
+
+def new_batch(connection: Connection, **columns: int | str | bool) -> int:
+    """Makes the row of a batch whose contacts are about to be assigned to it, and returns its id."""
+    made = connection.execute(insert(Batch).values(columns))
+    key = made.inserted_primary_key
+    if key is None:
+        raise TypeError("the database told no id of the new batch")
+    return int(key[0])
+
+
+def _lock(connection: Connection, batch: BatchWork) -> Row[str | None, str | None, int]:
+    # As the row stands now: since the run took the batch, it may have lost uploads, and an earlier owner may have
+    # written down that Bouncer has it.
+    row = connection.execute(
+        select(Batch.owner, Batch.batch_id, Batch.ambiguous_uploads).where(Batch.id == batch.id).with_for_update()
+    ).one_or_none()
+    if row is None or row.owner != batch.owner:
+        raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
+    return row
+
+
+def _lock_unsent(connection: Connection, batch: BatchWork) -> None:
+    if _lock(connection, batch).batch_id is not None:
+        raise OwnershipLost(
+            f"batch {batch.id} is at Bouncer after all, uploaded by an earlier run; it is paid for, and goes on there"
+        )
+
+
+def _paid_at_most() -> SQLColumnExpression[int]:
+    # A batch that was asked to finish and never did has stood still since Bouncer last told how far it was; the credits
+    # of the rest come back. Of any other, nobody knows how far it came after that.
+    stood_still = and_(Batch.finish_requested_ts.is_not(None), Batch.verified_ts.is_(None))
+    return case(
+        (Batch.credits.is_not(None), Batch.credits),
+        (Batch.batch_id.is_(None), 0),
+        (stood_still, Batch.processed),
+        else_=Batch.quantity,
+    )
+
+
+def _assigned_to(id: int) -> Update:  # noqa: A002  # the column's name
+    return update(QueuedContact).where(QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED)
+
+
+def _waiting_again() -> dict[str, object]:
+    return {"status": QueueStatus.QUEUED, "batch_id": None, "assigned_ts": None}
+
+
+def _close(connection: Connection, batch: BatchWork, message: str) -> None:
+    connection.execute(
+        update(Batch)
+        .where(Batch.id == batch.id)
+        .values(
+            status=BatchStatus.FAILED,
+            error_message=clean_message(message),
+            completed_ts=func.current_timestamp(),
+            # What was charged for it brought no verdict, and the ledger is to show that.
+            expected_credits=func.coalesce(Batch.expected_credits, 0),
+            owner=None,
+            heartbeat_ts=None,
+            slot_lease=None,
+        )
+    )

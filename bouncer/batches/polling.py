@@ -1,0 +1,114 @@
+"""When to ask next how far a batch has come: few requests, and the download soon after completion."""
+
+from sqlalchemy import Connection, func, select
+
+from bouncer.storage.dialects import age_seconds
+from bouncer.storage.tables import Batch, BatchStatus
+
+__all__ = ["Pace", "seconds_an_address"]
+
+_RECENT_BATCHES = 20
+_SPARE_SECONDS = 0.5
+_SPARE_SHARE = 0.1
+_RISE = 1.1
+"""A speed so much greater than the one before is no accident of rounding."""
+
+
+def seconds_an_address(connection: Connection, account: str) -> float | None:
+    """What an address took from upload to completion, on average over the account's recent batches.
+
+    Returns:
+        Seconds, or None where nothing was verified yet.
+    """
+    recent = (
+        select(
+            (age_seconds(Batch.uploaded_ts) - age_seconds(Batch.verified_ts)).label("seconds"),
+            Batch.quantity.label("quantity"),
+        )
+        .where(
+            Batch.account == account,
+            Batch.status == BatchStatus.COMPLETED,
+            # Batches from the plan's own tables do not tell.
+            Batch.uploaded_ts.is_not(None),
+            Batch.verified_ts.is_not(None),
+            Batch.finish_requested_ts.is_(None),
+        )
+        .order_by(Batch.id.desc())
+        .limit(_RECENT_BATCHES)
+        .subquery()
+    )
+    seconds, quantity = connection.execute(select(func.sum(recent.c.seconds), func.sum(recent.c.quantity))).one()
+    return float(seconds) / float(quantity) if quantity else None
+
+
+class Pace:
+    """How fast Bouncer goes on with a batch, and when to ask next.
+
+    The present speed predicts completion: that between the last polls that saw progress, since the average from the
+    upload on has the time in Bouncer's queue in it. Before there is any, the speed of earlier batches does.
+
+    Args:
+        quantity: Addresses in the batch.
+        expected: Seconds that earlier batches suggest for the whole, or None.
+        processed: Addresses that an earlier run has seen verified.
+        at: When it saw that, in seconds since the upload was answered.
+    """
+
+    def __init__(self, quantity: int, expected: float | None, *, processed: int = 0, at: float = 0.0) -> None:
+        self._quantity = quantity
+        self._expected = expected
+        self._before = (0.0, 0)
+        self._latest = (at, processed)
+        self._earlier_speed: float | None = None
+
+    def note(self, elapsed: float, processed: int) -> None:
+        """Notes what a poll has seen.
+
+        Args:
+            elapsed: Seconds since the upload was answered.
+            processed: Addresses verified so far.
+        """
+        at, seen = self._latest
+        if processed > seen:
+            self._earlier_speed = self._speed(at)
+            self._before = self._latest
+            self._latest = (elapsed, processed)
+        elif seen == 0:
+            self._latest = (elapsed, 0)
+
+    def seconds_to_next_poll(self, elapsed: float, *, shortest: float, longest: float) -> float:
+        """How long to wait before the next status request.
+
+        A poll is placed just after the predicted end where that is within reach. Where the end is a little beyond the
+        longest wait, the way is halved, so that the last wait is not a needlessly long one; and likewise while the
+        speed rises, since the end may come sooner still.
+
+        Args:
+            elapsed: Seconds since the upload was answered.
+            shortest: The shortest wait allowed, in seconds.
+            longest: The longest wait allowed, in seconds.
+
+        Returns:
+            Seconds, from ``shortest`` to ``longest``.
+        """
+        speed = self._speed(elapsed)
+        if speed is not None:
+            remaining = (self._quantity - self._latest[1]) / speed
+        elif self._expected is not None:
+            remaining = self._expected - elapsed
+        else:
+            return shortest
+        # A look that comes a moment too early costs the shortest wait; on a busy machine answers are read late.
+        # A speed from the upload on is too high by the time that the upload's answer took to be heard.
+        caution = 1.02 if speed is None or self._before != (0.0, 0) else 1.05
+        wait = remaining * caution + max(_SPARE_SECONDS, _SPARE_SHARE * shortest)
+        rises = speed is not None and self._earlier_speed is not None and speed > _RISE * self._earlier_speed
+        if rises or (wait > longest and remaining < longest + shortest):
+            wait /= 2
+        return min(max(wait, shortest), longest)
+
+    def _speed(self, elapsed: float) -> float | None:
+        # Until now, and not only until the latest progress, so that a batch that stands still is asked for seldom.
+        since, before = self._before
+        seen = self._latest[1]
+        return (seen - before) / (elapsed - since) if seen > before and elapsed > since else None

@@ -1,0 +1,1 @@
+"""Costs: what was charged, and what would be."""

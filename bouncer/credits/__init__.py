@@ -1,0 +1,1 @@
+"""Credits: what may be committed, what is charged, what they cost."""

@@ -1,0 +1,1 @@
+"""Files of people: lists that come in, verdicts that go out."""

@@ -1,0 +1,350 @@
+"""Import: the contacts of a CSV file go into the queue, each once, in chunks that are safe to run twice."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Insert,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    and_,
+    func,
+    insert,
+    literal,
+    select,
+)
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.types import TypeEngine
+
+from bouncer.addresses.keys import fill_address_keys, renew_keys
+from bouncer.addresses.normalisation import InvalidAddress, domain_hash, normalise, normalise_all
+from bouncer.batches.cancellation import is_cancelled
+from bouncer.credits.caps import set_cap
+from bouncer.errors import InputRefused
+from bouncer.files.csv.reading import Chunk, Layout, RejectedLine, inspect, read_chunks
+from bouncer.files.rejected_lines import RejectedFile
+from bouncer.requests.progress import note_open
+from bouncer.storage.bulk import stage
+from bouncer.storage.engine import write
+from bouncer.storage.locks import Only, alone
+from bouncer.storage.prefetching import one_ahead
+from bouncer.storage.tables import Contact, Priority, QueuedContact, QueueStatus, Request, User
+
+__all__ = ["LOCAL_USER", "ImportReport", "NamedRequest", "find_or_make_request", "import_contacts", "request_names"]
+
+LOCAL_USER = "local user"
+"""Whose the requests are for which nobody is named; no address, so that it cannot be anybody's."""
+
+_CHUNK_ROWS = 20_000
+_STAGED: dict[str, TypeEngine[Any]] = {
+    "line": Integer(),
+    "address": String(320),
+    "key": LargeBinary(16),
+    "domain_hash": String(64),
+}
+_NAME_CHARACTERS = 255
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did; lines are queued, duplicates or rejected.
+
+    Attributes:
+        request_id: The request that the contacts are queued for.
+        request_name: Its name.
+        column: The column that the addresses were taken from.
+        lines: Lines with anything in them, without the header.
+        queued: Contacts put into the queue.
+        duplicates: Lines whose address, in any case, came before in the file or was in the request already.
+        rejected: Lines without a valid address.
+        rejected_file: Where these are listed with line, reason and value; None where there are none, or no place.
+        created: Contacts that the database did not have.
+        notes: What a person should know about how the file was read.
+    """
+
+    request_id: int
+    request_name: str
+    column: str
+    lines: int
+    queued: int
+    duplicates: int
+    rejected: int
+    rejected_file: Path | None
+    created: int
+    notes: tuple[str, ...]
+
+
+def import_contacts(  # noqa: PLR0913  # each is something that a person may want otherwise
+    engine: Engine,
+    path: Path,
+    *,
+    request_name: str | None = None,
+    user_email: str | None = None,
+    priority: Priority = Priority.NORMAL,
+    column: str | None = None,
+    max_credits: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImportReport:
+    """Queues the contacts of a CSV file for verification.
+
+    A second import of a file, or one after a crash, queues what is missing and nothing twice. Contacts are found by
+    their address in any case; of several with the same address, the oldest is queued.
+
+    Args:
+        engine: The contacts database.
+        path: The file.
+        request_name: The user's request to add to, made where there is none; None for the file's name.
+        user_email: The user, made where there is none; None for ``LOCAL_USER``.
+        priority: How urgent these contacts are.
+        column: The header of the column of addresses, or its number from 1; None to find it.
+        max_credits: The most credits that the request may cost from now on, 0 for any number; None to leave that as it
+            is.
+        progress: Called after each chunk with the lines and the bytes done so far.
+
+    Returns:
+        What was done.
+
+    Raises:
+        InputRefused: The file or the request cannot be used; nothing was changed.
+        DatabaseUnavailable: The database was away for too long; the same import again does the rest.
+    """
+    layout = inspect(path, column)
+    names = request_names(path, request_name, user_email)
+    try:
+        return _import(engine, layout, names, priority, max_credits, progress)
+    except (DataError, IntegrityError, OperationalError) as error:
+        raise InputRefused(
+            f"The database refused to store the contacts ({_reason(error)}); mend that and import again: "
+            "it goes on where it stopped"
+        ) from None
+
+
+def _import(
+    engine: Engine,
+    layout: Layout,
+    names: tuple[str, str],
+    priority: Priority,
+    max_credits: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> ImportReport:
+    request = write(engine, find_or_make_request, *names)
+    if max_credits is not None:
+        # Before the first contact is queued, which may be claimed at once.
+        write(engine, set_cap, request.request_id, max_credits or None)
+    fill_address_keys(engine)
+    lines = queued = rejected = created = 0
+    with RejectedFile(layout.path) as listing:
+        # The next chunk is read and checked while the database is busy with this one: a fifth less time.
+        for chunk in one_ahead(map(_check, read_chunks(layout, _CHUNK_ROWS))):
+            listing.add(chunk.rejected)
+            tries: list[tuple[int, int]] = []
+            write(engine, _queue, request, priority, chunk.contacts, tries)
+            # After a commit of unknown outcome, the second try finds done what the first did.
+            created += max(contacts for contacts, _ in tries)
+            queued += max(rows for _, rows in tries)
+            lines += chunk.lines
+            rejected += len(chunk.rejected)
+            if progress is not None:
+                progress(lines, chunk.bytes_done)
+    return ImportReport(
+        request_id=request.request_id,
+        request_name=request.name,
+        column=layout.column_name,
+        lines=lines,
+        queued=queued,
+        duplicates=lines - queued - rejected,
+        rejected=rejected,
+        rejected_file=listing.path,
+        created=created,
+        notes=layout.notes + listing.notes,
+    )
+
+
+def _reason(error: DBAPIError) -> str:
+    # The words of MySQL's 1062 and 1366 quote the address.
+    code, *words = error.orig.args if error.orig is not None else ("unknown",)
+    return str(words[-1]) if words and code not in {1062, 1366} else f"error {code}"
+
+
+@dataclass(frozen=True)
+class NamedRequest:
+    """A request of a user, found or made by its name."""
+
+    request_id: int
+    user_id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class _Checked:
+    lines: int
+    contacts: pd.DataFrame
+    rejected: list[RejectedLine]
+    bytes_done: int
+
+
+def request_names(path: Path, request_name: str | None, user_email: str | None) -> tuple[str, str]:
+    """The names of the request and of the user that an import is for.
+
+    Args:
+        path: The file, whose name is the request's unless told.
+        request_name: As of ``import_contacts``.
+        user_email: As of ``import_contacts``.
+
+    Raises:
+        InputRefused: One of them cannot be used.
+    """
+    name = (path.name if request_name is None else request_name).strip()
+    if not 1 <= len(name) <= _NAME_CHARACTERS:
+        raise InputRefused(
+            f"The name of a request has 1 to {_NAME_CHARACTERS} characters; choose another with --request"
+        )
+    if user_email is None:
+        return name, LOCAL_USER
+    try:
+        return name, normalise(user_email)
+    except InvalidAddress as error:
+        raise InputRefused(f"the user's e-mail address cannot be used: {error} Give it as --user NAME@DOMAIN") from None
+
+
+def find_or_make_request(connection: Connection, name: str, user_email: str) -> NamedRequest:
+    """Finds a user's request by its name, and makes it, and the user, where there is none.
+
+    Args:
+        connection: In a transaction that writes.
+        name: The request's name.
+        user_email: The user's e-mail address, or what stands for one.
+
+    Raises:
+        InputRefused: The request is cancelled.
+    """
+    user_id = _user_of(connection, user_email) or _make_user(connection, user_email)
+    # Two imports at once must not both make the request.
+    connection.execute(select(User.id).where(User.id == user_id).with_for_update())
+    # Compared here too: to MariaDB and MySQL, Leads and leads are one name.
+    namesakes = connection.execute(
+        select(Request.request_id, Request.name)
+        .where(Request.user_id == user_id, Request.name == name)
+        .order_by(Request.request_id)
+    )
+    request_id = next((id_ for id_, found in namesakes if found == name), None)
+    if request_id is not None and is_cancelled(connection, request_id):
+        raise InputRefused(
+            f"request {request_id} is cancelled; choose another name with --request, or take the cancellation back "
+            f"with bouncer-flows requeue --request {request_id}"
+        )
+    if request_id is None:
+        request_id = _new_id(connection, insert(Request).values(user_id=user_id, name=name))
+    return NamedRequest(request_id, user_id, name)
+
+
+def _user_of(connection: Connection, email: str) -> int | None:
+    return connection.scalar(select(func.min(User.id)).where(func.lower(User.email) == email.lower()))
+
+
+def _make_user(connection: Connection, email: str) -> int:
+    # An application's table of users need not hold each address once, so two first imports at once must not both make
+    # the user. There is no row of theirs yet to lock.
+    alone(connection, Only.NEW_USER)
+    return _user_of(connection, email) or _new_id(connection, insert(User).values(email=email))
+
+
+def _new_id(connection: Connection, statement: Insert) -> int:
+    key: int = connection.execute(statement).lastrowid
+    return key
+
+
+def _check(chunk: Chunk) -> _Checked:
+    checked = normalise_all(pd.Series(chunk.addresses, dtype=object)).assign(line=chunk.lines)
+    invalid = [
+        RejectedLine(line, reason, address)
+        for line, reason, address in zip(chunk.lines, checked["reason"], chunk.addresses, strict=True)
+        if reason is not None
+    ]
+    contacts = checked[checked["reason"].isna()].drop_duplicates("key")
+    hashes = {domain: domain_hash(domain) for domain in contacts["domain"].unique()}
+    return _Checked(
+        lines=len(chunk.lines) + len(chunk.rejected),
+        contacts=contacts.assign(domain_hash=contacts["domain"].map(hashes)),
+        rejected=sorted(chunk.rejected + invalid, key=lambda line: line.line),
+        bytes_done=chunk.bytes_done,
+    )
+
+
+def _queue(
+    connection: Connection,
+    request: NamedRequest,
+    priority: Priority,
+    contacts: pd.DataFrame,
+    tries: list[tuple[int, int]],
+) -> None:
+    # Two imports into one request at once must not both find a contact missing.
+    connection.execute(select(Request.request_id).where(Request.request_id == request.request_id).with_for_update())
+    table = stage(connection, "import_contacts", _STAGED, contacts)
+    staged = table.c
+    created = _make_missing(connection, table)
+    # Where all are new there is nothing to be mistaken about, so a first import does not pay for this look.
+    if created < len(contacts) and _renew_keys(connection, table):
+        created += _make_missing(connection, table)
+    queued = connection.execute(
+        insert(QueuedContact).from_select(
+            ["global_id", "user_id", "request_id", "status", "priority", "domain_hash"],
+            select(
+                func.min(Contact.global_id),
+                literal(request.user_id),
+                literal(request.request_id),
+                literal(QueueStatus.QUEUED.value),
+                literal(int(priority)),
+                staged.domain_hash,
+            )
+            .join(Contact, Contact.bouncer_address_key == staged.key)
+            .outerjoin(
+                QueuedContact,
+                # A sum, because the index on requests must not be used: it would lead to a million rows each time.
+                and_(
+                    QueuedContact.global_id == Contact.global_id,
+                    QueuedContact.request_id + 0 == request.request_id,
+                ),
+            )
+            .group_by(staged.line, staged.domain_hash)
+            # Under none of the contacts with this address.
+            .having(func.count(QueuedContact.queue_id) == 0)
+            .order_by(staged.line),
+        )
+    )
+    if queued.rowcount:
+        note_open(connection, request.request_id)
+    tries.append((created, queued.rowcount))
+
+
+def _make_missing(connection: Connection, staged: Table) -> int:
+    made = connection.execute(
+        insert(Contact).from_select(
+            ["email", "bouncer_address_key"],
+            select(staged.c.address, staged.c.key)
+            .outerjoin(Contact, Contact.bouncer_address_key == staged.c.key)
+            .where(Contact.global_id.is_(None))
+            .order_by(staged.c.line),
+        )
+    )
+    return made.rowcount
+
+
+def _renew_keys(connection: Connection, staged: Table) -> int:
+    # A contact whose address the application has changed since is not the one that the file names. Few are written
+    # otherwise than their normalised form, and only those are looked at here.
+    written_otherwise = connection.execute(
+        select(Contact.global_id, Contact.email, Contact.bouncer_address_key)
+        .select_from(staged)
+        .join(Contact, Contact.bouncer_address_key == staged.c.key)
+        .where(func.lower(Contact.email) != func.lower(staged.c.address))
+    ).all()
+    contacts = pd.DataFrame(written_otherwise, columns=["global_id", "email", "stored_key"])
+    return renew_keys(connection, contacts.join(normalise_all(contacts["email"])[["key"]]))

@@ -1,0 +1,1 @@
+"""Figures, thresholds, alerts, and the status of everything."""

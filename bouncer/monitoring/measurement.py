@@ -1,0 +1,200 @@
+"""Measuring the figures of ``bouncer/monitoring/figures.py``, cheaply, and keeping them in ``Bouncer_Health_Metrics``.
+
+Housekeeping may delete metrics whose ``recorded_ts`` is old; the dashboard looks 24 hours back. Nothing here reads a
+large table each minute. The waiting contacts are counted in an index, each time while they are under a million and
+every ten minutes above that; the rest is asked of batches, of which there is one for thousands of contacts.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select
+
+from bouncer.accounts.call_statistics import count_calls, figures_of
+from bouncer.accounts.state import read_state
+from bouncer.batches.state import UNSETTLED
+from bouncer.monitoring.figures import AccountHealth, QueueHealth
+from bouncer.queue.waiting_contacts import oldest_waiting_seconds
+from bouncer.requests.counting import count_batches, count_dead_letters
+from bouncer.storage.dialects import age_seconds, database_now
+from bouncer.storage.tables import (
+    Account,
+    Batch,
+    BatchStatus,
+    HealthMetric,
+    Layer,
+    QueuedContact,
+    QueueStatus,
+    RateLimitWindow,
+)
+
+__all__ = ["history", "latest_metrics", "measure_account", "measure_queue", "record_metrics"]
+
+MANY_CONTACTS = 1_000_000
+"""Up to so many waiting contacts are counted each time; it takes a fraction of a second."""
+
+FULL_COUNT_SECONDS = 600
+"""How old the count of more than that may be."""
+
+DEADLINE_GRACE_SECONDS = 600
+"""How long after its deadline a batch may still be at Bouncer: it is finished early then, which takes a moment."""
+
+_FULL_COUNT = "backlog_full_count_contacts"
+"""The metric of such a count, with the layer behind it."""
+
+
+def measure_queue(
+    connection: Connection, account: str, layer: Layer, *, window_minutes: int, deadline_seconds: float
+) -> QueueHealth:
+    """Measures the queue and the batches of an account.
+
+    Args:
+        connection: In a transaction that writes: a count that took long is kept for a while.
+        account: The name of the account block.
+        layer: The layer that it serves, whose contacts wait for it.
+        window_minutes: Over how many minutes the rate is taken.
+        deadline_seconds: How long a batch may be at Bouncer without progress.
+    """
+    batches = _batches_under_way(connection, account, deadline_seconds)
+    ever = count_batches(connection)
+    settled_in_window, _ = _settled(connection, account, timedelta(minutes=window_minutes))
+    settled_an_hour, credits_an_hour = _settled(connection, account, timedelta(hours=1))
+    return QueueHealth(
+        backlog_contacts=_count_waiting(connection, layer),
+        oldest_waiting_seconds=oldest_waiting_seconds(connection, layer),
+        batches_under_way=sum(one.held_ts is None for one in batches),
+        batches_in_flight=sum(one.at_bouncer for one in batches),
+        batches_held=sum(one.held_ts is not None for one in batches),
+        batches_overdue=sum(one.overdue for one in batches),
+        unsent_contacts=sum(one.quantity for one in batches if one.unsent),
+        settled_in_window=settled_in_window,
+        settled_an_hour=settled_an_hour,
+        credits_an_hour=credits_an_hour,
+        dead_letters=count_dead_letters(connection),
+        possible_double_payments=ever.possible_double_payments,
+    )
+
+
+def measure_account(connection: Connection, account: str, *, window_minutes: int, limit_a_minute: int) -> AccountHealth:
+    """Measures what all workers share about an account, and how its calls went in the last minutes."""
+    tallies = count_calls(connection, account, window_minutes)
+    paused = connection.scalar(select(age_seconds(Account.paused_ts)).where(Account.account == account))
+    minute = database_now(connection).replace(second=0, microsecond=0)
+    busiest = connection.scalar(
+        select(func.max(RateLimitWindow.request_count)).where(
+            RateLimitWindow.account == account, RateLimitWindow.window_start_ts >= minute - timedelta(minutes=1)
+        )
+    )
+    return AccountHealth(
+        state=read_state(connection, account),
+        paused_seconds=None if paused is None else int(paused),
+        requests_a_minute=busiest or 0,
+        limit_a_minute=limit_a_minute,
+        calls=figures_of(tallies),
+        by_call={call: figures_of(tallies, call) for call in sorted({one.call for one in tallies})},
+    )
+
+
+def record_metrics(connection: Connection, metrics: Mapping[str, int]) -> None:
+    """Writes figures down, all with the present time."""
+    connection.execute(
+        insert(HealthMetric), [{"metric_name": name, "metric_value": value} for name, value in metrics.items()]
+    )
+
+
+def _batches_under_way(connection: Connection, account: str, deadline_seconds: float) -> list[Row[Any]]:
+    at_bouncer = (Batch.batch_id.is_not(None) | Batch.upload_begun_ts.is_not(None)) & Batch.held_ts.is_(None)
+    idle = age_seconds(func.coalesce(Batch.progress_ts, Batch.uploaded_ts, Batch.created_ts))
+    return list(
+        connection.execute(
+            select(
+                Batch.quantity,
+                Batch.held_ts,
+                (at_bouncer & (Batch.status != BatchStatus.DOWNLOADING)).label("at_bouncer"),
+                (Batch.batch_id.is_(None) & Batch.upload_begun_ts.is_(None)).label("unsent"),
+                (at_bouncer & (idle > deadline_seconds + DEADLINE_GRACE_SECONDS)).label("overdue"),
+            ).where(Batch.account == account, Batch.status.in_(UNSETTLED))
+        )
+    )
+
+
+def _settled(connection: Connection, account: str, span: timedelta) -> tuple[int, int]:
+    addresses, charged = connection.execute(
+        select(func.sum(Batch.quantity - Batch.missing), func.sum(func.coalesce(Batch.credits, Batch.quantity))).where(
+            Batch.completed_ts >= database_now(connection) - span,
+            Batch.account == account,
+            Batch.status == BatchStatus.COMPLETED,
+        )
+    ).one()
+    return int(addresses or 0), int(charged or 0)
+
+
+def _count_waiting(connection: Connection, layer: Layer) -> int:
+    full_count = f"{_FULL_COUNT}.{layer}"
+    counted = connection.scalar(
+        select(HealthMetric.metric_value)
+        .where(
+            HealthMetric.metric_name == full_count,
+            HealthMetric.recorded_ts > database_now(connection) - timedelta(seconds=FULL_COUNT_SECONDS),
+        )
+        .order_by(HealthMetric.recorded_ts.desc())
+        .limit(1)
+    )
+    if counted is not None:
+        return counted
+    waiting = (
+        connection.scalar(
+            select(func.count()).where(QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer)
+        )
+        or 0
+    )
+    if waiting > MANY_CONTACTS:
+        record_metrics(connection, {full_count: waiting})
+    return waiting
+
+
+def latest_metrics(connection: Connection) -> tuple[datetime | None, dict[str, int]]:
+    """Reads the figures of the last check, and when it was; nothing where there was none."""
+    last = connection.execute(
+        select(HealthMetric.id, HealthMetric.recorded_ts)
+        .where(HealthMetric.metric_name == "backlog_contacts")
+        .order_by(HealthMetric.recorded_ts.desc(), HealthMetric.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if last is None:
+        return None, {}
+    # A check writes its figures in one statement, so their numbers follow that of the first.
+    rows = connection.execute(
+        select(HealthMetric.metric_name, HealthMetric.metric_value)
+        .where(HealthMetric.id >= last.id, HealthMetric.metric_name.not_like(f"{_FULL_COUNT}%"))
+        .order_by(HealthMetric.id)
+    ).all()
+    return last.recorded_ts, {row.metric_name: row.metric_value for row in rows}
+
+
+def history(connection: Connection, names: list[str], *, hours: int, slots: int) -> dict[str, list[int | None]]:
+    """Reads how figures have gone.
+
+    Args:
+        connection: In a transaction.
+        names: The figures.
+        hours: How far back.
+        slots: Into how many equal stretches that is cut.
+
+    Returns:
+        For each figure its highest value in each stretch, the latest stretch last; None where there was no check.
+    """
+    seconds = hours * 3600 // slots
+    rows = connection.execute(
+        select(HealthMetric.metric_name, age_seconds(HealthMetric.recorded_ts), HealthMetric.metric_value).where(
+            HealthMetric.metric_name.in_(names),
+            HealthMetric.recorded_ts >= database_now(connection) - timedelta(hours=hours),
+        )
+    )
+    found: dict[str, dict[int, int]] = defaultdict(dict)
+    for name, age, value in rows:
+        slot = slots - 1 - min(int(age) // seconds, slots - 1)
+        found[name][slot] = max(found[name].get(slot, value), value)
+    return {name: [found[name].get(slot) for slot in range(slots)] for name in names}

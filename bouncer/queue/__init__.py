@@ -1,0 +1,1 @@
+"""The queue: who waits, whose turn it is, what is known already."""

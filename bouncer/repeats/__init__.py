@@ -1,0 +1,1 @@
+"""What is verified once more: the deep pass, and old verdicts."""

@@ -1,0 +1,1 @@
+"""Requests: how far they have come, and what people do with them."""

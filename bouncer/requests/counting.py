@@ -1,0 +1,198 @@
+"""How far everything has come, counted from the rows themselves, so that no crash can make it wrong."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from sqlalchemy import ColumnElement, Connection, exists, func, select
+
+from bouncer.batches.state import UNSETTLED
+from bouncer.errors import InputRefused
+from bouncer.storage.tables import Batch, DeadLetter, Layer, QueuedContact, QueueStatus, Request, Result
+
+__all__ = [
+    "BatchCounts",
+    "Progress",
+    "count_batches",
+    "count_by_request",
+    "count_contacts",
+    "count_credits",
+    "count_dead_letters",
+    "count_verdicts",
+    "maybe_paid_twice",
+    "open_layers",
+    "require_request",
+]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Contacts by where they stand.
+
+    Attributes:
+        failed: Those that failed with a reason, but for cancelled ones.
+        cancelled: Those that the cancellation of their request took out of the queue.
+    """
+
+    queued: int = 0
+    assigned: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def total(self) -> int:
+        """All contacts that were ever queued."""
+        return self.open + self.settled
+
+    @property
+    def settled(self) -> int:
+        """Contacts that are finished, with a verdict or with a reason."""
+        return self.completed + self.failed + self.cancelled
+
+    @property
+    def open(self) -> int:
+        """Contacts that are not finished."""
+        return self.queued + self.assigned
+
+
+@dataclass(frozen=True)
+class BatchCounts:
+    """Batches by step, and what went oddly with them.
+
+    Attributes:
+        by_status: Batches by status.
+        held: Batches whose upload was lost and that wait for a person.
+        possible_double_payments: Addresses that may have been paid twice; see ``maybe_paid_twice``.
+    """
+
+    by_status: dict[str, int] = field(default_factory=dict)
+    held: int = 0
+    possible_double_payments: int = 0
+    missing: int = 0
+    unmatched: int = 0
+
+    @property
+    def under_way(self) -> int:
+        """Batches that are not settled."""
+        return sum(self.by_status.get(status, 0) for status in UNSETTLED)
+
+
+def count_contacts(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> Progress:
+    """Counts the contacts of a request, or all, and of a layer, or both, by where they stand."""
+    query = select(QueuedContact.status, func.count()).group_by(QueuedContact.status)
+    query = query.where(*_among(request_id, layer))
+    by_status = {str(status): count for status, count in connection.execute(query)}
+    failed = by_status.pop(QueueStatus.FAILED, 0)
+    # Fewer where an application has deleted cancelled contacts since.
+    cancelled = min(_count_cancelled(connection, request_id), failed)
+    return Progress(**by_status, failed=failed - cancelled, cancelled=cancelled)
+
+
+def count_by_request(connection: Connection) -> dict[int, Progress]:
+    """Counts the contacts of every request by where they stand, in the order of the requests' numbers."""
+    by_request: dict[int, dict[str, int]] = defaultdict(dict)
+    query = select(QueuedContact.request_id, QueuedContact.status, func.count())
+    for request, status, count in connection.execute(query.group_by(QueuedContact.request_id, QueuedContact.status)):
+        by_request[request][str(status)] = count
+    were_cancelled = select(Request.request_id, Request.bouncer_cancelled).where(
+        Request.bouncer_cancelled_ts.is_not(None)
+    )
+    for request, wanted in connection.execute(were_cancelled):
+        failed = by_request[request].get(QueueStatus.FAILED, 0)
+        cancelled = min(wanted or 0, failed)
+        by_request[request] |= {"failed": failed - cancelled, "cancelled": cancelled}
+    return {request: Progress(**counts) for request, counts in sorted(by_request.items())}
+
+
+def _count_cancelled(connection: Connection, request_id: int | None) -> int:
+    query = select(func.sum(Request.bouncer_cancelled)).where(Request.bouncer_cancelled_ts.is_not(None))
+    if request_id is not None:
+        query = query.where(Request.request_id == request_id)
+    return int(connection.scalar(query) or 0)
+
+
+def count_batches(connection: Connection, request_id: int | None = None) -> BatchCounts:
+    """Counts the batches of a request, or all."""
+    of_request = [] if request_id is None else [Batch.request_id == request_id]
+    by_status = select(Batch.status, func.count()).where(*of_request).group_by(Batch.status)
+    held, lost, missing, unmatched = connection.execute(
+        select(
+            func.count(Batch.held_ts),
+            func.coalesce(func.sum(maybe_paid_twice()), 0),
+            func.coalesce(func.sum(Batch.missing), 0),
+            func.coalesce(func.sum(Batch.unmatched), 0),
+        ).where(*of_request)
+    ).one()
+    return BatchCounts(
+        by_status={str(status): count for status, count in connection.execute(by_status)},
+        held=held,
+        possible_double_payments=int(lost),
+        missing=int(missing),
+        unmatched=int(unmatched),
+    )
+
+
+def maybe_paid_twice() -> ColumnElement[int]:
+    """Of a batch, the addresses that may have been paid twice.
+
+    They were in uploads whose answer was lost, or the batch was lost with what Bouncer may have been paid for it, or it
+    was complete and Bouncer may have been paid for addresses without a verdict.
+    """
+    return Batch.ambiguous_uploads * Batch.quantity + Batch.ambiguous_addresses + Batch.lost_addresses
+
+
+def count_credits(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> int:
+    """Counts the credits that the batches of a request, or all, and of a layer, or both, have cost.
+
+    By what Bouncer told, and where it told nothing, by what the verdicts suggest.
+    """
+    of_request = [] if request_id is None else [Batch.request_id == request_id]
+    of_layer = [] if layer is None else [Batch.layer == layer]
+    cost = func.sum(func.coalesce(Batch.credits, Batch.expected_credits))
+    return int(connection.scalar(select(cost).where(*of_request, *of_layer)) or 0)
+
+
+def open_layers(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> set[Layer]:
+    """The layers in which contacts of a request, or of any, wait or are in batches under way."""
+    open_ = (QueueStatus.QUEUED, QueueStatus.ASSIGNED)
+    return {
+        one
+        for one in ([layer] if layer is not None else Layer)
+        for status in open_
+        if connection.scalar(select(exists().where(QueuedContact.status == status, *_among(request_id, one))))
+    }
+
+
+def count_verdicts(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> dict[str, int]:
+    """Counts the settled contacts of a request, or all, and of a layer, or both, by Bouncer's verdict."""
+    query = (
+        select(Result.bouncer_status, func.count())
+        .join(
+            QueuedContact,
+            (QueuedContact.batch_id == Result.batch_id) & (QueuedContact.global_id == Result.global_id),
+        )
+        .where(QueuedContact.status == QueueStatus.COMPLETED, *_among(request_id, layer))
+        .group_by(Result.bouncer_status)
+        .order_by(func.count().desc())
+    )
+    return {str(status): count for status, count in connection.execute(query)}
+
+
+def count_dead_letters(connection: Connection) -> int:
+    """Dead letters that nobody has reviewed yet."""
+    return connection.scalar(select(func.count()).where(DeadLetter.reviewed.is_not(True))) or 0
+
+
+def _among(request_id: int | None, layer: Layer | None) -> list[ColumnElement[bool]]:
+    of_request = [] if request_id is None else [QueuedContact.request_id == request_id]
+    return of_request if layer is None else [*of_request, QueuedContact.layer == layer]
+
+
+def require_request(connection: Connection, request_id: int) -> None:
+    """Makes sure that a request exists.
+
+    Raises:
+        InputRefused: There is no such request.
+    """
+    if connection.scalar(select(Request.request_id).where(Request.request_id == request_id)) is None:
+        raise InputRefused(f"there is no request {request_id}; bouncer-flows status lists them")

@@ -1,0 +1,1 @@
+"""The contacts database: tables, migrations, engines, and rows in bulk."""

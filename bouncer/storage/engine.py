@@ -1,0 +1,213 @@
+"""Engines for MariaDB, MySQL and SQLite, and transactions that are run again where the database asks for it."""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from bouncer.errors import DatabaseUnavailable, SettingRefused
+from bouncer.safe_text import clean_message
+from bouncer.stopping import grace_is_over
+from bouncer.storage.tls import context_of, without_tls_parameters
+
+__all__ = ["engine_for", "probe", "read", "write"]
+
+_log = logging.getLogger(__name__)
+_Params = ParamSpec("_Params")
+_Return = TypeVar("_Return")
+
+OUTAGE_SECONDS = 120.0
+"""How long a transaction waits for a database that is restarting before it gives up."""
+
+_SQLITE_BUSY_SECONDS = 60
+_CONNECT_TIMEOUT_SECONDS = 10
+_DRIVER_PARAMETERS = frozenset({"charset", "collation", "local_infile", "unix_socket", "read_timeout", "write_timeout"})
+# Deadlock, lock wait timeout, and the ways in which a MySQL or MariaDB server says that it is full, gone or going:
+# https://mariadb.com/kb/en/mariadb-error-code-reference/
+_TRANSIENT_MYSQL = frozenset({1205, 1213, 1040, 1203, 1053, 1927, 2002, 2003, 2006, 2013, 2055})
+
+
+def engine_for(url: str, authority: str | None = None, *, pool_size: int = 20) -> Engine:
+    """Makes an engine from a database URL.
+
+    Args:
+        url: ``sqlite:///FILE``, ``mysql+pymysql://…``, or the plain ``mysql://…`` and ``mariadb://…``, which
+            mean PyMySQL here. ``bouncer.storage.tls`` has the parameters for TLS.
+        authority: Ask MariaDB or MySQL for TLS whatever the URL says, and trust the authority of this certificate
+            (PEM); the system's authorities where it is an empty text.
+        pool_size: The most connections that are kept open.
+
+    Returns:
+        An engine whose sessions run in UTC and in READ COMMITTED (MariaDB, MySQL), or in WAL mode with foreign
+        keys on (SQLite). A new SQLite file can be read by its owner only.
+
+    Raises:
+        SettingRefused: The URL cannot be read, names another database, or holds a parameter that is not known.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # A ValueError comes of a port that is no number.
+        raise SettingRefused("DATABASE_URL is not a database URL; write mysql://USER:PASSWORD@HOST/NAME") from None
+    backend = parsed.get_backend_name()
+    if backend in {"mysql", "mariadb"}:
+        context = context_of(parsed, authority)
+        parsed = without_tls_parameters(parsed).set(drivername=f"{backend}+pymysql")
+        if unknown := set(parsed.query) - _DRIVER_PARAMETERS:
+            raise SettingRefused(f"DATABASE_URL: the parameter {min(unknown)!r} is not known; leave it out")
+        if "charset" not in parsed.query:
+            parsed = parsed.update_query_dict({"charset": "utf8mb4"})
+        return create_engine(
+            parsed,
+            pool_size=pool_size,
+            max_overflow=10,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            hide_parameters=True,
+            # READ COMMITTED takes no gap locks, over which claims and loads of other workers would wait.
+            isolation_level="READ COMMITTED",
+            connect_args={
+                "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
+                "init_command": "SET time_zone = '+00:00'",
+                **({} if context is None else {"ssl": context}),
+            },
+        )
+    if backend == "sqlite":
+        engine = create_engine(parsed, hide_parameters=True, connect_args={"timeout": _SQLITE_BUSY_SECONDS})
+        event.listen(engine, "do_connect", _make_private)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    raise SettingRefused(f"DATABASE_URL names {backend}; bouncer-flows works with mysql, mariadb and sqlite")
+
+
+def probe(engine: Engine) -> None:
+    """Connects once, so that a wrong URL or password is told at once and not after minutes of patience.
+
+    Raises:
+        DatabaseUnavailable: There is no connection to be had.
+    """
+    try:
+        with engine.connect():
+            pass
+    except DBAPIError as error:
+        raise DatabaseUnavailable(f"the database cannot be used; check DATABASE_URL: {_reason(error)}") from None
+
+
+def read(
+    engine: Engine,
+    work: Callable[Concatenate[Connection, _Params], _Return],
+    *args: _Params.args,
+    **kwargs: _Params.kwargs,
+) -> _Return:
+    """Runs ``work(connection, …)`` in a transaction that only reads, again where the database was away.
+
+    Raises:
+        DatabaseUnavailable: The database did not come back within ``OUTAGE_SECONDS``.
+    """
+    return _transact(engine.execution_options(writes=False), work, *args, **kwargs)
+
+
+def write(
+    engine: Engine,
+    work: Callable[Concatenate[Connection, _Params], _Return],
+    *args: _Params.args,
+    **kwargs: _Params.kwargs,
+) -> _Return:
+    """Runs ``work(connection, …)`` in one transaction, again after a deadlock or where the database was away.
+
+    A connection that dies during the commit leaves it unknown whether the transaction took place, so ``work``
+    must be safe to run twice.
+
+    Raises:
+        DatabaseUnavailable: The database did not come back within ``OUTAGE_SECONDS``.
+    """
+    return _transact(engine.execution_options(writes=True), work, *args, **kwargs)
+
+
+def _transact(engine: Engine, work: Callable[..., _Return], *args: Any, **kwargs: Any) -> _Return:
+    retrying = Retrying(
+        retry=retry_if_exception(_is_transient),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        stop=_waited_enough,
+        before_sleep=lambda state: _log.warning(
+            "The database asked for another try (attempt %d): %s",
+            state.attempt_number,
+            _reason(state.outcome.exception() if state.outcome else None),
+        ),
+        reraise=True,
+    )
+    try:
+        for attempt in retrying:
+            with attempt, engine.connect() as connection, connection.begin():
+                return work(connection, *args, **kwargs)
+    except DBAPIError as error:
+        if _is_transient(error) or error.connection_invalidated:
+            raise DatabaseUnavailable(
+                f"the database does not answer ({_reason(error)}); see to it, then run the same again: it goes on"
+            ) from None
+        _hide_addresses(error)
+        raise
+    raise AssertionError("unreachable: tenacity returns or raises")
+
+
+def _waited_enough(state: RetryCallState) -> bool:
+    return grace_is_over() or stop_after_delay(OUTAGE_SECONDS)(state)
+
+
+def _is_transient(error: BaseException) -> bool:
+    if not isinstance(error, OperationalError | InterfaceError | DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return True
+    if isinstance(error.orig, sqlite3.OperationalError):
+        return "locked" in str(error.orig) or "busy" in str(error.orig)
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return code in _TRANSIENT_MYSQL
+
+
+def _hide_addresses(error: DBAPIError) -> None:
+    # MySQL and MariaDB quote the value that they refuse, and tracebacks of runs are stored.
+    error.args = tuple(clean_message(str(part)) for part in error.args)
+    if error.orig is not None:
+        error.orig.args = tuple(part if isinstance(part, int) else clean_message(str(part)) for part in error.orig.args)
+
+
+def _reason(error: BaseException | None) -> str:
+    # Only the driver's own words: SQLAlchemy's text holds the statement.
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return str(error.orig.args[-1] if error.orig.args else error.orig)
+    return type(error).__name__
+
+
+def _make_private(_dialect: Any, _entry: Any, arguments: list[Any], _options: dict[str, Any]) -> None:
+    # Addresses are for the owner's eyes, and SQLite gives its journals the rights of the file. What keeps the file from
+    # being made, SQLite tells better.
+    file = str(arguments[0])
+    if file != ":memory:" and not file.startswith("file:"):
+        with suppress(OSError, ValueError):
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    # Transactions are begun by _begin_sqlite; the driver must not begin any of its own.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that will write takes the write lock at once: upgrading later fails instead of waiting.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,1 @@
+"""What keeps the database small, or takes it elsewhere."""

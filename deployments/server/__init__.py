@@ -1,0 +1,1 @@
+"""The Prefect server: which one, and a local one of our own."""

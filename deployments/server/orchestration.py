@@ -1,0 +1,116 @@
+"""Which Prefect server a command works with: the one that is configured, or a local one of its own."""
+
+import os
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bouncer.errors import SettingRefused
+from deployments.server.entrance import Entrance
+from deployments.server.local_server import local_server
+from deployments.settings import Settings
+from deployments.terminal.console import say
+
+__all__ = ["names_a_server", "orchestrator"]
+
+_DEFAULTS = {
+    # Retries and waits are told by these packages; with this their lines reach the run's log in the UI.
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "bouncer,blocks,tasks",
+    # A run that dies is noticed by the silence of its heartbeat.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
+}
+
+_JSON_HANDLER = "deployments.terminal.structured_logs.StructuredHandler"
+"""By its name: the module imports Prefect."""
+
+_ROOT_LEVEL = "PREFECT_LOGGING_ROOT_LEVEL"
+_DRAIN_SECONDS = 10
+
+
+@contextmanager
+def orchestrator(
+    settings: Settings, *, verbose: bool = False, keep: bool = False, local: bool = False
+) -> Iterator[str | None]:
+    """Works with a Prefect server while the block runs. Must come before the first import of Prefect.
+
+    Args:
+        settings: Where a local server keeps its files.
+        verbose: Show the runs' logs on standard error, not just their warnings.
+        keep: Leave a local server running at the end.
+        local: Work with a local server even where another is named.
+
+    Yields:
+        The address of a local server's UI, or None where PREFECT_API_URL names another.
+
+    Raises:
+        OrchestratorUnavailable: The local server does not come up.
+        SettingRefused: There is no such home as PREFECT_HOME names.
+    """
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    if not verbose:
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+    if settings.log_format == "json":
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS", _JSON_HANDLER)
+    if names_a_server() and not local:
+        _keep_the_password_out_of_logs()
+        yield None
+        return
+    home = settings.bouncer_flows_home
+    entrance = Entrance.of(settings)
+    with local_server(home, entrance, keep=keep) as server:
+        os.environ["PREFECT_API_URL"] = server.api_url
+        os.environ["PREFECT_HOME"] = str(home / "prefect")
+        if entrance.auth_string is not None:
+            os.environ["PREFECT_API_AUTH_STRING"] = entrance.auth_string
+        _keep_the_password_out_of_logs()
+        try:
+            yield server.ui_url
+        finally:
+            _send_what_waits()
+            del os.environ["PREFECT_API_URL"]
+
+
+def _keep_the_password_out_of_logs() -> None:
+    # The library of WebSockets, by which Prefect sends events, writes down whatever it sends.
+    if "PREFECT_API_AUTH_STRING" in os.environ and os.environ.get(_ROOT_LEVEL, "").upper() == "DEBUG":
+        os.environ[_ROOT_LEVEL] = "INFO"
+        say(f"{_ROOT_LEVEL}=DEBUG would log the Prefect server's password; it is taken as INFO")
+
+
+def _send_what_waits() -> None:
+    # Prefect sends logs and events in the background. Once the server is gone it would try for minutes.
+    if "prefect" in sys.modules:
+        from prefect.events.worker import EventsWorker
+        from prefect.logging.handlers import APILogWorker
+
+        EventsWorker.drain_all(timeout=_DRAIN_SECONDS)
+        APILogWorker.drain_all(timeout=_DRAIN_SECONDS)
+
+
+def names_a_server() -> bool:
+    """Whether PREFECT_API_URL, or the active Prefect profile, names a server.
+
+    Raises:
+        SettingRefused: There is no such home as PREFECT_HOME names.
+    """
+    try:
+        home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    except RuntimeError:
+        # Prefect would end with a traceback as it is imported.
+        raise SettingRefused(
+            "PREFECT_HOME: it begins with the home of a user who has none; name another folder"
+        ) from None
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    # A profile can name a server too (`prefect config set`); asking Prefect itself would fix its settings too early.
+    try:
+        profiles = tomllib.loads((home / "profiles.toml").read_text())
+    except (OSError, tomllib.TOMLDecodeError):
+        return False
+    active = os.environ.get("PREFECT_PROFILE", profiles.get("active", ""))
+    return bool(profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL"))

@@ -1,0 +1,72 @@
+"""The program ``prefect``, whose server makes writers to its SQLite file wait, and serves its own pages only.
+
+Prefect begins most transactions deferred. One that reads before it writes then fails at once if another has written in
+between (SQLITE_BUSY_SNAPSHOT, which no busy timeout covers); the server answers 503, and the client sleeps 2 s, then
+4 s, and so on. With a batch every few seconds, that met a fifth of all rate limit tokens and half of all task runs.
+
+A writer that waits must not stop the event loop, though: ``deployments.server.garbage_collection`` has the reason.
+
+A page on the internet whose name is made to lead to 127.0.0.1 (DNS rebinding) could ask a server that has no password
+for its blocks. It asks under its own name, which is refused here. So is a page that asks under the server's name:
+``deployments.server.own_pages`` has the reason.
+"""
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import prefect.server.api.server
+from fastapi import FastAPI
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
+from prefect.cli import app
+from prefect.server.database.configurations import AioSqliteConfiguration
+from prefect.settings import get_current_settings
+from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
+
+from deployments.server.entrance import ALLOWED_HOSTS
+from deployments.server.garbage_collection import collect_aside
+from deployments.server.memory import give_back_freed_memory
+from deployments.server.own_pages import OwnPagesOnly
+
+__all__ = ["main"]
+
+_ITSELF = "prefect-in-memory"
+"""The host that Prefect's server calls itself by, without a network."""
+
+_begin = AioSqliteConfiguration.begin_transaction
+_create_app = prefect.server.api.server.create_app
+
+
+def main() -> None:
+    """Runs ``prefect`` with the arguments of this process."""
+    give_back_freed_memory()
+    AioSqliteConfiguration.begin_transaction = _begin_immediate  # type: ignore[method-assign]  # there is no setting
+    collect_aside()
+    if os.environ.get(ALLOWED_HOSTS):
+        prefect.server.api.server.create_app = _create_app_for_its_own_pages
+    app()
+
+
+def _create_app_for_its_own_pages(*args: Any, **kwargs: Any) -> FastAPI:
+    made = _create_app(*args, **kwargs)
+    # Automations ask for the running app again, which takes no more middleware, and talk to it under a name of its own.
+    present: list[object] = [one.cls for one in made.user_middleware]
+    if TrustedHostMiddleware not in present:
+        hosts = [*os.environ[ALLOWED_HOSTS].split(","), _ITSELF]
+        made.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+        made.add_middleware(OwnPagesOnly, origins=get_current_settings().server.api.cors_allowed_origins.split(","))
+    return made
+
+
+@asynccontextmanager
+async def _begin_immediate(
+    self: AioSqliteConfiguration, session: AsyncSession, with_for_update: bool = True
+) -> AsyncGenerator[AsyncSessionTransaction, None]:
+    del with_for_update
+    async with _begin(self, session, with_for_update=True) as transaction:
+        yield transaction
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The figures of the last check for Prometheus, in OpenMetrics; on this machine only, unless METRICS_HOST says else."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import DBAPIError
+
+from bouncer.errors import SettingRefused
+from bouncer.monitoring.alerts import in_force
+from bouncer.monitoring.figures import FIGURES, SHARED
+from bouncer.monitoring.measurement import latest_metrics
+from bouncer.storage.dialects import database_now
+from bouncer.storage.tables import Account
+from deployments.settings import Settings
+
+__all__ = ["PREFIX", "FigureCollector", "serving_metrics"]
+
+PREFIX = "bouncer_flows_"
+
+
+class FigureCollector(Collector):
+    """Reads the figures of the last check, and the alerts, whenever Prometheus asks.
+
+    Args:
+        engine: Of the contacts database.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Yields the figures; where the database is away, only that it is."""
+        up = GaugeMetricFamily(f"{PREFIX}database_up", "Whether the contacts database answers")
+        try:
+            # Not by bouncer.database.read, whose patience is longer than Prometheus'.
+            with self._engine.connect() as connection:
+                families = _families(connection)
+        except DBAPIError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield from families
+
+
+@contextmanager
+def serving_metrics(settings: Settings, engine: Engine) -> Iterator[int | None]:
+    """Serves the figures under ``/metrics`` while the block runs, where METRICS_PORT asks for it.
+
+    Args:
+        settings: The environment.
+        engine: Of the contacts database.
+
+    Yields:
+        The port, or None where there is none.
+
+    Raises:
+        SettingRefused: The address cannot be listened on.
+    """
+    port = settings.metrics_port
+    if port == 0:
+        yield None
+        return
+    registry = CollectorRegistry()
+    registry.register(FigureCollector(engine))
+    try:
+        server, thread = start_http_server(port, settings.metrics_host, registry)
+    except OSError as error:
+        raise SettingRefused(
+            f"METRICS_HOST {settings.metrics_host}, METRICS_PORT {port} cannot be listened on ({error.strerror}); "
+            "name another"
+        ) from None
+    try:
+        yield port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _families(connection: Connection) -> list[GaugeMetricFamily]:
+    families: dict[str, GaugeMetricFamily] = {}
+    checked_ts, figures = latest_metrics(connection)
+    for name, value in figures.items():
+        figure, _, account = name.partition("@")
+        figure, _, part = figure.partition(".")
+        labels = {} if figure in SHARED else {"account": account or "default"}
+        if figure.startswith("response_"):
+            labels["call"] = part or "all"
+        elif figure == "error_rate_permille":
+            labels["kind"] = part or "all"
+        family = families.setdefault(
+            figure, GaugeMetricFamily(f"{PREFIX}{figure}", FIGURES.get(figure, figure), labels=list(labels))
+        )
+        family.add_metric(list(labels.values()), value)
+    age = GaugeMetricFamily(f"{PREFIX}check_age_seconds", "How long ago check-health measured these figures")
+    if checked_ts is not None:
+        age.add_metric([], (database_now(connection) - checked_ts).total_seconds())
+    alerts = GaugeMetricFamily(f"{PREFIX}alert", "Alerts that are in force", labels=["account", "alert"])
+    for account in connection.scalars(select(Account.account).order_by(Account.account)).all():
+        for one in in_force(connection, account):
+            alerts.add_metric([account, one.alert], 1)
+    return [*families.values(), age, alerts]

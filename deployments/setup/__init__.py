@@ -1,0 +1,1 @@
+"""Getting a place ready: blocks, limits, work pool, automations, deployments."""

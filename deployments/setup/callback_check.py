@@ -1,0 +1,19 @@
+"""Whether the address that Bouncer is to call is answered."""
+
+import httpx
+
+__all__ = ["is_answered"]
+
+_ANSWER_SECONDS = 5.0
+
+
+async def is_answered(url: str) -> bool:
+    """Whether anything answers at the address that Bouncer calls, as far as that can be seen from this machine."""
+    try:
+        # Without a token, so that it counts as no guess of one.
+        async with httpx.AsyncClient(timeout=_ANSWER_SECONDS) as client:
+            answer = await client.get(url)
+    except httpx.HTTPError:
+        return False
+    # A proxy with no receiver behind it says 502, 503 or 504.
+    return answer.status_code < 500

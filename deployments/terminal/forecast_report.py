@@ -1,0 +1,109 @@
+"""``import --dry-run`` and ``ingest --dry-run``: forecasts on the terminal."""
+
+import asyncio
+from pathlib import Path
+
+from rich.table import Table
+from sqlalchemy import Engine
+
+from blocks.bouncer_account import BouncerAccount
+from blocks.bouncer_prices import load_prices
+from blocks.saved import load_saved
+from bouncer.costs.forecast import Forecast, Terms, forecast_file
+from bouncer.costs.forecast_text import headline, lines, with_bars
+from bouncer.files.importing import request_names
+from bouncer.storage.engine import engine_for, probe
+from bouncer.storage.migrate import pending
+from bouncer.verdicts.freshness import FreshFor
+from deployments.settings import Settings
+from deployments.terminal.console import console
+from deployments.terminal.display import byte_progress, hide_expected_errors, row_progress
+from flows.costs.forecast import forecast
+
+__all__ = ["forecast_import", "forecast_ingest", "print_forecast"]
+
+
+def forecast_import(
+    settings: Settings, file: Path, *, request: str | None, user: str | None, column: str | None, quiet: bool
+) -> Forecast:
+    """Forecasts what importing a file and verifying it would cost; changes nothing.
+
+    A database that has no tables yet is left so, and nothing is known then.
+
+    Args:
+        settings: The environment; what is saved in the block goes first where the environment is silent.
+        file: The CSV file.
+        request: As of ``import``.
+        user: As of ``import``.
+        column: As of ``import``.
+        quiet: Show no progress.
+    """
+    names = request_names(file, request, user)
+    terms = asyncio.run(_terms(settings))
+    with byte_progress("forecasting", file, quiet=quiet) as advance:
+        return forecast_file(_database(settings), file, terms, request=names, column=column, progress=advance)
+
+
+def forecast_ingest(request_id: int | None, *, max_credits: int | None, verbose: bool) -> Forecast:
+    """Runs flow ``forecast`` in this process.
+
+    Args:
+        request_id: Only this request, or None for all.
+        max_credits: As of ``ingest``.
+        verbose: Show Prefect's own account of failures too.
+    """
+    if not verbose:
+        hide_expected_errors()
+    with row_progress("forecasting"):
+        return asyncio.run(forecast(request_id, max_credits=max_credits))
+
+
+def print_forecast(forecast: Forecast) -> None:
+    """Prints a forecast with the shares of the domains as bars."""
+    terminal = console()
+    terminal.print(headline(forecast))
+    figures = Table(title="Forecast", title_justify="left", show_header=False)
+    figures.add_column()
+    figures.add_column(justify="right")
+    for name, figure in lines(forecast):
+        figures.add_row(name, figure)
+    terminal.print(figures)
+    if not forecast.domains:
+        return
+    domains = Table(title="Domains", title_justify="left")
+    domains.add_column("domain", overflow="fold")
+    domains.add_column("contacts", justify="right")
+    domains.add_column("share", justify="right")
+    domains.add_column("")
+    for share, bar in with_bars(forecast):
+        domains.add_row(share.domain, f"{share.contacts:,}", f"{share.share:.1%}", bar)
+    domains.add_row("all others", f"{forecast.other_domains:,}", "", "")
+    terminal.print(domains)
+
+
+def _database(settings: Settings) -> Engine | None:
+    if settings.database_url is None and not (settings.bouncer_flows_home / "contacts.db").exists():
+        # To connect to it would make it.
+        return None
+    engine = engine_for(settings.url)
+    probe(engine)
+    return None if pending(engine) else engine
+
+
+async def _terms(settings: Settings) -> Terms:
+    account = await _account(settings)
+    return Terms(
+        account="default",
+        batch_size=account.batch_size,
+        slots=account.max_concurrent_batches,
+        fresh_for=FreshFor(days=account.result_max_age_days),
+        prices=await load_prices(),
+    )
+
+
+async def _account(settings: Settings) -> BouncerAccount | Settings:
+    saved = await load_saved(BouncerAccount, "default")
+    if saved is None:
+        return settings
+    set_here = {name: value for name, value in settings.account_values().items() if name != "api_key"}
+    return saved.model_copy(update=set_here)

@@ -1,0 +1,37 @@
+"""How summaries are printed."""
+
+from typing import TYPE_CHECKING
+
+from deployments.terminal.display import print_table
+
+if TYPE_CHECKING:
+    # For its type alone: it would bring Prefect along, whose import takes seconds that status has no use for.
+    from tasks.queue.summary import IngestSummary
+
+__all__ = ["print_summary"]
+
+
+def print_summary(summary: "IngestSummary") -> None:
+    """Prints what an ingest run did."""
+    print(summary.message)
+    if summary.outcome == "nothing to do":
+        return
+    verdicts = [(f"· {verdict}", f"{count:,}") for verdict, count in summary.verdicts.items()]
+    # Where verdicts of other runs are among them, they stand below what this run did.
+    in_all = summary.verified_in_all
+    so_far = [] if in_all is None else [("verified so far, in all runs", f"{in_all:,}"), *verdicts]
+    minute = summary.verified / summary.seconds * 60 if summary.seconds else 0
+    print_table(
+        "Ingest",
+        [
+            ("contacts verified", f"{summary.verified:,}"),
+            *([] if so_far else verdicts),
+            ("contacts failed", f"{summary.failed:,}"),
+            ("contacts still waiting", f"{summary.left:,}"),
+            ("known already, at no cost", f"{summary.reused:,}"),
+            ("batches", f"{summary.batches:,}"),
+            ("seconds", f"{summary.seconds:,.1f}"),
+            ("contacts a minute", f"{minute:,.0f}"),
+            *so_far,
+        ],
+    )

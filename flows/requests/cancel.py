@@ -1,0 +1,69 @@
+"""Flow ``cancel``: a request is not verified any further; what Bouncer has of it is finished and loaded."""
+
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from blocks.access import Access, open_accounts
+from bouncer.requests import cancelling
+from flows.parameters import RequestId
+from flows.verify_batch import verify_as_subflow
+from tasks.batches.ownership import new_owner
+from tasks.batches.subflows import Crews
+from tasks.requests.cancel import finish_in_flight, left_behind, mark_cancelled, withdraw
+from tasks.requests.cancellation_report import Cancelled, foretell, report_cancellation
+from tasks.requests.following import follow_requests
+from tasks.running.stopping import is_stopping
+
+__all__ = ["cancel"]
+
+LOOK_SECONDS = 1.0
+"""How often it looks whether other runs have loaded what is left."""
+
+
+@flow(name="cancel", flow_run_name="cancel request {request_id}", persist_result=False)
+async def cancel(
+    request_id: RequestId,
+    reason: Annotated[str, Field(min_length=1, max_length=255)] = "by hand",
+    by: Annotated[str, Field(min_length=1, max_length=100)] = "the Prefect UI",
+    dry_run: bool = False,
+) -> Cancelled:
+    """Cancels a request: nothing of it is sent any more, and its batches at Bouncer are finished early.
+
+    What Bouncer has verified is loaded, and the credits of the rest come back. Contacts of other requests that share
+    a batch with it are queued again where they got no verdict. Ends when nothing of the request is in flight; run
+    again, it goes on. Needs the blocks bouncer-account and contacts-database.
+
+    Args:
+        request_id: The number of the request.
+        reason: Why, for others to read: each contact fails with it.
+        by: Who wants it.
+        dry_run: Only say what it would do.
+    """
+    async with open_accounts(None, new_owner()) as opened:
+        if dry_run:
+            return await foretell(opened[0], request_id)
+        await mark_cancelled(opened[0], request_id, by, reason)
+        await _finish(opened, request_id)
+        await follow_requests(opened[0])
+        return await report_cancellation(opened[0], request_id)
+
+
+async def _finish(accounts: list[Access], request_id: int) -> None:
+    crews = Crews(verify_as_subflow, {access.name: access.account.max_concurrent_batches for access in accounts})
+    try:
+        while not is_stopping() and crews.fatal is None:
+            await withdraw(accounts[0], request_id)
+            await finish_in_flight(accounts, request_id)
+            crews.begin(await left_behind(accounts, request_id))
+            under_way = await accounts[0].read(cancelling.under_way, request_id)
+            if crews.is_idle and (not under_way or crews.gave_up_on):
+                break
+            await crews.next_change(LOOK_SECONDS)
+    finally:
+        await crews.all_ended()
+    # The last batches may have given contacts back.
+    await withdraw(accounts[0], request_id)
+    if crews.fatal is not None:
+        raise crews.fatal

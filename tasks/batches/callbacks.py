@@ -1,0 +1,127 @@
+"""What a callback of Bouncer's does: the next poll comes at once, and a lost upload is found again."""
+
+import asyncio
+from datetime import datetime
+
+from prefect import get_run_logger
+
+from blocks.access import Access
+from bouncer.api.answers import BatchProgress
+from bouncer.batches import callbacks, transitions
+from bouncer.batches.state import BatchWork
+from bouncer.errors import BatchLost, BatchNotCompleted
+from tasks.running.events import announce
+from tasks.running.retries import through_outages, until_known
+from tasks.running.stopping import sleep_unless_stopping
+
+__all__ = ["Bell", "callback_of", "find_again"]
+
+_LOOK_SECONDS = 1.0
+
+
+async def callback_of(access: Access, batch: BatchWork) -> str | None:
+    """The address that Bouncer is to call when the batch is complete, or None where callbacks are off."""
+    base = access.account.callback_url
+    if base is None:
+        return None
+    return f"{base.rstrip('/')}/{await access.write(callbacks.ensure_token, batch)}"
+
+
+class Bell:
+    """Ends a wait as soon as Bouncer calls for a batch, whichever process received the call.
+
+    Args:
+        access: The account and the database.
+        batch: The batch.
+    """
+
+    def __init__(self, access: Access, batch: BatchWork) -> None:
+        self._access = access
+        self._batch = batch.id
+        self._heard: datetime | None = None
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleeps, at most until the next callback.
+
+        Raises:
+            Stopped: The process was asked to stop.
+        """
+        if self._access.account.callback_url is None:
+            await sleep_unless_stopping(seconds)
+            return
+        end = asyncio.get_running_loop().time() + seconds
+        while (rest := end - asyncio.get_running_loop().time()) > 0:
+            await sleep_unless_stopping(min(rest, _LOOK_SECONDS))
+            called = await self._access.read(callbacks.present, self._batch)
+            if called is not None and called != self._heard:
+                self._heard = called
+                return
+
+
+async def find_again(access: Access, batch: BatchWork, *, counted: bool) -> str | None:
+    """Finds the batch whose upload's answer was lost by its callback, and writes Bouncer's id down.
+
+    Waits for the callback for as long as Bouncer may need, or as the account allows, from the loss of the answer. What
+    the callback names counts only if Bouncer knows it under this account's key, with as many addresses as were sent.
+    Safe to run twice.
+
+    Args:
+        access: The account and the database.
+        batch: The batch, at step UPLOAD or DECIDE.
+        counted: Whether the upload was counted as perhaps paid twice already; it is taken back then.
+
+    Returns:
+        Bouncer's id, or None where no callback came, or none that Bouncer confirms.
+    """
+    account = access.account
+    longest = 0 if account.callback_url is None else account.callback_wait_seconds
+    told = False
+    while True:
+        call = await access.read(
+            callbacks.look_for, batch, max_batches=account.max_concurrent_batches, longest_wait=longest
+        )
+        if call.at is not None:
+            for batch_id in call.ids:
+                if await _confirms(access, batch, batch_id, call.addresses):
+                    await _adopt(access, batch, batch_id, counted=counted)
+                    return batch_id
+            get_run_logger().warning("a callback for batch %d names no batch that Bouncer confirms", batch.id)
+            if not await access.write(callbacks.forget, batch, call):
+                await sleep_unless_stopping(_LOOK_SECONDS)
+                continue
+        if call.wait_seconds <= 0:
+            return None
+        if not told:
+            told = True
+            get_run_logger().warning(
+                "the answer to the upload of batch %d was lost; Bouncer's callback is waited for, for %.0f s at most",
+                batch.id,
+                call.wait_seconds,
+            )
+        await sleep_unless_stopping(min(call.wait_seconds, _LOOK_SECONDS))
+
+
+async def _confirms(access: Access, batch: BatchWork, batch_id: str, addresses: int) -> bool:
+    if await access.read(callbacks.is_of_another_batch, batch, batch_id):
+        return False
+    pause = access.account.poll_seconds_min
+    persistent = through_outages(pause_seconds=pause, limit_seconds=access.account.batch_deadline_seconds)
+    try:
+        progress: BatchProgress = await persistent(until_known(pause_seconds=pause), _ask, access, batch_id)
+    except (BatchLost, BatchNotCompleted):
+        return False
+    return progress.quantity == addresses
+
+
+async def _ask(access: Access, batch_id: str) -> BatchProgress:
+    return await access.client.batch_progress(batch_id)
+
+
+async def _adopt(access: Access, batch: BatchWork, batch_id: str, *, counted: bool) -> None:
+    await access.write(transitions.record_upload, batch, batch_id, 0)
+    if counted:
+        await access.write(callbacks.record_found, batch)
+    announce("upload.found", account=access.name, batch=batch.id, contacts=batch.quantity)
+    get_run_logger().info(
+        "the upload of batch %d, whose answer was lost, was found by its callback; nothing is sent twice", batch.id
+    )

@@ -1,0 +1,131 @@
+"""Loading a verified batch: download its verdicts, and store them in one transaction."""
+
+import asyncio
+from weakref import WeakKeyDictionary
+
+import httpx
+from prefect import get_run_logger, task
+from prefect.artifacts import acreate_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import PrefectException
+
+from blocks.access import Access
+from bouncer.batches import load as loading
+from bouncer.batches import transitions
+from bouncer.batches.load import LoadReport
+from bouncer.batches.state import BatchWork
+from bouncer.errors import BatchLost, DatabaseUnavailable, DownloadTruncated
+from bouncer.verdicts import matching
+from bouncer.verdicts.matching import Awaited
+from tasks.running.events import announce
+from tasks.running.retries import through_outages, until_known
+from tasks.running.stopping import sleep_unless_stopping
+
+__all__ = ["load"]
+
+LANES = 2
+"""How many batches of an account one process downloads and loads at a time: each takes some 20 MB, and more are no
+quicker."""
+
+_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
+
+
+@task(name="load", task_run_name="load", cache_policy=NO_CACHE, persist_result=False)
+async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
+    """Downloads the verdicts of a batch and stores them.
+
+    Safe to run twice: all is stored in one transaction that takes the batch to its end, and a batch at its end is
+    not loaded again.
+
+    Args:
+        access: The account and the database.
+        batch: The batch, verified.
+        batch_id: Bouncer's id of it.
+
+    Returns:
+        How many contacts were settled, missing and unmatched.
+
+    Raises:
+        BatchLost: Bouncer has no results for the batch, or none any more, or none that can be read.
+        BouncerUnavailable: Bouncer was away for longer than the deadline; the batch stays where it is.
+    """
+    log = get_run_logger()
+    pause = access.account.poll_seconds_min
+    persistent = through_outages(pause_seconds=pause, limit_seconds=access.account.batch_deadline_seconds)
+    while True:
+        try:
+            report: LoadReport = await persistent(until_known(pause_seconds=pause), _load_once, access, batch, batch_id)
+        except DownloadTruncated as error:
+            await _bear_with(access, batch, error)
+            await sleep_unless_stopping(pause)
+        else:
+            break
+    if report.missing or report.unmatched:
+        log.warning(
+            "batch %d: %d contacts without a verdict, queued again, of whose addresses %d may be paid twice;"
+            " %d verdicts for addresses that were not sent",
+            batch.id,
+            report.missing,
+            report.maybe_paid,
+            report.unmatched,
+        )
+        announce("batch.odd", account=access.name, batch=batch.id, missing=report.missing, unmatched=report.unmatched)
+    log.info("batch %d: %d contacts settled", batch.id, report.settled)
+    await _show(batch, report)
+    return report
+
+
+async def _show(batch: BatchWork, report: LoadReport) -> None:
+    counts = {**report.by_status, "none, queued again": report.missing}
+    rows = [
+        {"verdict": verdict, "contacts": f"{count:,}", "share": f"{count / max(1, sum(counts.values())):.1%}"}
+        for verdict, count in sorted(counts.items(), key=lambda pair: -pair[1])
+        if count
+    ]
+    about = f"Batch {batch.id}: what Bouncer said of its {batch.quantity:,} addresses"
+    try:
+        await acreate_table_artifact(rows, key=f"batch-{batch.id}-verdicts", description=about)
+    except (httpx.HTTPError, PrefectException) as error:
+        # The verdicts are stored; a table that is missing in the UI must not make the run look failed.
+        get_run_logger().warning("the table of batch %d could not be shown (%s)", batch.id, type(error).__name__)
+
+
+async def _load_once(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
+    # The lane is held for one download, not while a batch waits for its next, after a 429 or a 503: others go on
+    # meanwhile. An account's breaker keeps its own batches waiting and no others.
+    lane = _lane(access.name)
+
+    async def beside_the_lane(seconds: float) -> None:
+        lane.release()
+        try:
+            await sleep_unless_stopping(seconds)
+        finally:
+            await lane.acquire()
+
+    async with lane:
+        reading = asyncio.create_task(_await(access, batch))
+        # Not gathered: a download that is left behind would take the lane back when nobody gives it free any more.
+        verdicts = await access.client.download(batch_id, batch.quantity, sleep=beside_the_lane)
+        prepared = await asyncio.to_thread(matching.prepare, verdicts, await reading)
+        return await access.write(loading.load, batch, prepared, access.account.chances, access.account.fresh_for)
+
+
+async def _bear_with(access: Access, batch: BatchWork, error: DownloadTruncated) -> None:
+    # Bouncer answers, so it is no outage. What cannot be read for a whole deadline never will be.
+    seconds = await access.write(transitions.record_unreadable, batch)
+    if seconds > access.account.batch_deadline_seconds:
+        raise BatchLost(f"{error}; so it has been for {seconds:.0f} s") from None
+    get_run_logger().warning("batch %d: %s; it is downloaded again", batch.id, error)
+
+
+async def _await(access: Access, batch: BatchWork) -> Awaited | None:
+    # Read while the verdicts come, so that they are stored the sooner; where that fails, it is read with them.
+    try:
+        return await access.read(matching.await_verdicts, batch.id)
+    except DatabaseUnavailable:
+        return None
+
+
+def _lane(account: str) -> asyncio.Semaphore:
+    of_accounts = _lanes.setdefault(asyncio.get_running_loop(), {})
+    return of_accounts.setdefault(account, asyncio.Semaphore(LANES))

@@ -1,0 +1,170 @@
+"""Verifying a handful of addresses in real time: one request each, without a slot and without waiting for a batch."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.access import Access
+from bouncer.api.answers import Verdict
+from bouncer.batches import realtime
+from bouncer.batches.admission import Admission
+from bouncer.batches.state import BatchWork
+from bouncer.credits import caps
+from bouncer.errors import (
+    AddressesRefused,
+    BouncerFlowsError,
+    Paused,
+    RequestCancelled,
+    Stopped,
+    UploadHeld,
+    UploadOutcomeUnknown,
+)
+from tasks.accounts.upload_marks import mark_upload, pause_if_older
+from tasks.running.events import announce
+from tasks.running.retries import through_outages
+from tasks.running.stopping import is_stopping
+
+__all__ = ["verify_now"]
+
+AT_ONCE = 5
+"""How many addresses are asked for at the same time: as many a kill can leave paid for and without a verdict."""
+
+MOST_LOST_ROUNDS = 5
+"""After so many rounds in a row with lost answers and without a verdict a person should look: each address may have
+been paid for again."""
+
+
+@task(name="verify-now", task_run_name="verify now", cache_policy=NO_CACHE, persist_result=False)
+async def verify_now(access: Access, batch: BatchWork) -> int:
+    """Asks for each address of a small batch in real time, and stores the verdicts as they come.
+
+    Safe to run twice: an address with a verdict is not asked for again, and one whose answer was lost goes by
+    AMBIGUOUS_UPLOAD and is counted.
+
+    Args:
+        access: The account and the database.
+        batch: The batch, which says that it is one for real time.
+
+    Returns:
+        How many contacts got a verdict.
+
+    Raises:
+        Paused: Nothing may be sent; the rest of the batch waits.
+        Stopped: The process was asked to stop; likewise.
+        RequestCancelled: The batch's request was cancelled; nothing more of it is sent.
+        OutOfCredits: The account cannot pay for the rest.
+        KeyRefused: The key is wrong.
+        UploadHeld: Answers were lost, and a person is to decide.
+        UploadOutcomeUnknown: So many answers were lost that asking again is no use.
+        BouncerUnavailable: Bouncer was away for longer than the deadline.
+    """
+    if batch.unanswered:
+        hold = await _holds(access, batch, batch.unanswered)
+        await access.write(realtime.count_lost, batch, hold=hold)
+        _tell_lost(access, batch, batch.unanswered, hold=hold)
+    persistent = through_outages(
+        pause_seconds=access.account.poll_seconds_min, limit_seconds=access.account.batch_deadline_seconds
+    )
+    settled = lost_rounds = 0
+    lost_answers: Counter[str] = Counter()
+    while True:
+        addresses = await access.read(realtime.next_addresses, batch, AT_ONCE, lost_answers)
+        if not addresses:
+            if await access.write(realtime.complete, batch):
+                get_run_logger().info("batch %d: %d contacts settled in real time", batch.id, settled)
+                return settled
+            continue
+        outcome: _Outcome = await persistent(_round, access, batch, addresses)
+        settled += outcome.stored
+        if outcome.lost:
+            lost_answers.update(outcome.lost)
+            _tell_lost(access, batch, len(outcome.lost), hold=outcome.held)
+        lost_rounds = lost_rounds + 1 if outcome.lost and not outcome.stored else 0
+        if lost_rounds >= MOST_LOST_ROUNDS:
+            raise UploadOutcomeUnknown("answers in real time were lost again and again; each may have been paid")
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    # Contacts that got a verdict, addresses whose answers were lost, and whether the batch is held for these.
+    stored: int
+    lost: list[str] = field(repr=False)
+    held: bool
+
+
+async def _round(access: Access, batch: BatchWork, addresses: list[str]) -> _Outcome:
+    if is_stopping():
+        raise Stopped("stopped on request; the batch goes on with the next run")
+    await pause_if_older(access)
+    match await access.write(realtime.begin, batch, len(addresses)):
+        case Admission.PAUSED:
+            raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
+        case Admission.CANCELLED:
+            raise RequestCancelled(
+                f"request {batch.request_id} was cancelled; the rest of batch {batch.id} is not sent"
+            )
+    answers = await _ask_all(access, addresses)
+    verdicts = [answer for answer in answers if isinstance(answer, Verdict)]
+    refused = {
+        address: str(answer)
+        for address, answer in zip(addresses, answers, strict=True)
+        if isinstance(answer, AddressesRefused)
+    }
+    lost = [
+        address for address, answer in zip(addresses, answers, strict=True) if isinstance(answer, UploadOutcomeUnknown)
+    ]
+    hold = bool(lost) and await _holds(access, batch, len(lost))
+    stored = await access.write(
+        realtime.store,
+        batch,
+        verdicts,
+        refused,
+        lost=len(lost),
+        hold=hold,
+        chances=access.account.chances,
+        fresh_for=access.account.fresh_for,
+    )
+    # Every other failure is certain: nothing was paid for. It is raised once the verdicts beside it are safe.
+    for answer in answers:
+        if isinstance(answer, BouncerFlowsError) and not isinstance(answer, AddressesRefused | UploadOutcomeUnknown):
+            raise answer
+    return _Outcome(stored, lost, hold)
+
+
+async def _ask_all(access: Access, addresses: list[str]) -> list[Verdict | BouncerFlowsError]:
+    try:
+        await mark_upload(access)
+    except BouncerFlowsError as error:
+        # Nothing was sent.
+        return [error for _ in addresses]
+    return await asyncio.gather(*(_ask(access, address) for address in addresses))
+
+
+async def _ask(access: Access, address: str) -> Verdict | BouncerFlowsError:
+    try:
+        return await access.client.verify(address)
+    except BouncerFlowsError as error:
+        return error
+
+
+async def _holds(access: Access, batch: BatchWork, lost: int) -> bool:
+    return access.account.ambiguous_upload == "hold" or await access.read(
+        caps.repeat_would_pass, batch.request_id, lost
+    )
+
+
+def _tell_lost(access: Access, batch: BatchWork, lost: int, *, hold: bool) -> None:
+    announce("upload.lost", account=access.name, batch=batch.id, contacts=lost, held=hold)
+    if hold:
+        raise UploadHeld(
+            f"the answers on {lost} addresses of batch {batch.id} were lost; it is held. To ask again, which may be"
+            " paid twice: bouncer-flows requeue --held"
+        )
+    get_run_logger().warning(
+        "the answers on %d addresses of batch %d were lost; they are asked for again and may be paid twice",
+        lost,
+        batch.id,
+    )

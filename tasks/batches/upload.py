@@ -1,0 +1,181 @@
+"""Uploading a batch: the call that costs money, made safe against answers that never come."""
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.access import Access
+from bouncer.batches import admission, transitions
+from bouncer.batches.admission import Admission
+from bouncer.batches.state import BatchWork, Step
+from bouncer.credits import caps
+from bouncer.errors import (
+    BouncerFlowsError,
+    DatabaseUnavailable,
+    NothingToSend,
+    OrchestratorUnavailable,
+    Paused,
+    RequestCancelled,
+    UploadHeld,
+    UploadOutcomeUnknown,
+)
+from tasks.accounts.upload_marks import mark_upload, pause_if_older
+from tasks.batches.callbacks import callback_of, find_again
+from tasks.batches.slots import Slot
+from tasks.running.events import announce
+from tasks.running.retries import through_outages, until_stored
+from tasks.running.stopping import sleep_unless_stopping
+
+__all__ = ["upload"]
+
+MOST_LOST_UPLOADS = 5
+"""After so many uploads of one batch without an answer a person should look: each may have been paid."""
+
+_AFTER_LOST_SECONDS = 2.0
+
+
+class _CalledBack(BouncerFlowsError):
+    """Bouncer has called for the batch, so it may have it already."""
+
+
+class _NoRoom(BouncerFlowsError):
+    """As many batches are in flight as the account may have."""
+
+
+@task(name="upload", task_run_name="upload", cache_policy=NO_CACHE, persist_result=False)
+async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
+    """Uploads a batch and writes down Bouncer's id.
+
+    That the upload begins is committed before its first byte is sent, and Bouncer's id as soon as it is there. Safe
+    to run twice: a batch that has an id is never uploaded, and one whose answer was lost is found again by its
+    callback, or else goes by AMBIGUOUS_UPLOAD.
+
+    Args:
+        access: The account and the database.
+        batch: The batch, at step UPLOAD or DECIDE.
+        slot: The slot that it holds, to be given back while there is no room.
+
+    Returns:
+        Bouncer's id of the batch.
+
+    Raises:
+        Paused: No uploads may begin; the batch waits.
+        RequestCancelled: The batch's request was cancelled.
+        NothingToSend: None of its addresses is left.
+        OutOfCredits: The account cannot pay for the batch.
+        KeyRefused: The key is wrong.
+        AddressesRefused: Bouncer will never take the batch as it is.
+        UploadHeld: The answer to an upload was lost, and a person is to decide.
+        UploadOutcomeUnknown: So many answers were lost that sending the batch again is no use.
+        BouncerUnavailable: Bouncer was away for longer than the deadline.
+    """
+    lost = batch.ambiguous_uploads
+    if batch.step is Step.DECIDE:
+        found = await _after_loss(access, batch)
+        if found is not None:
+            return found
+        lost += 1
+        await _count_lost(access, batch, lost)
+    persistent = through_outages(
+        pause_seconds=access.account.poll_seconds_min, limit_seconds=access.account.batch_deadline_seconds
+    )
+    while True:
+        try:
+            return await persistent(_upload_once, access, batch, slot)
+        except _CalledBack:
+            found = await find_again(access, batch, counted=True)
+            if found is not None:
+                return found
+        except UploadOutcomeUnknown as error:
+            get_run_logger().warning("%s", error)
+            found = await _after_loss(access, batch)
+            if found is not None:
+                return found
+            lost += 1
+            await _count_lost(access, batch, lost)
+            await sleep_unless_stopping(_AFTER_LOST_SECONDS**lost)
+
+
+async def _after_loss(access: Access, batch: BatchWork) -> str | None:
+    await access.write(transitions.record_lost_answer, batch)
+    found = await find_again(access, batch, counted=batch.held)
+    if found is None and batch.held:
+        raise _held(batch)
+    return found
+
+
+async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
+    addresses = await access.read(admission.addresses_to_send, batch.id)
+    if not addresses:
+        raise NothingToSend(f"no address of batch {batch.id} can be sent any more")
+    callback = await callback_of(access, batch)
+    while True:
+        # Looked at first without a lock, since to be admitted costs requests of the rate limit.
+        while not await access.read(admission.has_room, batch, access.account.max_concurrent_batches):
+            if await access.read(admission.held_fill_all_places, access.name, access.account.max_concurrent_batches):
+                raise Paused(f"{admission.ALL_PLACES_HELD}; batch {batch.id} waits")
+            await slot.step_aside()
+        try:
+            created = await access.client.create_batch(
+                addresses,
+                sending=lambda: _begin(access, batch, len(addresses)),
+                refused=lambda: access.write(transitions.record_refused_upload, batch),
+                callback=callback,
+            )
+        except _NoRoom:
+            await slot.step_aside()
+        else:
+            bouncer_id = created.batch_id
+            # Nobody but this run knows that Bouncer has the batch, so the id is not let go of.
+            persistent = until_stored(f"batch {batch.id} is batch {bouncer_id} at Bouncer")
+            await persistent(access.write, transitions.record_upload, batch, bouncer_id, created.duplicates)
+            return bouncer_id
+
+
+async def _begin(access: Access, batch: BatchWork, addresses: int) -> None:
+    await pause_if_older(access)
+    try:
+        await _admit(access, batch, addresses)
+        await mark_upload(access)
+    except (DatabaseUnavailable, OrchestratorUnavailable):
+        # It may have been written down that the upload begins; nothing was sent.
+        await access.write(transitions.record_refused_upload, batch)
+        raise
+
+
+async def _admit(access: Access, batch: BatchWork, addresses: int) -> None:
+    match await access.write(admission.admit_upload, batch, access.account.max_concurrent_batches, addresses):
+        case Admission.PAUSED:
+            raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
+        case Admission.CANCELLED:
+            raise RequestCancelled(f"request {batch.request_id} was cancelled; batch {batch.id} is not sent")
+        case Admission.CALLED:
+            raise _CalledBack(f"Bouncer has called for batch {batch.id}")
+        case Admission.FULL:
+            raise _NoRoom("as many batches are in flight as the account may have")
+        case Admission.ADMITTED:
+            return
+
+
+async def _count_lost(access: Access, batch: BatchWork, lost: int) -> None:
+    # Asked before the loss is counted: what may have been paid is committed already.
+    hold = access.account.ambiguous_upload == "hold" or await access.read(
+        caps.repeat_would_pass, batch.request_id, batch.quantity
+    )
+    await access.write(transitions.record_ambiguous_upload, batch, hold=hold)
+    announce("upload.lost", account=access.name, batch=batch.id, contacts=batch.quantity, held=hold)
+    if hold:
+        raise _held(batch)
+    if lost >= MOST_LOST_UPLOADS:
+        raise UploadOutcomeUnknown(f"{lost} uploads were never answered; each may have been paid")
+    get_run_logger().warning(
+        "the answer to an upload of batch %d was lost; it is sent again, so %d addresses may be paid twice",
+        batch.id,
+        batch.quantity,
+    )
+
+
+def _held(batch: BatchWork) -> UploadHeld:
+    return UploadHeld(
+        f"the answer to the upload of batch {batch.id} was lost; it is held. To send it again, which may be paid"
+        " twice: bouncer-flows requeue --held"
+    )

@@ -1,0 +1,261 @@
+"""The dashboard: an artifact of a standing key that shows the present and the last 24 hours, for people."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from prefect import get_client, task
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
+from prefect.exceptions import ObjectNotFound
+
+from blocks.access import Access
+from bouncer.monitoring.alerts import AlertInForce
+from bouncer.monitoring.charts import line_chart, sparkline
+from bouncer.monitoring.figures import Health
+from bouncer.monitoring.measurement import history
+from bouncer.monitoring.thresholds import Thresholds
+
+__all__ = ["draw_dashboard"]
+
+_HOURS = 24
+_SLOTS = 48
+_SMALL, _LARGE = (200, 24), (720, 120)
+_KEY = "dashboard"
+_KEPT_VERSIONS = 60
+"""An hour of them; the figures themselves are kept for longer, and ten of the pages are 100 kB."""
+_SETTLED = "settled_contacts_a_minute"
+_HISTORY = (
+    "backlog_contacts",
+    "oldest_waiting_seconds",
+    "batches_in_flight",
+    "batches_overdue",
+    "batches_held",
+    "credits_left",
+    _SETTLED,
+    "error_rate_permille",
+    "rate_limit_percent",
+    "response_p95_ms",
+    "worker_failures_an_hour",
+    "paused_seconds",
+)
+
+_Gone = dict[str, list[int | None]]
+
+
+@task(name="draw-dashboard", task_run_name="draw dashboard", cache_policy=NO_CACHE, persist_result=False)
+async def draw_dashboard(
+    access: Access, healths: Sequence[Health], thresholds: Thresholds, alerts: Sequence[AlertInForce]
+) -> None:
+    """Publishes the dashboard as artifact ``dashboard``. Safe to run twice: the latest is the one that is shown.
+
+    Args:
+        access: The account and the database.
+        healths: What was measured of each account.
+        thresholds: What each figure stands beside.
+        alerts: What is in force.
+    """
+    names = [one.kept_as(name) for one in healths for name in _HISTORY]
+    gone = await access.read(history, names, hours=_HOURS, slots=_SLOTS)
+    await acreate_markdown_artifact(
+        _markdown(healths, thresholds, alerts, gone), key=_KEY, description=f"bouncer-flows: {_headline(alerts)}"
+    )
+    await _forget_old_versions()
+
+
+async def _forget_old_versions() -> None:
+    async with get_client() as client:
+        old = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[_KEY])),
+            sort=ArtifactSort.CREATED_DESC,
+            offset=_KEPT_VERSIONS,
+            limit=_KEPT_VERSIONS,
+        )
+        for version in old:
+            with suppress(ObjectNotFound):
+                await client.delete_artifact(version.id)
+
+
+def _headline(alerts: Sequence[AlertInForce]) -> str:
+    if not alerts:
+        return "all is well"
+    return f"{len(alerts)} {'alert' if len(alerts) == 1 else 'alerts'}: {', '.join(one.alert for one in alerts)}"
+
+
+def _markdown(healths: Sequence[Health], thresholds: Thresholds, alerts: Sequence[AlertInForce], gone: _Gone) -> str:
+    parts = [f"# {_headline(alerts).capitalize()}", "", f"Checked at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.", ""]
+    several = len(healths) > 1
+    for known in alerts:
+        account = f" ({known.account})" if several else ""
+        parts.append(f"- **{known.alert}{account}** since {known.began_ts:%Y-%m-%d %H:%M} UTC: {known.message}")
+    for one in healths:
+        parts += _switches(one, named=several)
+    for one in healths:
+        parts += ["", *_figures(one, thresholds, gone, named=several)]
+    parts += ["", *_to_look_after(healths[0])]
+    for one in healths:
+        parts += ["", *_calls(one)]
+    return "\n".join(parts)
+
+
+def _switches(health: Health, *, named: bool) -> list[str]:
+    state = health.account.state
+    paused = (
+        "Uploads are on"
+        if state.paused_ts is None
+        else f"**Paused** since {state.paused_ts:%Y-%m-%d %H:%M} UTC by {state.paused_by}: {state.paused_reason}"
+    )
+    lasts = health.credits_last_hours
+    left = "credits not known" if state.credits is None else f"{state.credits:,} credits left"
+    pace = "" if lasts is None else f", {lasts:,} h at the last hour's pace"
+    breaker = "closed" if state.breaker_state == "closed" else f"**{state.breaker_state}**"
+    trouble = [] if health.service.bouncer_trouble is None else [f"- **Bouncer**: {health.service.bouncer_trouble}"]
+    account = f"Account {state.account}: " if named else ""
+    return [f"- {account}{paused} · circuit breaker {breaker} · {left}{pace}", *trouble]
+
+
+@dataclass(frozen=True)
+class _Figure:
+    # A row with a chart. What is kept is divided by the scale; a floor is a threshold to be under which is wrong.
+    what: str
+    now: str
+    name: str
+    threshold: float | None = None
+    scale: int = 1
+    floor: int | None = None
+
+    def row(self, of: Health, gone: _Gone) -> str:
+        values = gone[of.kept_as(self.name)]
+        threshold = "" if self.threshold is None else f"{self.threshold:,g}"
+        if self.floor is not None:
+            threshold = f"at least {self.floor:,}"
+        line = self.floor if self.threshold is None else self.threshold * self.scale
+        return (
+            f"| {self.what} | {self.now} | {threshold} | {_highest(values, self.scale)} | "
+            f"{_chart(values, _SMALL, line)} |"
+        )
+
+
+def _figures(health: Health, thresholds: Thresholds, gone: _Gone, *, named: bool) -> list[str]:
+    account = f" of account {health.account.state.account}" if named else ""
+    charted = [*_of_layer(health, thresholds), *_of_account(health, thresholds), *_of_all(health, thresholds)]
+    settled = gone[health.kept_as(_SETTLED)]
+    return [
+        f"## Now, and the last {_HOURS} hours{account}",
+        "",
+        "| | now | threshold | highest | the last 24 hours |",
+        "|:---|---:|---:|---:|:---|",
+        *(figure.row(health, gone) for figure in charted),
+        "",
+        f"## Contacts settled a minute{account}",
+        "",
+        f"Now {health.settled_a_minute:,}, at most {_highest(settled, 1)}.",
+        "",
+        _chart(settled, _LARGE, None),
+    ]
+
+
+def _of_layer(health: Health, thresholds: Thresholds) -> list[_Figure]:
+    # As alerts are judged: with the account that leads the layer, for all that its contacts wait for.
+    if not health.leads_layer:
+        return []
+    queue = health.queue
+    oldest_hours = (queue.oldest_waiting_seconds or 0) / 3600
+    return [
+        _Figure("contacts waiting", f"{queue.backlog_contacts:,}", "backlog_contacts", thresholds.backlog_contacts),
+        _Figure(
+            "oldest contact not sent, h",
+            f"{oldest_hours:,.1f}",
+            "oldest_waiting_seconds",
+            thresholds.oldest_waiting_hours,
+            3600,
+        ),
+    ]
+
+
+def _of_account(health: Health, thresholds: Thresholds) -> list[_Figure]:
+    queue, account = health.queue, health.account
+    p95, credits_left = account.calls.p95_ms, account.state.credits
+    # Those of all accounts of the layer together must do.
+    others = (health.layer_credits or 0) - (credits_left or 0)
+    floor = max(0, queue.credits_needed - others) if health.leads_layer else None
+    return [
+        _Figure("credits left", "-" if credits_left is None else f"{credits_left:,}", "credits_left", floor=floor),
+        _Figure("batches in flight", f"{queue.batches_in_flight}", "batches_in_flight"),
+        _Figure("batches past their deadline", f"{queue.batches_overdue}", "batches_overdue", 0),
+        _Figure("batches held for a person", f"{queue.batches_held}", "batches_held", 0),
+        _Figure(
+            "errors, % of calls",
+            f"{100 * account.calls.error_share:.1f}",
+            "error_rate_permille",
+            thresholds.error_rate_percent,
+            10,
+        ),
+        _Figure(
+            "rate-limit use, %", f"{account.rate_limit_percent}", "rate_limit_percent", thresholds.rate_limit_percent
+        ),
+        _Figure(
+            "response time p95, s",
+            "-" if p95 is None else f"{p95 / 1000:.2f}",
+            "response_p95_ms",
+            thresholds.response_seconds,
+            1000,
+        ),
+        _Figure(
+            "paused, min", f"{(account.paused_seconds or 0) / 60:,.0f}", "paused_seconds", thresholds.paused_minutes, 60
+        ),
+    ]
+
+
+def _of_all(health: Health, thresholds: Thresholds) -> list[_Figure]:
+    if not health.leads:
+        return []
+    failures = health.service.worker_failures_an_hour
+    return [
+        _Figure("worker failures an hour", f"{failures}", "worker_failures_an_hour", thresholds.worker_failures_an_hour)
+    ]
+
+
+def _to_look_after(health: Health) -> list[str]:
+    # Of what all accounts share.
+    queue, service = health.queue, health.service
+    others = [
+        ("dead letters to review", f"{queue.dead_letters}"),
+        ("addresses perhaps paid twice", f"{queue.possible_double_payments:,}"),
+        ("runs that are late", f"{service.late_runs}"),
+        ("workers online", f"{service.workers_online}"),
+        ("database / Prefect answer in, ms", f"{service.database_ms} / {service.prefect_ms}"),
+        ("this check: memory, MB / processor, s", f"{service.run_memory_mb} / {service.run_cpu_ms / 1000:.1f}"),
+    ]
+    return ["## To look after", "", "| | now |", "|:---|---:|", *(f"| {what} | {now} |" for what, now in others)]
+
+
+def _highest(values: Sequence[int | None], scale: int) -> str:
+    most = max((value for value in values if value is not None), default=0) / scale
+    return f"{most:,.0f}" if scale == 1 else f"{most:,.1f}"
+
+
+def _chart(values: Sequence[int | None], size: tuple[int, int], threshold: float | None) -> str:
+    # The text is for where pictures within the page are not shown.
+    return f"![{sparkline(values)}]({line_chart(values, width=size[0], height=size[1], threshold=threshold)})"
+
+
+def _calls(health: Health) -> list[str]:
+    def ms(value: int | None) -> str:
+        return "-" if value is None else f"{value:,}"
+
+    figures = [("all", health.account.calls), *health.account.by_call.items()]
+    return [
+        f"## Calls to Bouncer with account {health.account.state.account}, last {health.window_minutes} minutes",
+        "",
+        "| call | requests | p50, ms | p95, ms | slowest, ms | errors |",
+        "|:---|---:|---:|---:|---:|:---|",
+        *(
+            f"| {call} | {of.total:,} | {ms(of.p50_ms)} | {ms(of.p95_ms)} | {ms(of.max_ms)} | "
+            f"{', '.join(f'{count} {kind}' for kind, count in of.errors.items()) or 'none'} |"
+            for call, of in figures
+        ),
+    ]

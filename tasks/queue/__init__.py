@@ -1,0 +1,1 @@
+"""Steps that take contacts out of the queue."""

@@ -1,0 +1,171 @@
+"""Starting batches on workers: each a run of deployment ``verify-batch``, in the work queue of its priority."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import httpx
+from prefect import get_client, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.client.schemas.objects import State
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.runtime import deployment, flow_run
+
+from blocks.access import Access
+from bouncer.batches.state import BatchTitle, BatchWork
+from bouncer.batches.unsettled import ownerless
+from bouncer.errors import BouncerFlowsError, SettingRefused
+from bouncer.queue.claiming import Claimed
+from tasks.costs.budget import Budget
+from tasks.queue.claim import claim
+from tasks.queue.hand_over import hand_over
+from tasks.queue.outlook import look
+from tasks.requests.following import follow_requests
+
+__all__ = ["DEPLOYMENT", "QUEUES", "dispatch", "keep_going", "make_places", "refill", "take_up"]
+
+DEPLOYMENT = "verify-batch/verify-batch"
+
+QUEUES = {100: "critical", 75: "high", 50: "normal", 25: "low"}
+"""The work queue of each of the plan's priorities; the first is served first."""
+
+START_PATIENCE = timedelta(minutes=3)
+"""For so long a worker may take to start a run; the process of one that died meanwhile will never come."""
+
+
+@task(name="make-places", task_run_name="make places", cache_policy=NO_CACHE, persist_result=False)
+async def make_places(accounts: Sequence[Access]) -> None:
+    """Lets as many runs of deployment ``verify-batch`` be under way as the accounts have slots together.
+
+    Safe to run twice: it only ever raises the deployment's limit, which prefect.yaml sets for one account.
+
+    Raises:
+        SettingRefused: There is no such deployment.
+    """
+    slots = sum(access.account.max_concurrent_batches for access in accounts)
+    async with get_client() as client:
+        limit = (await _target(client)).global_concurrency_limit
+        if limit is not None and limit.limit < slots:
+            await client.update_global_concurrency_limit(limit.name, GlobalConcurrencyLimitUpdate(limit=slots))
+            get_run_logger().info("%d runs of verify-batch may be under way now, %d until now", slots, limit.limit)
+
+
+async def take_up(accounts: Sequence[Access], request_id: int | None) -> None:
+    """Starts runs for the batches that earlier runs left behind.
+
+    Args:
+        accounts: The accounts, over one database.
+        request_id: Only this request, or None for all.
+    """
+    if left_behind := (await look(accounts, request_id)).left_behind:
+        await dispatch(left_behind)
+
+
+async def refill(accounts: Sequence[Access], request_id: int | None, budget: Budget) -> Claimed:
+    """Starts new batches for the free slots and a little ahead.
+
+    A little ahead, so that a freed slot need not wait for the next tick; no more, so that an urgent contact does not
+    wait behind a thousand ready-made batches. Urgent contacts are claimed even where less urgent batches are ready:
+    they overtake them by their work queue.
+
+    Args:
+        accounts: The accounts, over one database.
+        request_id: Only this request, or None for all.
+        budget: What the run may commit. Batches of earlier runs count as theirs.
+
+    Returns:
+        What was claimed, altogether.
+    """
+    total = Claimed()
+    while True:
+        outlook = await look(accounts, request_id)
+        for access in accounts:
+            if access.name in outlook.unsent:
+                await hand_over(access)
+        claims = [
+            await claim(access, outlook.turns[access.name], request_id, budget, for_workers=True)
+            for access in accounts
+            if access.name in outlook.turns
+        ]
+        total = sum(claims, total)
+        if made := [batch for claimed in claims for batch in claimed.batches]:
+            await dispatch(made)
+        if not any(claimed.took_any for claimed in claims):
+            return total
+
+
+async def keep_going(access: Access, ended: BatchWork) -> None:
+    """On a worker, starts the next batches as soon as one has ended, instead of at the next minute's tick.
+
+    Args:
+        access: The account and the database.
+        ended: The batch that has ended, however it did; its halves, where Bouncer refused it, are started first.
+    """
+    # The batches of an ingest that verifies them itself are subflows; it goes on by itself.
+    if deployment.id is None or flow_run.parent_flow_run_id is not None:
+        return
+    try:
+        # What else was left behind is the tick's business: a dozen batches that end at once would each ask for it all.
+        if halves := await access.read(ownerless, access.name, part_of=ended.split_from or ended.id):
+            await dispatch(halves)
+        # Under a cap for each run only ingest's own runs claim: it says how much a tick may commit.
+        if not access.account.max_credits_per_run:
+            await refill([access], None, Budget())
+        await follow_requests(access)
+    except (BouncerFlowsError, httpx.HTTPError, PrefectException) as error:
+        # This batch is settled; that the Prefect server is away now must not make its run look failed.
+        reason = str(error) if isinstance(error, BouncerFlowsError) else type(error).__name__
+        get_run_logger().warning("%s; the next tick of ingest starts the next batches", reason)
+
+
+@task(name="dispatch", task_run_name="dispatch", cache_policy=NO_CACHE, persist_result=False)
+async def dispatch(ready: Iterable[BatchTitle]) -> None:
+    """Starts a run of deployment ``verify-batch`` for each batch.
+
+    Safe to run twice: a batch has one run for each time that it was left behind, by its idempotency key.
+
+    Args:
+        ready: The batches to start.
+
+    Raises:
+        SettingRefused: There is no such deployment.
+    """
+    async with get_client() as client:
+        target = await _target(client)
+        for batch in ready:
+            await _start(client, target, batch)
+
+
+async def _target(client: PrefectClient) -> DeploymentResponse:
+    try:
+        return await client.read_deployment_by_name(DEPLOYMENT)
+    except ObjectNotFound:
+        raise SettingRefused(f"deployment {DEPLOYMENT} does not exist; run prefect deploy --all") from None
+
+
+async def _start(client: PrefectClient, target: DeploymentResponse, batch: BatchTitle) -> None:
+    key = f"batch-{batch.id}-{batch.runs}"
+    while True:
+        run = await client.create_flow_run_from_deployment(
+            target.id,
+            parameters={"batch_id": batch.id},
+            name=str(batch),
+            idempotency_key=key,
+            work_queue_name=_queue_of(batch) if target.work_pool_name else None,
+        )
+        if run.state is None or not (run.state.is_final() or _is_silent(run.state)):
+            return
+        # That run never took the batch: it was cancelled, say, or its worker died before its process was up. Should it
+        # come after all, one of the two finds the batch taken.
+        get_run_logger().warning("run %s of batch %d is %s; another is started", run.id, batch.id, run.state.name)
+        key = f"{key}-{run.id}"
+
+
+def _is_silent(state: State) -> bool:
+    return not state.is_scheduled() and datetime.now(UTC) - state.timestamp > START_PATIENCE
+
+
+def _queue_of(batch: BatchTitle) -> str:
+    return next((queue for priority, queue in QUEUES.items() if batch.priority >= priority), QUEUES[25])

@@ -1,0 +1,29 @@
+"""Handing work over: what an account cannot send, the others of its layer take."""
+
+from prefect import get_run_logger
+
+from blocks.access import Access
+from bouncer.batches import endings
+
+__all__ = ["hand_over"]
+
+
+async def hand_over(access: Access) -> int:
+    """Puts the contacts of batches that the account has not sent back into the queue.
+
+    Safe to run twice: a batch that Bouncer has, or may have, is left alone.
+
+    Args:
+        access: An account that is paused, or whose key was refused, beside others that are not.
+
+    Returns:
+        How many contacts it was.
+    """
+    contacts = await access.write(endings.return_unsent, access.name)
+    if contacts:
+        get_run_logger().warning(
+            "account %s cannot send %d contacts of its batches; they are queued again for other accounts",
+            access.name,
+            contacts,
+        )
+    return contacts

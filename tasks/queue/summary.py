@@ -1,0 +1,300 @@
+"""What an ingest run has done, for people (an artifact), for programs, and for the exit code."""
+
+import time
+from dataclasses import dataclass, field
+
+from prefect.artifacts import acreate_markdown_artifact
+
+from blocks.access import Access
+from bouncer.accounts.state import read_state
+from bouncer.errors import BouncerFlowsError
+from bouncer.monitoring.charts import verdict_table
+from bouncer.queue.claiming import Claimed
+from bouncer.requests.counting import (
+    Progress,
+    count_batches,
+    count_contacts,
+    count_credits,
+    count_verdicts,
+    open_layers,
+)
+from bouncer.requests.progress import last_counted_open
+from bouncer.storage.tables import Layer
+from tasks.batches.subflows import Crews
+from tasks.queue.outlook import Outlook
+from tasks.running.stopping import is_stopping
+
+__all__ = ["IngestSummary", "Tally", "nothing_to_do", "summarise"]
+
+_NOTHING_TO_DO = "nothing to do: no contacts wait in the queue"
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What one ingest run did.
+
+    Attributes:
+        outcome: ``nothing to do``, ``drained``, ``paused``, ``capped``, ``stopped``, ``unfinished`` or
+            ``dispatched``.
+        contacts: Contacts that were not finished when it began, or were queued while it ran.
+        verified: Contacts of them that got a verdict.
+        failed: Contacts of them that failed with a reason.
+        left: Contacts that still wait.
+        reused: Contacts settled from a known verdict at no cost.
+        batches: Batches that were worked on.
+        seconds: How long it took.
+        verdicts: Contacts by verdict, of the request or of all, also those that earlier runs verified.
+        credits_used: What the batches that were verified meanwhile cost; None where workers go on with them.
+        possible_double_payments: Addresses in uploads whose answer was lost, in batches that Bouncer lost, and paid for
+            without a verdict, ever.
+        message: One line for people.
+    """
+
+    outcome: str
+    contacts: int
+    verified: int
+    failed: int
+    left: int
+    reused: int
+    batches: int
+    seconds: float
+    verdicts: dict[str, int]
+    credits_used: int | None
+    possible_double_payments: int
+    message: str
+
+    @property
+    def verified_in_all(self) -> int | None:
+        """How many contacts the verdicts are of, where other runs verified some; None where all are its own."""
+        settled = sum(self.verdicts.values())
+        return settled if settled not in {0, self.verified} else None
+
+
+def nothing_to_do(why: str) -> IngestSummary:
+    """The summary of a run that found nothing to do."""
+    return IngestSummary(
+        outcome="nothing to do",
+        contacts=0,
+        verified=0,
+        failed=0,
+        left=0,
+        reused=0,
+        batches=0,
+        seconds=0.0,
+        verdicts={},
+        credits_used=0,
+        possible_double_payments=0,
+        message=f"nothing to do: {why}",
+    )
+
+
+@dataclass
+class Tally:
+    """What is counted while ingest runs.
+
+    Attributes:
+        before: The contacts as they stood at the beginning; None where nothing waited, or nobody asked.
+        credits_before: What the batches had cost at the beginning; 0 where nobody asked.
+        layer: The one layer that is worked on, or None for both.
+        open_layers: The layers with contacts that were not finished at the beginning.
+        cannot_send: Accounts that could not be used, and why.
+        claimed: Contacts taken from the queue.
+        capped: The caps on credits that keep contacts in the queue, in words.
+        are_locked: Whether contacts were left in the queue because their rows are locked.
+        reused: Contacts settled from a known verdict.
+        invalid: Contacts failed because their address cannot be mailed to at all.
+        batches: Batches that were worked on.
+        outcome: How it ended.
+        why: What else there is to say of that.
+    """
+
+    before: Progress | None
+    credits_before: int = 0
+    layer: Layer | None = None
+    open_layers: set[Layer] = field(default_factory=set)
+    cannot_send: dict[str, BouncerFlowsError] = field(default_factory=dict)
+    claimed: int = 0
+    capped: set[str] = field(default_factory=set)
+    are_locked: bool = False
+    reused: int = 0
+    invalid: int = 0
+    batches: int = 0
+    outcome: str = "nothing to do"
+    why: str = ""
+    began: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    async def begin(cls, access: Access, request_id: int | None, layer: Layer | None, *, counts: bool) -> "Tally":
+        """Looks whether contacts wait.
+
+        Args:
+            access: The database.
+            request_id: The request, or None for all.
+            layer: The one layer that is worked on, or None for both.
+            counts: Whether to count them too. That takes seconds with ten million contacts: not for every minute.
+        """
+        waiting = await access.read(open_layers, request_id, layer)
+        before = await access.read(count_contacts, request_id, layer) if counts and waiting else None
+        credits_before = await access.read(count_credits, request_id, layer) if before else 0
+        return cls(before, credits_before, layer, waiting)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return round(time.monotonic() - self.began, 1)
+
+    def note(self, claimed: Claimed) -> None:
+        """Counts what a claim settled by itself."""
+        self.claimed += claimed.contacts
+        self.reused += claimed.reused
+        self.invalid += claimed.invalid
+        self.capped.update(claimed.capped)
+
+    def dispatched(self, claimed: Claimed) -> None:
+        """Notes that batches were started on workers, which go on after this run."""
+        self.note(claimed)
+        self.batches = len(claimed.batches)
+        self.outcome = "dispatched"
+        cannot_send = [str(error) for error in self.cannot_send.values()]
+        claims = f"{claimed.contacts:,} contacts were claimed for workers"
+        self.why = "; ".join([claims, *cannot_send, *sorted(self.capped)])
+
+    def end(self, outlook: Outlook, crews: Crews) -> None:
+        """Notes how it ended.
+
+        Raises:
+            BouncerFlowsError: The error that made going on senseless.
+        """
+        self.batches = crews.started
+        self.cannot_send |= crews.refused
+        if crews.fatal is not None:
+            raise crews.fatal
+        if is_stopping():
+            self.outcome, self.why = "stopped", "stopped on request; run ingest again to go on"
+        elif crews.gave_up_on:
+            self.outcome = "unfinished"
+            self.why = f"batches {crews.gave_up_on} failed again and again; run ingest again"
+        else:
+            self.outcome = "paused" if outlook.paused else "capped" if self.capped else "drained"
+            reasons = {**{name: str(error) for name, error in self.cannot_send.items()}, **outlook.paused}
+            of_accounts = [why if name == "default" else f"account {name}: {why}" for name, why in reasons.items()]
+            locked = ["another program holds their rows locked; run ingest again"] if self.are_locked else []
+            self.why = "; ".join([*of_accounts, *sorted(self.capped), *locked])
+
+
+async def summarise(access: Access, request_id: int | None, tally: Tally) -> IngestSummary:
+    """Counts what was done and, unless that is nothing, publishes it as an artifact of the run.
+
+    Args:
+        access: The account and the database.
+        request_id: The request, or None for all.
+        tally: What was counted on the way.
+    """
+    if tally.before is None:
+        summary = await _of_a_tick(access, request_id, tally)
+    else:
+        summary = await _of_a_run(access, request_id, tally, tally.before)
+    # A summary of nothing each minute would bury those that are worth reading.
+    if summary.outcome != "nothing to do":
+        about = f"Ingest: {summary.message}"
+        state = await access.read(read_state, access.name)
+        figures = _figures_of_a_tick(summary) if tally.before is None else _figures_of_a_run(summary)
+        text = _markdown(summary, figures, state.credits)
+        await acreate_markdown_artifact(text, key="ingest-summary", description=about)
+    return summary
+
+
+async def _of_a_tick(access: Access, request_id: int | None, tally: Tally) -> IngestSummary:
+    # Every minute, so nothing is counted: what waits was counted for its requests some time ago.
+    left = await access.read(last_counted_open, request_id) if tally.open_layers else 0
+    batches = await access.read(count_batches, request_id)
+    message = f"dispatched: {tally.why}, some {left:,} are open" if tally.open_layers else _NOTHING_TO_DO
+    return IngestSummary(
+        outcome=tally.outcome,
+        contacts=tally.claimed,
+        verified=tally.reused,
+        failed=tally.invalid,
+        left=left,
+        reused=tally.reused,
+        batches=tally.batches,
+        seconds=tally.seconds,
+        verdicts={},
+        credits_used=None,
+        possible_double_payments=batches.possible_double_payments,
+        message=message,
+    )
+
+
+async def _of_a_run(access: Access, request_id: int | None, tally: Tally, before: Progress) -> IngestSummary:
+    after = await access.read(count_contacts, request_id, tally.layer)
+    batches = await access.read(count_batches, request_id)
+    verified = after.completed - before.completed
+    # Less than none where a request with failed contacts was cancelled meanwhile.
+    failed = max(after.failed - before.failed, 0)
+    outcome = tally.outcome
+    if outcome in {"drained", "paused", "capped"}:
+        # Where one account is paused, others may have done it all.
+        outcome = "drained" if not after.open else "unfinished" if outcome == "drained" else outcome
+    message = f"{outcome}: {verified:,} contacts verified, {failed:,} failed, {after.open:,} still wait"
+    return IngestSummary(
+        outcome=outcome,
+        contacts=verified + failed + after.open,
+        verified=verified,
+        failed=failed,
+        left=after.open,
+        reused=tally.reused,
+        batches=tally.batches,
+        seconds=tally.seconds,
+        verdicts=await access.read(count_verdicts, request_id, tally.layer),
+        # Less than before where an application has deleted a request with its batches.
+        credits_used=max(await access.read(count_credits, request_id, tally.layer) - tally.credits_before, 0),
+        possible_double_payments=batches.possible_double_payments,
+        message=f"{message}; {tally.why}" if tally.why else message,
+    )
+
+
+def _figures_of_a_tick(summary: IngestSummary) -> dict[str, str]:
+    # What comes of the batches is told by their requests, once these are complete.
+    return {
+        "contacts claimed": f"{summary.contacts:,}",
+        "of these, verdict known already": f"{summary.reused:,}",
+        "of these, no address that can be mailed to": f"{summary.failed:,}",
+        "batches started": f"{summary.batches:,}",
+        "contacts not finished, as counted last": f"{summary.left:,}",
+    }
+
+
+def _figures_of_a_run(summary: IngestSummary) -> dict[str, str]:
+    minute = summary.verified / summary.seconds * 60 if summary.seconds else 0
+    return {
+        "contacts": f"{summary.contacts:,}",
+        "verified": f"{summary.verified:,}",
+        "of these, verdict known already": f"{summary.reused:,}",
+        "failed, with a reason": f"{summary.failed:,}",
+        "still waiting": f"{summary.left:,}",
+        "batches": f"{summary.batches:,}",
+        "credits used": f"{summary.credits_used:,}",
+        "seconds": f"{summary.seconds:,.1f}",
+        "contacts verified a minute": f"{minute:,.0f}",
+    }
+
+
+def _markdown(summary: IngestSummary, figures: dict[str, str], credits_left: int | None) -> str:
+    figures = figures | {
+        "addresses that may have been paid twice, ever": f"{summary.possible_double_payments:,}",
+        "credits left, as Bouncer told at the beginning": "not told" if credits_left is None else f"{credits_left:,}",
+    }
+    in_all = summary.verified_in_all
+    whose = [] if in_all is None else [f"All {in_all:,} contacts that were verified so far, in all runs:", ""]
+    return "\n".join(
+        [
+            f"## {summary.message}",
+            "",
+            *whose,
+            verdict_table(summary.verdicts),
+            "",
+            "| this run | |",
+            "|---|---:|",
+            *(f"| {what} | {figure} |" for what, figure in figures.items()),
+        ]
+    )

@@ -1,0 +1,97 @@
+"""Following requests: their figures are kept up to date, and each completion is announced once."""
+
+import time
+
+import httpx
+from prefect import get_run_logger
+from prefect.exceptions import PrefectException
+
+from blocks.access import Access
+from bouncer.requests import counting
+from bouncer.requests import progress as request_progress
+from bouncer.requests.progress import Completion, RequestUnderWay
+from tasks.requests.report import publish_report
+from tasks.running.events import announce_of_request
+
+__all__ = ["COMPLETED", "RequestFollower", "follow_requests"]
+
+COMPLETED = "bouncer-flows.request.completed"
+"""The event that tells of a complete request; its payload is the request's id and how many contacts ended how."""
+
+_SHARE_OF_TIME = 20
+
+
+class RequestFollower:
+    """Follows requests again and again, and spends no more than a twentieth of the time with it.
+
+    Args:
+        access: The database.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._not_before = 0.0
+
+    async def follow(self) -> None:
+        """Follows them now, unless the last time was too dear to do it again so soon."""
+        began = time.monotonic()
+        if began < self._not_before:
+            return
+        await follow_requests(self._access)
+        ended = time.monotonic()
+        self._not_before = ended + _SHARE_OF_TIME * (ended - began)
+
+
+async def follow_requests(access: Access) -> None:
+    """Counts the requests that are due, and announces those that have become complete, each with its artifact.
+
+    Safe to run twice, and by several at once: one of them takes a request to its end and says so. If that one dies
+    in between, another says it, under the same id, which the Prefect server takes once.
+    """
+    for request in await access.read(request_progress.under_way):
+        completion: Completion | None = None
+        if request.is_unannounced:
+            completion = await access.read(request_progress.completion_of, request.request_id)
+        elif not request.is_open or request.is_due:
+            completion = await _count(access, request)
+        if completion is not None:
+            await _announce(access, completion)
+
+
+async def _count(access: Access, request: RequestUnderWay) -> Completion | None:
+    if not await access.write(request_progress.claim_count, request):
+        return None
+    counted = await access.read(counting.count_contacts, request.request_id)
+    if counted.open:
+        await access.write(request_progress.record_count, request.request_id, counted)
+        return None
+    return await access.write(request_progress.complete, request.request_id, counted)
+
+
+async def _announce(access: Access, completion: Completion) -> None:
+    try:
+        # First, so that whoever hears of it finds it.
+        await publish_report(access, completion)
+        await announce_of_request(
+            "request.completed",
+            request_id=completion.request_id,
+            once=completion.completed_ts,
+            done=completion.done,
+            failed=completion.failed,
+            cancelled=completion.cancelled,
+        )
+    except (httpx.HTTPError, PrefectException) as error:
+        get_run_logger().warning(
+            "request %d is complete, but the Prefect server could not be told (%s); it is told later",
+            completion.request_id,
+            type(error).__name__,
+        )
+        return
+    await access.write(request_progress.record_announced, completion)
+    get_run_logger().info(
+        "request %d is complete: %d contacts have a verdict, %d failed, %d were cancelled",
+        completion.request_id,
+        completion.done,
+        completion.failed,
+        completion.cancelled,
+    )

@@ -1,0 +1,55 @@
+"""The artifact of a complete request: its verdicts as a chart, what it cost, and how fast it was."""
+
+from prefect.artifacts import acreate_markdown_artifact
+
+from blocks.access import Access
+from bouncer.costs.forecast_text import duration
+from bouncer.monitoring.charts import verdict_table
+from bouncer.requests.progress import Completion
+from bouncer.requests.report import RequestReport, report_request
+
+__all__ = ["publish_report"]
+
+
+async def publish_report(access: Access, completion: Completion) -> None:
+    """Publishes artifact ``request-ID``. Safe to run twice: the UI shows the latest.
+
+    Raises:
+        httpx.HTTPError: The Prefect server does not take it.
+    """
+    report = await access.read(report_request, completion)
+    await acreate_markdown_artifact(
+        _markdown(report), key=f"request-{completion.request_id}", description=_headline(completion)
+    )
+
+
+def _headline(completion: Completion) -> str:
+    cancelled = f", {completion.cancelled:,} cancelled" if completion.cancelled else ""
+    return (
+        f"Request {completion.request_id} is complete: {completion.done:,} contacts have a verdict,"
+        f" {completion.failed:,} failed{cancelled}"
+    )
+
+
+def _markdown(report: RequestReport) -> str:
+    pace = report.contacts_a_minute
+    figures = {
+        "contacts with a verdict": f"{report.completion.done:,}",
+        "failed, with a reason": f"{report.completion.failed:,}",
+        "cancelled": f"{report.completion.cancelled:,}",
+        "batches": f"{report.batches:,}",
+        "credits used": f"{report.credits:,}",
+        "from the first batch to the last verdict": "no batch" if report.seconds is None else duration(report.seconds),
+        "contacts verified a minute": "too quick to tell" if pace is None else f"{pace:,.0f}",
+    }
+    return "\n".join(
+        [
+            f"## {_headline(report.completion)}",
+            "",
+            verdict_table(report.verdicts),
+            "",
+            "| this request | |",
+            "|---|---:|",
+            *(f"| {what} | {figure} |" for what, figure in figures.items()),
+        ]
+    )

@@ -1,0 +1,44 @@
+"""Requeueing failed contacts."""
+
+import asyncio
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.access import open_database
+from bouncer.requests import requeueing
+from bouncer.requests.requeueing import Requeued
+
+__all__ = ["requeue_failed"]
+
+
+@task(name="requeue-failed", task_run_name="requeue failed", cache_policy=NO_CACHE, persist_result=False)
+async def requeue_failed(request_id: int | None, dead_letter: int | None, *, held: bool, dry_run: bool) -> Requeued:
+    """Puts failed contacts back into the queue and marks their dead letters reviewed.
+
+    Safe to run twice: what waits already is not touched.
+
+    Args:
+        request_id: Only this request, or None for all.
+        dead_letter: Only the contacts of this dead letter's batch.
+        held: Also send the held batches again.
+        dry_run: Only count.
+
+    Returns:
+        What was done, or would be.
+
+    Raises:
+        InputRefused: There is no such request or dead letter.
+    """
+    engine = await open_database()
+    report = await asyncio.to_thread(
+        requeueing.requeue, engine, request_id=request_id, dead_letter=dead_letter, held=held, dry_run=dry_run
+    )
+    get_run_logger().info(
+        "%s %d contacts, %d dead letters, %d held batches",
+        "would requeue" if dry_run else "requeued",
+        report.contacts,
+        report.dead_letters,
+        report.held,
+    )
+    return report

@@ -1,0 +1,64 @@
+"""Room for batches on workers: no more than the design says, however many ask, and always some for what is urgent."""
+
+from sqlalchemy import Engine
+
+from bouncer.credits.caps import set_cap
+from bouncer.storage.engine import write
+from bouncer.storage.tables import Priority
+from tests.bouncer.contacts import at_once, batch_rows, claim, new_request, queue, small_batches, upload
+
+_SLOTS = 15
+_AHEAD = 5
+
+
+def _claim_by_priority(engine: Engine) -> list[int]:
+    claimed = claim(engine, batches=1_000, batch_size=10, slots=_SLOTS)
+    return [batch.priority for batch in claimed.batches]
+
+
+def _queue(engine: Engine, contacts: int, priority: Priority) -> int:
+    request = new_request(engine)
+    queue(
+        engine,
+        (f"{priority.name}{number}@example{number % 7}.com" for number in range(contacts)),
+        request_id=request,
+        priority=priority,
+    )
+    return request
+
+
+def test_batches_that_end_together_do_not_turn_the_whole_queue_into_batches(engine: Engine) -> None:
+    """Each saw the room that all of them had: ten at once made 65 batches of a queue where 20 were wanted."""
+    _queue(engine, 1_000, Priority.NORMAL)
+
+    def refill() -> int:
+        # As tasks.dispatch.refill does, which saw room for all of it.
+        return len(claim(engine, batches=_SLOTS + _AHEAD, batch_size=10, slots=_SLOTS).batches)
+
+    assert sum(at_once([refill] * 10)) == _SLOTS + _AHEAD
+
+
+def test_something_urgent_has_room_however_much_is_ready(engine: Engine) -> None:
+    """With thirty batches ready a critical request had to wait until ten of them had ended."""
+    _queue(engine, 400, Priority.LOW)
+    for batch in small_batches(engine, _SLOTS):
+        upload(engine, batch)
+    small_batches(engine, 30)
+    assert _claim_by_priority(engine) == []
+    _queue(engine, 400, Priority.HIGH)
+    assert _claim_by_priority(engine) == [Priority.HIGH] * _AHEAD
+    assert _claim_by_priority(engine) == []
+    _queue(engine, 400, Priority.CRITICAL)
+    assert _claim_by_priority(engine) == [Priority.CRITICAL] * _AHEAD
+    assert _claim_by_priority(engine) == []
+
+
+def test_contacts_that_a_cap_holds_back_make_no_room_for_others(engine: Engine) -> None:
+    """A critical request that has reached its cap waits on; it must not have the whole queue made into batches."""
+    _queue(engine, 1_000, Priority.NORMAL)
+    assert len(_claim_by_priority(engine)) == _SLOTS + _AHEAD
+    capped = _queue(engine, 50, Priority.CRITICAL)
+    write(engine, set_cap, capped, 0)
+    refused = claim(engine, batches=5, batch_size=10, slots=_SLOTS)
+    assert (refused.batches, len(refused.capped)) == ((), 1)
+    assert len(batch_rows(engine)) == _SLOTS + _AHEAD

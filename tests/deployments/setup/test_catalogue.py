@@ -1,0 +1,179 @@
+"""The deployments: `prefect deploy --all` makes them as they stand, and `serve` runs the same ones."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import yaml
+from prefect import get_client
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.states import Completed, Pending
+
+from deployments.server.local_server import LocalServer
+from deployments.setup.catalogue import served_deployments
+from deployments.setup.work_pool import WORK_POOL, ensure_work_pool
+from tasks.queue.dispatch import QUEUES
+
+pytestmark = pytest.mark.scenario
+
+_PROJECT = Path(__file__).resolve().parents[3]
+
+
+def _written() -> dict[str, dict[str, Any]]:
+    """The deployments of prefect.yaml by their names."""
+    content = yaml.safe_load((_PROJECT / "prefect.yaml").read_text())
+    return {deployment["name"]: deployment for deployment in content["deployments"]}
+
+
+@pytest.fixture(scope="module")
+def deployed(prefect_server: LocalServer) -> None:
+    """Every deployment, made by Prefect's own command as the README says."""
+    _deploy_all()
+
+
+@pytest.fixture
+def deployed_now(prefect_server: LocalServer) -> None:
+    """The same, whatever tests on the same server have taken away meanwhile."""
+    _deploy_all()
+
+
+def _deploy_all() -> None:
+    asyncio.run(_make_work_pool())
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        cwd=_PROJECT,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+async def _make_work_pool() -> None:
+    async with get_client() as client:
+        await ensure_work_pool(client)
+
+
+def _flow_name(deployment: str) -> str:
+    """The name of the flow that a deployment of prefect.yaml runs."""
+    function = str(_written()[deployment]["entrypoint"]).rpartition(".")[2]
+    return function.replace("_", "-")
+
+
+async def _found(name: str) -> DeploymentResponse:
+    async with get_client() as client:
+        return await client.read_deployment_by_name(f"{_flow_name(name)}/{name}")
+
+
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.parametrize("name", _written())
+async def test_it_is_deployed_as_it_stands(name: str) -> None:
+    """Each is in a queue of the work pool, has a description and a tag, and says what each of its parameters is."""
+    deployment = await _found(name)
+    assert (deployment.work_pool_name, deployment.work_queue_name) == (WORK_POOL, deployment.work_queue_name)
+    assert deployment.work_queue_name in QUEUES.values()
+    assert deployment.description
+    assert deployment.description.strip().endswith(".")
+    assert "bouncer-flows" in deployment.tags
+    assert deployment.enforce_parameter_schema
+    # No folder of the machine that deployed: workers on other machines do not have it.
+    assert not deployment.pull_steps
+    assert str(_PROJECT) not in deployment.model_dump_json()
+    schema = deployment.parameter_openapi_schema or {}
+    of_types = {f"#/definitions/{type_}": its for type_, its in schema.get("definitions", {}).items()}
+    undescribed = [
+        name
+        for name, field in schema["properties"].items()
+        if not (field.get("description") or of_types.get(field.get("$ref"), {}).get("description"))
+    ]
+    assert undescribed == []
+    assert set(deployment.parameters) <= set(schema["properties"])
+
+
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.parametrize("name", _written())
+async def test_its_numbers_have_bounds(name: str) -> None:
+    """What makes no sense is refused by the form, before a run is started."""
+    schema = (await _found(name)).parameter_openapi_schema or {}
+    definitions = schema.get("definitions", {})
+    fields = {**schema["properties"]}
+    for definition in definitions.values():
+        fields |= definition.get("properties", {})
+    unbounded = [
+        field
+        for field, its in fields.items()
+        for kind in its.get("anyOf", [its])
+        if kind.get("type") in {"integer", "number"}
+        and not {"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "enum"} & set(kind)
+    ]
+    assert unbounded == []
+
+
+@pytest.mark.usefixtures("deployed")
+async def test_serve_runs_the_same_deployments() -> None:
+    """One machine and many machines have the same flows, with the same names, schedules, parameters and limits."""
+    served = {deployment.name: deployment for deployment in await served_deployments(15)}
+    assert set(served) == set(_written())
+    for name, deployment in served.items():
+        on_workers = await _found(name)
+        assert deployment.flow_name == _flow_name(name)
+        assert deployment.entrypoint == on_workers.entrypoint
+        assert (deployment.description, deployment.tags) == (on_workers.description, on_workers.tags)
+        assert (deployment.parameters or {}) == on_workers.parameters
+        assert [(schedule.schedule, schedule.active) for schedule in deployment.schedules or []] == [
+            (schedule.schedule, schedule.active) for schedule in on_workers.schedules
+        ]
+        limit = on_workers.global_concurrency_limit
+        assert deployment.concurrency_limit == (limit and limit.limit)
+        assert deployment.concurrency_options == on_workers.concurrency_options
+
+
+async def test_thresholds_that_were_set_in_the_ui_outlive_serve(prefect_server: LocalServer) -> None:
+    """What prefect.yaml does not name is a person's to set; only what the flow does not know any more goes."""
+    checks, ingest = [await _applied(name) for name in ("check-health", "ingest")]
+    async with get_client() as client:
+        set_in_the_ui = {"thresholds": {"backlog_contacts": 5}, "of_an_older_version": 1}
+        # As the server has it after an upgrade: it was written when the flow still had that parameter.
+        await client.update_deployment(
+            checks, DeploymentUpdate(parameters=set_in_the_ui, enforce_parameter_schema=False)
+        )
+        await client.update_deployment(ingest, DeploymentUpdate(parameters={"max_credits": 7, "on_workers": False}))
+    for name in ("check-health", "ingest"):
+        await _applied(name)
+    assert (await _found("check-health")).parameters == {"thresholds": {"backlog_contacts": 5}}
+    assert (await _found("ingest")).parameters == {"max_credits": 7, "on_workers": True}
+    async with get_client() as client:
+        for deployment in (checks, ingest):
+            await client.delete_deployment(deployment)
+
+
+async def _applied(name: str) -> UUID:
+    (served,) = [deployment for deployment in await served_deployments(15) if deployment.name == name]
+    return await served.aapply()
+
+
+async def test_as_many_batches_are_served_as_the_account_may_have(prefect_server: LocalServer) -> None:
+    """The limit of verify-batch is the setting's on one machine; the others keep their own."""
+    limits = {deployment.name: deployment.concurrency_limit for deployment in await served_deployments(3)}
+    assert (limits["verify-batch"], limits["ingest"], limits["requeue"]) == (3, 1, None)
+
+
+@pytest.mark.usefixtures("deployed_now")
+async def test_a_run_from_the_form_is_not_cancelled_by_a_tick() -> None:
+    """Ticks never overlap; whoever wants a request verified right now need not hit the moment between two of them."""
+    async with get_client() as client:
+        tick, another, own = [
+            await client.create_flow_run_from_deployment((await _found(name)).id)
+            for name in ("ingest", "ingest", "ingest-request")
+        ]
+        states = [await client.set_flow_run_state(run.id, Pending()) for run in (tick, another, own)]
+        assert [result.state and result.state.name for result in states] == ["Pending", "Cancelled", "Pending"]
+        for run in (tick, own):
+            await client.set_flow_run_state(run.id, Completed(), force=True)
