@@ -1,1 +1,1 @@
-"""What Prefect is not needed for: the API client, verdicts, errors, tables, migrations, interleaving."""
+"""The part without Prefect: API client, verdicts, errors, tables, migrations, interleaving."""

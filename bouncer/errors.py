@@ -1,4 +1,4 @@
-"""What can go wrong, as classes named for outcomes; each message says what happened and what to do next."""
+"""Errors named for outcomes; each message says what happened and what to do next."""
 
 __all__ = [
     "AddressesRefused",

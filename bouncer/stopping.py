@@ -1,4 +1,4 @@
-"""Whether the process was asked to stop: what waits wakes up, and what is under way has a moment to end.
+"""Request to stop the process: sleepers wake up, and work under way has a moment to end.
 
 All that waits anywhere asks here: between attempts, at the breaker, at the rate limits, for the database, and for an
 answer. ``tasks.running.stopping`` turns signals into the wish to stop.
@@ -26,7 +26,8 @@ __all__ = [
 ]
 
 GRACE_SECONDS = 10.0
-"""How long an answer or the database is still waited for once the process is to stop: it is to be gone within 20 s."""
+"""Seconds for which an answer or the database is still awaited after the request to stop: the process is to be gone
+within 20 s."""
 
 _SLICE_SECONDS = 0.25
 
@@ -49,12 +50,12 @@ def forget_stop() -> None:
 
 
 def is_stopping() -> bool:
-    """Whether this process was asked to stop."""
+    """Tells whether this process was asked to stop."""
     return _stopping.is_set()
 
 
 def grace_is_over() -> bool:
-    """Whether this process was asked to stop so long ago that nothing is waited for any more."""
+    """Tells whether this process was asked to stop so long ago that it awaits nothing any more."""
     return _stopping.is_set() and time.monotonic() - _asked_at > GRACE_SECONDS
 
 

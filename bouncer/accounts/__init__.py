@@ -1,1 +1,1 @@
-"""What all workers share about a Bouncer account."""
+"""State of a Bouncer account that all workers share."""

@@ -1,4 +1,4 @@
-"""How the calls to Bouncer went, over all workers: counted by minute, outcome and duration in ``Bouncer_Calls``.
+"""Statistics of the calls to Bouncer over all workers: by minute, outcome and duration in ``Bouncer_Calls``.
 
 Only figures for people come of these rows; those whose ``window_start_ts`` is old can be deleted at any time.
 """
@@ -91,7 +91,7 @@ class CallTally:
 
 @dataclass(frozen=True)
 class CallFigures:
-    """What can be said of some requests.
+    """Figures of a set of requests.
 
     Attributes:
         total: All requests that were sent.

@@ -38,7 +38,7 @@ class State(enum.StrEnum):
 
 
 class Entry(enum.Enum):
-    """Whether a request may pass."""
+    """Outcome of asking to send a request."""
 
     PASSED = "passed"
     SUSPECT = "passed, and its answer clears earlier failures"
@@ -46,7 +46,7 @@ class Entry(enum.Enum):
 
 
 def seconds_closed(connection: Connection, account: str) -> float:
-    """How long a request should wait before it asks to enter; 0 where it may ask now."""
+    """Seconds until a request should ask to enter; 0 where it may ask now."""
     row = connection.execute(
         select(
             Account.breaker_state, Account.breaker_probe, age_seconds(Account.breaker_changed_ts).label("age")

@@ -1,4 +1,4 @@
-"""What all workers share about an account besides the breaker: pause and credits."""
+"""Pause and credits of an account, shared by all workers; the circuit breaker has its own module."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class AccountState:
 
     @property
     def waits_for_credits(self) -> bool:
-        """Whether the pause ends by itself once there are credits again."""
+        """True if the pause ends by itself once there are credits again."""
         return self.paused_ts is not None and self.paused_reason == OUT_OF_CREDITS
 
 
@@ -145,6 +145,6 @@ def record_credits(connection: Connection, account: str, credits_left: int) -> N
 
 
 def credits_age_seconds(connection: Connection, account: str) -> float | None:
-    """How long ago Bouncer told the account's credits, by the database's clock; None where it never has."""
+    """Seconds since Bouncer last reported the account's credits, by the database's clock; None where it never has."""
     age = connection.scalar(select(age_seconds(Account.credits_ts)).where(Account.account == account))
     return None if age is None else float(age)

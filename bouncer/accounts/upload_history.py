@@ -1,4 +1,4 @@
-"""How many uploads an account has begun, counted so that a database that was put back to an older state shows.
+"""Count of the uploads that an account has begun, so that a database restored to an older state shows.
 
 The count is kept here and, by ``blocks.upload_marks``, in Prefect. A backup that is restored brings the older count
 back. Then a new history begins: what Prefect remembers of the old one shows each backup of it for what it is, also one
@@ -27,7 +27,7 @@ OLDER_THAN_ITS_UPLOADS = (
 
 @dataclass(frozen=True)
 class UploadCount:
-    """How many uploads an account has begun.
+    """Count of the uploads that an account has begun.
 
     Attributes:
         history: Which history of uploads they are of; no two databases share one unless one is a copy.

@@ -1,4 +1,4 @@
-"""What Bouncer sends, typed; tolerant of missing, null and unknown fields, as its documentation warns.
+"""Bouncer's answers, typed; tolerant of missing, null and unknown fields, as its documentation warns.
 
 Source: https://docs.usebouncer.com (batch-create, batch-status, batch-results, credits).
 """
@@ -86,7 +86,7 @@ class BatchCreated(_Answer):
 
 
 class BatchProgress(_Answer):
-    """How far Bouncer has come with a batch.
+    """Progress of a batch at Bouncer.
 
     Attributes:
         status: ``queued``, ``processing`` or ``completed``; others may come and mean "not yet".
@@ -102,12 +102,12 @@ class BatchProgress(_Answer):
 
     @property
     def is_completed(self) -> bool:
-        """Whether the results can be downloaded."""
+        """True once the results can be downloaded."""
         return self.status == COMPLETED
 
 
 class Credits(_Answer):
-    """What the account can still pay for."""
+    """Credits that the account has left."""
 
     credits: Count
 

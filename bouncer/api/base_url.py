@@ -1,4 +1,4 @@
-"""Where the API key may travel: over TLS, or within this machine."""
+"""Destinations to which the API key may travel: over TLS, or within this machine."""
 
 import ipaddress
 from urllib.parse import urlsplit
@@ -29,7 +29,7 @@ def refuse_to_send_in_the_clear(base_url: str, key: str) -> None:
 
 
 def stays_here(base_url: str) -> bool:
-    """Whether what is sent there does not leave this machine."""
+    """Tells whether requests to this host stay within this machine."""
     host = urlsplit(base_url).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

@@ -42,10 +42,10 @@ __all__ = [
 ]
 
 ATTEMPTS = 3
-"""How often a call that failed for now is sent before the circuit breaker counts a failure."""
+"""Attempts at a call that fails for now before the circuit breaker counts a failure."""
 
 RATE_LIMITED_SECONDS = 900.0
-"""How long one call sits out answers of 429, which cost no attempt, before it is given up for now."""
+"""Seconds that one call sits out answers of 429, which cost no attempt, before it gives up for now."""
 
 RETRY_AFTER_CAP_SECONDS = 120.0
 """The longest wait that a Retry-After header can ask for."""
@@ -54,7 +54,7 @@ WINDOW_SECONDS = 60.0
 """Bouncer counts requests in windows of a minute; after it, one that was refused with 429 may pass."""
 
 PATIENCE_SECONDS = 60.0
-"""How long Bouncer may not know a batch, or not hand out its results, before the batch counts as lost."""
+"""Seconds for which Bouncer may not know a batch, or not hand out its results, before the batch counts as lost."""
 
 WORTH_ANOTHER_ATTEMPT = (BouncerUnavailable, DownloadTruncated)
 """Failures that may pass by themselves within seconds. An upload of unknown outcome is not among them: sending it
@@ -112,14 +112,14 @@ def until_told(header: str | None, now: datetime) -> float | None:
 
 
 def wait_as_told(state: RetryCallState) -> float:
-    """How long to wait after a 429: as Bouncer told, else until its window has passed."""
+    """Seconds to wait after a 429: Bouncer's own figure, else until its window has passed."""
     error = state.outcome.exception() if state.outcome else None
     told = error.retry_after if isinstance(error, RateLimited) else None
     return WINDOW_SECONDS if told is None else max(told, 0.5)
 
 
 def error_of_transport(call: Call, error: Exception) -> BouncerFlowsError:
-    """What a broken connection means.
+    """Returns the error that a broken connection means.
 
     A connection that was never made certainly carried nothing. Any later break of an upload leaves it unknown
     whether Bouncer has the batch.
@@ -137,7 +137,7 @@ def error_of_transport(call: Call, error: Exception) -> BouncerFlowsError:
 def error_of_answer(  # noqa: PLR0911  # a table of answers: one return a row
     call: Call, status: int, message: str, retry_after: float | None
 ) -> BouncerFlowsError:
-    """What an answer that is not 2xx means.
+    """Returns the error that an answer other than 2xx means.
 
     Args:
         call: The call that was answered.

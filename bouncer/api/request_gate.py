@@ -27,14 +27,14 @@ _log = logging.getLogger(__name__)
 _Return = TypeVar("_Return")
 
 BREAKER_PATIENCE_SECONDS = 90.0
-"""How long a call waits at an open breaker before its caller is told that Bouncer is away."""
+"""Seconds that a call waits at an open breaker before its caller learns that Bouncer is away."""
 
 TOKEN_SECONDS = 2.0
-"""How long after its token was taken a request may be sent. The bucket fills up meanwhile: requests that the database
-held up would else be sent beside a bucket that is full again."""
+"""Seconds for which a token is good after it was taken. The bucket fills up meanwhile: requests that the database held
+up would else be sent beside a bucket that is full again."""
 
 REALTIME = ":realtime"
-"""What stands behind an account's name where its requests in real time are counted."""
+"""Suffix of the account's name under which its requests in real time are counted."""
 
 _LONGEST_ACCOUNT = 50
 
@@ -63,7 +63,10 @@ class Ticket:
 
 
 class Gate(Protocol):
-    """What the client asks before each request, and tells after it. What it is told costs the caller no error."""
+    """Port that the client asks before each request and informs after it.
+
+    An error in informing it never reaches the caller.
+    """
 
     async def admit(self, call: Call) -> Ticket:
         """Waits until the request may be sent, and counts it."""

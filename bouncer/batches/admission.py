@@ -31,17 +31,18 @@ ALL_PLACES_HELD = (
 )
 
 HELD_IN_FLIGHT_SECONDS = 7200
-"""How long a held batch counts as in flight: by then Bouncer has finished it, if it ever had it."""
+"""Seconds for which a held batch counts as in flight: by then Bouncer has finished it, if it ever had it."""
 
 SLOWEST_SECONDS_AN_ADDRESS = 0.036
 """Bouncer verifies 100,000 to 200,000 addresses an hour of an account: https://docs.usebouncer.com."""
 
 LOST_IN_FLIGHT_SECONDS = 60
-"""How much longer than that a lost upload counts as in flight: by then Bouncer has finished it, if it ever had it."""
+"""Seconds beyond that for which a lost upload counts as in flight: by then Bouncer has finished it, if it ever had
+it."""
 
 
 class Admission(enum.Enum):
-    """Whether an upload may begin."""
+    """Outcome of asking to begin an upload."""
 
     ADMITTED = "admitted"
     PAUSED = "paused"
@@ -65,12 +66,12 @@ def addresses_to_send(connection: Connection, id: int) -> list[str]:  # noqa: A0
 
 
 def longest_at_bouncer_seconds(quantity: int, max_batches: int) -> float:
-    """How long Bouncer has a batch at its slowest, in seconds; all batches in flight share the account's pace."""
+    """Longest time in seconds that Bouncer takes for a batch; all batches in flight share the account's pace."""
     return LOST_IN_FLIGHT_SECONDS + quantity * max_batches * SLOWEST_SECONDS_AN_ADDRESS
 
 
 def has_room(connection: Connection, batch: BatchWork, max_batches: int) -> bool:
-    """Whether the account has room for one more batch in flight; without a lock, only a hint."""
+    """Tells whether the account has room for one more batch in flight; without a lock, only a hint."""
     others = _in_flight(connection, batch.account, max_batches, besides=batch.id)
     # Asked anew: this run may have lost an upload since it took the batch.
     lost = connection.scalar(select(_lost(max_batches)).where(Batch.id == batch.id)) or 0
@@ -78,7 +79,7 @@ def has_room(connection: Connection, batch: BatchWork, max_batches: int) -> bool
 
 
 def held_fill_all_places(connection: Connection, account: str, max_batches: int) -> bool:
-    """Whether held batches alone, which may all be at Bouncer, are as many as an account may have in flight.
+    """Tells whether held batches alone, which may all be at Bouncer, are as many as an account may have in flight.
 
     Then nothing that runs makes room: a person decides on them, or they count no more after HELD_IN_FLIGHT_SECONDS.
     """
@@ -127,7 +128,7 @@ def admit_upload(connection: Connection, batch: BatchWork, max_batches: int, add
 
 
 def held_uploads() -> ColumnElement[int]:
-    """How many uploads of a batch count as in flight while it waits for a person."""
+    """Counts the uploads of a batch that are in flight while it waits for a person."""
     return case((age_seconds(Batch.held_ts) < HELD_IN_FLIGHT_SECONDS, Batch.ambiguous_uploads), else_=0)
 
 

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 MOST_BYTES = 65_536
-"""How much of a callback's body is read; what is longer names no id."""
+"""Bytes of a callback's body that are read; a longer body names no id."""
 
 _TOKEN = re.compile(r"[0-9a-f]{64}")
 # The form of all ids that Bouncer has been seen to give. They become part of a path, so nothing else may be in them.
@@ -47,7 +47,7 @@ _MOST_VALUES = 1_000
 
 @dataclass(frozen=True)
 class Callback:
-    """What Bouncer has called for a batch.
+    """Callbacks of Bouncer for a batch.
 
     Attributes:
         at: When, or None where it has not called yet.
@@ -63,7 +63,7 @@ class Callback:
 
 
 def is_token(text: str) -> bool:
-    """Whether this has the form of a token."""
+    """Tells whether a text has the form of a token."""
     return _TOKEN.fullmatch(text) is not None
 
 
@@ -100,7 +100,7 @@ def ensure_token(connection: Connection, batch: BatchWork) -> str:
 
 
 def is_known(connection: Connection, token: str) -> bool:
-    """Whether a token is any batch's."""
+    """Tells whether a token is any batch's."""
     return connection.scalar(select(Batch.id).where(Batch.callback_token == token)) is not None
 
 
@@ -119,7 +119,7 @@ def note(connection: Connection, token: str, ids: tuple[str, ...]) -> bool:
 
 
 def present(connection: Connection, id: int) -> datetime | None:  # noqa: A002  # the column's name
-    """When Bouncer last called for a batch, or None; one row by its key, cheap enough for every second."""
+    """Reads the time of Bouncer's last callback for a batch, or None; cheap enough for every second: one row by key."""
     return connection.scalar(select(Batch.callback_ts).where(Batch.id == id))
 
 
@@ -176,7 +176,7 @@ def forget(connection: Connection, batch: BatchWork, call: Callback) -> bool:
 
 
 def is_of_another_batch(connection: Connection, batch: BatchWork, batch_id: str) -> bool:
-    """Whether an id that a callback names is another batch's already."""
+    """Tells whether an id that a callback names is another batch's already."""
     return connection.scalar(select(Batch.id).where(Batch.batch_id == batch_id, Batch.id != batch.id)) is not None
 
 

@@ -1,4 +1,4 @@
-"""How many batches may be made for workers: for the slots and a little ahead, and always a few of what is urgent."""
+"""Number of batches that may be made for workers: for the slots and a little ahead, and always a few urgent ones."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ _MOST_AHEAD = 5
 
 
 def batches_ahead(slots: int) -> int:
-    """How many batches are made beyond the slots, so that a freed slot finds the next one ready.
+    """Number of batches made beyond the slots, so that a freed slot finds the next one ready.
 
     More would take what is queued later, and may be more urgent, longer to get its turn.
 
@@ -25,7 +25,7 @@ def batches_ahead(slots: int) -> int:
 
 
 def room_for(connection: Connection, account: str, slots: int, priority: int | None) -> int:
-    """How many more batches of an account may be made for contacts of a priority.
+    """Counts how many more batches of an account may be made for contacts of a priority.
 
     As many are under way, wherever they are, as there are slots and a third more, so that a freed slot finds the next
     batch ready. Contacts also have room for up to five batches of their own that are ready, counted among the equally
@@ -42,7 +42,7 @@ def room_for(connection: Connection, account: str, slots: int, priority: int | N
 
 
 def rooms_for(connection: Connection, slots: Mapping[str, int], priority: int | None) -> dict[str, int]:
-    """How many more batches each of some accounts may be made for; like ``room_for``, in one statement.
+    """Counts for each of some accounts how many more batches may be made; like ``room_for``, in one statement.
 
     Args:
         connection: In a transaction.

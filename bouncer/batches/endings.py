@@ -1,4 +1,4 @@
-"""How contacts leave a batch without a verdict: back to the queue, or failed with a reason for a person."""
+"""Contacts leave a batch without a verdict: back to the queue, or failed with a reason for a person."""
 
 from sqlalchemy import (
     Connection,
@@ -37,18 +37,18 @@ __all__ = [
 ]
 
 DOUBTFUL_REFUSALS = 16
-"""When so many parts of a batch were refused and none taken, it is asked with addresses sent alone whether it is about
-addresses at all: many culprits look the same as a request that Bouncer does not understand."""
+"""Refused parts of a batch, with none taken, after which addresses are sent alone to find out whether the addresses are
+at fault at all: many culprits look like a request that Bouncer does not understand."""
 
 LONE_REFUSALS_TO_GIVE_UP = 8
-"""When so many addresses were refused alone and nothing was taken, it is not about them."""
+"""Addresses refused alone, with none taken, after which the addresses are not at fault."""
 
 REFUSALS_TO_GIVE_UP = 512
 """The most parts of one batch that are refused before the others fail as they are. Fifty culprits among 10,000
 addresses stay below: each has some log2(10,000 / 50) + 2 refused parts that it is in, and shares the upper ones."""
 
 MOST_ATTEMPTS = 3
-"""How often a contact whose address came back without a verdict is sent before it fails with that reason."""
+"""Attempts at a contact whose address comes back without a verdict before the contact fails with that reason."""
 
 
 def dissolve(connection: Connection, batch: BatchWork) -> int:

@@ -36,7 +36,7 @@ _FRESH_FOR = FreshFor()
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a load did.
+    """Result of a load.
 
     Attributes:
         settled: Contacts with a verdict.

@@ -88,7 +88,7 @@ def release(connection: Connection, batch: BatchWork) -> None:
 
 
 def has_leases_of_silent_owners(connection: Connection, account: str) -> bool:
-    """Whether slot leases are written down of owners that seem dead, as all do after an outage of the database."""
+    """Tells whether owners that seem dead have slot leases on record, as all do after an outage of the database."""
     return bool(connection.scalar(select(exists().where(*_is_dead_lease(account), Batch.owner.is_not(None)))))
 
 
@@ -106,7 +106,7 @@ def _is_dead_lease(account: str) -> list[ColumnElement[bool]]:
 
 
 def count_held_slots(connection: Connection, account: str) -> int:
-    """How many slots living owners hold, by the leases in the rows of their batches in flight."""
+    """Counts the slots that living owners hold, by the leases in the rows of their batches in flight."""
     query = select(func.count()).where(
         Batch.account == account,
         Batch.status.in_([BatchStatus.QUEUED, BatchStatus.PROCESSING]),

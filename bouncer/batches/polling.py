@@ -1,4 +1,4 @@
-"""When to ask next how far a batch has come: few requests, and the download soon after completion."""
+"""Times of the polls of a batch: few requests, and the download soon after completion."""
 
 from sqlalchemy import Connection, func, select
 
@@ -15,7 +15,7 @@ _RISE = 1.1
 
 
 def seconds_an_address(connection: Connection, account: str) -> float | None:
-    """What an address took from upload to completion, on average over the account's recent batches.
+    """Seconds for one address from upload to completion, on average over the account's recent batches.
 
     Returns:
         Seconds, or None where nothing was verified yet.
@@ -42,7 +42,7 @@ def seconds_an_address(connection: Connection, account: str) -> float | None:
 
 
 class Pace:
-    """How fast Bouncer goes on with a batch, and when to ask next.
+    """Pace of a batch at Bouncer, and the time of the next poll.
 
     The present speed predicts completion: that between the last polls that saw progress, since the average from the
     upload on has the time in Bouncer's queue in it. Before there is any, the speed of earlier batches does.
@@ -77,7 +77,7 @@ class Pace:
             self._latest = (elapsed, 0)
 
     def seconds_to_next_poll(self, elapsed: float, *, shortest: float, longest: float) -> float:
-        """How long to wait before the next status request.
+        """Returns the seconds to wait before the next status request.
 
         A poll is placed just after the predicted end where that is within reach. Where the end is a little beyond the
         longest wait, the way is halved, so that the last wait is not a needlessly long one; and likewise while the

@@ -1,4 +1,4 @@
-"""How far each batch has come, and who works on it.
+"""State of each batch, and its owner.
 
 The row is the truth: a run that dies leaves it at the step that was reached, and the next owner goes on from there.
 """
@@ -32,7 +32,7 @@ UNSETTLED = (BatchStatus.QUEUED, BatchStatus.PROCESSING, BatchStatus.DOWNLOADING
 
 
 class Step(enum.StrEnum):
-    """What a batch needs next."""
+    """Next step of a batch."""
 
     UPLOAD = "upload"
     DECIDE = "decide"

@@ -1,4 +1,4 @@
-"""What is written down of a batch on its way; every step is a compare-and-set on the batch's owner."""
+"""Transitions of a batch; each is a compare-and-set on the batch's owner."""
 
 from sqlalchemy import Connection, func, or_, select, update
 from sqlalchemy.sql.dml import Update

@@ -34,7 +34,7 @@ class Unsettled:
 
     @property
     def is_left_behind(self) -> bool:
-        """Whether it is for the next run to take up."""
+        """True if the next run is to take the batch up."""
         return not (self.is_owned or self.is_held)
 
 

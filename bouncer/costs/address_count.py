@@ -51,7 +51,7 @@ _STAGED: dict[str, TypeEngine[Any]] = {
 
 @dataclass(frozen=True)
 class DomainShare:
-    """How many of the contacts have an address at a domain."""
+    """Number of contacts with an address at a domain."""
 
     domain: str
     contacts: int

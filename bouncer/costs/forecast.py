@@ -57,7 +57,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What verifying would do and cost; contacts are invalid, duplicates, fresh, shared or to be paid for.
+    """Forecast of a verification and its cost; contacts are invalid, duplicates, fresh, shared or to be paid for.
 
     Attributes:
         contacts: Contacts that were looked at.

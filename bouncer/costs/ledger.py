@@ -81,7 +81,7 @@ class Month:
 
 @dataclass(frozen=True)
 class Cost:
-    """What batches cost together.
+    """Cost of a set of batches.
 
     Attributes:
         batches: Batches that were settled.
@@ -125,7 +125,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Ledger:
-    """What was paid for in a time.
+    """Payments in a period.
 
     Attributes:
         month: The month, or None for ever.

@@ -30,7 +30,7 @@ _MOST_SHOWN = 20
 
 @dataclass(frozen=True)
 class Spending:
-    """What one run may commit.
+    """Limits on the credits that one run may commit.
 
     Attributes:
         most: Credits at most, or None for any number.
@@ -52,12 +52,12 @@ class RequestCap:
 
     @property
     def is_reached(self) -> bool:
-        """Whether nothing more may be sent."""
+        """True if nothing more may be sent."""
         return self.committed >= self.max_credits
 
 
 def room_of_run(connection: Connection, spending: Spending) -> int | None:
-    """How many more credits a run may commit, or None for any number."""
+    """Counts the credits that a run may still commit, or None for any number."""
     if spending.most is None:
         return None
     made = spending.batches
@@ -67,7 +67,7 @@ def room_of_run(connection: Connection, spending: Spending) -> int | None:
 
 
 def room_of_requests(connection: Connection, request_ids: Collection[int]) -> dict[int, int]:
-    """How many more credits each of some requests may commit; those without a cap are left out.
+    """Counts the credits that each of some requests may still commit; those without a cap are left out.
 
     A deep pass counts against the cap of the request whose contacts it looks at, and so has no more room than that.
     """
@@ -106,7 +106,7 @@ def shared_rooms(connection: Connection, request_ids: Collection[int]) -> dict[i
 
 
 def room_to_queue(connection: Connection, request_id: int) -> int | None:
-    """How many more contacts of a request may be queued without waiting for its cap, or None for any number."""
+    """Counts the contacts of a request that may be queued without waiting for its cap, or None for any number."""
     room = room_of_requests(connection, [request_id]).get(request_id)
     if room is None or room <= 0:
         return room
@@ -117,7 +117,7 @@ def room_to_queue(connection: Connection, request_id: int) -> int | None:
 
 
 def repeat_would_pass(connection: Connection, request_id: int, addresses: int) -> bool:
-    """Whether sending addresses again whose answers were lost, and may have been paid, could pass the request's cap.
+    """Tells whether a request's cap could be passed by resending addresses whose answers were lost and maybe paid for.
 
     Args:
         connection: In a transaction.

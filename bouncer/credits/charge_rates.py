@@ -1,4 +1,4 @@
-"""Which addresses Bouncer charges: at which rates it did so before, and what can so be expected of the next ones.
+"""Rates at which Bouncer charged addresses before, and the charge that they predict for the next ones.
 
 Unknown verdicts are free. An address whose last verdict was unknown mostly stays unknown, so those have a rate of their
 own: in a list that was sent before, they are many of the few that are sent again.
@@ -17,7 +17,7 @@ _RECENT_BATCHES = 100
 
 @dataclass(frozen=True)
 class ChargeRates:
-    """Which share of addresses Bouncer charges, from 0 to 1; None where no batch tells.
+    """Share of addresses that Bouncer charges, from 0 to 1; None where no batch tells.
 
     Attributes:
         others: Of those that have no verdict yet, or one that told something.
@@ -28,7 +28,7 @@ class ChargeRates:
     unknown_before: float | None = None
 
     def expected(self, addresses: int, unknown_before: int) -> float:
-        """How many credits addresses will cost.
+        """Predicts the credits that addresses will cost.
 
         Before anything is known, all are expected to be charged, but for those that were unknown the last time.
 

@@ -1,4 +1,4 @@
-"""What credits cost, from a table of a few amounts and their prices."""
+"""Price of credits, interpolated in a table of a few amounts and their prices."""
 
 import math
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class PriceTable:
     currency: str = "USD"
 
     def price(self, credits_bought: int) -> float:
-        """What so many credits cost.
+        """Returns the price of an amount of credits.
 
         Between two amounts of the table the price of one credit falls evenly on logarithmic scales, as discounts for
         quantity do. Below the least amount each costs what it costs there, and likewise beyond the greatest.

@@ -35,12 +35,12 @@ __all__ = ["COLUMNS", "ExportReport", "export_results"]
 
 _CHUNK_ROWS = 20_000
 _SEEK = 4
-"""What a row that is found by index costs of one that stands next to another."""
+"""Cost of reading a row by index, as a multiple of reading the row next to the last one."""
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export wrote.
+    """Result of an export.
 
     Attributes:
         rows: Contacts, the header not counted.

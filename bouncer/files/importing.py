@@ -40,7 +40,7 @@ from bouncer.storage.tables import Contact, Priority, QueuedContact, QueueStatus
 __all__ = ["LOCAL_USER", "ImportReport", "NamedRequest", "find_or_make_request", "import_contacts", "request_names"]
 
 LOCAL_USER = "local user"
-"""Whose the requests are for which nobody is named; no address, so that it cannot be anybody's."""
+"""Owner of requests for which nobody is named; no address, so that it cannot be anybody's."""
 
 _CHUNK_ROWS = 20_000
 _STAGED: dict[str, TypeEngine[Any]] = {
@@ -54,7 +54,7 @@ _NAME_CHARACTERS = 255
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import did; lines are queued, duplicates or rejected.
+    """Result of an import; lines are queued, duplicates or rejected.
 
     Attributes:
         request_id: The request that the contacts are queued for.

@@ -16,7 +16,7 @@ __all__ = ["AlertInForce", "Judgement", "News", "accounts_beside", "in_force", "
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a check makes of one figure.
+    """Judgement of a check on one figure.
 
     Attributes:
         alert: The alert's name.

@@ -41,7 +41,7 @@ FIGURES = {
     "limit_batches": "batches that the account may have in flight",
     "limit_requests_a_minute": "requests that the account may send in any 60 s",
 }
-"""What each figure is, by the name that it is kept under, less what stands behind a dot."""
+"""Meaning of each figure, by the name that it is kept under, less any part behind a dot."""
 
 SHARED = frozenset(
     {
@@ -104,7 +104,7 @@ class QueueHealth:
 
 @dataclass(frozen=True)
 class AccountHealth:
-    """What all workers share about one account, and how its calls went.
+    """Health of one account, shared by all workers, with the statistics of its calls.
 
     Attributes:
         state: Pause, breaker and credits.
@@ -124,13 +124,13 @@ class AccountHealth:
 
     @property
     def rate_limit_percent(self) -> int:
-        """How much of the rate limit is used."""
+        """Percentage of the rate limit in use."""
         return round(100 * self.requests_a_minute / self.limit_a_minute)
 
 
 @dataclass(frozen=True)
 class ServiceHealth:
-    """What the check itself found out by asking.
+    """Findings of the check itself, from asking each service.
 
     Attributes:
         database_ms: What the database takes to answer the simplest question.
@@ -181,7 +181,7 @@ class Health:
 
     @property
     def credits_last_hours(self) -> int | None:
-        """How many hours the credits last at the last hour's pace; None where that cannot be told."""
+        """Hours that the credits last at the last hour's pace; None where that cannot be told."""
         if self.account.state.credits is None or not self.queue.credits_an_hour:
             return None
         return self.account.state.credits // self.queue.credits_an_hour

@@ -36,10 +36,11 @@ MANY_CONTACTS = 1_000_000
 """Up to so many waiting contacts are counted each time; it takes a fraction of a second."""
 
 FULL_COUNT_SECONDS = 600
-"""How old the count of more than that may be."""
+"""Age in seconds up to which a count of more than that is used again."""
 
 DEADLINE_GRACE_SECONDS = 600
-"""How long after its deadline a batch may still be at Bouncer: it is finished early then, which takes a moment."""
+"""Seconds after its deadline for which a batch may still be at Bouncer: Bouncer finishes it early then, which takes a
+moment."""
 
 _FULL_COUNT = "backlog_full_count_contacts"
 """The metric of such a count, with the layer behind it."""

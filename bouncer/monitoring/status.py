@@ -62,7 +62,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class RequestProgress:
-    """How far a request has come; the fields are those of ``contacts``, for one request."""
+    """Progress of a request; the fields are those of ``contacts``, for one request."""
 
     request_id: int
     name: str | None
@@ -75,7 +75,7 @@ class RequestProgress:
 
 @dataclass(frozen=True)
 class Counts:
-    """What is counted from all contacts.
+    """Counts over all contacts.
 
     Attributes:
         contacts: Contacts by where they stand.
@@ -119,7 +119,7 @@ class BatchInFlight:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of an account's limits is in use.
+    """Use of an account's limits.
 
     Attributes:
         batches: Batches in flight.
@@ -156,7 +156,7 @@ class LastError:
 
 @dataclass(frozen=True)
 class StatusReport:
-    """How far everything has come.
+    """Progress of everything.
 
     Attributes:
         contacts: Contacts by where they stand.

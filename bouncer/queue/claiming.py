@@ -42,15 +42,15 @@ _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 _CONTACT_COLUMNS = ["queue_id", "global_id", "email", "stored_key", "verdict_after"]
 
 _MOST_CONTACTS = 40_000
-"""How many contacts one claim takes, unless a single batch has more: the first batches are on their way the sooner, the
-accounts are locked for less long, and a contact takes a kilobyte of memory meanwhile."""
+"""Contacts that one claim takes at most, unless a single batch has more: the first batches leave sooner, the accounts
+are locked for less long, and a contact takes a kilobyte of memory meanwhile."""
 
 _ANY_NUMBER = Spending()
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """What a claim did.
+    """Result of a claim.
 
     Attributes:
         batches: The new batches.
@@ -84,7 +84,7 @@ class Claimed:
 
     @property
     def took_any(self) -> bool:
-        """Whether contacts left the queue."""
+        """True if contacts left the queue."""
         return bool(self.batches or self.reused or self.joined or self.invalid or self.cancelled)
 
 

@@ -1,4 +1,4 @@
-"""Whose turn it is: which request's contacts are claimed next, asked in a few seeks however many contacts wait."""
+"""Order of claims: the request whose contacts come next, found in a few seeks however many contacts wait."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from bouncer.storage.tables import Batch, Layer, QueuedContact, QueueStatus, Req
 __all__ = ["Source", "highest_waiting", "small_request_waits", "sources_in_turn"]
 
 _MOST_REQUESTS = 200
-"""How many waiting requests of one priority are compared for fairness."""
+"""Most waiting requests of one priority that are compared for fairness."""
 
 _STRIDE = 500
 _MOST_STRIDES = 20
-"""Where few of many requests wait, those in so many strides of so many requests are compared."""
+"""Most strides of so many requests each that are compared where few of many requests wait."""
 
 _Conditions = tuple[ColumnElement[bool], ...]
 
@@ -114,7 +114,7 @@ def _fairest_first(
 
 
 def small_request_waits(connection: Connection, layer: Layer, request_id: int | None, at_most: int) -> bool:
-    """Whether a request has so few waiting contacts that they can be verified in real time."""
+    """Tells whether a request has so few waiting contacts that they can be verified in real time."""
     return any(True for _ in sources_in_turn(connection, layer, request_id, at_most, []))
 
 

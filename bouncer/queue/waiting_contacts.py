@@ -1,4 +1,4 @@
-"""Who waits in the queue, found by seeks in an index, however many contacts wait."""
+"""Walks the queue by seeks in an index, however many contacts wait."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,10 +15,10 @@ __all__ = ["oldest_waiting_seconds", "walk"]
 _CHUNK_ROWS = 20_000
 
 _MOST_REQUESTS = 200
-"""How many waiting requests of one priority are looked at."""
+"""Most waiting requests of one priority that are looked at."""
 
 _MOST_BATCHES = 200
-"""How many batches that were not sent are looked at, the oldest first."""
+"""Most unsent batches that are looked at, the oldest first."""
 
 
 def oldest_waiting_seconds(connection: Connection, layer: Layer) -> int | None:

@@ -1,1 +1,1 @@
-"""What is verified once more: the deep pass, and old verdicts."""
+"""Verifications repeated: the deep pass, and old verdicts."""

@@ -20,7 +20,7 @@ _STRETCH_ROWS = 10_000
 
 @dataclass(frozen=True)
 class Risk:
-    """Which contacts are worth a second and deeper look.
+    """Rule for the contacts that are worth a second and deeper look.
 
     Attributes:
         score_below: Those whose score is lower, of 0 to 100; None for none. No score at all is not a low one.

@@ -21,7 +21,7 @@ _CONTACTS_A_TRANSACTION = 2_000
 
 @dataclass(frozen=True)
 class Old:
-    """Which contacts should be verified again.
+    """Rule for the contacts that should be verified again.
 
     Attributes:
         days: Those whose verdict is older.
@@ -50,7 +50,7 @@ class Old:
 
 @dataclass(frozen=True)
 class Reverified:
-    """What a re-verification did, or would do.
+    """Result of a re-verification, or of its dry run.
 
     Attributes:
         month: The month whose budget it is, as ``2026-11``, UTC.

@@ -32,14 +32,14 @@ __all__ = [
 ]
 
 CANCELLED = "cancelled by "
-"""How the reason of a cancelled contact begins."""
+"""Beginning of a cancelled contact's reason."""
 
 _CHUNK_ROWS = 5_000
 
 
 @dataclass(frozen=True)
 class Prospect:
-    """What cancelling a request would do.
+    """Effect that cancelling a request would have.
 
     Attributes:
         waiting: Contacts that would leave the queue.
@@ -255,7 +255,7 @@ def note_finish_requested(connection: Connection, batch_id: int) -> None:
 
 
 def under_way(connection: Connection, request_id: int) -> int:
-    """How many batches of a request are not settled."""
+    """Counts the batches of a request that are not settled."""
     query = select(func.count()).where(Batch.request_id == request_id, Batch.status.in_(UNSETTLED))
     return connection.scalar(query) or 0
 

@@ -1,4 +1,4 @@
-"""How far everything has come, counted from the rows themselves, so that no crash can make it wrong."""
+"""Counts the progress of everything from the rows themselves, so that no crash can make it wrong."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field

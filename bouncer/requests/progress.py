@@ -1,4 +1,4 @@
-"""How far each request has come, and when it is complete: kept in ``Requests``, where the application looks.
+"""Progress and completion of each request, kept in ``Requests``, where the application looks.
 
 Counting all contacts of a large request takes seconds, so it is done seldom; whether one of them still waits is a seek
 in an index, so that is asked often. A request counts as under way from its first claim on.
@@ -72,7 +72,7 @@ class Completion:
 
 
 def any_open(connection: Connection, request_id: int | None = None) -> bool:
-    """Whether a contact of a request, or of any, waits or is in flight."""
+    """Tells whether a contact of a request, or of any, waits or is in flight."""
     of_request = [] if request_id is None else [QueuedContact.request_id == request_id]
     return any(
         connection.scalar(select(QueuedContact.queue_id).where(QueuedContact.status == status, *of_request).limit(1))
@@ -82,7 +82,7 @@ def any_open(connection: Connection, request_id: int | None = None) -> bool:
 
 
 def last_counted_open(connection: Connection, request_id: int | None = None) -> int:
-    """How many contacts of a request, or of all, waited or were in flight when they were counted last."""
+    """Returns the contacts of a request, or of all, that waited or were in flight when they were last counted."""
     of_request = [] if request_id is None else [Request.request_id == request_id]
     return int(
         connection.scalar(

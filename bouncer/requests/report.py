@@ -1,4 +1,4 @@
-"""What a complete request came to: its verdicts, its batches, what they cost and how long it took."""
+"""Report on a complete request: its verdicts, its batches, their cost and the time taken."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ __all__ = ["RequestReport", "report_request"]
 
 @dataclass(frozen=True)
 class RequestReport:
-    """What a complete request came to.
+    """Report on a complete request.
 
     Attributes:
         completion: How many of its contacts ended how.
@@ -32,7 +32,7 @@ class RequestReport:
 
     @property
     def contacts_a_minute(self) -> float | None:
-        """How fast it was; None where that is too little to tell, since the database counts whole seconds."""
+        """Contacts verified a minute; None where the time is too short, since the database counts whole seconds."""
         return 60 * self.completion.done / self.seconds if self.seconds else None
 
 

@@ -22,7 +22,7 @@ _CHUNK_ROWS = 5_000
 
 @dataclass(frozen=True)
 class Requeued:
-    """What a requeue did, or would do.
+    """Result of a requeue, or of its dry run.
 
     Attributes:
         contacts: Failed contacts that wait again; their attempts stay counted.

@@ -1,4 +1,4 @@
-"""What MariaDB, MySQL and SQLite say differently, said once."""
+"""Differences between MariaDB, MySQL and SQLite, in one place."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -34,7 +34,7 @@ def _age_sqlite(element: age_seconds, compiler: SQLCompiler, **kwargs: Any) -> s
 
 
 def is_sqlite(bind: Connection | Engine) -> bool:
-    """Whether this is SQLite, which has one writer and no row locks."""
+    """Tells whether this is SQLite, which has one writer and no row locks."""
     return bind.dialect.name == "sqlite"
 
 

@@ -25,7 +25,7 @@ _Params = ParamSpec("_Params")
 _Return = TypeVar("_Return")
 
 OUTAGE_SECONDS = 120.0
-"""How long a transaction waits for a database that is restarting before it gives up."""
+"""Seconds that a transaction waits for a restarting database before it gives up."""
 
 _SQLITE_BUSY_SECONDS = 60
 _CONNECT_TIMEOUT_SECONDS = 10

@@ -22,7 +22,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\0": "\\0"})
 
 
 def can_load_files(connection: Connection) -> bool:
-    """Whether client and server both allow it; the server is asked once a pooled connection."""
+    """Tells whether client and server both allow it; asks the server once a pooled connection."""
     if connection.dialect.driver != "pymysql" or not hasattr(os, "memfd_create"):
         return False
     if _ALLOWED not in connection.info:

@@ -11,7 +11,7 @@ __all__ = ["Only", "alone"]
 
 
 class Only(StrEnum):
-    """What one transaction does at a time, by the names of the rows that are locked for it."""
+    """Critical sections, by the names of the rows that a transaction locks to enter."""
 
     CLAIM = "claim"
     """Contacts leave the queue for batches."""

@@ -62,7 +62,7 @@ class Base(DeclarativeBase):
 
 
 class Priority(enum.IntEnum):
-    """How urgent a contact is; higher goes first. The values are the plan's."""
+    """Urgency of a contact; higher goes first. The values are the plan's."""
 
     LOW = 25
     NORMAL = 50
@@ -71,7 +71,7 @@ class Priority(enum.IntEnum):
 
 
 class Layer(enum.StrEnum):
-    """Which pass a verification belongs to: the basic one, or the deep one that looks again at risky contacts.
+    """Pass to which a verification belongs: the basic one, or the deep one that looks again at risky contacts.
 
     Bouncer's deep verification is a setting of the account, so each account serves one layer.
     """
@@ -95,7 +95,7 @@ class BatchStatus(enum.StrEnum):
 
 
 class QueueStatus(enum.StrEnum):
-    """Where a queued contact stands."""
+    """State of a queued contact."""
 
     QUEUED = "queued"
     ASSIGNED = "assigned"
@@ -293,7 +293,7 @@ class SecondChance(Base):
 
 
 class Lock(Base):
-    """What only one transaction does at a time: its row is locked for it."""
+    """One row for each critical section; lock it to enter."""
 
     __tablename__ = "Bouncer_Locks"
     __table_args__ = _PLAN
@@ -311,7 +311,7 @@ class Database(Base):
 
 
 class Reverification(Base):
-    """What re-verification has booked of a month's budget; its row is the lock under which it books."""
+    """Credits that re-verification has booked of a month's budget; its row is the lock under which it books."""
 
     __tablename__ = "Bouncer_Reverifications"
     __table_args__ = _PLAN
@@ -322,7 +322,7 @@ class Reverification(Base):
 
 
 class RateLimitWindow(Base):
-    """How many requests went to Bouncer in one minute; one row a minute and account."""
+    """Requests sent to Bouncer in one minute; one row a minute and account."""
 
     __tablename__ = "Bouncer_Rate_Limit"
     __table_args__ = (
@@ -426,7 +426,7 @@ class Alert(Base):
 
 
 class Account(Base):
-    """What all workers share about one Bouncer account: the pause, the circuit breaker, the credits, the uploads.
+    """State of one Bouncer account that all workers share: the pause, the circuit breaker, the credits, the uploads.
 
     Its row is locked where uploads are admitted, so that no two workers count the batches in flight at once.
     """

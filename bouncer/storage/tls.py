@@ -21,7 +21,7 @@ def without_tls_parameters(url: URL) -> URL:
 
 
 def context_of(url: URL, authority: str | None = None) -> ssl.SSLContext | None:
-    """What TLS a connection uses: the server's certificate and its name are always verified.
+    """Returns the TLS context of a connection: the server's certificate and its name are always verified.
 
     Args:
         url: ``ssl=true`` asks for TLS, ``ssl_ca=FILE`` names the certificate of an authority that the system does not

@@ -1,1 +1,1 @@
-"""What keeps the database small, or takes it elsewhere."""
+"""Upkeep: keeps the database small, or moves it elsewhere."""

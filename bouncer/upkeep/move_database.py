@@ -36,7 +36,7 @@ _AnyRow = Row[*tuple[object, ...]]
 
 @dataclass(frozen=True)
 class Moved:
-    """What a move copied.
+    """Result of a move.
 
     Attributes:
         rows: Rows by table.

@@ -83,7 +83,7 @@ class Retention(BaseModel):
 
 
 KEPT_UNLESS_TOLD = Retention()
-"""What housekeeping goes by where nobody says otherwise."""
+"""Retention that housekeeping uses by default."""
 
 
 def find_old_rows(connection: Connection, old: OldRows, *, days: float, after: Any = None) -> list[Any]:

@@ -110,7 +110,7 @@ def await_verdicts(connection: Connection, batch_id: int) -> Awaited:
 
 
 def expected_credits(verdicts: pd.DataFrame) -> int:
-    """What verdicts should have cost: one credit an address, but none for unknown ones and for Bouncer's own sandbox.
+    """Returns the cost that verdicts should have: one credit an address, none for unknown ones or in Bouncer's sandbox.
 
     Args:
         verdicts: Columns ``address_key``, ``email`` and ``bouncer_status``; equal addresses count once.

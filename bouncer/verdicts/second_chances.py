@@ -34,7 +34,7 @@ _NOT_YET_SECONDS = 600
 
 @dataclass(frozen=True)
 class Chances:
-    """How often and when contacts without a clear verdict are tried again.
+    """Number and times of the second chances of contacts without a clear verdict.
 
     Attributes:
         most: How often, at most; 0 for never.
@@ -194,6 +194,6 @@ def keep_verdicts(connection: Connection, *of_contacts: ColumnElement[bool]) -> 
 
 
 def count_second_chances(connection: Connection) -> int:
-    """How many contacts wait for the time of their second chance."""
+    """Counts the contacts that wait for the time of their second chance."""
     query = select(func.count()).select_from(SecondChance).where(SecondChance.try_again_ts.is_not(None))
     return connection.scalar(query) or 0

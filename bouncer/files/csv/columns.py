@@ -42,7 +42,7 @@ _MOST_SHOWN = 20
 
 @dataclass(frozen=True)
 class AddressColumn:
-    """Where the addresses are.
+    """Column with the addresses.
 
     Attributes:
         index: Counted from 0.
@@ -56,7 +56,7 @@ class AddressColumn:
 
 
 def looks_like_address(text: str) -> bool:
-    """Whether a text is shaped like an address, valid or not."""
+    """Tells whether a text is shaped like an address, valid or not."""
     return _ADDRESS.fullmatch(text.strip()) is not None
 
 

@@ -26,7 +26,7 @@ _DELIMITERS = ",;\t|"
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is to be read.
+    """Layout of a file to be read.
 
     Attributes:
         path: The file.
