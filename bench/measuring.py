@@ -1,4 +1,4 @@
-"""What a benchmark gives back: a figure, its floor, the target and whether it is reached; and how time is taken."""
+"""Result of a benchmark (a figure, its floor, the target and whether it is reached), and the timing of it."""
 
 import math
 import statistics
@@ -41,7 +41,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """How many times the floor it is."""
+        """Ratio of the figure to its floor."""
         return self.measured / self.floor if self.floor else None
 
     @property
@@ -58,7 +58,7 @@ class Row:
 
     @property
     def share_of_target(self) -> float | None:
-        """How much of what the target allows is used up; above 1 it is missed. None where there is no target."""
+        """Share of the target that is used up; above 1 it is missed. None where there is no target."""
         shares = []
         if self.most_ratio is not None and self.ratio is not None:
             shares.append(self.ratio / self.most_ratio)
@@ -70,7 +70,7 @@ class Row:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the target is reached; None where there is none."""
+        """True if the target is reached; None where there is none."""
         share = self.share_of_target
         return None if share is None else share <= 1
 
@@ -81,7 +81,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Bench:
-    """What benchmarks share.
+    """Shared surroundings of the benchmarks.
 
     Attributes:
         quick: Whether to measure with little, in two minutes for everything.

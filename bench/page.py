@@ -42,7 +42,7 @@ def figures_of(results: Path) -> str:
 
 
 def figures_on(page: Path) -> str:
-    """What a page has between its marks.
+    """Returns the part of a page between its marks.
 
     Raises:
         ValueError: It has not both marks, each once.

@@ -17,7 +17,7 @@ _LOOK_SECONDS = 0.05
 
 
 class Usage:
-    """What a process took.
+    """Resources that a process took.
 
     Attributes:
         seconds: From its start to its end.
@@ -107,7 +107,7 @@ def usage_of(arguments: list[str], environment: Mapping[str, str], log: Path) ->
 
 
 def usage_so_far(pid: int) -> Usage:
-    """What a process that runs has taken since its start."""
+    """Reads the resources that a running process has taken since its start."""
     usage = Usage()
     usage.cpu_seconds, usage.peak_mb = _cpu_seconds(pid), _peak_mb(pid)
     return usage

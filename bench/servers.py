@@ -169,12 +169,12 @@ class Sandbox:
         self._control = httpx.Client(base_url=f"{url.removesuffix('/v1.1')}/_sandbox", timeout=30, trust_env=False)
 
     def ledger(self) -> dict[str, Any]:
-        """What it has seen."""
+        """Fetches the sandbox's ledger."""
         ledger: dict[str, Any] = self._control.get("/ledger").raise_for_status().json()
         return ledger
 
     def operations(self) -> dict[str, int]:
-        """How many requests of each kind it has seen."""
+        """Counts the requests that the sandbox has seen, by kind."""
         operations: dict[str, int] = self.ledger()["requests_by_operation"]
         return operations
 

@@ -1,1 +1,1 @@
-"""What a run needs from outside, typed: the Bouncer account and the contacts database."""
+"""Prefect blocks: the Bouncer account and the contacts database, typed."""

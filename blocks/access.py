@@ -1,4 +1,4 @@
-"""What a run has at hand: the account, its client, and the contacts database, whose calls run in threads."""
+"""Access of a run to its account, its client, and the contacts database, whose calls run in threads."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -26,7 +26,7 @@ _Return = TypeVar("_Return")
 
 @dataclass(frozen=True)
 class Access:
-    """What a run has at hand.
+    """Access of a run to its account and the contacts database.
 
     Attributes:
         name: The name of the account block.

@@ -162,7 +162,7 @@ class BouncerAccount(Block):
 
     @property
     def chances(self) -> Chances:
-        """How often and when contacts without a clear verdict are tried again."""
+        """Number and times of the second chances of contacts without a clear verdict."""
         return Chances(self.second_chances, self.second_chance_hours)
 
     @asynccontextmanager

@@ -14,7 +14,7 @@ _NAME = "default"
 
 
 class BouncerPrices(Block):
-    """What Bouncer's credits cost you: a few amounts and their prices; amounts in between are interpolated.
+    """Prices of Bouncer's credits: a few amounts and their prices; amounts in between are interpolated.
 
     Example:
         Load the saved prices:

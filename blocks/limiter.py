@@ -15,7 +15,7 @@ __all__ = ["PrefectLimiter", "through_server_outages"]
 _log = logging.getLogger(__name__)
 
 OUTAGE_SECONDS = 120.0
-"""How long a request waits for a Prefect server that is restarting."""
+"""Seconds that a request waits for a Prefect server that is restarting."""
 
 
 class PrefectLimiter:

@@ -11,7 +11,7 @@ __all__ = ["ensure_limit", "is_set", "mend_limit"]
 
 
 async def is_set(client: PrefectClient, limit: Limit) -> bool:
-    """Whether the limit is there, active, and set as wanted."""
+    """Tells whether the limit is there, active, and set as wanted."""
     try:
         found = await client.read_global_concurrency_limit_by_name(limit.name)
     except ObjectNotFound:

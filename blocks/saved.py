@@ -46,7 +46,7 @@ async def load_saved(block: type[_Saved], name: str, client: PrefectClient | Non
 
 
 def refusal(block: type[Block], name: str, error: ValidationError) -> SettingRefused:
-    """What to tell of values that are not a block; raise it outside of the handler of ``error``, which quotes them.
+    """Words the error for values that are no block; raise it outside of the handler of ``error``, which quotes them.
 
     Args:
         block: The class.

@@ -1,1 +1,1 @@
-"""How it runs: settings, setup, the local Prefect server, and the command line."""
+"""Operation: settings, setup, the local Prefect server, and the command line."""

@@ -37,7 +37,7 @@ _SHARE_OF_TIME = 20
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which contacts the deep pass should look at; see flow verify-risky."""
+    """Contacts that the deep pass should look at; see flow verify-risky."""
 
     request_id: int | None
     score_below: int

@@ -21,7 +21,7 @@ _PASSWORD = re.compile(r"[!-~]{8,200}")
 
 
 class Settings(BaseSettings):
-    """What can be set from outside; every field is an environment variable of the same name in capitals."""
+    """Settings from outside; every field is an environment variable of the same name in capitals."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 

@@ -1,1 +1,1 @@
-"""What happens, in order: one flow a file."""
+"""Flows, one a file: each reads as the list of its steps."""

@@ -30,7 +30,7 @@ from tasks.running.stopping import graceful_run, is_stopping
 __all__ = ["ingest"]
 
 LOOK_SECONDS = 5.0
-"""How often ingest looks for batches that died elsewhere, and for contacts that were queued meanwhile."""
+"""Seconds between looks for batches that died elsewhere, and for contacts queued meanwhile."""
 
 MOST_LOOKS_IN_VAIN = 3
 """After so many looks that found nothing but contacts which could not be claimed, as where an application holds their

@@ -1,4 +1,4 @@
-"""How the sandbox behaves: its keys, its speed, its limits and how untidy its answers are."""
+"""Behaviour of the sandbox: its keys, its speed, its limits and the untidiness of its answers."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class SandboxSettings(BaseModel):
-    """How the sandbox behaves; the limits that Bouncer documents are the defaults."""
+    """Behaviour of the sandbox; the limits that Bouncer documents are the defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -24,19 +24,19 @@ class SandboxSettings(BaseModel):
     """Decides verdicts, the order of results and which faults fire."""
 
     seconds_per_batch: NonNegativeFloat = 2.0
-    """What every batch takes, however small, in seconds."""
+    """Seconds that every batch takes, however small."""
 
     addresses_per_second: PositiveFloat = 2000.0
-    """How fast the addresses of one batch of mixed domains are verified."""
+    """Addresses of one batch of mixed domains that are verified in a second."""
 
     homogeneous_slowdown: Annotated[float, Field(ge=1)] = 4.0
-    """How many times longer the addresses of a batch of a single domain take."""
+    """Factor by which the addresses of a batch of a single domain take longer."""
 
     fixed_seconds: NonNegativeFloat | None = None
     """Every batch takes this long, whatever is in it."""
 
     finish_seconds: NonNegativeFloat = 0.5
-    """How long a finished batch still reads processing."""
+    """Seconds for which a finished batch still reads processing."""
 
     requests_per_minute: PositiveInt = 200
     """Calls of a key in any 60 seconds, GET /credits left out."""
@@ -63,13 +63,13 @@ class SandboxSettings(BaseModel):
     """Say in a 429 when to come again."""
 
     callback_shape: Literal["summary", "nested", "form", "empty"] = "summary"
-    """What a callback's body is: the batch as its status has it, its id deep in JSON or in a form, or nothing."""
+    """Body of a callback: the batch as in its status, its id deep in JSON or in a form, or nothing."""
 
     callback_delay_seconds: NonNegativeFloat = 0.0
-    """How long after its completion a batch's callback comes, and after that each further one."""
+    """Seconds from a batch's completion to its callback, and from that to each further one."""
 
     callback_repeats: NonNegativeInt = 0
-    """How often a callback is repeated."""
+    """Number of times that a callback is repeated."""
 
     callback_loss: _Share = 0.0
     """Share of callbacks that never come."""

@@ -1,1 +1,1 @@
-"""What is measured."""
+"""Benchmarks, one a module."""

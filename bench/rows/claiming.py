@@ -1,4 +1,4 @@
-"""How long it takes to claim and lay out one batch of 10,000, out of queues of very different lengths."""
+"""Time to claim and lay out one batch of 10,000, out of queues of very different lengths."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

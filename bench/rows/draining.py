@@ -27,7 +27,7 @@ _OPEN = text(
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done, and under which settings.
+    """Work to be done, and its settings.
 
     Attributes:
         batches: How many batches the contacts fill.
@@ -58,7 +58,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Drained:
-    """What was seen of a run; seconds.
+    """Observations of a run; seconds.
 
     Attributes:
         whole: From the start of the process to the last verdict in the database.

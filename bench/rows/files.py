@@ -1,4 +1,4 @@
-"""How fast contacts come in from a file and verdicts go out to one, and in how much memory."""
+"""Speed and memory of contacts coming in from a file and of verdicts going out to one."""
 
 import subprocess
 from pathlib import Path

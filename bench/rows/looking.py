@@ -1,4 +1,4 @@
-"""What one look at a batch costs on this side: an hour-long batch takes 121 of them."""
+"""Cost of one look at a batch on this side: an hour-long batch takes 121 of them."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""How long a killed ``ingest`` that is started again takes until it is of use to its batches."""
+"""Time until a killed ``ingest`` that is started again is of use to its batches."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""How many requests get through when twelve processes send as many as they can, by Bouncer's own count."""
+"""Requests that get through when twelve processes send as many as they can, by Bouncer's own count."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""How long it takes to settle a batch of 10,000 verdicts: results, contacts, queue and batch, in one transaction."""
+"""Time to settle a batch of 10,000 verdicts: results, contacts, queue and batch, in one transaction."""
 
 from dataclasses import dataclass
 from pathlib import Path

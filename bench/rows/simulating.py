@@ -33,12 +33,12 @@ _LEAST_REQUESTS = 5
 _POLL_SECONDS_MIN, _POLL_SECONDS_MAX = 10.0, 30.0
 
 _UNMEASURED = {"ingest": 1.2, "server": 0.4, "look": 0.02, "look on the server": 0.02}
-"""What is taken where only the simulation runs, or only little is measured."""
+"""Costs assumed where only the simulation runs, or only little is measured."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What a batch takes, in seconds.
+    """Costs of a batch, in seconds.
 
     Attributes:
         claim: Of the database; one claim at a time, whoever makes it.
@@ -46,7 +46,7 @@ class Costs:
         ingest: Of a processor, in the run.
         server: Of a processor, in the Prefect server.
         look: Of a processor, in the run, for each look beyond those of the batches that were measured.
-        look_on_server: Likewise, in the Prefect server.
+        look_on_server: Of a processor, in the Prefect server, for each look beyond those of the measured batches.
     """
 
     claim: float
@@ -59,7 +59,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Simulated:
-    """How a run went.
+    """Result of a simulated run.
 
     Attributes:
         hours: From the first claim to the last verdict.
@@ -122,7 +122,7 @@ def simulate(contacts: int, accounts: int, costs: Costs, *, database_processors:
 
 
 def requests_of_batch(seconds: float) -> int:
-    """How many requests a batch takes that goes on at one speed for so long: an upload, looks, a download."""
+    """Counts the requests for a batch that advances at one speed for so long: an upload, looks, a download."""
     pace = Pace(_BATCH, seconds)
     looks, elapsed = 0, 0.0
     while looks == 0 or elapsed < seconds:

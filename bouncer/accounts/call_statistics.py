@@ -96,9 +96,9 @@ class CallFigures:
     Attributes:
         total: All requests that were sent.
         errors: Those that brought an error, by its kind.
-        p50_ms: Half of them took at most so long; None where there are none.
-        p95_ms: Likewise 95 of 100.
-        max_ms: The slowest.
+        p50_ms: The median of their durations; None where there are none.
+        p95_ms: The 95th percentile of their durations; None where there are none.
+        max_ms: The duration of the slowest; None where there are none.
     """
 
     total: int

@@ -277,7 +277,7 @@ class BouncerClient:
             OutOfCredits: The account has no credits.
             UploadOutcomeUnknown: It may have been paid for or not. It was not asked for again.
             BouncerUnavailable: It was certainly not paid for.
-            RateLimited: Likewise; the waiting is the caller's.
+            RateLimited: It was certainly not paid for; the caller is to wait.
         """
 
         async def ask(request: _Request) -> Verdict:

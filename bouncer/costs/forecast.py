@@ -72,8 +72,8 @@ class Forecast:
         most_credits: What the others cost if Bouncer finds something out about each; unknown ones are free.
         expected_credits: What they cost at the two shares below, within the caps; where there are none, all are charged
             but those that were unknown before.
-        charged_share: Which share of addresses was charged in recent batches, but for those below; or None.
-        unknown_charged_share: Likewise, of addresses whose verdict had been unknown before.
+        charged_share: Share of addresses charged in recent batches, without those unknown before; or None.
+        unknown_charged_share: Share charged of the addresses whose verdict had been unknown before; or None.
         price: Of the expected credits, bought at once.
         most_price: Of the most credits.
         currency: Of both.
@@ -130,7 +130,7 @@ def forecast_file(
         terms: The account's.
         request: The names of the request and of its user that the file would be imported into; what is in the request
             already counts as duplicate.
-        column: As of ``import_contacts``.
+        column: The header of the column of addresses, or its number from 1; None to find it.
         progress: Called after each chunk with the lines and the bytes done so far.
 
     Raises:

@@ -195,8 +195,8 @@ def request_names(path: Path, request_name: str | None, user_email: str | None) 
 
     Args:
         path: The file, whose name is the request's unless told.
-        request_name: As of ``import_contacts``.
-        user_email: As of ``import_contacts``.
+        request_name: The request's name, or None for the file's.
+        user_email: The user's, or None for ``LOCAL_USER``.
 
     Raises:
         InputRefused: One of them cannot be used.

@@ -76,7 +76,8 @@ class QueueHealth:
         batches_overdue: Those that have been at Bouncer without progress for longer than their deadline.
         unsent_contacts: Addresses in batches that are not uploaded yet.
         settled_in_window: Addresses that came back with loaded batches in the window.
-        settled_an_hour: Likewise in the last hour. Contacts settled at no cost are in neither.
+        settled_an_hour: Addresses that came back with batches loaded in the last hour. Contacts settled at no cost
+            count neither here nor in the window.
         credits_an_hour: Credits that those batches cost; their addresses where Bouncer did not tell.
         dead_letters: Failed batches that nobody has reviewed.
         possible_double_payments: Addresses in uploads whose answer was lost, in batches that Bouncer lost, and paid for
@@ -133,8 +134,8 @@ class ServiceHealth:
     """Findings of the check itself, from asking each service.
 
     Attributes:
-        database_ms: What the database takes to answer the simplest question.
-        prefect_ms: Likewise the Prefect server.
+        database_ms: Milliseconds that the database takes to answer the simplest question.
+        prefect_ms: Milliseconds that the Prefect server takes to answer.
         bouncer_trouble: Why Bouncer cannot be used, or None.
         bouncer_known: Whether Bouncer has told, or refused to tell, anything of late.
         worker_failures_an_hour: Runs of this project's flows that failed or crashed in the last hour.

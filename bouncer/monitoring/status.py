@@ -123,9 +123,9 @@ class Limits:
 
     Attributes:
         batches: Batches in flight.
-        most_batches: As the last check has it, or the settings; None for accounts that neither tells of.
-        requests_this_minute: In the present minute.
-        most_requests_a_minute: Likewise.
+        most_batches: The limit found by the last check, or set; None for accounts that neither knows.
+        requests_this_minute: Requests in the present minute.
+        most_requests_a_minute: The limit found by the last check, or set; None for accounts that neither knows.
     """
 
     account: str
@@ -234,8 +234,8 @@ def take_stock(
     Args:
         connection: In a transaction.
         counts: As ``count_everything`` has them.
-        most_batches: The limit, where no check has told another.
-        most_requests_a_minute: Likewise.
+        most_batches: The limit of batches in flight, where no check has found another.
+        most_requests_a_minute: The limit of requests, where no check has found another.
     """
     checked_ts, figures = latest_metrics(connection)
     most = {"limit_batches": most_batches, "limit_requests_a_minute": most_requests_a_minute, **figures}

@@ -29,7 +29,7 @@ def write_verdicts(
         connection: In a transaction that writes.
         batch_id: The batch that paid.
         layer: Which pass it is of.
-        matched: As of ``prepare``; not empty.
+        matched: Verdicts matched to contacts by ``prepare``; not empty.
         fresh_for: How long a deep verdict stays good.
     """
     # An application may have queued a contact twice in one request.
@@ -41,7 +41,7 @@ def write_verdicts(
         # The better verdict is the one that tells more: where the deep pass found nothing out, the basic one stays.
         its_contacts = its_contacts.where(Result.bouncer_status != "unknown")
     else:
-        # Likewise: where a basic look leaves doubt, a deep verdict that is still good tells more.
+        # The better verdict stays here too: where a basic look leaves doubt, a deep verdict that is still good wins.
         keeps = fresh_for.keeps_deep_verdict(database_now(connection))
         its_contacts = its_contacts.where(or_(Result.bouncer_status.in_(_CERTAIN), not_(keeps)))
     connection.execute(

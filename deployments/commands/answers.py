@@ -1,4 +1,4 @@
-"""What commands print on standard output: one JSON object, or what a person reads."""
+"""Prints the answers of commands on standard output: one JSON object, or text for a person."""
 
 import sys
 from dataclasses import asdict

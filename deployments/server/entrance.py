@@ -1,4 +1,4 @@
-"""How a local Prefect server is to be reached and by whom, and the settings that make it so."""
+"""Entrance to a local Prefect server: its addresses, its users, and the settings for both."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ ALLOWED_HOSTS = "BOUNCER_FLOWS_SERVER_HOSTS"
 
 @dataclass(frozen=True)
 class Entrance:
-    """How a local server is to be reached, and by whom.
+    """Entrance to a local server: its addresses and its users.
 
     Attributes:
         host: Where it listens.
@@ -52,7 +52,7 @@ class Entrance:
         return f"http://[{self.reach}]:{port}" if ":" in self.reach else f"http://{self.reach}:{port}"
 
     def ui_url(self, port: int) -> str:
-        """Where browsers find it."""
+        """Address of the UI for browsers."""
         return self.public_url or self.origin(port)
 
     def hosts(self) -> list[str]:

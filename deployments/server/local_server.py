@@ -52,12 +52,12 @@ class LocalServer:
 
     @property
     def api_url(self) -> str:
-        """Where its API answers."""
+        """Address of the API."""
         return f"{self._entrance.origin(self.port)}/api"
 
     @property
     def ui_url(self) -> str:
-        """Where its UI is to be seen."""
+        """Address of the UI."""
         return self._entrance.ui_url(self.port)
 
     def ensure(self) -> None:

@@ -1,4 +1,4 @@
-"""Which Prefect server a command works with: the one that is configured, or a local one of its own."""
+"""Chooses the Prefect server for a command: the configured one, or a local one of its own."""
 
 import os
 import sys
@@ -93,7 +93,7 @@ def _send_what_waits() -> None:
 
 
 def names_a_server() -> bool:
-    """Whether PREFECT_API_URL, or the active Prefect profile, names a server.
+    """Tells whether PREFECT_API_URL, or the active Prefect profile, names a server.
 
     Raises:
         SettingRefused: There is no such home as PREFECT_HOME names.

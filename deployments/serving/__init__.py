@@ -1,1 +1,1 @@
-"""What runs until it is stopped."""
+"""Services that run until they are stopped."""

@@ -33,7 +33,7 @@ __all__ = ["CallbackReceiver", "receive_until_stopped", "receiving_callbacks"]
 _log = logging.getLogger(__name__)
 
 GUESSES_PER_MINUTE = 30
-"""How many wrong tokens one caller may try before it is not even listened to."""
+"""Wrong tokens that one caller may try in a minute before the receiver stops listening to it."""
 
 _CALLERS_REMEMBERED = 1_000
 _BODY_SECONDS = 10.0

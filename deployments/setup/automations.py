@@ -63,7 +63,7 @@ NOTIFICATIONS = ("bouncer-flows: tell of alerts", "bouncer-flows: tell of failin
 """The automations that there are since ALERT_BLOCK named a notification block, until it is off."""
 
 _CHECKED = {"prefect.flow-run.Completed", "prefect.flow-run.Alerts"}
-"""How a check that could be made ends."""
+"""Events that end a check that could be made."""
 
 _UNCHECKED = timedelta(minutes=15)
 
@@ -159,7 +159,7 @@ def deep_pass(deployment: UUID) -> AutomationCore:
 
 
 async def is_as_wanted(client: PrefectClient, wanted: AutomationCore) -> bool:
-    """Whether the automation exists, once, and is set as wanted."""
+    """Tells whether the automation exists, once, and is set as wanted."""
     found = await client.read_automations_by_name(wanted.name)
     return len(found) == 1 and found[0].enabled and _settings(found[0]) == _settings(wanted)
 

@@ -1,4 +1,4 @@
-"""Whether the address that Bouncer is to call is answered."""
+"""Check that the callback address is answered."""
 
 import httpx
 
@@ -8,7 +8,7 @@ _ANSWER_SECONDS = 5.0
 
 
 async def is_answered(url: str) -> bool:
-    """Whether anything answers at the address that Bouncer calls, as far as that can be seen from this machine."""
+    """Tells whether anything answers at the callback address, as far as this machine can see."""
     try:
         # Without a token, so that it counts as no guess of one.
         async with httpx.AsyncClient(timeout=_ANSWER_SECONDS) as client:

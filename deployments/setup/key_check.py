@@ -1,4 +1,4 @@
-"""Whether Bouncer takes a key, asked before anything is done that a wrong key would leave half-done."""
+"""Check that Bouncer takes a key, made before anything that a wrong key would leave half-done."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Which automations there should be, as the settings, the accounts and the deployments ask for."""
+"""Automations that the settings, the accounts and the deployments ask for."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _VERIFY_RISKY = "verify-risky/verify-risky"
 
 @dataclass(frozen=True)
 class WantedAutomations:
-    """Which automations there should be, and which there should not.
+    """Automations that should be there, and those that should not.
 
     Attributes:
         present: Those that should be there, as they should be.

@@ -1,4 +1,4 @@
-"""What people see on the terminal."""
+"""Live display on the terminal."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""How commands end."""
+"""Exit codes of the commands."""
 
 import enum
 
@@ -6,7 +6,7 @@ __all__ = ["MEANINGS", "ExitCode"]
 
 
 class ExitCode(enum.IntEnum):
-    """What a command tells whoever started it."""
+    """Result of a command, for the program that started it."""
 
     FINE = 0
     SOME_FAILED = 1
@@ -22,4 +22,4 @@ MEANINGS = {
     ExitCode.COULD_NOT_RUN: "it could not run, or not to the end",
     ExitCode.INTERRUPTED: "interrupted",
 }
-"""What each means, for docs/reference/commands.md and the README."""
+"""Meaning of each, for docs/reference/commands.md and the README."""

@@ -33,9 +33,9 @@ def forecast_import(
     Args:
         settings: The environment; what is saved in the block goes first where the environment is silent.
         file: The CSV file.
-        request: As of ``import``.
-        user: As of ``import``.
-        column: As of ``import``.
+        request: The name of the request that the file would be imported into, or None for the file's name.
+        user: The user of that request, or None for the local user.
+        column: The header of the column of addresses, or its number from 1; None to find it.
         quiet: Show no progress.
     """
     names = request_names(file, request, user)
@@ -49,7 +49,7 @@ def forecast_ingest(request_id: int | None, *, max_credits: int | None, verbose:
 
     Args:
         request_id: Only this request, or None for all.
-        max_credits: As of ``ingest``.
+        max_credits: The most credits that the run may commit, or None for any number.
         verbose: Show Prefect's own account of failures too.
     """
     if not verbose:

@@ -1,4 +1,4 @@
-"""How summaries are printed."""
+"""Prints summaries."""
 
 from typing import TYPE_CHECKING
 

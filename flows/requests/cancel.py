@@ -19,7 +19,7 @@ from tasks.running.stopping import is_stopping
 __all__ = ["cancel"]
 
 LOOK_SECONDS = 1.0
-"""How often it looks whether other runs have loaded what is left."""
+"""Seconds between looks for batches that other runs have loaded."""
 
 
 @flow(name="cancel", flow_run_name="cancel request {request_id}", persist_result=False)

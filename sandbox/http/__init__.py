@@ -1,1 +1,1 @@
-"""How the sandbox is spoken to."""
+"""HTTP interface of the sandbox."""

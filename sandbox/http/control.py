@@ -1,4 +1,4 @@
-"""What a test or a demo asks of the sandbox itself: faults, keys, settings, and what it saw."""
+"""Controls of the sandbox itself for tests and demos: faults, keys, settings, and its ledger."""
 
 from typing import Annotated, Any, cast
 

@@ -1,1 +1,1 @@
-"""What the sandbox does with what it is sent."""
+"""The pretended service behind the sandbox's HTTP interface."""

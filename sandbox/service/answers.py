@@ -1,4 +1,4 @@
-"""How the service writes its answers: JSON, CSV, its own errors and those of a gateway."""
+"""Writes the service's answers: JSON, CSV, its own errors and those of a gateway."""
 
 import csv
 import io

@@ -39,7 +39,7 @@ class Addresses:
         return len(self.codes)
 
     def not_free(self, count: int) -> int:
-        """How many of the first so many addresses could be charged."""
+        """Counts the addresses that could be charged, of the first so many."""
         return sum(code < FREE_OF_CHARGE for code in self.codes[:count])
 
     def unpacked(self) -> list[str]:
@@ -48,7 +48,7 @@ class Addresses:
 
 
 NO_ADDRESSES = Addresses([], np.empty(0, dtype=np.uint64), b"")
-"""What a deleted batch has left."""
+"""Addresses of a deleted batch."""
 
 
 @dataclass(eq=False, slots=True)
@@ -100,11 +100,11 @@ class Batch:
 
     @property
     def duplicates(self) -> int:
-        """How many addresses of the upload repeated earlier ones."""
+        """Number of addresses in the upload that repeated earlier ones."""
         return self.quantity - self.composition.addresses
 
     def is_completed(self, now: float) -> bool:
-        """Whether it reads completed."""
+        """Tells whether the batch reads completed."""
         return now >= self.ends
 
     def status(self, now: float) -> str:
@@ -114,7 +114,7 @@ class Batch:
         return "queued" if now < self._begun and self.stopped_at is None else "processing"
 
     def processed(self, now: float) -> int:
-        """How many addresses have a verdict."""
+        """Counts the addresses with a verdict."""
         if self.stopped_at is not None:
             return self.stopped_at
         if self.is_completed(now):
@@ -139,7 +139,7 @@ class Batch:
         self.ends = math.inf
 
     def stats(self, now: float) -> dict[str, int]:
-        """How many addresses have which verdict so far."""
+        """Counts the addresses by verdict so far."""
         return count_statuses(self.addresses.codes[: self.processed(now)])
 
     def summary(self, now: float, *, with_stats: bool = False) -> dict[str, Any]:

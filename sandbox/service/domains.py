@@ -1,4 +1,4 @@
-"""What the sandbox pretends to know about a mail domain; the same for the same seed and domain."""
+"""Pretended facts about a mail domain; alike for equal seeds and domains."""
 
 import hashlib
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ _MISSPELT = {
 
 
 class DomainKind(Enum):
-    """How the mail server of a domain answers."""
+    """Behaviour of a domain's mail server."""
 
     FREE = "free"
     DISPOSABLE = "disposable"

@@ -44,10 +44,10 @@ class Fault(BaseModel):
     kind: _Kind
     operation: Operation | Literal["any"] = "any"
     times: PositiveInt | None = 1
-    """How often it fires; None is for ever."""
+    """Number of times it fires; None is for ever."""
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0
     after: NonNegativeInt = 0
-    """How many calls that it could hit pass first."""
+    """Number of calls that it could hit, but lets pass first."""
     code: Annotated[int, Field(ge=200, le=599)] | None = None
     """HTTP status of ``status`` (503 unless told) and ``not_completed`` (405, or 400)."""
     retry_after: NonNegativeInt | str | None = None
@@ -59,9 +59,9 @@ class Fault(BaseModel):
     processed: bool = False
     """``status`` processes the request before it answers the error."""
     seconds: NonNegativeFloat = 1.0
-    """How long ``slow`` waits, ``slow_body`` takes, ``late`` hides the batch."""
+    """Seconds that ``slow`` waits, ``slow_body`` takes, ``late`` hides the batch."""
     fraction: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """How much ``cut_body`` sends, and where ``stuck`` stops."""
+    """Share of the body that ``cut_body`` sends, and of the batch at which ``stuck`` stops."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -72,7 +72,7 @@ class Fault(BaseModel):
         return self
 
     def concerns(self, operation: Operation) -> bool:
-        """Whether a call of this operation can meet it."""
+        """Tells whether a call of this operation can meet it."""
         if self.kind == "not_completed":
             return operation == "download"
         return self.operation in {"any", operation}

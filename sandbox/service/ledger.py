@@ -1,4 +1,4 @@
-"""What the service saw and did, kept at its own side: the measure of what a client promises."""
+"""Ledger of everything that the service saw and did, kept on its own side: the judge of a client's promises."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ def of_pass(digests: NDArray[np.uint64], *, deep: bool) -> NDArray[np.uint64]:
 
 
 class DigestTally:
-    """Which digests came, and which of them in more than one batch; eight bytes each.
+    """Digests that came, and those among them that came in more than one batch; eight bytes each.
 
     Attributes:
         repeated: The digests that came more than once, sorted.

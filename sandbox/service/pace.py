@@ -1,4 +1,4 @@
-"""How long a batch takes: mail servers throttle whoever asks one of them too much, so mixed batches are fast."""
+"""Time that a batch takes: mail servers throttle many questions to one of them, so mixed batches are fast."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ __all__ = ["Composition", "seconds_to_verify"]
 
 
 class Composition(NamedTuple):
-    """How a batch is laid out.
+    """Layout of a batch.
 
     Attributes:
         addresses: How many addresses it has, each counted once.

@@ -79,7 +79,7 @@ class Service:
             self.ledger.count_charge(of_pass(digests, deep=batch.account.deep))
 
     def in_flight(self, account: Account | None = None) -> int:
-        """How many batches are queued or processing, of one account or of all."""
+        """Counts the batches that are queued or processing, of one account or of all."""
         self.settle()
         return sum(account is None or batch.account is account for batch in self._in_flight.values())
 

@@ -40,7 +40,7 @@ FREE_OF_CHARGE = 16
 CHARGED: NDArray[np.bool_] = np.array(
     [code < len(_VERDICTS) and _VERDICTS[code].status != "unknown" for code in range(2 * FREE_OF_CHARGE)]
 )
-"""Whether a verdict is charged, by its code."""
+"""True for the verdicts that are charged, by their code."""
 
 
 def _per_mille(**weights: int) -> bytes:
@@ -132,7 +132,7 @@ def judge(seed: int, addresses: Sequence[str], digests: NDArray[np.uint64], *, d
 
 
 def count_statuses(codes: bytes) -> dict[str, int]:
-    """How many of these verdicts have each status."""
+    """Counts these verdicts by status."""
     counts = dict.fromkeys(STATUSES, 0)
     for code, verdict in enumerate(_VERDICTS):
         counts[verdict.status] += codes.count(code) + codes.count(code | FREE_OF_CHARGE)

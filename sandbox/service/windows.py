@@ -24,7 +24,7 @@ class SlidingWindow:
         self.most = max(self.most, self.count(now))
 
     def count(self, now: float) -> int:
-        """How many moments lie in the 60 seconds that end now."""
+        """Counts the moments in the 60 seconds that end now."""
         while self._moments and self._moments[0] <= now - _SECONDS:
             self._moments.popleft()
         return len(self._moments)

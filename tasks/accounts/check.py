@@ -1,4 +1,4 @@
-"""What must be true before anything is sent: limits that hold, a key that works, an account that is not paused."""
+"""Checks before anything is sent: limits that hold, a key that works, an account that is not paused."""
 
 from collections.abc import Collection, Sequence
 
@@ -69,9 +69,9 @@ async def check_accounts(
         were set aside, with the reason.
 
     Raises:
-        KeyRefused: No account can be used; this is what is wrong with the first of them.
-        BouncerUnavailable: Likewise.
-        Paused: Likewise.
+        KeyRefused: No account can be used, and Bouncer refused the first account's key.
+        BouncerUnavailable: No account can be used, and Bouncer was away when the first was checked.
+        Paused: No account can be used, and the first is paused.
         SettingRefused: There is no account for the layer.
     """
     work_with: list[Access] = []

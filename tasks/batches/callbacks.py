@@ -1,4 +1,4 @@
-"""What a callback of Bouncer's does: the next poll comes at once, and a lost upload is found again."""
+"""Effect of a callback from Bouncer: the next poll comes at once, and a lost upload is found again."""
 
 import asyncio
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What happens to a batch that cannot be verified as it is; none of its contacts is lost."""
+"""Ends batches that cannot be verified as they are; none of their contacts is lost."""
 
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State

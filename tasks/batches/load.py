@@ -24,7 +24,7 @@ from tasks.running.stopping import sleep_unless_stopping
 __all__ = ["load"]
 
 LANES = 2
-"""How many batches of an account one process downloads and loads at a time: each takes some 20 MB, and more are no
+"""Batches of an account that one process downloads and loads at a time: each takes some 20 MB, and more are no
 quicker."""
 
 _lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()

@@ -11,7 +11,7 @@ _MINUTE = 60.0
 
 
 def is_worth_showing(shown: int, now: int, seconds: float) -> bool:
-    """Whether a bar should move: at a leap at once, else once a minute, and never within the same whole percent.
+    """Tells whether a bar should move: at a leap at once, else once a minute, and never within the same whole percent.
 
     An hour-long batch is asked for 120 times, and a batch of half a day 1,400 times; each update is a request to the
     Prefect server.

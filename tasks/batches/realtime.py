@@ -30,7 +30,7 @@ from tasks.running.stopping import is_stopping
 __all__ = ["verify_now"]
 
 AT_ONCE = 5
-"""How many addresses are asked for at the same time: as many a kill can leave paid for and without a verdict."""
+"""Addresses asked for at the same time: as many a kill can leave paid for and without a verdict."""
 
 MOST_LOST_ROUNDS = 5
 """After so many rounds in a row with lost answers and without a verdict a person should look: each address may have

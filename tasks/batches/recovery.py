@@ -21,7 +21,7 @@ SIGN_OF_LIFE_SECONDS = HEARTBEAT_SECONDS + 2
 
 @dataclass(frozen=True)
 class Recovered:
-    """What a crash had left behind.
+    """Leftovers of a crash.
 
     Attributes:
         waiting: Batches to go on with, most urgent first.

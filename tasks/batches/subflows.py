@@ -59,7 +59,7 @@ class Crew:
 
     @property
     def room(self) -> int:
-        """How many more batches can be started.
+        """Counts the further batches that can be started.
 
         One that is being loaded needs no slot any more. But where loads do not keep up, no more batches are verified.
         """
@@ -134,12 +134,12 @@ class Crews:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no batch is under way."""
+        """True while no batch is under way."""
         return not any(crew.runs for crew in self._crews.values())
 
     @property
     def started(self) -> int:
-        """How many runs were started."""
+        """Number of runs that were started."""
         return sum(crew.started for crew in self._crews.values())
 
     @property
@@ -154,7 +154,7 @@ class Crews:
 
     @property
     def room(self) -> dict[str, int]:
-        """How many more batches of each account can be started; none of one that cannot go on."""
+        """Counts the further batches of each account that can be started; none of one that cannot go on."""
         return {account: 0 if crew.fatal else crew.room for account, crew in self._crews.items()}
 
     @property

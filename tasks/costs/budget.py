@@ -1,4 +1,4 @@
-"""How many credits one run of ingest may commit, over all its accounts."""
+"""Budget of one run of ingest: the credits that it may commit, over all its accounts."""
 
 from collections.abc import Iterable, Sequence
 
@@ -33,12 +33,12 @@ class Budget:
 
     @property
     def is_capped(self) -> bool:
-        """Whether the run has a cap."""
+        """True if the run has a cap."""
         return self._most is not None
 
     @property
     def spending(self) -> Spending:
-        """What a claim must know."""
+        """Limits that a claim must keep to."""
         return Spending(self._most, frozenset(self._batches) if self.is_capped else frozenset())
 
     def note(self, batches: Iterable[BatchTitle]) -> None:
@@ -46,7 +46,7 @@ class Budget:
         self._batches.update(batch.id for batch in batches)
 
     def may_send(self, batch: BatchTitle) -> bool:
-        """Whether the run may go on with a batch: under a cap, only with its own and with those that are paid."""
+        """Tells whether the run may go on with a batch: under a cap, only with its own and with those that are paid."""
         return not self.is_capped or batch.in_flight or batch.id in self._batches
 
     async def take_back_unsent(self, accounts: Sequence[Access]) -> None:

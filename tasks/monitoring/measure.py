@@ -58,10 +58,10 @@ FLOWS = (
 
 _WORK_POOL = "bouncer"
 _CREDITS_SECONDS = 60.0
-"""How old the credits may be: ingest asks for them too, and all together may ask 10 times a minute."""
+"""Most seconds since the credits were read: ingest asks for them too, and all together may ask 10 times a minute."""
 
 _PATIENCE_SECONDS = 20.0
-"""How long Bouncer has for an answer; the next check is due in a minute."""
+"""Seconds that Bouncer has for an answer; the next check is due in a minute."""
 
 
 @task(name="measure", task_run_name="measure", cache_policy=NO_CACHE, persist_result=False)

@@ -14,7 +14,7 @@ __all__ = ["Picked", "pick_risky"]
 
 @dataclass(frozen=True)
 class Picked:
-    """What was picked.
+    """Result of picking contacts.
 
     Attributes:
         contacts: Contacts that were queued for the deep pass.

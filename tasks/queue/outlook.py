@@ -1,4 +1,4 @@
-"""What is left to do, asked of the rows themselves; cheap enough to be asked all the time."""
+"""Outlook on the work left, read from the rows themselves; cheap enough to be read all the time."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ __all__ = ["Outlook", "look"]
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is left to do.
+    """Outlook on the work left.
 
     Attributes:
         left_behind: Batches without a living owner.
@@ -42,12 +42,12 @@ class Outlook:
 
     @property
     def only_contacts_wait(self) -> bool:
-        """Whether nothing is left but contacts in the queue, as under a cap that is reached."""
+        """True if nothing is left but contacts in the queue, as under a cap that is reached."""
         return not (self.left_behind or self.others_work or self.unsent)
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left that this run could do or should wait for."""
+        """True if nothing is left that this run could do or should wait for."""
         return not (self.left_behind or self.others_work or self.contacts_wait or self.unsent)
 
 

@@ -1,4 +1,4 @@
-"""What an ingest run has done, for people (an artifact), for programs, and for the exit code."""
+"""Summary of an ingest run, for people (an artifact), for programs, and for the exit code."""
 
 import time
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ _NOTHING_TO_DO = "nothing to do: no contacts wait in the queue"
 
 @dataclass(frozen=True)
 class IngestSummary:
-    """What one ingest run did.
+    """Summary of one ingest run.
 
     Attributes:
         outcome: ``nothing to do``, ``drained``, ``paused``, ``capped``, ``stopped``, ``unfinished`` or
@@ -65,7 +65,7 @@ class IngestSummary:
 
     @property
     def verified_in_all(self) -> int | None:
-        """How many contacts the verdicts are of, where other runs verified some; None where all are its own."""
+        """Contacts that the verdicts are of, where other runs verified some; None where all are this run's own."""
         settled = sum(self.verdicts.values())
         return settled if settled not in {0, self.verified} else None
 
@@ -90,7 +90,7 @@ def nothing_to_do(why: str) -> IngestSummary:
 
 @dataclass
 class Tally:
-    """What is counted while ingest runs.
+    """Counts kept while ingest runs.
 
     Attributes:
         before: The contacts as they stood at the beginning; None where nothing waited, or nobody asked.
@@ -140,7 +140,7 @@ class Tally:
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """Seconds that it has taken so far."""
         return round(time.monotonic() - self.began, 1)
 
     def note(self, claimed: Claimed) -> None:

@@ -1,4 +1,4 @@
-"""What a cancellation did, or would do, for people and programs."""
+"""Report on a cancellation, or on its dry run, for people and programs."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ __all__ = ["Cancelled", "foretell", "report_cancellation"]
 
 @dataclass(frozen=True)
 class Cancelled:
-    """What a cancellation did, or would do.
+    """Result of a cancellation, or of its dry run.
 
     Attributes:
         request_id: The request.

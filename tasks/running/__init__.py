@@ -1,1 +1,1 @@
-"""What all runs need: stopping, retries, events."""
+"""Needs of every run: stopping, retries, events."""

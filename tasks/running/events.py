@@ -24,7 +24,7 @@ EVENTS = {
     "uploads.paused": "somebody has paused uploads in the UI, or ingest has, after an older backup was restored",
     "uploads.resumed": "somebody lets uploads go on in the UI",
 }
-"""When each event is sent; docs/reference/events.md is made from this."""
+"""Occasion of each event; docs/reference/events.md is made from this."""
 
 
 def announce(what: str, *, account: str, **details: str | float | bool | None) -> None:

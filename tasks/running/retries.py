@@ -1,4 +1,4 @@
-"""How long a step puts up with Bouncer: outages, and a service that has not caught up with itself yet."""
+"""Patience of a step with Bouncer: outages, and a service that has not caught up with itself yet."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""What is wrong with the settings of the Prefect server itself: which keys it hands to strangers, what it forgets."""
+"""Faults in the settings of the Prefect server itself: keys that it hands to strangers, and its forgetting."""
 
 import httpx
 from prefect.client.orchestration import PrefectClient

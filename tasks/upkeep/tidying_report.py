@@ -1,4 +1,4 @@
-"""What housekeeping did, for people: in the log and as an artifact."""
+"""Report of housekeeping, for people: in the log and as an artifact."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ __all__ = ["Tidied", "report_tidying"]
 
 @dataclass(frozen=True)
 class Tidied:
-    """What one run of housekeeping did.
+    """Result of one run of housekeeping.
 
     Attributes:
         rows: Rows deleted, by table.
