@@ -1,7 +1,7 @@
 """The command ``bouncer-flows``: data on standard output, everything else on standard error, one line an error.
 
-What needs Prefect is imported inside the commands: it takes two seconds, and it reads its settings once, when it is
-first imported, which must be after the local server is up.
+A command's module is imported when the command is called, and what it works with inside its function: Prefect takes
+two seconds, and it reads its settings once, when it is first imported, which must be after the local server is up.
 """
 
 import os
@@ -10,16 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TextIO
 
-import httpx
 from cyclopts import App, CycloptsError
-from sqlalchemy.exc import DBAPIError
 
 from bouncer.errors import BouncerFlowsError, InputRefused
-from deployments.commands.installing import move, setup
-from deployments.commands.looking import export, ledger, status
-from deployments.commands.serving import callbacks, metrics, sandbox, serve
-from deployments.commands.steering import cancel, pause, requeue, resume, reverify
-from deployments.commands.verifying import demo, import_, ingest, verify_risky
 from deployments.server.memory import give_back_freed_memory
 from deployments.terminal.console import console, ready_outputs, say
 from deployments.terminal.exit_codes import ExitCode
@@ -32,12 +25,28 @@ app = App(
     version_flags=["--version"],
     console=console(),
 )
-for _command in (
-    *(setup, import_, ingest, verify_risky, status, export, ledger),
-    *(requeue, reverify, cancel, move, pause, resume),
-    *(sandbox, serve, metrics, callbacks, demo),
-):
-    app.command(_command)
+_FUNCTIONS = {
+    "setup": "installing.setup:setup",
+    "move": "installing.move:move",
+    "import": "verifying.import_contacts:import_contacts",
+    "ingest": "verifying.ingest:ingest",
+    "verify-risky": "verifying.verify_risky:verify_risky",
+    "demo": "verifying.demo:demo",
+    "status": "looking.status:status",
+    "export": "looking.export:export",
+    "ledger": "looking.ledger:ledger",
+    "requeue": "steering.requeue:requeue",
+    "reverify": "steering.reverify:reverify",
+    "cancel": "steering.cancel:cancel",
+    "pause": "steering.pause:pause",
+    "resume": "steering.resume:resume",
+    "serve": "serving.serve:serve",
+    "metrics": "serving.metrics:metrics",
+    "callbacks": "serving.callbacks:callbacks",
+    "sandbox": "serving.sandbox:sandbox",
+}
+for _command, _function in _FUNCTIONS.items():
+    app.command(f"deployments.commands.{_function}", name=_command)
 
 
 def main() -> None:
@@ -50,6 +59,9 @@ def main() -> None:
 def _run(arguments: Sequence[str]) -> int:
     try:
         _refuse_other_encodings(arguments)
+        if not any(argument in _FUNCTIONS for argument in arguments):
+            # What is shown is the list of commands, with the first line of each.
+            app.resolved_commands()
         code = app(arguments, exit_on_error=False, print_error=False)
         # Now, while it can be told that the disk is full; at the interpreter's own end it cannot.
         sys.stdout.flush()
@@ -87,23 +99,26 @@ def _in_one_line(error: Exception) -> str | None:
         return f"{error}; bouncer-flows --help lists the commands"
     if isinstance(error, BouncerFlowsError):
         return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        # The files that a command is given have become errors of our own too; this is a full disk, most likely.
+        return (
+            f"{error.filename or 'the output'} cannot be written ({error.strerror}); "
+            "see to that, then run the same command again"
+        )
+    from httpx import HTTPError
+    from sqlalchemy.exc import DBAPIError
+
     if isinstance(error, DBAPIError):
         # Only the driver's words: SQLAlchemy's text holds the statement.
         words = error.orig.args[-1] if error.orig is not None and error.orig.args else "it gave no reason"
         return (
             f"the database refused: {words}; bouncer-flows setup --check tells whether its tables are as they should be"
         )
-    if isinstance(error, httpx.HTTPError):
+    if isinstance(error, HTTPError):
         # Bouncer's have become errors of our own before this; what is left is Prefect's server.
         return (
             f"the Prefect server does not answer as it should ({type(error).__name__}); "
             "see whether it runs, and check PREFECT_API_URL"
-        )
-    if isinstance(error, OSError) and error.errno is not None:
-        # The files that a command is given have become errors of our own too; this is a full disk, most likely.
-        return (
-            f"{error.filename or 'the output'} cannot be written ({error.strerror}); "
-            "see to that, then run the same command again"
         )
     return None
 

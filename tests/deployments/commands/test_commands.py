@@ -3,14 +3,11 @@
 import csv
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from bouncer.storage.engine import engine_for
 from bouncer.storage.tables import Contact
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
@@ -145,21 +142,3 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
         taken.listen()
         ended = run(["sandbox", "--port", str(taken.getsockname()[1])], clean_environment(tmp_path))
     assert "is taken or may not be used; choose another with --port" in ended.complaint
-
-
-def test_what_needs_no_prefect_does_not_import_it(tmp_path: Path) -> None:
-    """Import, status and export start in a second, because they leave Prefect alone."""
-    file = _csv(tmp_path, addresses(3))
-    for arguments in (["import", str(file)], ["status", "--json"], ["export", str(tmp_path / "out.csv")]):
-        code = (
-            "import sys; from deployments.command_line import app;"
-            f"app({arguments!r}, result_action='return_value');"
-            "sys.exit(any(name.partition('.')[0] == 'prefect' for name in sys.modules))"
-        )
-        ended = subprocess.run(
-            [sys.executable, "-c", code], env=clean_environment(tmp_path), capture_output=True, text=True, check=False
-        )
-        assert ended.returncode == 0, ended.stderr
-    engine = engine_for(f"sqlite:///{tmp_path / 'flows' / 'contacts.db'}")
-    assert statuses(engine) == {"queued": 3}
-    engine.dispose()

@@ -1,0 +1,1 @@
+"""Commands that get a place ready to work."""

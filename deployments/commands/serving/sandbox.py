@@ -1,0 +1,25 @@
+"""Runs a stand-in for the Bouncer service."""
+
+import socket
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from bouncer.errors import SettingRefused
+
+__all__ = ["sandbox"]
+
+
+def sandbox(*, port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65_535))] = 8025) -> int:
+    """Runs a stand-in for the Bouncer service, until it is stopped; for trying things out at no cost."""
+    from sandbox import SandboxSettings, serve_sandbox
+
+    with socket.socket() as attempt:
+        # As the server will, or a port whose last connections are still being forgotten would count as taken.
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind(("127.0.0.1", port))
+        except OSError:
+            raise SettingRefused(f"port {port} is taken or may not be used; choose another with --port") from None
+    serve_sandbox(SandboxSettings(), "127.0.0.1", port)
+    return 0

@@ -1,0 +1,1 @@
+"""Commands that change what becomes of the queue."""

@@ -1,0 +1,42 @@
+"""Cancels a request."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from deployments.commands.answers import print_json
+from deployments.commands.caller import caller
+from deployments.commands.parameters import AsJson, Id
+from deployments.terminal.exit_codes import ExitCode
+
+__all__ = ["cancel"]
+
+
+def cancel(
+    *,
+    request: Annotated[int, Parameter(help="The id of the request.", validator=Id)],
+    reason: str = "by hand",
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    json: AsJson = False,
+) -> int:
+    """Cancels a request: nothing of it is sent any more, and what Bouncer has of it is finished early and loaded.
+
+    Args:
+        reason: Why, for others to read: each contact fails with it.
+        dry_run: Only say what it would do.
+    """
+    from deployments.server.orchestration import orchestrator
+    from deployments.settings import read_settings
+
+    settings = read_settings()
+    with orchestrator(settings) as ui:
+        from deployments.running import run_cancel
+
+        report = run_cancel(
+            settings, request_id=request, reason=reason, by=caller(), dry_run=dry_run, ui=ui, quiet=json
+        )
+    if json:
+        print_json(report)
+    else:
+        print(report.message)
+    return ExitCode.COULD_NOT_RUN if report.batches and not dry_run else 0

@@ -1,0 +1,25 @@
+"""Lets no more uploads begin."""
+
+from deployments.commands.caller import caller
+from deployments.commands.contacts import open_contacts
+from deployments.commands.parameters import OneAccount
+
+__all__ = ["pause"]
+
+
+def pause(*, reason: str = "by hand", account: OneAccount = None) -> int:
+    """Lets no more uploads begin; batches in flight are polled and loaded to their end.
+
+    Args:
+        reason: Why, for others to read.
+    """
+    from bouncer.accounts import state as account_state
+    from bouncer.storage.engine import read, write
+    from deployments.settings import read_settings
+
+    engine = open_contacts(read_settings())
+    named = read(engine, account_state.known_or_all, account)
+    paused = [name for name in named if write(engine, account_state.pause, name, by=caller(), reason=reason)]
+    which = f" {', '.join(paused)}" if len(named) > 1 else ""
+    print(f"paused{which}; bouncer-flows resume lets uploads begin again" if paused else "it was paused already")
+    return 0

@@ -1,0 +1,44 @@
+"""Puts failed contacts back into the queue."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from deployments.commands.answers import print_json
+from deployments.commands.contacts import open_contacts
+from deployments.commands.parameters import AsJson, Id, OneRequest
+
+__all__ = ["requeue"]
+
+
+def requeue(
+    *,
+    request: OneRequest = None,
+    dead_letter: Annotated[int | None, Parameter(help="The id of one dead letter.", validator=Id)] = None,
+    held: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    json: AsJson = False,
+) -> int:
+    """Puts failed contacts back into the queue and marks their dead letters reviewed; the next ingest sends them.
+
+    Args:
+        held: Also send again the batches whose upload was lost and that were held. They may be paid twice.
+        dry_run: Only say what it would do.
+    """
+    from bouncer.requests.requeueing import requeue as requeue_failed
+    from deployments.settings import read_settings
+    from deployments.terminal.display import row_progress
+
+    engine = open_contacts(read_settings())
+    with row_progress("requeueing") as advance:
+        report = requeue_failed(
+            engine, request_id=request, dead_letter=dead_letter, held=held, dry_run=dry_run, progress=advance
+        )
+    if json:
+        print_json(report)
+    else:
+        did = "would go back" if dry_run else "went back"
+        print(f"{report.contacts:,} failed contacts {did} into the queue, from {report.dead_letters:,} dead letters")
+        if report.held:
+            print(f"{report.held:,} held batches {'would be' if dry_run else 'will be'} sent again")
+    return 0

@@ -1,0 +1,1 @@
+"""Commands that put contacts into the queue and verify them."""

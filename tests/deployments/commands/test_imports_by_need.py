@@ -1,0 +1,67 @@
+"""A command loads only the libraries that it works with: what a person waits for before anything happens."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bouncer.storage.engine import engine_for
+from deployments.command_line import app
+from tests.contacts import addresses, statuses
+from tests.deployments.running_commands import clean_environment, run
+
+_RUN_AND_LIST = """
+import sys
+from deployments import command_line
+sys.argv[1:] = {arguments!r}
+try:
+    command_line.main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+print(*{{name.partition(".")[0] for name in sys.modules}}, file=sys.stderr)
+"""
+
+
+def _loaded(arguments: list[str], home: Path) -> set[str]:
+    """The packages that are loaded at the end of a command."""
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN_AND_LIST.format(arguments=arguments)],
+        env=clean_environment(home),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ingest", "--help"]])
+def test_help_needs_no_library_of_the_work(arguments: list[str], tmp_path: Path) -> None:
+    """The list of commands is there at once: no Prefect, no pandas, no database."""
+    loaded = _loaded(arguments, tmp_path)
+    assert "cyclopts" in loaded
+    assert loaded & {"prefect", "pandas", "numpy", "sqlalchemy", "pydantic", "httpx", "alembic"} == set()
+
+
+def test_help_has_a_line_for_every_command(tmp_path: Path) -> None:
+    """A command that is imported only when it is called is explained all the same."""
+    shown = run(["--help"], clean_environment(tmp_path)).out
+    commands = {name: command for name, command in app.resolved_commands().items() if not name.startswith("-")}
+    assert {"setup", "import", "verify-risky"} <= commands.keys()
+    for name, command in commands.items():
+        (line,) = [line for line in shown.splitlines() if line.strip(" │").startswith(f"{name} ")]
+        assert command.help.split()[0] in line, name
+
+
+def test_what_needs_no_prefect_does_not_import_it(tmp_path: Path) -> None:
+    """Import, status and export leave Prefect alone."""
+    file = tmp_path / "contacts.csv"
+    file.write_text("\n".join(["email", *addresses(3)]) + "\n")
+    for arguments in (["import", str(file)], ["status", "--json"], ["export", str(tmp_path / "out.csv")]):
+        loaded = _loaded(arguments, tmp_path)
+        assert "sqlalchemy" in loaded
+        assert loaded & {"prefect"} == set(), arguments
+    engine = engine_for(f"sqlite:///{tmp_path / 'flows' / 'contacts.db'}")
+    assert statuses(engine) == {"queued": 3}
+    engine.dispose()
