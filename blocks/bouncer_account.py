@@ -80,7 +80,7 @@ class BouncerAccount(Block):
         default=7200,
         gt=0,
         title="Deadline",
-        description="Seconds without any progress after which a batch is finished early and its rest queued again.",
+        description="Seconds without any progress after which a batch is finished early and its rest requeued.",
     )
     result_max_age_days: float = Field(
         default=90,
@@ -98,14 +98,14 @@ class BouncerAccount(Block):
         ge=0,
         le=10,
         title="Second chances",
-        description="How often a contact without a clear verdict is tried again, by itself; 0: never.",
+        description="How often a contact without a clear verdict is retried, by itself; 0: never.",
     )
     second_chance_hours: float = Field(
         default=24,
         gt=0,
         le=8760,
         title="Time to a second chance",
-        description="Hours after which it is tried again, where Bouncer does not tell.",
+        description="Hours after which it is retried, where Bouncer does not tell.",
     )
     layer: Layer = Field(
         default=Layer.BASIC,

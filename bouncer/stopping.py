@@ -93,7 +93,7 @@ def stopping_with(given_up: threading.Event) -> Iterator[None]:
     """Lets the tasks that are made in this context end what they wait for once the event is set.
 
     Args:
-        given_up: Set where it is senseless to go on.
+        given_up: Set where it is pointless to go on.
     """
     token = _given_up.set(given_up)
     try:

@@ -44,7 +44,7 @@ def run_demo(contacts: int, folder: Path) -> int:
         folder: Where the sample, the results and the embedded servers' files go.
 
     Returns:
-        The exit code, as of ``ingest``.
+        The exit code of ``ingest``.
     """
     folder = folder.absolute()
     try:

@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         default=0, ge=0, le=65_535, description="The port of the figures for Prometheus; 0 for none with serve."
     )
     second_chances: int = Field(
-        default=2, ge=0, le=10, description="How often a contact without a clear verdict is tried again; 0 for never."
+        default=2, ge=0, le=10, description="How often a contact without a clear verdict is retried; 0 for never."
     )
     second_chance_hours: float = Field(
         default=24,

@@ -22,9 +22,9 @@ async def requeue(
     """Puts failed contacts back into the queue; the next ingest sends them.
 
     Args:
-        request_id: The number of one request, whose contacts alone are queued again; all requests if left at None. A
-            cancelled request is queued again only if it is named here.
-        dead_letter: The number of one dead letter, whose batch's contacts alone are queued again.
+        request_id: The number of one request, whose contacts alone are requeued; all requests if left at None. A
+            cancelled request is requeued only if it is named here.
+        dead_letter: The number of one dead letter, whose batch's contacts alone are requeued.
         held: Also send again the batches whose upload was lost and that were held. They may be paid twice.
         dry_run: Only say what it would do.
     """

@@ -107,4 +107,4 @@ async def _verify(access: Access, batch: BatchWork) -> State[None]:
     elif batch.step is Step.NOTHING:
         return Completed(message="Nothing to do: this batch is settled")
     report = await load(access, batch, str(bouncer_id))
-    return Completed(message=f"{report.settled:,} contacts settled, {report.missing:,} queued again")
+    return Completed(message=f"{report.settled:,} contacts settled, {report.missing:,} requeued")

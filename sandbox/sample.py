@@ -60,7 +60,7 @@ def _domains(chance: np.random.Generator, contacts: int) -> list[str]:
     words = chance.choice(_WORDS, (companies, 2))
     endings = chance.choice(_ENDINGS, companies)
     names = [f"{a}-{b}-{i}.{end}" for i, ((a, b), end) in enumerate(zip(words, endings, strict=True))]
-    # A few customers are large and many are one person: sizes fall off as in Zipf's law.
+    # A few companies are large and many are one person: sizes fall off as in Zipf's law.
     weights = 1 / np.arange(1, companies + 1) ** 0.9
     shares = np.array(list(_PROVIDERS.values()))
     of_company = (1 - shares.sum()) * weights / weights.sum()

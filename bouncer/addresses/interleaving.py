@@ -4,7 +4,7 @@ Bouncer verifies a mixed list faster than one that a single domain dominates, wh
 steps, all vectorised:
 
 1. Addresses, sorted by domain with the most frequent first, are dealt to the batches like cards. So a batch has
-   its even share of every domain, rounded down or up, and likewise of any domains that stand together in that
+   its even share of every domain, rounded down or up, and so of any domains that stand together in that
    order, such as all those with one address.
 2. In a batch the most frequent domain takes evenly spaced places. Its runs are as short as its share allows.
 3. The others take the places left, in the order of the fractional parts of multiples of the golden ratio. That

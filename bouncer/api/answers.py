@@ -125,7 +125,7 @@ class Verdict:
         dns: ``type``, ``record``.
         score: 0 to 100.
         toxicity: 0 to 5.
-        retry_after: When a grey-listed address may be tried again.
+        retry_after: When a grey-listed address may be retried.
         did_you_mean: A likely correction of the address.
     """
 

@@ -110,7 +110,7 @@ logging.getLogger("httpx").addFilter(_without_query)
 class BouncerClient:
     """Calls Bouncer; every request, retries included, passes the gate.
 
-    Failures that may pass by themselves are tried again as ``bouncer.api.failures`` has it; the rest is raised at once.
+    Failures that may pass by themselves are retried as ``bouncer.api.failures`` has it; the rest is raised at once.
     Connections are kept and reused. Use it as an asynchronous context manager.
 
     Args:

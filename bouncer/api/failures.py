@@ -1,4 +1,4 @@
-"""The error policy, in one place: what each failure of a call to Bouncer means, and how often it is tried again.
+"""The error policy, in one place: what each failure of a call to Bouncer means, and how often it is retried.
 
 Statuses as in https://docs.usebouncer.com; where the documentation is silent, the reading that cannot lose or
 double a payment was taken.

@@ -91,7 +91,7 @@ def return_unsent(connection: Connection, account: str) -> int:
 
 
 def lose(connection: Connection, batch: BatchWork, message: str) -> int:
-    """Closes a batch whose verdicts cannot be had; its contacts are queued again, at most MOST_ATTEMPTS times.
+    """Closes a batch whose verdicts cannot be had; its contacts are requeued, at most MOST_ATTEMPTS times.
 
     What Bouncer may have been paid for it stays on record.
 

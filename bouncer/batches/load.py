@@ -40,7 +40,7 @@ class LoadReport:
 
     Attributes:
         settled: Contacts with a verdict.
-        missing: Contacts whose address came back without one; queued again, or failed after several tries.
+        missing: Contacts whose address came back without one; requeued, or failed after several tries.
         maybe_paid: Addresses of these that Bouncer may have charged all the same.
         unmatched: Verdicts for addresses that are not in the batch.
         by_status: Contacts by verdict.
@@ -65,8 +65,8 @@ def load(
     Args:
         connection: In a transaction that writes; all or nothing.
         batch: The batch, owned by the caller.
-        prepared: Its verdicts, as of ``prepare``; joined anew here where other contacts have come to wait since.
-        chances: How often and when contacts without a clear verdict are tried again.
+        prepared: Its verdicts, from ``prepare``; joined anew here where other contacts have come to wait since.
+        chances: How often and when contacts without a clear verdict are retried.
         fresh_for: How long a deep verdict stays good, which a basic one that tells less does not replace.
 
     Returns:

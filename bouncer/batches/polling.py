@@ -80,7 +80,7 @@ class Pace:
         """Returns the seconds to wait before the next status request.
 
         A poll is placed just after the predicted end where that is within reach. Where the end is a little beyond the
-        longest wait, the way is halved, so that the last wait is not a needlessly long one; and likewise while the
+        longest wait, the way is halved, so that the last wait is not a needlessly long one; and so while the
         speed rises, since the end may come sooner still.
 
         Args:

@@ -97,7 +97,7 @@ def store(  # noqa: PLR0913  # each is a part of what came of one round
         refused: Addresses that Bouncer will never take, each with its reason; their contacts fail.
         lost: How many answers were lost; each may have been paid for.
         hold: Whether these wait for a person then.
-        chances: How often and when contacts without a clear verdict are tried again.
+        chances: How often and when contacts without a clear verdict are retried.
         fresh_for: How long a deep verdict stays good, which a basic one that tells less does not replace.
 
     Returns:

@@ -26,7 +26,7 @@ __all__ = [
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 20.0
-"""An owner that has been silent for four heartbeats is gone. A false alarm costs nothing: every step is fenced."""
+"""An owner that has been silent for four heartbeats is gone. A wrong guess costs nothing: every step is fenced."""
 
 UNSETTLED = (BatchStatus.QUEUED, BatchStatus.PROCESSING, BatchStatus.DOWNLOADING)
 
@@ -78,7 +78,7 @@ class BatchWork:
         step: What it needs next. DECIDE: an upload was begun and its answer never recorded.
         in_flight_seconds: Since the upload was answered, or, where the plan's own tables do not tell, since the row
             was made; 0 before the upload.
-        idle_seconds: Since Bouncer last made progress with it, likewise.
+        idle_seconds: Since Bouncer last made progress with it, or, where that is not known, since the row was made.
         stale_lease: The slot lease of an earlier owner, to be given back.
         finishing: Whether Bouncer was asked to finish it early.
         split_from: The batch that this one is a part of, where Bouncer refused that one.

@@ -121,7 +121,7 @@ def record_verified(
         connection: In a transaction that writes.
         batch: The batch, owned by the caller.
         credits_charged: What it cost, or None where Bouncer did not tell.
-        processed: How many addresses are verified, likewise: fewer than all where it was finished early.
+        processed: How many addresses are verified, where Bouncer tells: fewer than all if it was finished early.
     """
     step_of(
         connection,

@@ -200,7 +200,7 @@ class Census:
 
 
 def _key_of(email: str) -> bytes | None:
-    # An import finds out likewise whether the application has changed the address of a contact since its key was
+    # An import too finds out whether the application has changed the address of a contact since its key was
     # stored, and then makes the file's address a contact of its own: bouncer.importing.
     with suppress(InvalidAddress):
         return address_key(normalise(email))

@@ -135,7 +135,7 @@ def set_cap(connection: Connection, request_id: int, max_credits: int | None) ->
 
 
 def take_caps(connection: Connection) -> list[RequestCap]:
-    """The latest unfinished requests that have a cap, with how much of it is committed."""
+    """The latest open requests that have a cap, with how much of it is committed."""
     capped = connection.execute(
         select(Request.request_id, Request.name, Request.bouncer_max_credits)
         .where(Request.bouncer_max_credits.is_not(None), Request.bouncer_completed_ts.is_(None))

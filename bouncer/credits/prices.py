@@ -28,7 +28,7 @@ class PriceTable:
         """Returns the price of an amount of credits.
 
         Between two amounts of the table the price of one credit falls evenly on logarithmic scales, as discounts for
-        quantity do. Below the least amount each costs what it costs there, and likewise beyond the greatest.
+        quantity do. Outside of the table each costs what it costs at the nearest amount.
         """
         points = sorted(self.points.items())
         if credits_bought <= 0 or not points:

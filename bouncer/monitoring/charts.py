@@ -9,7 +9,7 @@ __all__ = ["bar", "line_chart", "sparkline", "verdict_table"]
 _EIGHTHS = "▁▂▃▄▅▆▇█"
 _NOTHING = "·"
 # These can be told from both a dark and a light ground.
-_COLOUR, _ALARM = "#3b82f6", "#ef4444"
+_COLOUR, _ALERT = "#3b82f6", "#ef4444"
 _ALONE = 3
 """Half the length of a line for a value without neighbours, in pixels."""
 _VERDICT_BAR = 30
@@ -58,7 +58,7 @@ def line_chart(values: Sequence[int | None], *, width: int, height: int, thresho
         parts.append(f'<polygon fill="{_COLOUR}" fill-opacity=".25" points="{area}"/>')
         parts.append(f'<polyline fill="none" stroke="{_COLOUR}" stroke-width="1.5" points="{line}"/>')
     if threshold is not None and threshold <= most:
-        parts.append(f'<path stroke="{_ALARM}" stroke-dasharray="4 3" d="M0 {y_of(threshold)}H{width}"/>')
+        parts.append(f'<path stroke="{_ALERT}" stroke-dasharray="4 3" d="M0 {y_of(threshold)}H{width}"/>')
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">{"".join(parts)}</svg>'
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 

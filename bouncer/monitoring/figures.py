@@ -28,8 +28,8 @@ FIGURES = {
     "rate_limit_percent": "these, of what the rate limit lets pass in the long run",
     "error_rate_permille": "calls of the window that brought errors; each kind has a figure of its own",
     "response_p50_ms": "half of the calls of the window took at most so long; each call has a figure of its own",
-    "response_p95_ms": "likewise 95 of 100",
-    "response_max_ms": "likewise the slowest",
+    "response_p95_ms": "95 of 100 calls took at most so long",
+    "response_max_ms": "the slowest call took so long",
     "database_ms": "what the database takes to answer",
     "prefect_ms": "what the Prefect server takes to answer",
     "bouncer_usable": "1, or 0 where the key is refused or Bouncer is away",
@@ -137,7 +137,7 @@ class ServiceHealth:
         database_ms: Milliseconds that the database takes to answer the simplest question.
         prefect_ms: Milliseconds that the Prefect server takes to answer.
         bouncer_trouble: Why Bouncer cannot be used, or None.
-        bouncer_known: Whether Bouncer has told, or refused to tell, anything of late.
+        bouncer_known: Whether Bouncer has told, or refused to tell, anything recently.
         worker_failures_an_hour: Runs of this project's flows that failed or crashed in the last hour.
         late_runs: Runs that should have begun and have not.
         workers_online: Workers of the work pool; 0 where runs are served without one.

@@ -80,8 +80,8 @@ class Counts:
     Attributes:
         contacts: Contacts by where they stand.
         waiting: Those that wait, by pass and priority, the most urgent first.
-        requests: The requests that are not finished, the oldest first; at most 20 of them.
-        more_requests: How many unfinished requests there are beyond those.
+        requests: The open requests, the oldest first; at most 20 of them.
+        more_requests: How many open requests there are beyond those.
         verdicts: Contacts by verdict.
     """
 
@@ -163,19 +163,19 @@ class StatusReport:
         batches: Batches by step, and what went oddly with them.
         verdicts: Contacts by verdict.
         dead_letters: Dead letters that nobody has reviewed.
-        second_chances: Contacts without a clear verdict that are tried again once their time has come.
+        second_chances: Contacts without a clear verdict that are retried once their time has come.
         account: Pause, breaker and credits of the account ``default``.
         requests_this_minute: Requests sent to Bouncer in the present minute.
         taken_ts: The database's time, UTC.
         waiting: Contacts that wait, by pass and priority.
-        requests: The requests that are not finished.
-        more_requests: How many unfinished requests there are beyond those.
+        requests: The open requests.
+        more_requests: How many open requests there are beyond those.
         in_flight: The batches that are not settled.
         limits: How much of each account's limits is in use.
         accounts: Pause, breaker and credits of every account.
         alerts: What check-health has found wrong and nobody has put right.
         last_errors: What went wrong with calls in the last hour, the latest first.
-        caps: The unfinished requests with a cap on their credits, and how much of it is committed.
+        caps: The open requests with a cap on their credits, and how much of it is committed.
         checked_ts: When check-health last ran, or None.
         figures: What it measured, by name; see docs/monitoring.md.
     """
@@ -204,8 +204,8 @@ class StatusReport:
 def count_everything(connection: Connection) -> Counts:
     """Counts all contacts: reads one index over all of them, and all results."""
     progress = count_by_request(connection)
-    unfinished = [request for request, one in progress.items() if one.open]
-    shown = unfinished[:_MOST_REQUESTS]
+    open_requests = [request for request, one in progress.items() if one.open]
+    shown = open_requests[:_MOST_REQUESTS]
     rows = connection.execute(select(Request.request_id, Request.name).where(Request.request_id.in_(shown)))
     names: dict[int, str | None] = {row.request_id: row.name for row in rows}
     return Counts(
@@ -221,7 +221,7 @@ def count_everything(connection: Connection) -> Counts:
             RequestProgress(id_, names.get(id_), one.queued, one.assigned, one.completed, one.failed, one.cancelled)
             for id_, one in ((id_, progress[id_]) for id_ in shown)
         ],
-        more_requests=len(unfinished) - len(shown),
+        more_requests=len(open_requests) - len(shown),
         verdicts=count_verdicts(connection),
     )
 

@@ -146,7 +146,7 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
     return Claimed(capped=caps_reached(capped))
 
 
-def _claim_from(  # noqa: PLR0913  # as of claim
+def _claim_from(  # noqa: PLR0913  # those of claim
     connection: Connection,
     account: str,
     source: Source,

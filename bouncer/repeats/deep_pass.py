@@ -79,7 +79,7 @@ def pick_some(
 
     They go into a request of their own, so that the first one stays complete. They count against the first one's cap on
     credits, and no more are queued than it leaves room for; of a cancelled request none is. Safe to run twice: a
-    contact that waits for the deep pass, or that it has looked at within ``fresh_days``, is not queued again.
+    contact that waits for the deep pass, or that it has looked at within ``fresh_days``, is not requeued.
 
     Args:
         connection: In a transaction that writes.

@@ -176,7 +176,7 @@ def withdraw_waiting(connection: Connection, request_id: int) -> int:
 def withdraw_unsent(connection: Connection, request_id: int) -> int:
     """Undoes the batches of a cancelled request that Bouncer never had, and those that are held.
 
-    Their contacts are queued again: those of the request are withdrawn next, those of other requests that joined are
+    Their contacts are requeued: those of the request are withdrawn next, those of other requests that joined are
     claimed anew. A run that works on such a batch finds it gone before it could send anything. A batch with a lost
     upload keeps its row, which counts the possible double payment.
 

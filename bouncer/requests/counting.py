@@ -51,7 +51,7 @@ class Progress:
 
     @property
     def open(self) -> int:
-        """Contacts that are not finished."""
+        """Contacts that wait or are in a batch."""
         return self.queued + self.assigned
 
 

@@ -62,7 +62,7 @@ class Base(DeclarativeBase):
 
 
 class Priority(enum.IntEnum):
-    """Urgency of a contact; higher goes first. The values are the plan's."""
+    """Priority of a contact; higher goes first. The values are the plan's."""
 
     LOW = 25
     NORMAL = 50
@@ -278,7 +278,7 @@ class QueuedContact(Base):
 
 
 class SecondChance(Base):
-    """A contact without a clear verdict that is tried again, by itself, a few times.
+    """A contact without a clear verdict that is retried, by itself, a few times.
 
     Beside the queue and not in it, for the few contacts concerned, so that claims and loads of all others know nothing
     of it. ``try_again_ts`` is NULL while it is being tried, and once its chances are used up.

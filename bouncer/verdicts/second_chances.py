@@ -1,4 +1,4 @@
-"""Second chances: contacts without a clear verdict are tried again after a while, by themselves, a few times.
+"""Second chances: contacts without a clear verdict are retried after a while, by themselves, a few times.
 
 That a mail server was busy or grey-listed the question passes. Their request is complete all the same; nobody waits.
 """
@@ -48,7 +48,7 @@ class Chances:
 def give_second_chances(
     connection: Connection, batch_id: int, layer: Layer, settled: pd.DataFrame, chances: Chances
 ) -> int:
-    """Notes which of the contacts that got a verdict should be tried again, and when.
+    """Notes which of the contacts that got a verdict should be retried, and when.
 
     These are unknown ones, which cost nothing, and those for which Bouncer names a time, as for grey-listed ones; but
     not those that have a better verdict of the deep pass.
@@ -106,7 +106,7 @@ def take_second_chances(connection: Connection, most: int) -> tuple[int, int]:
         most: The most contacts to look at.
 
     Returns:
-        How many it looked at, and how many are queued again.
+        How many it looked at, and how many are requeued.
     """
     now = database_now(connection)
     due = connection.scalars(

@@ -26,7 +26,7 @@ __all__ = [
 HEARTBEAT = "prefect.flow-run.heartbeat"
 
 _SILENCE = timedelta(seconds=90)
-"""Three heartbeats of 30 s: less raises false alarms on a busy machine (PrefectHQ/prefect#18404)."""
+"""Three heartbeats of 30 s: less takes living runs for dead on a busy machine (PrefectHQ/prefect#18404)."""
 
 
 def _of_flows(*names: str) -> ResourceSpecification:

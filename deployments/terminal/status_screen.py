@@ -228,7 +228,7 @@ def _overview(report: StatusReport, age: str | None) -> Table:
             "Speed", f"{speed:,} contacts settled in {'the last hour' if age is None else f'an hour, {age} ago'}"
         )
     if report.second_chances:
-        table.add_row("Later", f"{report.second_chances:,} contacts without a clear verdict are tried again")
+        table.add_row("Later", f"{report.second_chances:,} contacts without a clear verdict are retried")
     table.add_row(
         "To review",
         f"dead letters {report.dead_letters:,} · held batches {batches.held:,} · "

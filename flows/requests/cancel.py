@@ -32,7 +32,7 @@ async def cancel(
     """Cancels a request: nothing of it is sent any more, and its batches at Bouncer are finished early.
 
     What Bouncer has verified is loaded, and the credits of the rest come back. Contacts of other requests that share
-    a batch with it are queued again where they got no verdict. Ends when nothing of the request is in flight; run
+    a batch with it are requeued where they got no verdict. Ends when nothing of the request is in flight; run
     again, it goes on. Needs the blocks bouncer-account and contacts-database.
 
     Args:

@@ -147,7 +147,7 @@ def render(seed: int, address: str, digest: int, code: int, retry_after: str) ->
         address: The address, lower-cased.
         digest: Its digest.
         code: The code of its verdict.
-        retry_after: When a grey-listed address may be tried again, ISO 8601.
+        retry_after: When a grey-listed address may be retried, ISO 8601.
     """
     status, reason = _VERDICTS[code & ~FREE_OF_CHARGE]
     local, _, name = address.rpartition("@")

@@ -63,4 +63,4 @@ async def lose_batch(access: Access, batch: BatchWork, error: BouncerFlowsError)
     """Closes a batch that Bouncer lost; its contacts are sent again in other batches."""
     returned = await access.write(endings.lose, batch, str(error))
     announce("batch.lost", account=access.name, batch=batch.id, contacts=returned, reason=str(error))
-    return Failed(name="Lost", message=f"{error}; {returned:,} contacts are queued again")
+    return Failed(name="Lost", message=f"{error}; {returned:,} contacts are requeued")

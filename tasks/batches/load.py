@@ -62,7 +62,7 @@ async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
             break
     if report.missing or report.unmatched:
         log.warning(
-            "batch %d: %d contacts without a verdict, queued again, of whose addresses %d may be paid twice;"
+            "batch %d: %d contacts without a verdict, requeued, of whose addresses %d may be paid twice;"
             " %d verdicts for addresses that were not sent",
             batch.id,
             report.missing,
@@ -76,7 +76,7 @@ async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
 
 
 async def _show(batch: BatchWork, report: LoadReport) -> None:
-    counts = {**report.by_status, "none, queued again": report.missing}
+    counts = {**report.by_status, "none, requeued": report.missing}
     rows = [
         {"verdict": verdict, "contacts": f"{count:,}", "share": f"{count / max(1, sum(counts.values())):.1%}"}
         for verdict, count in sorted(counts.items(), key=lambda pair: -pair[1])

@@ -71,7 +71,7 @@ async def _finish_early(access: Access, batch: BatchWork, batch_id: str, watch: 
     if watch.finishing:
         raise BatchLost(f"Bouncer made no progress with batch {batch.id}, even after it was asked to finish it")
     get_run_logger().warning(
-        "batch %d made no progress for %.0f s; it is finished early and its rest queued again", batch.id, watch.idle
+        "batch %d made no progress for %.0f s; it is finished early and its rest requeued", batch.id, watch.idle
     )
     try:
         await access.client.finish(batch_id)

@@ -53,7 +53,7 @@ async def verify_now(access: Access, batch: BatchWork) -> int:
 
     Raises:
         Paused: Nothing may be sent; the rest of the batch waits.
-        Stopped: The process was asked to stop; likewise.
+        Stopped: The process was asked to stop; the rest of the batch waits.
         RequestCancelled: The batch's request was cancelled; nothing more of it is sent.
         OutOfCredits: The account cannot pay for the rest.
         KeyRefused: The key is wrong.

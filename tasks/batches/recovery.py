@@ -25,7 +25,7 @@ class Recovered:
 
     Attributes:
         waiting: Batches to go on with, most urgent first.
-        contacts: Contacts that waited for batches which are gone; they are queued again.
+        contacts: Contacts that waited for batches which are gone; they are requeued.
         slots: Slots that dead runs held, or that nobody held at all; they are free again.
     """
 
@@ -49,7 +49,7 @@ async def recover(access: Access, request_id: int | None = None) -> Recovered:
     """
     orphans = await access.write(endings.requeue_orphans)
     if orphans:
-        get_run_logger().warning("%d contacts waited for batches that are gone; they are queued again", orphans)
+        get_run_logger().warning("%d contacts waited for batches that are gone; they are requeued", orphans)
     if await access.read(ownership.has_leases_of_silent_owners, access.name):
         await sleep_unless_stopping(SIGN_OF_LIFE_SECONDS)
     waiting = await access.read(ownerless, access.name, request_id)

@@ -38,7 +38,7 @@ class Crew:
 
     Attributes:
         started: How many runs were started.
-        fatal: The error that makes it senseless to start any more batches of this account, or None.
+        fatal: The error that makes it pointless to start any more batches of this account, or None.
     """
 
     def __init__(self, start: _Start, slots: int, freed: asyncio.Event) -> None:
@@ -164,7 +164,7 @@ class Crews:
 
     @property
     def fatal(self) -> BouncerFlowsError | None:
-        """The error that makes going on senseless for all, or None while an account is left that can."""
+        """The error that makes going on pointless for all, or None while an account is left that can."""
         errors = list(self.refused.values())
         return next(
             (error for error in errors if isinstance(error, _FATAL_FOR_ALL) or len(errors) == len(self._crews)), None

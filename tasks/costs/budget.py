@@ -59,4 +59,4 @@ class Budget:
         for access in accounts:
             contacts = await access.write(endings.return_unsent, access.name)
             if contacts:
-                get_run_logger().info("%d contacts of batches that were never sent are queued again", contacts)
+                get_run_logger().info("%d contacts of batches that were never sent are requeued", contacts)

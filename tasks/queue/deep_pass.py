@@ -29,7 +29,7 @@ class Picked:
 async def pick_risky(access: Access, request_id: int | None, risk: Risk, *, again: bool) -> Picked:
     """Queues the risky contacts of a request, or of all, for the deep pass.
 
-    Safe to run twice: a contact is not queued again while it waits, nor while its deep verdict is fresh.
+    Safe to run twice: a contact is not requeued while it waits, nor while its deep verdict is fresh.
 
     Args:
         access: A deep account, and the database.

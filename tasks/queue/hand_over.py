@@ -22,7 +22,7 @@ async def hand_over(access: Access) -> int:
     contacts = await access.write(endings.return_unsent, access.name)
     if contacts:
         get_run_logger().warning(
-            "account %s cannot send %d contacts of its batches; they are queued again for other accounts",
+            "account %s cannot send %d contacts of its batches; they are requeued for other accounts",
             access.name,
             contacts,
         )

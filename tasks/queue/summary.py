@@ -36,7 +36,7 @@ class IngestSummary:
     Attributes:
         outcome: ``nothing to do``, ``drained``, ``paused``, ``capped``, ``stopped``, ``unfinished`` or
             ``dispatched``.
-        contacts: Contacts that were not finished when it began, or were queued while it ran.
+        contacts: Contacts that were open when it began, or were queued while it ran.
         verified: Contacts of them that got a verdict.
         failed: Contacts of them that failed with a reason.
         left: Contacts that still wait.
@@ -96,7 +96,7 @@ class Tally:
         before: The contacts as they stood at the beginning; None where nothing waited, or nobody asked.
         credits_before: What the batches had cost at the beginning; 0 where nobody asked.
         layer: The one layer that is worked on, or None for both.
-        open_layers: The layers with contacts that were not finished at the beginning.
+        open_layers: The layers with open contacts at the beginning.
         cannot_send: Accounts that could not be used, and why.
         claimed: Contacts taken from the queue.
         capped: The caps on credits that keep contacts in the queue, in words.
@@ -163,7 +163,7 @@ class Tally:
         """Notes how it ended.
 
         Raises:
-            BouncerFlowsError: The error that made going on senseless.
+            BouncerFlowsError: The error that made going on pointless.
         """
         self.batches = crews.started
         self.cannot_send |= crews.refused
@@ -260,7 +260,7 @@ def _figures_of_a_tick(summary: IngestSummary) -> dict[str, str]:
         "of these, verdict known already": f"{summary.reused:,}",
         "of these, no address that can be mailed to": f"{summary.failed:,}",
         "batches started": f"{summary.batches:,}",
-        "contacts not finished, as counted last": f"{summary.left:,}",
+        "open contacts, as counted last": f"{summary.left:,}",
     }
 
 

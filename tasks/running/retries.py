@@ -19,7 +19,7 @@ __all__ = ["AWAY", "through_outages", "until_known", "until_stored"]
 _log = logging.getLogger(__name__)
 
 AWAY = (BouncerUnavailable, RateLimited)
-"""Failures that say nothing about the batch: it stays as it is, and the step is tried again later."""
+"""Failures that say nothing about the batch: it stays as it is, and the step is retried later."""
 
 
 def through_outages(*, pause_seconds: float, limit_seconds: float) -> AsyncRetrying:

@@ -17,7 +17,7 @@ class Tidied:
         flow_runs: Prefect's flow runs deleted, with their logs.
         artifacts: Their artifacts deleted.
         slots: Slots of dead runs that are free again.
-        contacts: Contacts that waited for batches which are gone; they are queued again.
+        contacts: Contacts that waited for batches which are gone; they are requeued.
         empty_batches: Batches closed because their contacts are gone.
         left_behind: Batches that no run works on; the next ingest goes on with them.
     """
@@ -38,7 +38,7 @@ async def report_tidying(tidied: Tidied) -> Tidied:
         "flow runs deleted, with their logs": tidied.flow_runs,
         "artifacts deleted": tidied.artifacts,
         "slots of dead runs freed": tidied.slots,
-        "contacts of lost batches queued again": tidied.contacts,
+        "contacts of lost batches requeued": tidied.contacts,
         "batches without contacts closed": tidied.empty_batches,
         "batches that wait for the next ingest": tidied.left_behind,
     }

@@ -51,7 +51,7 @@ def reverify(
         return 0
     where = "" if report.request_id is None else f" in request {report.request_id}"
     print(
-        f"{report.contacts:,} contacts {'would be' if dry_run else 'are'} queued again{where}; "
+        f"{report.contacts:,} contacts {'would be' if dry_run else 'are'} requeued{where}; "
         f"{report.budget_left:,} more fit into the budget of {report.month}"
     )
     if report.is_cancelled:

@@ -132,7 +132,7 @@ async def test_what_sending_raises_keeps_the_upload_back(caller: Caller) -> None
 
 
 async def test_a_call_that_the_breaker_kept_back_is_no_failure(caller: Caller, waits: list[float]) -> None:
-    """A call that was not made is not tried again, and not counted as one that failed: that would end the probe."""
+    """A call that was not made is not retried, and not counted as one that failed: that would end the probe."""
     caller.gate.refusal = BreakerOpen("the circuit breaker is open")
     with pytest.raises(BreakerOpen):
         await caller.upload()

@@ -124,7 +124,7 @@ async def test_an_upload_whose_answer_was_lost_is_not_sent_again(caller: Caller,
 
 
 async def test_nobody_listens(caller: Caller, waits: list[float]) -> None:
-    """A refused connection certainly carried nothing: even an upload is tried again, and told as unavailable."""
+    """A refused connection certainly carried nothing: even an upload is retried, and told as unavailable."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         async with caller.client(f"http://127.0.0.1:{unused.getsockname()[1]}") as client:

@@ -65,7 +65,7 @@ def test_a_dissolved_batch_still_tells_of_its_lost_upload(engine: Engine) -> Non
 
 
 def test_lost_batches_are_sent_again_a_few_times(engine: Engine) -> None:
-    """Contacts of a batch that Bouncer lost are queued again, and fail with the reason the third time."""
+    """Contacts of a batch that Bouncer lost are requeued, and fail with the reason the third time."""
     queue(engine, ["anna@example.com"])
     for attempt in range(1, MOST_ATTEMPTS + 1):
         (batch,) = claim(engine).batches
@@ -240,7 +240,7 @@ def test_a_single_address_cannot_be_halved(engine: Engine) -> None:
 
 
 def test_contacts_whose_batch_went_with_another_request(engine: Engine) -> None:
-    """A contact that joined another request's batch is queued again when that request is deleted with its batch."""
+    """A contact that joined another request's batch is requeued when that request is deleted with its batch."""
     queue(engine, ["anna@example.com"], request_id=(first := new_request(engine)))
     (batch,) = claim(engine).batches
     queue(engine, ["ANNA@example.com", "ben@example.com"])
@@ -265,7 +265,7 @@ def test_contacts_that_an_earlier_program_left_in_an_ended_batch(engine: Engine,
 
 @on_mariadb
 def test_an_orphan_that_another_worker_takes_back_in_the_same_moment(engine: Engine) -> None:
-    """A contact that is queued again and claimed between being found and being changed stays in its new batch."""
+    """A contact that is requeued and claimed between being found and being changed stays in its new batch."""
     work = _claimed(engine)
     write(engine, lambda c: c.execute(delete(Batch)))
     other = engine_for(engine.url.render_as_string(hide_password=False))

@@ -146,7 +146,7 @@ def test_the_last_of_several_verdicts_on_an_address_counts(engine: Engine) -> No
 
 
 def test_addresses_without_a_verdict_are_sent_again_and_then_fail(engine: Engine) -> None:
-    """A contact that comes back without a verdict is queued again, and fails with the reason the third time."""
+    """A contact that comes back without a verdict is requeued, and fails with the reason the third time."""
     queue(engine, ["anna@example.com", "ben@example.com"])
     for attempt in range(1, MOST_ATTEMPTS + 1):
         (batch,) = claim(engine).batches
@@ -164,7 +164,7 @@ def test_addresses_without_a_verdict_are_sent_again_and_then_fail(engine: Engine
 
 
 def test_no_verdicts_at_all(engine: Engine) -> None:
-    """An empty download loses nobody: all are queued again."""
+    """An empty download loses nobody: all are requeued."""
     work = _verified(engine, _addresses(3))
     assert load_verdicts(engine, work, []) == LoadReport(settled=0, missing=3, unmatched=0, by_status={}, maybe_paid=3)
     assert {row.status for row in queue_rows(engine)} == {"queued"}

@@ -102,7 +102,7 @@ def test_after_the_mark_nothing_is_claimed_or_sent(engine: Engine) -> None:
 
 
 def test_a_batch_that_was_not_sent_goes_though_a_run_works_on_it(engine: Engine) -> None:
-    """The run of an unsent batch finds it gone, and contacts of another request that joined it are queued again."""
+    """The run of an unsent batch finds it gone, and contacts of another request that joined it are requeued."""
     request, other = new_request(engine), new_request(engine)
     contacts = queue(engine, _emails(3), request_id=request)
     (batch,) = claim(engine).batches

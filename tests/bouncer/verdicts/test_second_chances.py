@@ -1,4 +1,4 @@
-"""Contacts without a clear verdict are tried again after their time, a few times, and nobody waits for it."""
+"""Contacts without a clear verdict are retried after their time, a few times, and nobody waits for it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

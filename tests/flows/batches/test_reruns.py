@@ -86,7 +86,7 @@ async def test_a_crashed_batch_that_is_retried_goes_on_at_bouncer(
     run = await _crash(verify_batch(claimed.batches[0].id), "verify-batch", sandbox)
     assert statuses(engine) == {"assigned": 20}
     state = await _retry(verify_batch, run)
-    assert (state.is_completed(), state.message) == (True, "20 contacts settled, 0 queued again")
+    assert (state.is_completed(), state.message) == (True, "20 contacts settled, 0 requeued")
     assert_verified_once(engine, sandbox, contacts=20)
 
 

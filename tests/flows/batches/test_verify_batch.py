@@ -47,7 +47,7 @@ async def test_a_batch_is_verified_and_a_rerun_by_hand_does_nothing(
     batch = _claim_one(engine)
     first = await _run(batch)
     assert first.is_completed()
-    assert first.message == "20 contacts settled, 0 queued again"
+    assert first.message == "20 contacts settled, 0 requeued"
     assert_verified_once(engine, sandbox, contacts=20)
     requests = sandbox.ledger()["requests"]
     second = await _run(batch)
@@ -101,7 +101,7 @@ async def test_a_refused_batch_fails_only_the_addresses_that_it_is_about(
 async def test_a_batch_whose_download_can_never_be_read_does_not_keep_its_contacts_for_ever(
     set_up_account: SetUpAccount, sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a deadline, counted over all runs, its contacts are queued again, and the double payment is declared."""
+    """After a deadline, counted over all runs, its contacts are requeued, and the double payment is declared."""
     monkeypatch.setattr("bouncer.api.client.between_attempts", wait_none())
     engine = await set_up_account(batch_deadline_seconds=3600)
     queue(engine, addresses(20))

@@ -41,7 +41,7 @@ async def test_a_run_can_be_followed_by_its_names_and_states(
     }
     for subflow in subflows:
         assert subflow.state is not None
-        assert (subflow.state.name, subflow.state.message) == ("Completed", "40 contacts settled, 0 queued again")
+        assert (subflow.state.name, subflow.state.message) == ("Completed", "40 contacts settled, 0 requeued")
         assert subflow.state.data is None
         assert list(subflow.parameters) == ["batch_id"]
     async with get_client() as client:

@@ -101,7 +101,7 @@ async def test_a_batch_that_fails_again_and_again_is_left_for_the_next_run(prefe
     assert len(outcomes[1]) == 5 - MOST_FAILED_RUNS
 
 
-async def test_only_what_makes_going_on_senseless_is_fatal(prefect_server: LocalServer) -> None:
+async def test_only_what_makes_going_on_pointless_is_fatal(prefect_server: LocalServer) -> None:
     """A refused key stops everything; a batch that Bouncer lost stops nothing."""
 
     async def start(batch: BatchTitle) -> State[None]:
