@@ -11,7 +11,9 @@ from sqlalchemy import Engine
 
 from bouncer.storage.engine import engine_for
 from bouncer.storage.migrate import upgrade
-from tests.mariadb_server import MariaDBServer
+from tests.database_server import EVERY_SERVER, DatabaseServer, skip_or_fail
+from tests.mariadb_server import MariaDB118Server, MariaDBServer
+from tests.mysql_server import MySQLServer
 from tests.sandbox_process import SandboxHandle, running_sandbox
 
 if TYPE_CHECKING:
@@ -45,30 +47,74 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def mariadb() -> Iterator[MariaDBServer]:
+def mariadb() -> Iterator[DatabaseServer]:
     """One MariaDB server for the whole run, started when a test first asks for it."""
-    if reason := MariaDBServer.missing():
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with MariaDBServer() as server:
+    yield from _running(MariaDBServer)
+
+
+@pytest.fixture(scope="session")
+def mysql() -> Iterator[DatabaseServer]:
+    """One MySQL server for the whole run, started when a test first asks for it."""
+    yield from _running(MySQLServer)
+
+
+@pytest.fixture(scope="session")
+def mariadb118() -> Iterator[DatabaseServer]:
+    """One MariaDB server of version 11.8 for the whole run, started when a test first asks for it."""
+    yield from _running(MariaDB118Server)
+
+
+def _running(kind: type[DatabaseServer]) -> Iterator[DatabaseServer]:
+    skip_or_fail(kind.missing())
+    with kind() as server:
         yield server
 
 
+@pytest.fixture(params=EVERY_SERVER)
+def server(request: pytest.FixtureRequest) -> DatabaseServer:
+    """A database server, once of each kind."""
+    running: DatabaseServer = request.getfixturevalue(request.param)
+    return running
+
+
 @pytest.fixture
-def mariadb_url(mariadb: MariaDBServer) -> Iterator[str]:
+def server_url(server: DatabaseServer) -> Iterator[str]:
+    """An empty database on a server of each kind, dropped afterwards."""
+    name = server.create_database()
+    yield server.url(name)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def mariadb_url(mariadb: DatabaseServer) -> Iterator[str]:
     """An empty MariaDB database, dropped afterwards."""
     name = mariadb.create_database()
     yield mariadb.url(name)
     mariadb.drop_database(name)
 
 
-@pytest.fixture(params=["sqlite", "mariadb"])
+@pytest.fixture
+def mysql_url(mysql: DatabaseServer) -> Iterator[str]:
+    """An empty MySQL database, dropped afterwards."""
+    name = mysql.create_database()
+    yield mysql.url(name)
+    mysql.drop_database(name)
+
+
+@pytest.fixture
+def mariadb118_url(mariadb118: DatabaseServer) -> Iterator[str]:
+    """An empty database on MariaDB 11.8, dropped afterwards."""
+    name = mariadb118.create_database()
+    yield mariadb118.url(name)
+    mariadb118.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", *EVERY_SERVER])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database, once of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'contacts.sqlite'}"
-    url: str = request.getfixturevalue("mariadb_url")
+    url: str = request.getfixturevalue(f"{request.param}_url")
     return url
 
 

@@ -21,13 +21,8 @@ _STATEMENT_BYTES = 250_000
 _STRETCH_ROWS = 1_000
 
 
-# A binary collation compares with any other of utf8mb4 without "illegal mix of collations". mysql:// and mariadb:// are
-# two dialects, and each reads its own options only.
-_STORAGE: dict[str, Any] = {
-    f"{dialect}_{option}": value
-    for dialect in ("mysql", "mariadb")
-    for option, value in {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}.items()
-}
+# A binary collation compares with any other of utf8mb4 without "illegal mix of collations".
+_STORAGE: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 
 def stage(connection: Connection, name: str, columns: Mapping[str, TypeEngine[Any]], frame: pd.DataFrame) -> Table:
@@ -44,22 +39,26 @@ def stage(connection: Connection, name: str, columns: Mapping[str, TypeEngine[An
         frame: The rows; has at least these columns. None, NaN and NaT become NULL.
 
     Returns:
-        The table, for use in statements.
+        The table with these columns, for use in statements.
     """
     lite = is_sqlite(connection)
-    table = Table(
+    kinds = {column: kind if lite else _on_server(kind) for column, kind in columns.items()}
+    # Servers can be told to refuse every table without a key, temporary ones too; SQLite has its own.
+    key = () if lite else (Column("staged_row", Integer, primary_key=True),)
+    made = Table(
         name,
         MetaData(),
-        *(Column(column, kind if lite else _on_server(kind)) for column, kind in columns.items()),
+        *key,
+        *(Column(column, kind) for column, kind in kinds.items()),
         prefixes=["TEMPORARY"],
         **_STORAGE,
     )
     connection.exec_driver_sql(
         f"DROP TABLE IF EXISTS temp.{name}" if lite else f"DROP TEMPORARY TABLE IF EXISTS {name}"
     )
-    table.create(connection, checkfirst=False)
+    made.create(connection, checkfirst=False)
     insert_all(connection, "INSERT", name, columns, frame)
-    return table
+    return Table(name, MetaData(), *(Column(column, kind) for column, kind in kinds.items()))
 
 
 def insert_all(

@@ -7,16 +7,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from bouncer.errors import DatabaseUnavailable, SettingRefused
 from bouncer.safe_text import clean_message
 from bouncer.stopping import grace_is_over
-from bouncer.storage.tls import context_of, without_tls_parameters
+from bouncer.storage.tls import tls_arguments, without_tls_parameters
+from bouncer.storage.urls import parse_url
 
 __all__ = ["engine_for", "probe", "read", "write"]
 
@@ -33,6 +34,20 @@ _DRIVER_PARAMETERS = frozenset({"charset", "collation", "local_infile", "unix_so
 # Deadlock, lock wait timeout, and the ways in which a MySQL or MariaDB server says that it is full, gone or going:
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _TRANSIENT_MYSQL = frozenset({1205, 1213, 1040, 1203, 1053, 1927, 2002, 2003, 2006, 2013, 2055})
+# One known mode, whatever the server's is: values that do not fit are errors and never cut, backslashes escape, and
+# no statement is refused for having no key in its WHERE.
+_SESSION = (
+    "SET time_zone = '+00:00', sql_safe_updates = 0, "
+    "sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
+)
+# Where another server has become the primary, the old one takes no more writes. 1290 is the error of any option that
+# stands in the way, and its words name it.
+_ADVICE: dict[Any, str] = {
+    1049: "; make it with CREATE DATABASE, or name another",
+    1045: "; in the URL, write @ : / ? # % of a password as %40 %3A %2F %3F %23 %25",
+}
+_READ_ONLY = 1836
+_OPTION_PREVENTS = 1290
 
 
 def engine_for(url: str, authority: str | None = None, *, pool_size: int = 20) -> Engine:
@@ -46,47 +61,48 @@ def engine_for(url: str, authority: str | None = None, *, pool_size: int = 20) -
         pool_size: The most connections that are kept open.
 
     Returns:
-        An engine whose sessions run in UTC and in READ COMMITTED (MariaDB, MySQL), or in WAL mode with foreign
-        keys on (SQLite). A new SQLite file can be read by its owner only.
+        An engine whose sessions run in UTC, in READ COMMITTED and in strict mode (MariaDB, MySQL), or in WAL mode
+        with foreign keys on (SQLite). A new SQLite file can be read by its owner only.
 
     Raises:
         SettingRefused: The URL cannot be read, names another database, or holds a parameter that is not known.
     """
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        # A ValueError comes of a port that is no number.
-        raise SettingRefused("DATABASE_URL is not a database URL; write mysql://USER:PASSWORD@HOST/NAME") from None
-    backend = parsed.get_backend_name()
-    if backend in {"mysql", "mariadb"}:
-        context = context_of(parsed, authority)
-        parsed = without_tls_parameters(parsed).set(drivername=f"{backend}+pymysql")
-        if unknown := set(parsed.query) - _DRIVER_PARAMETERS:
-            raise SettingRefused(f"DATABASE_URL: the parameter {min(unknown)!r} is not known; leave it out")
-        if "charset" not in parsed.query:
-            parsed = parsed.update_query_dict({"charset": "utf8mb4"})
-        return create_engine(
-            parsed,
-            pool_size=pool_size,
-            max_overflow=10,
-            pool_pre_ping=True,
-            pool_recycle=1800,
-            hide_parameters=True,
-            # READ COMMITTED takes no gap locks, over which claims and loads of other workers would wait.
-            isolation_level="READ COMMITTED",
-            connect_args={
-                "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
-                "init_command": "SET time_zone = '+00:00'",
-                **({} if context is None else {"ssl": context}),
-            },
-        )
-    if backend == "sqlite":
-        engine = create_engine(parsed, hide_parameters=True, connect_args={"timeout": _SQLITE_BUSY_SECONDS})
-        event.listen(engine, "do_connect", _make_private)
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    raise SettingRefused(f"DATABASE_URL names {backend}; bouncer-flows works with mysql, mariadb and sqlite")
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite_engine(parsed)
+    tls = tls_arguments(parsed, authority)
+    parsed = without_tls_parameters(parsed)
+    if unknown := set(parsed.query) - _DRIVER_PARAMETERS:
+        raise SettingRefused(f"DATABASE_URL: the parameter {min(unknown)!r} is not known; leave it out")
+    if "charset" not in parsed.query:
+        parsed = parsed.update_query_dict({"charset": "utf8mb4"})
+    engine = create_engine(
+        parsed,
+        pool_size=pool_size,
+        max_overflow=10,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        hide_parameters=True,
+        # READ COMMITTED takes no gap locks, over which claims and loads of other workers would wait.
+        isolation_level="READ COMMITTED",
+        connect_args={
+            "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
+            "init_command": _SESSION,
+            # The driver would encode it as Latin-1.
+            **({} if parsed.password is None else {"password": str(parsed.password).encode()}),
+            **tls,
+        },
+    )
+    event.listen(engine, "handle_error", _leave_a_server_that_may_not_write)
+    return engine
+
+
+def _sqlite_engine(parsed: URL) -> Engine:
+    engine = create_engine(parsed, hide_parameters=True, connect_args={"timeout": _SQLITE_BUSY_SECONDS})
+    event.listen(engine, "do_connect", _make_private)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
 
 
 def probe(engine: Engine) -> None:
@@ -99,7 +115,10 @@ def probe(engine: Engine) -> None:
         with engine.connect():
             pass
     except DBAPIError as error:
-        raise DatabaseUnavailable(f"the database cannot be used; check DATABASE_URL: {_reason(error)}") from None
+        advice = _ADVICE.get(error.orig.args[0] if error.orig is not None and error.orig.args else None, "")
+        raise DatabaseUnavailable(
+            f"the database cannot be used; check DATABASE_URL: {_reason(error)}{advice}"
+        ) from None
 
 
 def read(
@@ -159,6 +178,14 @@ def _transact(engine: Engine, work: Callable[..., _Return], *args: Any, **kwargs
     raise AssertionError("unreachable: tenacity returns or raises")
 
 
+def _leave_a_server_that_may_not_write(context: ExceptionContext) -> None:
+    # Its connections stay good for reading, so only a new one finds the server that has taken over.
+    error = context.original_exception
+    code, *words = error.args or (None,)
+    if code == _READ_ONLY or (code == _OPTION_PREVENTS and "read-only" in str(words).replace("_", "-")):
+        context.is_disconnect = True
+
+
 def _waited_enough(state: RetryCallState) -> bool:
     return grace_is_over() or stop_after_delay(OUTAGE_SECONDS)(state)
 
@@ -170,8 +197,11 @@ def _is_transient(error: BaseException) -> bool:
         return True
     if isinstance(error.orig, sqlite3.OperationalError):
         return "locked" in str(error.orig) or "busy" in str(error.orig)
-    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    return code in _TRANSIENT_MYSQL
+    return _code(error) in _TRANSIENT_MYSQL
+
+
+def _code(error: DBAPIError) -> Any:
+    return error.orig.args[0] if error.orig is not None and error.orig.args else None
 
 
 def _hide_addresses(error: DBAPIError) -> None:
@@ -191,10 +221,8 @@ def _reason(error: BaseException | None) -> str:
 def _make_private(_dialect: Any, _entry: Any, arguments: list[Any], _options: dict[str, Any]) -> None:
     # Addresses are for the owner's eyes, and SQLite gives its journals the rights of the file. What keeps the file from
     # being made, SQLite tells better.
-    file = str(arguments[0])
-    if file != ":memory:" and not file.startswith("file:"):
-        with suppress(OSError, ValueError):
-            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    with suppress(OSError, ValueError):
+        os.close(os.open(str(arguments[0]), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

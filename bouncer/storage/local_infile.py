@@ -67,7 +67,8 @@ def load_rows(
             file.writelines("\t".join(row) + "\n" for row in zip(*texts, strict=True))
         connection.exec_driver_sql(
             f"LOAD DATA LOCAL INFILE '/proc/self/fd/{descriptor}' {'REPLACE ' if verb == 'REPLACE' else ''}"
-            f"INTO TABLE {table} CHARACTER SET utf8mb4 ({', '.join(targets)})"
+            # The escape is a backslash, said so that it holds under NO_BACKSLASH_ESCAPES, too.
+            f"INTO TABLE {table} CHARACTER SET utf8mb4 FIELDS ESCAPED BY x'5C' ({', '.join(targets)})"
             + (f" SET {', '.join(unhexed)}" if unhexed else ""),
             execution_options={"no_parameters": True},
         )

@@ -2,6 +2,7 @@
 
 import threading
 from functools import cache
+from hashlib import md5
 
 from alembic import command
 from alembic.config import Config
@@ -13,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from bouncer.errors import DatabaseUnavailable, SettingRefused
 from bouncer.storage.dialects import is_sqlite
 from bouncer.storage.engine import read, write
+from bouncer.storage.server_settings import unusable_settings
 
 __all__ = ["pending", "upgrade"]
 
@@ -39,12 +41,14 @@ def upgrade(engine: Engine) -> list[str]:
         One line for each change, in order; none where the schema is the newest.
 
     Raises:
-        SettingRefused: The application's tables lack what is needed, the database user may not change tables, or the
-            schema is of a newer version of bouncer-flows.
+        SettingRefused: The application's tables lack what is needed, the database user may not change tables, the
+            server has a setting that nothing works with, or the schema is of a newer version of bouncer-flows.
         DatabaseUnavailable: The database cannot be reached, or its tables are in use for too long.
     """
     if not pending(engine):
         return []
+    if wrong := read(engine, unusable_settings):
+        raise SettingRefused(wrong[0])
     with _one_at_a_time:
         try:
             if is_sqlite(engine):
@@ -85,8 +89,9 @@ def pending(engine: Engine) -> list[str]:
 
 
 def _run_in_turn(connection: Connection) -> list[str]:
-    # Locks are the server's, not the database's; their names may have 64 characters.
-    name = func.concat("bouncer_schema.", func.md5(func.database()))
+    # Locks are the server's, not the database's; their names may have 64 characters. MySQL 9 has no md5() any more.
+    database = str(connection.scalar(select(func.database())))
+    name = f"bouncer_schema.{md5(database.encode(), usedforsecurity=False).hexdigest()}"
     if connection.scalar(select(func.get_lock(name, _TURN_SECONDS))) != 1:
         raise DatabaseUnavailable(
             f"Another process has been changing the tables for {_TURN_SECONDS} seconds; try again when it is done"
@@ -112,12 +117,14 @@ def _run(connection: Connection) -> list[str]:
 
 
 def _current(connection: Connection) -> str | None:
+    newest = select(_VERSIONS.c.version_num)
     try:
-        version: str | None = connection.scalar(select(_VERSIONS.c.version_num))
+        version: str | None = connection.scalar(newest)
     except DBAPIError:
-        if inspect(connection).has_table(_VERSIONS.name):
-            raise
-        return None
+        if not inspect(connection).has_table(_VERSIONS.name):
+            return None
+        # Another process may have made it between the two looks; what is wrong with it otherwise is told here.
+        version = connection.scalar(newest)
     return version
 
 

@@ -14,8 +14,9 @@ from blocks.contacts_database import ContactsDatabase
 from blocks.limits_on_server import is_set
 from blocks.saved import load_saved
 from bouncer.errors import SettingRefused
-from bouncer.storage.engine import probe
+from bouncer.storage.engine import probe, read
 from bouncer.storage.migrate import pending
+from bouncer.storage.server_settings import unusable_settings
 from deployments.settings import Settings
 from deployments.setup.account_blocks import check_account, saved_accounts, wanted_limits
 from deployments.setup.callback_check import is_answered
@@ -73,7 +74,8 @@ async def _check_database(settings: Settings) -> list[str]:
         return ["block contacts-database/default is missing"]
     engine = database.get_engine()
     await asyncio.to_thread(probe, engine)
-    wrong = await asyncio.to_thread(pending, engine)
+    wrong = await asyncio.to_thread(read, engine, unusable_settings)
+    wrong += await asyncio.to_thread(pending, engine)
     if settings.database_url is not None and database.url != settings.database_url:
         wrong.append("block contacts-database/default is not what DATABASE_URL says")
     return wrong

@@ -11,8 +11,10 @@ from blocks.contacts_database import ContactsDatabase
 from blocks.limits_on_server import ensure_limit
 from blocks.saved import load_saved
 from bouncer.accounts.state import ensure_row
-from bouncer.storage.engine import probe, write
+from bouncer.errors import SettingRefused
+from bouncer.storage.engine import probe, read, write
 from bouncer.storage.migrate import upgrade
+from bouncer.storage.server_settings import unusable_settings
 from deployments.server.home import make_home
 from deployments.settings import Settings
 from deployments.setup.account_blocks import save_account, saved_accounts, wanted_limits
@@ -72,6 +74,8 @@ async def set_up_deep_pass(client: PrefectClient) -> list[str]:
 def _migrate(database: ContactsDatabase) -> list[str]:
     engine = database.get_engine()
     probe(engine)
+    if wrong := read(engine, unusable_settings):
+        raise SettingRefused(wrong[0])
     return upgrade(engine)
 
 

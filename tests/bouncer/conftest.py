@@ -1,45 +1,31 @@
 """What the tests of the core share: databases that are ready at once, and a caller of the sandbox."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
-from sqlalchemy import Engine
 
 from bouncer.api import client
-from bouncer.storage.dialects import is_sqlite
-from bouncer.storage.migrate import upgrade
 from tests.bouncer.api.caller import Caller
-from tests.bouncer.storage.existing_tables import execute
+from tests.bouncer.storage.ready_databases import ReadyDatabases
+from tests.database_server import EVERY_SERVER, DatabaseServer
 from tests.sandbox_process import SandboxHandle
 
-_statements: list[str] = []
+_ready = ReadyDatabases()
 
 
-@pytest.fixture
-def engine(empty_engine: Engine) -> Engine:
-    """An engine on a database with all tables and no rows.
-
-    On MariaDB the migrations run once, and every further database gets a copy of what they made, in half the time.
-    """
-    if _statements and not is_sqlite(empty_engine):
-        execute(empty_engine, *_statements)
-        return empty_engine
-    upgrade(empty_engine)
-    if not is_sqlite(empty_engine):
-        _statements.extend(_copy(empty_engine))
-    return empty_engine
-
-
-def _copy(engine: Engine) -> list[str]:
-    with engine.connect() as connection:
-        tables = [name for (name,) in connection.exec_driver_sql("SHOW TABLES")]
-        made = [connection.exec_driver_sql(f"SHOW CREATE TABLE {table}").one()[1] for table in tables]
-        version = connection.exec_driver_sql("SELECT version_num FROM bouncer_schema_version").scalar()
-    return [
-        "SET foreign_key_checks = 0",
-        *made,
-        "SET foreign_key_checks = 1",
-        f"INSERT INTO bouncer_schema_version VALUES ('{version}')",
-        "INSERT INTO Bouncer_Database VALUES (REPLACE(UUID(), '-', ''))",
-    ]
+@pytest.fixture(params=["sqlite", *EVERY_SERVER])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database, once of each kind: empty, or as ready as ``engine`` needs it."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'contacts.sqlite'}"
+    elif "engine" not in request.fixturenames:
+        yield request.getfixturevalue(f"{request.param}_url")
+    else:
+        server: DatabaseServer = request.getfixturevalue(request.param)
+        name = _ready.take(server)
+        yield server.url(name)
+        _ready.give_back(server, name)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from tests.bouncer.contacts import (
     verdicts,
     verify,
 )
-from tests.bouncer.storage.existing_tables import on_mariadb, rows
+from tests.bouncer.storage.existing_tables import on_servers, rows
 
 _REFUSAL = "Bouncer answered 400 to create: anna@example.com is malformed😀\nsecond line"
 
@@ -263,7 +263,7 @@ def test_contacts_that_an_earlier_program_left_in_an_ended_batch(engine: Engine,
     assert claim(engine).contacts == 3
 
 
-@on_mariadb
+@on_servers
 def test_an_orphan_that_another_worker_takes_back_in_the_same_moment(engine: Engine) -> None:
     """A contact that is requeued and claimed between being found and being changed stays in its new batch."""
     work = _claimed(engine)

@@ -30,7 +30,7 @@ from tests.bouncer.contacts import (
     verdicts,
     verify,
 )
-from tests.bouncer.storage.existing_tables import on_mariadb
+from tests.bouncer.storage.existing_tables import on_servers
 
 
 def _change(engine: Engine, **values: Any) -> None:
@@ -249,7 +249,7 @@ def test_settled_batches_need_nothing(engine: Engine) -> None:
     assert {row.status for row in queue_rows(engine)} == {"assigned"}
 
 
-@on_mariadb
+@on_servers
 def test_a_batch_that_is_being_loaded_does_not_silence_the_others(engine: Engine) -> None:
     """A long load holds its batch's row; the heartbeat of the worker's other batches must not wait for it."""
     loading, other = small_batches(engine, 2)

@@ -22,8 +22,8 @@ from tests.bouncer.storage.explaining import Explainer
 _EXPORT_UNTIL_KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bouncer.database import engine_for
-from bouncer.exporting import export_results
+from bouncer.storage.engine import engine_for
+from bouncer.files.exporting import export_results
 export_results(engine_for(sys.argv[1]), Path(sys.argv[2]), progress=lambda _: os.kill(os.getpid(), signal.SIGKILL))
 """
 _EARLIER = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001  # as the database gives and takes it, in UTC

@@ -22,8 +22,8 @@ from bouncer.storage.tables import Base, Contact, Priority, QueuedContact, Reque
 _IMPORT_UNTIL_KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bouncer.database import engine_for
-from bouncer.importing import import_contacts
+from bouncer.storage.engine import engine_for
+from bouncer.files.importing import import_contacts
 import_contacts(engine_for(sys.argv[1]), Path(sys.argv[2]), progress=lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 """
 

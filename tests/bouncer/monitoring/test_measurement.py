@@ -13,7 +13,7 @@ from bouncer.storage.dialects import database_now, is_sqlite
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch, BatchStatus, HealthMetric, Layer, QueuedContact, QueueStatus, RateLimitWindow
 from tests.bouncer.contacts import ACCOUNT, new_request, queue, set_back, small_batches
-from tests.bouncer.storage.existing_tables import execute, on_mariadb, on_sqlite
+from tests.bouncer.storage.existing_tables import execute, on_servers, on_sqlite
 from tests.bouncer.storage.explaining import Explainer, rows_read
 
 
@@ -156,7 +156,7 @@ def test_measuring_goes_by_index(engine: Engine) -> None:
     assert explainer.whole_tables == [], "\n".join(explainer.plans)
 
 
-@on_mariadb
+@on_servers
 def test_measuring_reads_what_waits_and_little_more(engine: Engine) -> None:
     """How many rows MariaDB reads for a check depends on the contacts that wait, not on all that there ever were."""
     _long_queue(engine)

@@ -31,14 +31,14 @@ from tests.bouncer.contacts import (
     verdicts,
     verify,
 )
-from tests.bouncer.storage.existing_tables import execute, on_mariadb, on_sqlite, rows
+from tests.bouncer.storage.existing_tables import execute, on_servers, on_sqlite, rows
 from tests.bouncer.storage.plan_ddl import APPLICATION
 
 _CLAIM_ALL = """
 import sys
-from bouncer.claiming import claim
-from bouncer.database import engine_for, write
-from bouncer.reusing import FreshFor
+from bouncer.queue.claiming import claim
+from bouncer.storage.engine import engine_for, write
+from bouncer.verdicts.freshness import FreshFor
 engine = engine_for(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -261,7 +261,7 @@ def test_a_claim_that_fails_in_the_middle_buys_nothing(engine: Engine) -> None:
     assert claim(engine).contacts == 20
 
 
-@on_mariadb
+@on_servers
 def test_rows_that_an_application_holds_are_left_for_later(engine: Engine) -> None:
     """A claim does not wait for an application's long transaction; what that held is claimed afterwards."""
     queue(engine, _addresses(5))
@@ -270,7 +270,7 @@ def test_rows_that_an_application_holds_are_left_for_later(engine: Engine) -> No
     assert claim(engine).contacts == 1
 
 
-@on_mariadb
+@on_servers
 def test_a_request_that_an_application_holds_stops_no_other(engine: Engine) -> None:
     """Contacts of other requests, and less urgent ones, go while an application holds those whose turn it is."""
     queue(engine, _addresses(3), priority=Priority.HIGH)
@@ -311,7 +311,7 @@ def test_a_corrected_address_does_not_get_the_verdict_on_the_old_one(engine: Eng
     assert (waiting.bouncer_status, waiting.bouncer_score, waiting.bouncer_verified_ts) == (None, None, None)
 
 
-@on_mariadb
+@on_servers
 def test_contacts_with_numbers_of_64_bits(empty_engine: Engine) -> None:
     """An application that numbers its contacts beyond two thousand million is served all the same."""
     execute(empty_engine, *(ddl.replace("int AUTO_INCREMENT", "bigint AUTO_INCREMENT") for ddl in APPLICATION))

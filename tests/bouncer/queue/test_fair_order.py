@@ -10,7 +10,7 @@ from bouncer.storage.dialects import is_sqlite
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Contact, Layer, QueuedContact, Request
 from tests.bouncer.contacts import claim, new_user
-from tests.bouncer.storage.existing_tables import execute, on_mariadb
+from tests.bouncer.storage.existing_tables import execute, on_servers
 from tests.bouncer.storage.explaining import Explainer
 from tests.statements import counting_statements
 
@@ -109,7 +109,7 @@ def test_the_deep_passes_of_capped_requests_go_by_index(engine: Engine) -> None:
     assert any("idx_bouncer_deep_of" in plan for plan in explainer.plans)
 
 
-@on_mariadb
+@on_servers
 @pytest.mark.parametrize("at_most", [None, 3])
 def test_a_turn_does_not_read_the_contacts_that_wait(engine: Engine, at_most: int | None) -> None:
     """A recursive query for the requests that wait read all waiting contacts, once for each: 52 s with 300,000."""

@@ -32,7 +32,7 @@ from tests.bouncer.contacts import (
     verdicts,
     verify,
 )
-from tests.bouncer.storage.existing_tables import on_mariadb, on_sqlite, rows
+from tests.bouncer.storage.existing_tables import on_servers, on_sqlite, rows
 
 _INSTRUCTIONS_A_CONTACT = 1_000
 _DAY = 86_400
@@ -147,7 +147,7 @@ def test_contacts_join_a_batch_whose_verdicts_are_being_downloaded(engine: Engin
     assert len(batch_rows(engine)) == 1
 
 
-@on_mariadb
+@on_servers
 def test_a_contact_whose_twin_is_being_loaded_stops_no_other(engine: Engine) -> None:
     """One contact that comes in the very moment of a load once kept the contacts of all other requests waiting."""
     queue(engine, ["anna@example.com"])
@@ -181,7 +181,7 @@ def test_loading_and_joining_at_once(engine: Engine) -> None:
     assert len(batch_rows(engine)) == 6
 
 
-@on_mariadb
+@on_servers
 def test_a_load_that_begins_in_the_middle_of_a_join(engine: Engine) -> None:
     """A contact that has been found to have a twin in a batch is in it before that batch can be loaded."""
     queue(engine, ["anna@example.com"])

@@ -23,7 +23,7 @@ from tests.bouncer.contacts import (
     verdicts,
     verify,
 )
-from tests.bouncer.storage.existing_tables import execute, on_mariadb
+from tests.bouncer.storage.existing_tables import execute, on_servers
 
 
 def _figures(engine: Engine, request: int) -> tuple[int | None, ...]:
@@ -148,7 +148,7 @@ def test_a_request_whose_contacts_were_deleted_is_complete(engine: Engine) -> No
     assert (end.request_id, end.done, end.failed) == (request, 0, 0)
 
 
-@on_mariadb
+@on_servers
 def test_following_requests_reads_no_table_whole(engine: Engine) -> None:
     """With 20,000 contacts that wait, to look which requests are complete reads a few rows each."""
     user = new_user(engine)

@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from tests.database_server import EVERY_SERVER
+
+on_servers = pytest.mark.parametrize("database_url", EVERY_SERVER, indirect=True)
 on_mariadb = pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

@@ -24,6 +24,9 @@ class Explainer:
 
     def __init__(self, engine: Engine, *large: str) -> None:
         self._lite = is_sqlite(engine)
+        # MySQL 9 has other forms, and one of those may be its default.
+        mysql = not self._lite and not engine.dialect.is_mariadb  # type: ignore[attr-defined]  # a server's has it
+        self._explain_as = "EXPLAIN QUERY PLAN" if self._lite else "EXPLAIN FORMAT=TRADITIONAL" if mysql else "EXPLAIN"
         self._large = large
         self.plans: dict[str, None] = {}
         self.whole_tables: list[str] = []
@@ -35,19 +38,23 @@ class Explainer:
         if many or not re.match(r"SELECT|UPDATE|DELETE|INSERT.*SELECT", statement, re.DOTALL):
             return
         other = cursor.connection.cursor()
-        other.execute(("EXPLAIN QUERY PLAN " if self._lite else "EXPLAIN ") + statement, parameters)
-        steps = [self._step(*row) for row in other.fetchall()]
+        other.execute(f"{self._explain_as} {statement}", parameters)
+        names = [part[0] for part in other.description]
+        steps = [self._step(dict(zip(names, row, strict=True))) for row in other.fetchall()]
         other.close()
         self.plans["\n    ".join([" ".join(statement.split()), *(step for step, _ in steps)])] = None
         self.whole_tables += [f"{step}: {statement}" for step, is_whole in steps if is_whole]
 
-    def _step(self, *row: Any) -> tuple[str, bool]:
+    def _step(self, step: dict[str, Any]) -> tuple[str, bool]:
         if self._lite:
-            return row[3], re.match(rf"SCAN ({'|'.join(self._large)})", row[3]) is not None
-        _, _, table, kind, _, key, *_ = row
+            return step["detail"], re.match(rf"SCAN ({'|'.join(self._large)})", step["detail"]) is not None
+        table, kind, key = step["table"], step["type"], step["key"]
+        if step["select_type"] == "INSERT":
+            # MySQL's first step, the table that is written to.
+            return f"into {table}", False
         return f"{table}: {kind}, key {key}", table in self._large and (kind in {"ALL", "index"} or key is None)
 
 
 def rows_read(connection: Connection) -> int:
-    """How many rows MariaDB has read so far for this connection."""
+    """How many rows the server has read so far for this connection."""
     return sum(int(value) for _, value in connection.execute(text("SHOW SESSION STATUS LIKE 'Handler_read%'")))

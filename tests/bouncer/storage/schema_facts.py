@@ -1,5 +1,6 @@
-"""A MariaDB database's tables as plain facts, to compare one database with another."""
+"""A database's tables as plain facts, in words that MariaDB and MySQL share, to compare one with another."""
 
+import re
 from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
@@ -26,9 +27,13 @@ _FOREIGN_KEYS = """
     WHERE constraint_schema = DATABASE()
     ORDER BY table_name, constraint_name, ordinal_position
 """
+# MySQL, where a name is a constraint's alone, has no name of a table here.
 _CHECKS = """
-    SELECT table_name, constraint_name, check_clause
-    FROM information_schema.check_constraints WHERE constraint_schema = DATABASE()
+    SELECT t.table_name, c.constraint_name, c.check_clause
+    FROM information_schema.check_constraints c
+    JOIN information_schema.table_constraints t USING (constraint_schema, constraint_name)
+    WHERE c.constraint_schema = DATABASE() AND t.constraint_type = 'CHECK'
+    ORDER BY t.table_name, c.constraint_name
 """
 
 
@@ -44,11 +49,31 @@ def facts(engine: Engine) -> dict[str, Fact]:
             return [tuple(row) for row in connection.execute(text(statement))]
 
         found.update((table, tuple(rest)) for table, *rest in rows(_TABLES))
-        found.update((f"{table}.{column}", tuple(rest)) for table, column, *rest in rows(_COLUMNS))
+        found.update((f"{table}.{column}", _column(*rest)) for table, column, *rest in rows(_COLUMNS))
         for kind, statement in (("key", _KEYS), ("foreign key", _FOREIGN_KEYS), ("check", _CHECKS)):
             for (table, name), parts in groupby(rows(statement), key=lambda row: row[:2]):
-                found[f"{table} {kind} {name}"] = tuple(part[2:] for part in parts)
+                found[f"{table} {kind} {name}"] = tuple(_shared(part[2:]) for part in parts)
     return found
+
+
+def _column(position: int, kind: str, nullable: str, default: str | None, extra: str, collation: str | None) -> Fact:
+    # MySQL tells no display width but tinyint's. MariaDB quotes a text and writes NULL where there is no default.
+    if default is not None:
+        default = re.sub(r"(?i)current_timestamp(\(\))?", "CURRENT_TIMESTAMP", default.strip("'"))
+    extra = re.sub(r"(?i)DEFAULT_GENERATED ?|\(\)", "", extra).upper()
+    return (
+        position,
+        re.sub(r"^((?:big|small)?int)\(\d+\)", r"\1", kind),
+        nullable,
+        None if default == "NULL" else default,
+        extra,
+        collation,
+    )
+
+
+def _shared(part: Fact) -> Fact:
+    # To InnoDB both words mean the same.
+    return tuple("RESTRICT" if value == "NO ACTION" else value for value in part)
 
 
 def differences(one: dict[str, Fact], other: dict[str, Fact]) -> dict[str, tuple[Fact | None, Fact | None]]:

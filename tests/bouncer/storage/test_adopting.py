@@ -16,7 +16,7 @@ from tests.bouncer.storage.existing_tables import (
     TABLES,
     assert_kept,
     execute,
-    on_mariadb,
+    on_servers,
     on_sqlite,
     rows,
 )
@@ -53,8 +53,8 @@ def test_an_application_without_the_optional_columns_goes_on_inserting(empty_eng
     assert ours["created_ts"] is not None
 
 
-@on_mariadb
-@pytest.mark.parametrize("kind", ["int(10) unsigned", "bigint(20)", "bigint(20) unsigned"])
+@on_servers
+@pytest.mark.parametrize("kind", ["int unsigned", "bigint", "bigint unsigned"])
 def test_keys_of_any_integer_type_can_be_referred_to(empty_engine: Engine, kind: str) -> None:
     """New tables refer to an application's contacts whatever integers it numbers them with."""
     execute(
@@ -66,10 +66,10 @@ def test_keys_of_any_integer_type_can_be_referred_to(empty_engine: Engine, kind:
     found = facts(empty_engine)
     assert {found[f"Bouncer_Queue.{name}"][1] for name in ("global_id", "user_id", "request_id")} == {kind}
     assert found["Bouncer_Results.global_id"][1] == kind
-    assert found["Bouncer_Queue.batch_id"][1] == "int(11)"
+    assert found["Bouncer_Queue.batch_id"][1] == "int"
 
 
-@on_mariadb
+@on_servers
 def test_the_plans_own_tables_keep_their_rows(empty_engine: Engine) -> None:
     """Whoever began with the plan's statements goes on with the rows that are in their tables."""
     execute(empty_engine, *APPLICATION, *PLAN, *APPLICATION_ROWS, *PLAN_ROWS)
@@ -101,7 +101,7 @@ def test_old_request_counts_do_not_count_for_an_account(empty_engine: Engine) ->
     assert [window["account"] for window in windows] == ["before-1", "before-2"]
 
 
-@on_mariadb
+@on_servers
 def test_missing_keys_are_added(empty_engine: Engine) -> None:
     """A table that somebody made without keys gets them."""
     execute(empty_engine, *APPLICATION, BATCHES_WITHOUT_KEYS, *APPLICATION_ROWS, PLAN_ROWS[0])
@@ -112,7 +112,7 @@ def test_missing_keys_are_added(empty_engine: Engine) -> None:
     assert rows(empty_engine, "Bouncer_Batches")["Bouncer_Batches"] == []
 
 
-@on_mariadb
+@on_servers
 @pytest.mark.parametrize(
     ("row", "words"),
     [
@@ -162,7 +162,7 @@ def test_an_application_that_cannot_be_referred_to_is_refused(empty_engine: Engi
     assert [name for name in inspect(empty_engine).get_table_names() if name.startswith("Bouncer")] == []
 
 
-@on_mariadb
+@on_servers
 def test_tables_without_foreign_keys_are_refused(empty_engine: Engine) -> None:
     """The message tells the statement that helps."""
     execute(empty_engine, "CREATE TABLE Users (id int PRIMARY KEY) ENGINE=MyISAM")

@@ -25,7 +25,7 @@ from sqlalchemy.types import TypeEngine
 from bouncer.storage.bulk import stage
 from bouncer.storage.engine import engine_for, write
 from bouncer.storage.tables import User
-from tests.mariadb_server import MariaDBServer
+from tests.database_server import DatabaseServer
 
 _TEXTS = ["", "plain", 'it\'s "quoted"', "back\\slash", "100 %s %", "Ünïcödé 漢字 😀", "line\nend\0", None]
 
@@ -98,21 +98,21 @@ def test_does_not_commit(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "mariadb"])
-def test_holds_every_character(mariadb: MariaDBServer, mariadb_url: str, scheme: str) -> None:
+def test_holds_every_character(server: DatabaseServer, server_url: str, scheme: str) -> None:
     """What the database's own character set is makes no difference."""
-    database = make_url(mariadb_url).database
-    mariadb.execute(f"ALTER DATABASE {database} CHARACTER SET latin1")
-    engine = engine_for(mariadb_url.replace("mysql+pymysql", scheme))
+    database = make_url(server_url).database
+    server.execute(f"ALTER DATABASE {database} CHARACTER SET latin1")
+    engine = engine_for(server_url.replace("mysql+pymysql", scheme))
     with engine.begin() as connection:
         staged = stage(connection, "staged", {"name": String(50)}, pd.DataFrame({"name": ["漢字 😀"]}))
         assert connection.scalar(select(staged.c.name)) == "漢字 😀"
     engine.dispose()
 
 
-def test_errors_do_not_quote_rows(mariadb_url: str) -> None:
+def test_errors_do_not_quote_rows(server_url: str) -> None:
     """Where the server refuses a row, the error's text has no address in it, in no form."""
     address = f"anna@{'x' * 100}.example"
-    engine = engine_for(mariadb_url)
+    engine = engine_for(server_url)
     with engine.connect() as connection, connection.begin(), pytest.raises(DBAPIError) as refused:
         stage(connection, "staged", {"address": String(50)}, pd.DataFrame({"address": [address]}))
     engine.dispose()

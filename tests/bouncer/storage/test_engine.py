@@ -16,8 +16,8 @@ from bouncer.storage.engine import engine_for, probe, read, write
 from bouncer.storage.migrate import upgrade
 from bouncer.storage.tables import Account, Contact, User
 from tests.bouncer.contacts import at_once
-from tests.bouncer.storage.existing_tables import execute, on_mariadb, on_sqlite, rows
-from tests.mariadb_server import MariaDBServer
+from tests.bouncer.storage.existing_tables import execute, on_servers, on_sqlite, rows
+from tests.database_server import DatabaseServer
 
 
 def _count_users(connection: Connection) -> int | None:
@@ -43,13 +43,14 @@ def test_urls_that_cannot_be_used(url: str, words: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "mariadb", "mysql+pymysql", "mariadb+pymysql"])
-def test_urls_of_a_server(mariadb_url: str, scheme: str) -> None:
+def test_urls_of_a_server(server_url: str, scheme: str) -> None:
     """The plan's plain mysql:// works, as do the others; sessions are in UTC and take no gap locks."""
-    engine = engine_for(mariadb_url.replace("mysql+pymysql", scheme))
+    engine = engine_for(server_url.replace("mysql+pymysql", scheme))
     with engine.connect() as connection:
-        session = connection.execute(text("SELECT @@time_zone, @@tx_isolation, @@character_set_client")).one()
+        session = connection.execute(text("SELECT @@time_zone, @@character_set_client")).one()
+        isolation = connection.get_isolation_level()
     engine.dispose()
-    assert tuple(session) == ("+00:00", "READ-COMMITTED", "utf8mb4")
+    assert (*session, isolation) == ("+00:00", "utf8mb4", "READ COMMITTED")
 
 
 @on_sqlite
@@ -68,7 +69,7 @@ def test_the_databases_clock(engine: Engine) -> None:
     assert abs((read(engine, database_now) - now).total_seconds()) < 60
 
 
-@on_mariadb
+@on_servers
 def test_deadlocks_are_run_again(engine: Engine) -> None:
     """Of two transactions that wait for each other one is run again, and both take place, each once."""
     write(engine, lambda c: c.execute(insert(Account), [{"account": name, "credits": 0} for name in "ab"]))
@@ -114,19 +115,19 @@ def test_a_failure_undoes_the_transaction(engine: Engine) -> None:
     assert (read(engine, _count_users), len(attempts)) == (0, 1)
 
 
-def test_a_database_that_is_killed_and_restarted(mariadb: MariaDBServer, mariadb_url: str) -> None:
+def test_a_database_that_is_killed_and_restarted(server: DatabaseServer, server_url: str) -> None:
     """After kill -9 of the server in the middle of a transaction it is run again when the server is back."""
-    engine = engine_for(mariadb_url)
+    engine = engine_for(server_url)
     upgrade(engine)
     write(engine, lambda c: c.execute(insert(User).values(email="before@example.com")))
-    starter = Thread(target=mariadb.start)
+    starter = Thread(target=server.start)
     attempts = []
 
     def work(connection: Connection) -> int | None:
         attempts.append(1)
         connection.execute(insert(User).values(email="after@example.com"))
         if len(attempts) == 1:
-            mariadb.kill()
+            server.kill()
             starter.start()
         return _count_users(connection)
 
@@ -139,10 +140,10 @@ def test_a_database_that_is_killed_and_restarted(mariadb: MariaDBServer, mariadb
         engine.dispose()
 
 
-def test_a_database_that_does_not_come_back(monkeypatch: pytest.MonkeyPatch, mariadb_url: str) -> None:
+def test_a_database_that_does_not_come_back(monkeypatch: pytest.MonkeyPatch, server_url: str) -> None:
     """When the patience is over, one line says what the driver said."""
     monkeypatch.setattr(engine_module, "OUTAGE_SECONDS", 0.05)
-    engine = engine_for(_elsewhere(mariadb_url, port=1))
+    engine = engine_for(_elsewhere(server_url, port=1))
     for transact in (read, write):
         with pytest.raises(DatabaseUnavailable, match="Can't connect to MySQL server") as gone:
             transact(engine, _count_users)
@@ -162,10 +163,10 @@ def _elsewhere(url: str, **changes: Any) -> str:
         ({"port": 1}, "Can't connect to MySQL server"),
     ],
 )
-def test_a_server_that_cannot_be_used(mariadb_url: str, changes: dict[str, object], words: str) -> None:
+def test_a_server_that_cannot_be_used(server_url: str, changes: dict[str, object], words: str) -> None:
     """A wrong password, name or address is told at once, in one line without the password."""
     with pytest.raises(DatabaseUnavailable, match=f"check DATABASE_URL: .*{words}") as refused:
-        probe(engine_for(_elsewhere(mariadb_url, **changes)))
+        probe(engine_for(_elsewhere(server_url, **changes)))
     assert "secret" not in str(refused.value)
     assert "\n" not in str(refused.value)
 

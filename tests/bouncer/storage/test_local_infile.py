@@ -24,8 +24,8 @@ _TEXTS = ["plain", "it's", "tab\there", "line\nbreak", "back\\slash", "\\N", "",
 
 
 @pytest.fixture
-def engine(mariadb_url: str) -> Iterator[Engine]:
-    engine = engine_for(f"{mariadb_url}?local_infile=1")
+def engine(server_url: str) -> Iterator[Engine]:
+    engine = engine_for(f"{server_url}?local_infile=1")
     yield engine
     engine.dispose()
 
@@ -73,9 +73,9 @@ def test_a_row_that_the_server_would_change_is_refused(engine: Engine) -> None:
         write(engine, stage, "staged", {"word": String(3)}, pd.DataFrame({"word": ["too long"]}))
 
 
-def test_a_server_reads_no_file_unless_the_url_allows_it(mariadb_url: str) -> None:
+def test_a_server_reads_no_file_unless_the_url_allows_it(server_url: str) -> None:
     """A server that is not to be trusted could ask for any file, so it is off unless a person turns it on."""
-    engine = engine_for(mariadb_url)
+    engine = engine_for(server_url)
     with engine.begin() as connection:
         assert not can_load_files(connection)
     engine.dispose()

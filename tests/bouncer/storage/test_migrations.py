@@ -23,12 +23,12 @@ from tests.bouncer.storage.existing_tables import (
     TABLES,
     assert_kept,
     execute,
-    on_mariadb,
+    on_servers,
     on_sqlite,
     rows,
 )
 from tests.bouncer.storage.plan_ddl import APPLICATION, PLAN
-from tests.mariadb_server import MariaDBServer
+from tests.database_server import DatabaseServer
 
 
 def test_from_nothing(empty_engine: Engine) -> None:
@@ -63,14 +63,14 @@ def test_deleting_a_contact_takes_its_place_in_the_queue_along(engine: Engine) -
     assert [(row["queue_id"], row["batch_id"]) for row in rows(engine, "Bouncer_Queue")["Bouncer_Queue"]] == [(2, None)]
 
 
-def test_a_user_who_may_not_change_tables_is_told_so(mariadb: MariaDBServer, mariadb_url: str) -> None:
+def test_a_user_who_may_not_change_tables_is_told_so(server: DatabaseServer, server_url: str) -> None:
     """The message names the grants that are missing, not a traceback."""
-    database = make_url(mariadb_url).database
-    mariadb.execute(
+    database = make_url(server_url).database
+    server.execute(
         f"CREATE USER reader_{database}@'127.0.0.1' IDENTIFIED BY 'reads'",
         f"GRANT SELECT ON {database}.* TO reader_{database}@'127.0.0.1'",
     )
-    reader = make_url(mariadb_url).set(username=f"reader_{database}", password="reads")
+    reader = make_url(server_url).set(username=f"reader_{database}", password="reads")
     engine = engine_for(reader.render_as_string(hide_password=False))
     with pytest.raises(SettingRefused, match="grant its user CREATE, ALTER, INDEX and REFERENCES"):
         upgrade(engine)
@@ -106,7 +106,7 @@ def test_logging_stays_as_it_was(empty_engine: Engine) -> None:
     assert (logging.root.level, logging.getLogger("alembic").level) == levels
 
 
-@on_mariadb
+@on_servers
 @pytest.mark.parametrize("statements", [2, 9, 20, 33])
 def test_an_upgrade_that_was_cut_short_is_completed(empty_engine: Engine, statements: int) -> None:
     """Wherever an upgrade of the plan's tables breaks off, the next one ends with all tables, keys and rows."""
@@ -150,8 +150,8 @@ def test_processes_that_upgrade_at_once_take_turns(database_url: str) -> None:
     """Workers that start together on an empty database all come up, and one of them makes the tables."""
     program = (
         "import sys\n"
-        "from bouncer.database import engine_for\n"
-        "from bouncer.migrate import upgrade\n"
+        "from bouncer.storage.engine import engine_for\n"
+        "from bouncer.storage.migrate import upgrade\n"
         "print('ready', flush=True)\n"
         "url = sys.stdin.readline().strip()\n"
         "print(len(upgrade(engine_for(url))))\n"

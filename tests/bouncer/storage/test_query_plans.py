@@ -13,7 +13,7 @@ from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.matching import prepare
 from bouncer.verdicts.second_chances import take_second_chances
 from tests.bouncer.contacts import ACCOUNT, new_request, queue, sent, set_back, verdicts, verify
-from tests.bouncer.storage.existing_tables import execute, on_mariadb
+from tests.bouncer.storage.existing_tables import execute, on_servers
 from tests.bouncer.storage.explaining import Explainer, rows_read
 
 _LARGE = ("Bouncer_Queue", "Contacts_Global", "Bouncer_Results")
@@ -39,7 +39,7 @@ def test_claims_and_loads_go_by_index(engine: Engine, of_one_request: bool) -> N
     assert any("idx_bouncer_address_key" in plan for plan in explainer.plans)
 
 
-@on_mariadb
+@on_servers
 def test_a_claim_reads_little_more_than_it_takes(engine: Engine) -> None:
     """How many rows MariaDB reads for a claim depends on the claim, not on the queue or on what is under way."""
     request = _long_queue(engine)

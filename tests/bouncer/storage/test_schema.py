@@ -1,5 +1,6 @@
 """The tables are the plan's, but for the differences that docs/decisions.md lists."""
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Column, DDLElement, Engine, Index, MetaData, event, text
-from sqlalchemy.dialects import mysql
+from sqlalchemy import Column, Engine, Index, MetaData, text
 
 from bouncer.storage.engine import engine_for
 from bouncer.storage.migrate import upgrade
@@ -16,17 +16,21 @@ from bouncer.storage.tables import Base
 from tests.bouncer.storage.existing_tables import execute
 from tests.bouncer.storage.plan_ddl import APPLICATION, PLAN
 from tests.bouncer.storage.schema_facts import Fact, differences, facts
+from tests.database_server import DatabaseServer
 from tests.mariadb_server import MariaDBServer
+from tests.mysql_server import MySQLServer
 
 DECISIONS = Path(__file__).parents[3] / "docs" / "decisions.md"
 
+THOROUGH = pytest.param(("mariadb118", "mariadb"), marks=pytest.mark.thorough)
 UTF8MB3 = "utf8mb3_unicode_ci"
 UTF8MB4 = "utf8mb4_unicode_ci"
 
 
 def column(position: int, kind: str, collation: str | None = None, default: str | None = "NULL") -> Fact:
     """A column as information_schema has it; one that has another default than NULL takes no NULL."""
-    return (position, kind, "YES" if default == "NULL" else "NO", default, "", collation)
+    nullable = default == "NULL"
+    return (position, kind, "YES" if nullable else "NO", None if nullable else default, "", collation)
 
 
 def key(*columns: str, unique: bool = False) -> Fact:
@@ -40,8 +44,8 @@ EXPECTED: dict[str, tuple[Fact | None, Fact | None]] = {
         column(2, "varchar(50)", UTF8MB3, default=None),
         column(2, "varchar(50)", UTF8MB3),
     ),
-    "Bouncer_Batches.account": (None, column(13, "varchar(50)", UTF8MB3, default="'default'")),
-    "Bouncer_Batches.priority": (None, column(14, "int(11)", default="50")),
+    "Bouncer_Batches.account": (None, column(13, "varchar(50)", UTF8MB3, default="default")),
+    "Bouncer_Batches.priority": (None, column(14, "int", default="50")),
     "Bouncer_Batches.owner": (None, column(15, "varchar(100)", UTF8MB3)),
     "Bouncer_Batches.heartbeat_ts": (None, column(16, "timestamp")),
     "Bouncer_Batches.slot_lease": (None, column(17, "varchar(36)", UTF8MB3)),
@@ -51,50 +55,50 @@ EXPECTED: dict[str, tuple[Fact | None, Fact | None]] = {
     "Bouncer_Batches.finish_requested_ts": (None, column(21, "timestamp")),
     "Bouncer_Batches.verified_ts": (None, column(22, "timestamp")),
     "Bouncer_Batches.held_ts": (None, column(23, "timestamp")),
-    "Bouncer_Batches.split_from": (None, column(24, "int(11)")),
-    "Bouncer_Batches.processed": (None, column(25, "int(11)", default="0")),
-    "Bouncer_Batches.credits": (None, column(26, "int(11)")),
-    "Bouncer_Batches.missing": (None, column(27, "int(11)", default="0")),
-    "Bouncer_Batches.unmatched": (None, column(28, "int(11)", default="0")),
-    "Bouncer_Batches.ambiguous_uploads": (None, column(29, "int(11)", default="0")),
-    "Bouncer_Batches.ambiguous_addresses": (None, column(30, "int(11)", default="0")),
-    "Bouncer_Batches.expected_credits": (None, column(31, "int(11)")),
+    "Bouncer_Batches.split_from": (None, column(24, "int")),
+    "Bouncer_Batches.processed": (None, column(25, "int", default="0")),
+    "Bouncer_Batches.credits": (None, column(26, "int")),
+    "Bouncer_Batches.missing": (None, column(27, "int", default="0")),
+    "Bouncer_Batches.unmatched": (None, column(28, "int", default="0")),
+    "Bouncer_Batches.ambiguous_uploads": (None, column(29, "int", default="0")),
+    "Bouncer_Batches.ambiguous_addresses": (None, column(30, "int", default="0")),
+    "Bouncer_Batches.expected_credits": (None, column(31, "int")),
     "Bouncer_Batches.realtime": (None, column(32, "tinyint(1)", default="0")),
-    "Bouncer_Batches.unanswered": (None, column(33, "int(11)", default="0")),
+    "Bouncer_Batches.unanswered": (None, column(33, "int", default="0")),
     "Bouncer_Batches.callback_token": (None, column(34, "varchar(64)", UTF8MB3)),
     "Bouncer_Batches.callback_ts": (None, column(35, "timestamp")),
     "Bouncer_Batches.callback_ids": (None, column(36, "varchar(255)", UTF8MB3)),
     "Bouncer_Batches key callback_token": (None, key("callback_token", unique=True)),
-    "Bouncer_Batches.layer": (None, column(37, "enum('basic','deep')", UTF8MB3, default="'basic'")),
+    "Bouncer_Batches.layer": (None, column(37, "enum('basic','deep')", UTF8MB3, default="basic")),
     "Bouncer_Batches.unreadable_ts": (None, column(38, "timestamp")),
-    "Bouncer_Batches.lost_addresses": (None, column(39, "int(11)", default="0")),
-    "Bouncer_Batches.unknown_before": (None, column(40, "int(11)", default="0")),
-    "Bouncer_Batches.unknown_resolved": (None, column(41, "int(11)", default="0")),
+    "Bouncer_Batches.lost_addresses": (None, column(39, "int", default="0")),
+    "Bouncer_Batches.unknown_before": (None, column(40, "int", default="0")),
+    "Bouncer_Batches.unknown_resolved": (None, column(41, "int", default="0")),
     "Bouncer_Batches key idx_account_status": (None, key("account", "status")),
     "Bouncer_Batches key idx_completed": (None, key("completed_ts")),
-    "Bouncer_Queue.attempts": (None, column(12, "int(11)", default="0")),
+    "Bouncer_Queue.attempts": (None, column(12, "int", default="0")),
     "Bouncer_Queue.reused": (None, column(13, "tinyint(1)", default="0")),
     "Bouncer_Queue.error_message": (None, column(14, "text", UTF8MB3)),
-    "Bouncer_Queue.layer": (None, column(15, "enum('basic','deep')", UTF8MB3, default="'basic'")),
+    "Bouncer_Queue.layer": (None, column(15, "enum('basic','deep')", UTF8MB3, default="basic")),
     "Bouncer_Queue.verdict_after_ts": (None, column(16, "timestamp")),
     "Bouncer_Queue key idx_claim": (None, key("status", "layer", "priority", "request_id", "queue_id")),
     "Bouncer_Queue key idx_request_status": (None, key("request_id", "status")),
     "Bouncer_Queue key request_id": (key("request_id"), None),
     "Bouncer_Rate_Limit.window_start_ts": (
         column(3, "timestamp", default=None),
-        column(3, "timestamp", default="current_timestamp()"),
+        column(3, "timestamp", default="CURRENT_TIMESTAMP"),
     ),
     "Bouncer_Rate_Limit.window_end_ts": (
         column(4, "timestamp", default=None),
-        column(4, "timestamp", default="current_timestamp()"),
+        column(4, "timestamp", default="CURRENT_TIMESTAMP"),
     ),
-    "Bouncer_Rate_Limit.account": (None, column(5, "varchar(50)", UTF8MB3, default="'default'")),
+    "Bouncer_Rate_Limit.account": (None, column(5, "varchar(50)", UTF8MB3, default="default")),
     "Bouncer_Rate_Limit key uq_account_window": (None, key("account", "window_start_ts", unique=True)),
     "Bouncer_Results.retry_after_ts": (None, column(13, "timestamp")),
     "Bouncer_Results.did_you_mean": (None, column(14, "varchar(320)", UTF8MB3)),
     "Bouncer_Second_Chances": (None, ("InnoDB", UTF8MB3)),
-    "Bouncer_Second_Chances.queue_id": (None, column(1, "int(11)", default=None)),
-    "Bouncer_Second_Chances.chances": (None, column(2, "int(11)", default="0")),
+    "Bouncer_Second_Chances.queue_id": (None, column(1, "int", default=None)),
+    "Bouncer_Second_Chances.chances": (None, column(2, "int", default="0")),
     "Bouncer_Second_Chances.try_again_ts": (None, column(3, "timestamp")),
     "Bouncer_Second_Chances key PRIMARY": (None, key("queue_id", unique=True)),
     "Bouncer_Second_Chances key idx_try_again": (None, key("try_again_ts")),
@@ -110,32 +114,32 @@ EXPECTED: dict[str, tuple[Fact | None, Fact | None]] = {
     "Bouncer_Database key PRIMARY": (None, key("id", unique=True)),
     "Bouncer_Reverifications": (None, ("InnoDB", UTF8MB3)),
     "Bouncer_Reverifications.month": (None, column(1, "varchar(7)", UTF8MB3, default=None)),
-    "Bouncer_Reverifications.request_id": (None, column(2, "int(11)")),
-    "Bouncer_Reverifications.contacts": (None, column(3, "int(11)", default="0")),
+    "Bouncer_Reverifications.request_id": (None, column(2, "int")),
+    "Bouncer_Reverifications.contacts": (None, column(3, "int", default="0")),
     "Bouncer_Reverifications key PRIMARY": (None, key("month", unique=True)),
     "Bouncer_Accounts": (None, ("InnoDB", UTF8MB3)),
     "Bouncer_Accounts.account": (None, column(1, "varchar(50)", UTF8MB3, default=None)),
     "Bouncer_Accounts.paused_ts": (None, column(2, "timestamp")),
     "Bouncer_Accounts.paused_by": (None, column(3, "varchar(100)", UTF8MB3)),
     "Bouncer_Accounts.paused_reason": (None, column(4, "varchar(255)", UTF8MB3)),
-    "Bouncer_Accounts.breaker_state": (None, column(5, "varchar(10)", UTF8MB3, default="'closed'")),
-    "Bouncer_Accounts.breaker_failures": (None, column(6, "int(11)", default="0")),
+    "Bouncer_Accounts.breaker_state": (None, column(5, "varchar(10)", UTF8MB3, default="closed")),
+    "Bouncer_Accounts.breaker_failures": (None, column(6, "int", default="0")),
     "Bouncer_Accounts.breaker_changed_ts": (None, column(7, "timestamp")),
     "Bouncer_Accounts.breaker_probe": (None, column(8, "varchar(100)", UTF8MB3)),
-    "Bouncer_Accounts.credits": (None, column(9, "int(11)")),
+    "Bouncer_Accounts.credits": (None, column(9, "int")),
     "Bouncer_Accounts.credits_ts": (None, column(10, "timestamp")),
     "Bouncer_Accounts.upload_history": (None, column(11, "varchar(32)", UTF8MB3)),
-    "Bouncer_Accounts.uploads": (None, column(12, "int(11)", default="0")),
+    "Bouncer_Accounts.uploads": (None, column(12, "int", default="0")),
     "Bouncer_Accounts key PRIMARY": (None, key("account", unique=True)),
-    "Requests.bouncer_max_credits": (None, column(5, "int(11)")),
-    "Requests.bouncer_queued": (None, column(6, "int(11)")),
-    "Requests.bouncer_in_flight": (None, column(7, "int(11)")),
-    "Requests.bouncer_done": (None, column(8, "int(11)")),
-    "Requests.bouncer_failed": (None, column(9, "int(11)")),
+    "Requests.bouncer_max_credits": (None, column(5, "int")),
+    "Requests.bouncer_queued": (None, column(6, "int")),
+    "Requests.bouncer_in_flight": (None, column(7, "int")),
+    "Requests.bouncer_done": (None, column(8, "int")),
+    "Requests.bouncer_failed": (None, column(9, "int")),
     "Requests.bouncer_counted_ts": (None, column(10, "timestamp")),
     "Requests.bouncer_completed_ts": (None, column(11, "timestamp")),
     "Requests.bouncer_announced_ts": (None, column(12, "timestamp")),
-    "Requests.bouncer_cancelled": (None, column(13, "int(11)")),
+    "Requests.bouncer_cancelled": (None, column(13, "int")),
     "Requests.bouncer_cancelled_ts": (None, column(14, "timestamp")),
     "Requests.bouncer_cancelled_by": (None, column(15, "varchar(100)", UTF8MB4)),
     "Requests.bouncer_cancelled_reason": (None, column(16, "varchar(255)", UTF8MB4)),
@@ -143,13 +147,13 @@ EXPECTED: dict[str, tuple[Fact | None, Fact | None]] = {
     "Requests key idx_bouncer_cancelled": (None, key("bouncer_cancelled_ts")),
     "Requests key idx_bouncer_deep_of": (None, key("bouncer_deep_of")),
     "Bouncer_Calls": (None, ("InnoDB", UTF8MB3)),
-    "Bouncer_Calls.window_start_ts": (None, column(1, "timestamp", default="current_timestamp()")),
+    "Bouncer_Calls.window_start_ts": (None, column(1, "timestamp", default="CURRENT_TIMESTAMP")),
     "Bouncer_Calls.account": (None, column(2, "varchar(50)", UTF8MB3, default=None)),
     "Bouncer_Calls.call": (None, column(3, "varchar(20)", UTF8MB3, default=None)),
     "Bouncer_Calls.outcome": (None, column(4, "varchar(50)", UTF8MB3, default=None)),
-    "Bouncer_Calls.up_to_ms": (None, column(5, "int(11)", default=None)),
-    "Bouncer_Calls.count": (None, column(6, "int(11)", default="0")),
-    "Bouncer_Calls.slowest_ms": (None, column(7, "int(11)", default="0")),
+    "Bouncer_Calls.up_to_ms": (None, column(5, "int", default=None)),
+    "Bouncer_Calls.count": (None, column(6, "int", default="0")),
+    "Bouncer_Calls.slowest_ms": (None, column(7, "int", default="0")),
     "Bouncer_Calls key PRIMARY": (
         None,
         key("window_start_ts", "account", "call", "outcome", "up_to_ms", unique=True),
@@ -166,43 +170,40 @@ EXPECTED: dict[str, tuple[Fact | None, Fact | None]] = {
     "Bouncer_Alerts key PRIMARY": (None, key("account", "alert", unique=True)),
     "Contacts_Global.bouncer_status": (None, column(3, "varchar(50)", UTF8MB4)),
     "Contacts_Global.bouncer_reason": (None, column(4, "varchar(100)", UTF8MB4)),
-    "Contacts_Global.bouncer_score": (None, column(5, "int(11)")),
+    "Contacts_Global.bouncer_score": (None, column(5, "int")),
     "Contacts_Global.bouncer_verified_ts": (None, column(6, "timestamp")),
     "Contacts_Global.bouncer_address_key": (None, column(7, "binary(16)")),
-    "Contacts_Global.bouncer_batch_id": (None, column(8, "int(11)")),
+    "Contacts_Global.bouncer_batch_id": (None, column(8, "int")),
     "Contacts_Global.bouncer_deep_ts": (None, column(9, "timestamp")),
     "Contacts_Global key idx_bouncer_address_key": (None, key("bouncer_address_key")),
-    "Requests.bouncer_deep_of": (None, column(17, "int(11)")),
+    "Requests.bouncer_deep_of": (None, column(17, "int")),
     "bouncer_schema_version": (None, ("InnoDB", UTF8MB4)),
     "bouncer_schema_version.version_num": (None, column(1, "varchar(32)", UTF8MB4, default=None)),
     "bouncer_schema_version key PRIMARY": (None, key("version_num", unique=True)),
 }
 
 
-@pytest.fixture
-def other_mariadb_url(mariadb: MariaDBServer) -> Iterator[str]:
-    """A second empty MariaDB database."""
-    name = mariadb.create_database()
-    yield mariadb.url(name)
-    mariadb.drop_database(name)
-
-
-@pytest.fixture(params=["mysql+pymysql", "mariadb"])
-def application_engine(request: pytest.FixtureRequest, mariadb_url: str) -> Iterator[Engine]:
-    """The tables of an application on MariaDB, by each of the two names that its URL may have."""
-    engine = engine_for(mariadb_url.replace("mysql+pymysql", request.param))
+@pytest.fixture(params=[("mariadb", "mysql"), ("mariadb", "mariadb"), ("mysql", "mysql"), THOROUGH])
+def application_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """The tables of an application on each server, on MariaDB by each of the two names that its URL may have."""
+    running, scheme = request.param
+    url = request.getfixturevalue(f"{running}_url")
+    engine = engine_for(url.replace("mysql+pymysql", scheme))
     execute(engine, *APPLICATION)
     yield engine
     engine.dispose()
 
 
 @pytest.fixture
-def plan_engine(other_mariadb_url: str) -> Iterator[Engine]:
-    """The same application with the plan's tables, made by the plan's own statements."""
-    engine = engine_for(other_mariadb_url)
+def plan_engine(application_engine: Engine) -> Iterator[Engine]:
+    """The same application with the plan's tables, made by the plan's own statements, on the same server."""
+    name = f"plan_{secrets.token_hex(6)}"
+    execute(application_engine, f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE {UTF8MB4}")
+    engine = engine_for(application_engine.url.set(database=name).render_as_string(hide_password=False))
     execute(engine, *APPLICATION, *PLAN)
     yield engine
     engine.dispose()
+    execute(application_engine, f"DROP DATABASE {name}")
 
 
 def test_tables_are_the_plans_but_for_the_listed_differences(application_engine: Engine, plan_engine: Engine) -> None:
@@ -222,7 +223,8 @@ def test_the_plans_own_tables_become_the_same_as_new_ones(application_engine: En
 def test_no_server_moves_moments_by_itself(application_engine: Engine) -> None:
     """With explicit_defaults_for_timestamp off, counting a request once moved the window that it was counted in."""
     upgrade(application_engine)
-    with MariaDBServer(options=["--explicit-defaults-for-timestamp=OFF"]) as server:
+    kind: type[DatabaseServer] = MariaDBServer if application_engine.dialect.is_mariadb else MySQLServer  # type: ignore[attr-defined]
+    with kind(options=["--explicit-defaults-for-timestamp=OFF", "--sql-mode="]) as server:
         for existing in (APPLICATION, [*APPLICATION, *PLAN]):
             engine = engine_for(server.url(server.create_database()))
             execute(engine, *existing)
@@ -292,7 +294,7 @@ def _default_differs(
         # The server does what the model's onupdate does where there is no such server.
         return declared.onupdate is None
     if rendered_default == "false":
-        return found_default != "0"
+        return str(found_default).strip("'") != "0"
     return None
 
 
@@ -312,20 +314,3 @@ def _as_reflected(engine: Engine) -> MetaData:
                 if column.foreign_keys and column.name not in leading:
                     Index(f"{copy.name.lower()}_{column.name}", column)
     return metadata
-
-
-def test_mysql_8_gets_the_statements_that_mariadb_got(application_engine: Engine, plan_engine: Engine) -> None:
-    """MySQL 8 could not be run here: every statement that changes tables reads the same for it as for MariaDB."""
-    mysql_8 = mysql.dialect()
-    mysql_8.server_version_info = (8, 0, 40)
-    seen: list[tuple[str, str]] = []
-
-    def note(connection: Any, statement: Any, *_: Any) -> None:
-        if isinstance(statement, DDLElement):
-            seen.append((str(statement.compile(connection)), str(statement.compile(dialect=mysql_8))))
-
-    for engine in (application_engine, plan_engine):
-        event.listen(engine, "before_execute", note)
-        upgrade(engine)
-    assert len(seen) > 40
-    assert [for_mariadb for for_mariadb, _ in seen] == [for_mysql for _, for_mysql in seen]

@@ -34,9 +34,9 @@ def old(tmp_path: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def new(mariadb_url: str) -> Iterator[Engine]:
+def new(server_url: str) -> Iterator[Engine]:
     """An empty MariaDB database with all tables."""
-    engine = engine_for(mariadb_url)
+    engine = engine_for(server_url)
     upgrade(engine)
     yield engine
     engine.dispose()
