@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 
-.PHONY: install run test test-scenarios test-thorough check chaos bench bench-quick audit unlocked fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check
+.PHONY: newer-servers install run test test-scenarios test-thorough check chaos bench bench-quick audit unlocked fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check
 
 ## install: make .venv from the lock, and nothing more
 install: .venv/installed
@@ -14,15 +14,15 @@ run: .venv/installed
 	$(BIN)/bouncer-flows demo
 
 ## test: style, types, every part, and the main line from a list to its verdicts; CI does this
-test: .venv/installed mariadb check
+test: .venv/installed mariadb newer-servers check
 	$(BIN)/pytest -n 4 --dist worksteal -m "not audit and not thorough and not scenario" --durations 20
 
 ## test-scenarios: whole stories: kills, limits, workers, alerts, a demo, the UI in a browser; CI does this after make test
-test-scenarios: .venv/installed mariadb chromium
+test-scenarios: .venv/installed mariadb newer-servers chromium
 	$(BIN)/pytest -n 2 --dist loadgroup -m "scenario and not audit and not thorough" --durations 20
 
 ## test-thorough: the tests with a Prefect server that CI leaves out; half an hour
-test-thorough: .venv/installed mariadb chromium
+test-thorough: .venv/installed mariadb newer-servers chromium
 	$(BIN)/pytest -n 2 --dist worksteal -m "thorough and not audit"
 
 ## check: style, types
@@ -60,7 +60,7 @@ cluster: .venv/installed mariadb
 FUZZ_SECONDS ?= 600
 AUDIT := .venv-audit/bin
 
-audit: .venv-audit/installed mariadb
+audit: .venv-audit/installed mariadb newer-servers
 	$(AUDIT)/python -m pytest -m "audit or thorough"
 	$(AUDIT)/python -m tests.audit.vulnerabilities
 	$(AUDIT)/python -m tests.audit.licences
@@ -75,7 +75,7 @@ fuzz: .venv-audit/installed
 	$(AUDIT)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 ## coverage: which branches the tests reach, as a table and in htmlcov/
-coverage: .venv/installed mariadb chromium
+coverage: .venv/installed mariadb newer-servers chromium
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not audit" --cov --cov-branch --cov-report=term:skip-covered --cov-report=html
 
 ## mutants: changes to the code that no test notices; docs/testing.md explains those that are left
@@ -126,6 +126,10 @@ lock: .venv/installed
 # The tests start a private MariaDB server of their own; they only need its programs.
 mariadb:
 	@command -v mariadbd >/dev/null 2>&1 || test -x /usr/sbin/mariadbd || ./.ci/install-mariadb
+
+# MySQL 9.7 and MariaDB 11.8, which the tests run on too, are kept in a cache folder.
+newer-servers:
+	@./.ci/fetch-servers
 
 # The test of the UI drives Debian's browser.
 chromium:

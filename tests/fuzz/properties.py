@@ -1,9 +1,11 @@
 """What must hold for any bytes that a stranger sends; tried by hypothesis in CI and by fuzzers in ``make audit``."""
 
+import atexit
 import csv
 import io
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -160,7 +162,9 @@ def _assert_one_line(refusal: BouncerFlowsError, without: str = "") -> None:
 
 @cache
 def _engine() -> Engine:
-    engine = engine_for("sqlite://")
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    engine = engine_for(f"sqlite:///{folder / 'contacts.db'}")
     upgrade(engine)
     return engine
 

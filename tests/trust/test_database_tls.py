@@ -78,7 +78,7 @@ def test_a_server_without_tls_is_refused(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "authority")
     with MariaDBServer(options=("--skip-ssl",)) as server:
         url = server.url(server.create_database())
-        for how in ("ssl=true", "ssl_mode=REQUIRED", f"ssl_ca={authority.file}"):
+        for how in ("ssl=true", "ssl_mode=REQUIRED", "ssl_mode=VERIFY_CA", f"ssl_ca={authority.file}"):
             with pytest.raises(DatabaseUnavailable, match="SSL is required but the server doesn't support it"):
                 probe(engine_for(f"{url}?{how}"))
 
@@ -96,6 +96,31 @@ def test_a_certificate_for_another_name_is_refused(site: _Site) -> None:
         probe(engine_for(f"{elsewhere}?ssl_ca={site.authority.file}"))
 
 
+def test_verify_ca_takes_a_certificate_for_any_name(site: _Site) -> None:
+    """As with MySQL's own client: who signed it is verified, and not for which name, as private networks need it."""
+    elsewhere = site.url.replace("@127.0.0.1", "@localhost")
+    engine = engine_for(f"{elsewhere}?ssl_mode=VERIFY_CA&ssl_ca={site.authority.file}")
+    probe(engine)
+    assert _cipher(engine) != ""
+    engine.dispose()
+    with pytest.raises(DatabaseUnavailable, match="certificate verify failed"):
+        probe(engine_for(f"{elsewhere}?ssl_mode=VERIFY_CA&ssl_ca={site.stranger.file}"))
+
+
+def test_without_tls_means_without(server_url: str) -> None:
+    """Where the server can encrypt, ssl=false once did so all the same."""
+    for query, encrypted in (("", True), ("?ssl=false", False), ("?ssl_mode=DISABLED", False)):
+        engine = engine_for(server_url + query)
+        assert (_cipher(engine) != "") == (encrypted and _can_encrypt(engine))
+        engine.dispose()
+
+
+def _can_encrypt(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        found = connection.execute(text("SHOW VARIABLES LIKE 'ssl_cert'")).one()
+    return str(found[1]) != ""
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -105,6 +130,7 @@ def test_a_certificate_for_another_name_is_refused(site: _Site) -> None:
         "ssl=true&ssl_check_hostname=no",
         "ssl=false&ssl_ca=/etc/ca.pem",
         "ssl_mode=PREFERRED",
+        "ssl_mode=VERIFY_CA&ssl_verify_identity=true",
         "ssl_ca=/no/such/file.pem",
         "ssl_cipher=NULL",
         "read_default_file=/etc/passwd",

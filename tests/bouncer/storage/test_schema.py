@@ -223,7 +223,8 @@ def test_the_plans_own_tables_become_the_same_as_new_ones(application_engine: En
 def test_no_server_moves_moments_by_itself(application_engine: Engine) -> None:
     """With explicit_defaults_for_timestamp off, counting a request once moved the window that it was counted in."""
     upgrade(application_engine)
-    kind: type[DatabaseServer] = MariaDBServer if application_engine.dialect.is_mariadb else MySQLServer  # type: ignore[attr-defined]
+    is_mariadb: bool = application_engine.dialect.is_mariadb  # type: ignore[attr-defined]  # a server's dialect has it
+    kind: type[DatabaseServer] = MariaDBServer if is_mariadb else MySQLServer
     with kind(options=["--explicit-defaults-for-timestamp=OFF", "--sql-mode="]) as server:
         for existing in (APPLICATION, [*APPLICATION, *PLAN]):
             engine = engine_for(server.url(server.create_database()))
