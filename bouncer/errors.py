@@ -12,6 +12,7 @@ __all__ = [
     "InputRefused",
     "KeyRefused",
     "LimitsMissing",
+    "ListUnfinished",
     "NothingToSend",
     "OrchestratorUnavailable",
     "OutOfCredits",
@@ -21,6 +22,7 @@ __all__ = [
     "RequestCancelled",
     "RowsAltered",
     "SettingRefused",
+    "SpendingRefused",
     "Stopped",
     "UnexpectedAnswer",
     "UploadHeld",
@@ -130,3 +132,11 @@ class BatchLost(BouncerFlowsError):
 
 class DownloadTruncated(BouncerFlowsError):
     """A download ended early or cannot be parsed; nothing of it was loaded."""
+
+
+class SpendingRefused(BouncerFlowsError):
+    """A list could cost more than may be spent without asking; nothing of it was queued."""
+
+
+class ListUnfinished(BouncerFlowsError):
+    """Contacts of a list still wait, so there is no result yet; the same run again goes on."""

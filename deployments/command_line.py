@@ -28,6 +28,7 @@ app = App(
 _FUNCTIONS = {
     "setup": "installing.setup:setup",
     "move": "installing.move:move",
+    "verify": "verifying.verify:verify",
     "import": "verifying.import_contacts:import_contacts",
     "ingest": "verifying.ingest:ingest",
     "verify-risky": "verifying.verify_risky:verify_risky",

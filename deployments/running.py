@@ -3,9 +3,9 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from blocks.access import open_database
 from bouncer.errors import BouncerFlowsError
+from bouncer.files.importing import request_names
 from bouncer.requests.counting import Progress, count_contacts, require_request
 from bouncer.storage.engine import read
 from deployments.serving.callback_receiver import receiving_callbacks
@@ -20,14 +21,17 @@ from deployments.settings import Settings
 from deployments.setup.set_up import set_up
 from deployments.terminal.console import say
 from deployments.terminal.display import contact_progress, hide_expected_errors
+from deployments.terminal.list_progress import list_shown
 from flows.ingest import ingest
 from flows.requests.cancel import cancel
+from flows.requests.verify_list import verify_list
 from flows.verify_risky import verify_risky
 from tasks.queue.summary import IngestSummary
 from tasks.requests.cancellation_report import Cancelled
+from tasks.requests.list_report import ListReport
 from tasks.running.stopping import graceful_signals
 
-__all__ = ["Wanted", "run_cancel", "run_ingest", "run_verify_risky"]
+__all__ = ["Wanted", "run_cancel", "run_ingest", "run_verify_list", "run_verify_risky"]
 
 _Summary = TypeVar("_Summary")
 
@@ -75,8 +79,8 @@ def run_ingest(
         settings,
         request_id=request_id,
         ui=ui,
-        quiet=quiet,
         verbose=verbose,
+        shown=lambda engine: _shown(engine, request_id, "verifying", quiet=quiet),
     )
 
 
@@ -105,9 +109,39 @@ def run_verify_risky(
         settings,
         request_id=None,
         ui=ui,
-        quiet=quiet,
         verbose=verbose,
+        shown=lambda engine: _shown(engine, None, "verifying", quiet=quiet),
     )
+
+
+def run_verify_list(
+    settings: Settings, order: Mapping[str, Any], *, ui: str | None, quiet: bool, verbose: bool = False
+) -> ListReport:
+    """Sets up what is missing, then runs flow verify-list: a list is queued, verified and given back.
+
+    Args:
+        settings: The environment.
+        order: The flow's parameters.
+        ui: The address of the local server's UI, to be shown.
+        quiet: Show no progress.
+        verbose: Show Prefect's own account of failures too.
+
+    Returns:
+        What became of the list.
+
+    Raises:
+        BouncerFlowsError: It could not run to the end.
+    """
+    names = request_names(order["file"], order["name"], order["owner"])
+    report: ListReport = _run(
+        lambda: verify_list(**order),
+        settings,
+        request_id=None,
+        ui=ui,
+        verbose=verbose,
+        shown=lambda engine: list_shown(engine, names, quiet=quiet),
+    )
+    return report
 
 
 def run_cancel(
@@ -133,11 +167,10 @@ def run_cancel(
     return _run(
         lambda: cancel(request_id, reason=reason, by=by, dry_run=dry_run),
         settings,
-        what="cancelling",
         request_id=request_id,
         ui=ui,
-        quiet=quiet or dry_run,
         verbose=False,
+        shown=lambda engine: _shown(engine, request_id, "cancelling", quiet=quiet or dry_run),
     )
 
 
@@ -145,11 +178,10 @@ def _run(
     flow: Callable[[], Coroutine[Any, Any, _Summary]],
     settings: Settings,
     *,
-    what: str = "verifying",
     request_id: int | None,
     ui: str | None,
-    quiet: bool,
     verbose: bool,
+    shown: Callable[[Engine], AbstractContextManager[None]],
 ) -> _Summary:
     if not verbose:
         hide_expected_errors()
@@ -163,7 +195,7 @@ def _run(
     with (
         graceful_signals(),
         receiving_callbacks(settings, engine),
-        _shown(engine, request_id, what, quiet=quiet),
+        shown(engine),
     ):
         return _run_aside(flow)
 

@@ -87,7 +87,16 @@ def address_key(normalised: str) -> bytes:
 
     Providers that tell Anna@ from anna@ are as good as extinct; paying twice for one mailbox is not.
     """
-    return blake2b(normalised.casefold().encode(), digest_size=16).digest()
+    folded = normalised.lower() if normalised.isascii() else "".join(map(_fold, normalised))
+    return blake2b(folded.encode(), digest_size=16).digest()
+
+
+def _fold(character: str) -> str:
+    # Unicode's simple folding, a letter for a letter: the full one makes ss of ß, and so one mailbox of two.
+    for folded in (character.casefold(), character.lower()):
+        if len(folded) == 1:
+            return folded
+    return character
 
 
 def domain_of(normalised: str) -> str:

@@ -8,9 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -29,6 +27,7 @@ from sqlalchemy.types import DateTime, TypeEngine
 
 from bouncer.addresses.keys import BY_ADDRESS_KEY
 from bouncer.addresses.normalisation import InvalidAddress, address_key, normalise
+from bouncer.addresses.seen_keys import SeenKeys
 from bouncer.storage.bulk import stage
 from bouncer.storage.dialects import database_now
 from bouncer.storage.engine import read
@@ -39,7 +38,6 @@ __all__ = ["Census", "DomainShare", "Due"]
 
 _TOP_DOMAINS = 10
 _DOMAINS_KEPT = 50_000
-_RECENT_KEYS = 200_000
 
 _STAGED: dict[str, TypeEngine[Any]] = {
     "number": Integer(),
@@ -102,7 +100,7 @@ class Census:
         self._fresh_for = fresh_for
         self._is_import = is_import
         self._request_id = request_id
-        self._seen = {layer: _SeenKeys() for layer in Layer}
+        self._seen = {layer: SeenKeys() for layer in Layer}
         self._domains: Counter[str] = Counter()
         self.contacts = self.invalid = self.duplicates = self.fresh = self.shared = self.to_pay = 0
         self.unknown_before = 0
@@ -205,32 +203,3 @@ def _key_of(email: str) -> bytes | None:
     with suppress(InvalidAddress):
         return address_key(normalise(email))
     return None
-
-
-class _SeenKeys:
-    # Eight bytes a key: of ten million addresses, two share them with a chance of three in a million.
-
-    def __init__(self) -> None:
-        self._seen: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
-        self._recent: set[int] = set()
-
-    def add(self, keys: "pd.Series[Any]") -> NDArray[np.bool_]:
-        # Tells of each whether it comes for the first time.
-        short = np.frombuffer(b"".join(key[:8] for key in keys), dtype=np.uint64)
-        at = np.searchsorted(self._seen, short)
-        there = (
-            self._seen[np.minimum(at, len(self._seen) - 1)] == short if len(self._seen) else np.zeros(len(short), bool)
-        )
-        first = ~there
-        for place in np.flatnonzero(first).tolist():
-            key = int(short[place])
-            if key in self._recent:
-                first[place] = False
-            else:
-                self._recent.add(key)
-        if len(self._recent) > _RECENT_KEYS:
-            recent = np.fromiter(self._recent, dtype=np.uint64, count=len(self._recent))
-            # The stable sort merges sorted runs in one pass.
-            self._seen = np.sort(np.concatenate([self._seen, np.sort(recent)]), kind="stable")
-            self._recent.clear()
-        return first

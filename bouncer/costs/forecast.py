@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import pandas as pd
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine
 
 from bouncer.accounts.state import read_state
 from bouncer.addresses.normalisation import normalise_all
@@ -20,10 +19,13 @@ from bouncer.costs.address_count import Census, DomainShare, Due
 from bouncer.credits.caps import shared_rooms
 from bouncer.credits.charge_rates import ChargeRates, charge_rates
 from bouncer.credits.prices import PriceTable
+from bouncer.files.checked_cells import check_cells
 from bouncer.files.csv.reading import inspect, read_chunks
+from bouncer.files.lists.records import request_of
+from bouncer.files.lists.sources import opened_list
 from bouncer.queue.waiting_contacts import walk
 from bouncer.storage.engine import read
-from bouncer.storage.tables import Layer, Request, User
+from bouncer.storage.tables import Layer
 from bouncer.verdicts.freshness import FreshFor
 
 __all__ = ["Forecast", "Terms", "forecast_file", "forecast_queue"]
@@ -115,38 +117,41 @@ class Forecast:
 
 def forecast_file(
     engine: Engine | None,
-    path: Path,
+    path: Path | str,
     terms: Terms,
     *,
     request: tuple[str, str],
     column: str | None = None,
+    split: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Forecast:
-    """Forecasts what importing a CSV file and verifying it would cost.
+    """Forecasts what importing a list and verifying it would cost.
 
     Args:
         engine: The contacts database, or None where there is none yet, so that nothing is known.
-        path: The file.
+        path: The list, as of ``import_contacts``.
         terms: The account's.
         request: The names of the request and of its user that the file would be imported into; what is in the request
             already counts as duplicate.
         column: The header of the column of addresses, or its number from 1; None to find it.
+        split: Whether cells with several addresses are split.
         progress: Called after each chunk with the lines and the bytes done so far.
 
     Raises:
         InputRefused: The file cannot be used.
         DatabaseUnavailable: The database was away for too long.
     """
-    request_id = None if engine is None else read(engine, _request_id, *request)
+    request_id = None if engine is None else read(engine, request_of, *request)
     count = Census(engine, terms.fresh_for, is_import=True, request_id=request_id)
     due = Due()
     lines = 0
-    for chunk in read_chunks(inspect(path, column), _CHUNK_ROWS):
-        checked = normalise_all(pd.Series(chunk.addresses, dtype=object)).assign(verdict_after=None)
-        due += count.add(checked, unreadable=len(chunk.rejected))
-        lines += len(chunk.lines) + len(chunk.rejected)
-        if progress is not None:
-            progress(lines, chunk.bytes_done)
+    with opened_list(str(path)) as source:
+        for chunk in read_chunks(inspect(source.path, column, source.name), _CHUNK_ROWS):
+            checked = check_cells(chunk.addresses, split=split).addresses.assign(verdict_after=None)
+            due += count.add(checked, unreadable=len(chunk.rejected))
+            lines += len(chunk.lines) + len(chunk.rejected)
+            if progress is not None:
+                progress(lines, chunk.bytes_done)
     return _forecast(engine, [terms], count, {(terms.layer, _NO_REQUEST): due})
 
 
@@ -178,17 +183,6 @@ def forecast_queue(
             if progress is not None:
                 progress(count.contacts)
     return _forecast(engine, terms, count, due, max_credits)
-
-
-def _request_id(connection: Connection, name: str, user_email: str) -> int | None:
-    # By the same names as an import finds it.
-    found = connection.execute(
-        select(Request.request_id, Request.name)
-        .join(User, User.id == Request.user_id)
-        .where(func.lower(User.email) == user_email.lower(), Request.name == name)
-        .order_by(Request.request_id)
-    )
-    return next((row.request_id for row in found if row.name == name), None)
 
 
 def _forecast(

@@ -148,7 +148,7 @@ def _chunk(connection: Connection, part: _Part, first: int) -> _Chunk:
     # A sum is in no index: along the primary key the request is none, by the request's index the number is none.
     number: ColumnElement[int] = QueuedContact.queue_id + 0 if part.is_scattered else QueuedContact.queue_id.expression
     request = QueuedContact.request_id.expression if part.is_scattered else QueuedContact.request_id + 0
-    cells = _cells()
+    cells = result_cells()
     are_joined = not is_sqlite(connection)
     query = (
         select(*([_joined(cells)] if are_joined else cells))
@@ -170,7 +170,7 @@ def _split(contact: str) -> list[str]:
     return contact.split(SEPARATOR)
 
 
-def _cells() -> list[ColumnElement[Any]]:
+def result_cells() -> list[ColumnElement[Any]]:
     # As the lines need them, see bouncer/files/export_lines.py.
     has_result = Result.batch_id.is_not(None)
     cells: list[Any] = [

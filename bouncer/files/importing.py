@@ -1,7 +1,9 @@
 """Import: the contacts of a CSV file go into the queue, each once, in chunks that are safe to run twice."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,10 @@ from bouncer.addresses.normalisation import InvalidAddress, domain_hash, normali
 from bouncer.batches.cancellation import is_cancelled
 from bouncer.credits.caps import set_cap
 from bouncer.errors import InputRefused
+from bouncer.files.checked_cells import check_cells
 from bouncer.files.csv.reading import Chunk, Layout, RejectedLine, inspect, read_chunks
+from bouncer.files.lists.records import note_import, note_import_ended, record_list
+from bouncer.files.lists.sources import STANDARD_INPUT, ListSource, is_url, name_of, opened_list
 from bouncer.files.rejected_lines import RejectedFile
 from bouncer.requests.progress import note_open
 from bouncer.storage.bulk import stage
@@ -54,18 +59,20 @@ _NAME_CHARACTERS = 255
 
 @dataclass(frozen=True)
 class ImportReport:
-    """Result of an import; lines are queued, duplicates or rejected.
+    """Result of an import; its lines are queued, duplicates or rejected, those with split cells several times.
 
     Attributes:
         request_id: The request that the contacts are queued for.
         request_name: Its name.
         column: The column that the addresses were taken from.
         lines: Lines with anything in them, without the header.
+        addresses: Addresses that the column held on them, equal ones included.
         queued: Contacts put into the queue.
         duplicates: Lines whose address, in any case, came before in the file or was in the request already.
         rejected: Lines without a valid address.
         rejected_file: Where these are listed with line, reason and value; None where there are none, or no place.
         created: Contacts that the database did not have.
+        taken_off: Lines by what was taken off their address, such as a name, quotes or invisible characters.
         notes: What a person should know about how the file was read.
     """
 
@@ -73,104 +80,14 @@ class ImportReport:
     request_name: str
     column: str
     lines: int
+    addresses: int
     queued: int
     duplicates: int
     rejected: int
     rejected_file: Path | None
     created: int
+    taken_off: dict[str, int]
     notes: tuple[str, ...]
-
-
-def import_contacts(  # noqa: PLR0913  # each is something that a person may want otherwise
-    engine: Engine,
-    path: Path,
-    *,
-    request_name: str | None = None,
-    user_email: str | None = None,
-    priority: Priority = Priority.NORMAL,
-    column: str | None = None,
-    max_credits: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> ImportReport:
-    """Queues the contacts of a CSV file for verification.
-
-    A second import of a file, or one after a crash, queues what is missing and nothing twice. Contacts are found by
-    their address in any case; of several with the same address, the oldest is queued.
-
-    Args:
-        engine: The contacts database.
-        path: The file.
-        request_name: The user's request to add to, made where there is none; None for the file's name.
-        user_email: The user, made where there is none; None for ``LOCAL_USER``.
-        priority: How urgent these contacts are.
-        column: The header of the column of addresses, or its number from 1; None to find it.
-        max_credits: The most credits that the request may cost from now on, 0 for any number; None to leave that as it
-            is.
-        progress: Called after each chunk with the lines and the bytes done so far.
-
-    Returns:
-        What was done.
-
-    Raises:
-        InputRefused: The file or the request cannot be used; nothing was changed.
-        DatabaseUnavailable: The database was away for too long; the same import again does the rest.
-    """
-    layout = inspect(path, column)
-    names = request_names(path, request_name, user_email)
-    try:
-        return _import(engine, layout, names, priority, max_credits, progress)
-    except (DataError, IntegrityError, OperationalError) as error:
-        raise InputRefused(
-            f"The database refused to store the contacts ({_reason(error)}); mend that and import again: "
-            "it goes on where it stopped"
-        ) from None
-
-
-def _import(
-    engine: Engine,
-    layout: Layout,
-    names: tuple[str, str],
-    priority: Priority,
-    max_credits: int | None,
-    progress: Callable[[int, int], None] | None,
-) -> ImportReport:
-    request = write(engine, find_or_make_request, *names)
-    if max_credits is not None:
-        # Before the first contact is queued, which may be claimed at once.
-        write(engine, set_cap, request.request_id, max_credits or None)
-    fill_address_keys(engine)
-    lines = queued = rejected = created = 0
-    with RejectedFile(layout.path) as listing:
-        # The next chunk is read and checked while the database is busy with this one: a fifth less time.
-        for chunk in one_ahead(map(_check, read_chunks(layout, _CHUNK_ROWS))):
-            listing.add(chunk.rejected)
-            tries: list[tuple[int, int]] = []
-            write(engine, _queue, request, priority, chunk.contacts, tries)
-            # After a commit of unknown outcome, the second try finds done what the first did.
-            created += max(contacts for contacts, _ in tries)
-            queued += max(rows for _, rows in tries)
-            lines += chunk.lines
-            rejected += len(chunk.rejected)
-            if progress is not None:
-                progress(lines, chunk.bytes_done)
-    return ImportReport(
-        request_id=request.request_id,
-        request_name=request.name,
-        column=layout.column_name,
-        lines=lines,
-        queued=queued,
-        duplicates=lines - queued - rejected,
-        rejected=rejected,
-        rejected_file=listing.path,
-        created=created,
-        notes=layout.notes + listing.notes,
-    )
-
-
-def _reason(error: DBAPIError) -> str:
-    # The words of MySQL's 1062 and 1366 quote the address.
-    code, *words = error.orig.args if error.orig is not None else ("unknown",)
-    return str(words[-1]) if words and code not in {1062, 1366} else f"error {code}"
 
 
 @dataclass(frozen=True)
@@ -182,15 +99,148 @@ class NamedRequest:
     name: str
 
 
+def import_contacts(  # noqa: PLR0913  # each is something that a person may want otherwise
+    engine: Engine,
+    path: Path | str,
+    *,
+    request_name: str | None = None,
+    user_email: str | None = None,
+    priority: Priority = Priority.NORMAL,
+    column: str | None = None,
+    max_credits: int | None = None,
+    split: bool = False,
+    add: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImportReport:
+    """Queues the contacts of a list for verification.
+
+    A second import of a file, or one after a crash, queues what is missing and nothing twice. Contacts are found by
+    their address in any case; of several with the same address, the oldest is queued.
+
+    Args:
+        engine: The contacts database.
+        path: The list, as of ``opened_list``: a file, ``-`` or a URL; CSV, packed or not, or an Excel workbook.
+        request_name: The user's request to add to, made where there is none; None for the file's name.
+        user_email: The user, made where there is none; None for ``LOCAL_USER``.
+        priority: How urgent these contacts are.
+        column: The header of the column of addresses, or its number from 1; None to find it.
+        max_credits: The most credits that the request may cost from now on, 0 for any number; None to leave that as it
+            is.
+        split: Queues each address of a cell that holds several; otherwise such a line is rejected.
+        add: Adds the list to a request that is finished, and was another list.
+        progress: Called after each chunk with the lines and the bytes done so far.
+
+    Returns:
+        What was done.
+
+    Raises:
+        InputRefused: The file or the request cannot be used; nothing was changed.
+        DatabaseUnavailable: The database was away for too long; the same import again does the rest.
+    """
+    names = request_names(path, request_name, user_email)
+    with opened_list(str(path)) as source:
+        layout = inspect(source.path, column, source.name)
+        try:
+            request = write(engine, _request_for, names, source, layout, max_credits, split=split, add=add)
+            fill_address_keys(engine)
+            return _import(engine, request, source, layout, priority, progress, split=split)
+        except (DataError, IntegrityError, OperationalError) as error:
+            raise InputRefused(
+                f"The database refused to store the contacts ({_reason(error)}); mend that and import again: "
+                "it goes on where it stopped"
+            ) from None
+
+
+def _request_for(
+    connection: Connection,
+    names: tuple[str, str],
+    source: ListSource,
+    layout: Layout,
+    max_credits: int | None,
+    *,
+    split: bool,
+    add: bool,
+) -> NamedRequest:
+    request = find_or_make_request(connection, *names)
+    record_list(connection, request.request_id, request.name, source, layout, split=split, add=add)
+    if max_credits is not None:
+        # Before the first contact is queued, which may be claimed at once.
+        set_cap(connection, request.request_id, max_credits or None)
+    return request
+
+
+def _import(
+    engine: Engine,
+    request: NamedRequest,
+    source: ListSource,
+    layout: Layout,
+    priority: Priority,
+    progress: Callable[[int, int], None] | None,
+    *,
+    split: bool,
+) -> ImportReport:
+    lines = addresses = queued = rejected = created = 0
+    taken_off: Counter[str] = Counter()
+    with RejectedFile(_beside(source)) as listing:
+        # The next chunk is read and checked while the database is busy with this one: a fifth less time.
+        for chunk in one_ahead(map(partial(_check, split=split), read_chunks(layout, _CHUNK_ROWS))):
+            listing.add(chunk.rejected)
+            tries: list[tuple[int, int]] = []
+            lines += chunk.lines
+            addresses += chunk.addresses
+            rejected += len(chunk.rejected)
+            so_far = {
+                "bytes_read": chunk.bytes_done,
+                "lines": lines,
+                "addresses": addresses,
+                "rejected": rejected,
+            }
+            write(engine, _queue, request, priority, chunk.contacts, so_far, tries)
+            # After a commit of unknown outcome, the second try finds done what the first did.
+            created += max(contacts for contacts, _ in tries)
+            queued += max(rows for _, rows in tries)
+            taken_off += chunk.taken_off
+            if progress is not None:
+                progress(lines, chunk.bytes_done)
+    write(engine, note_import_ended, request.request_id)
+    return ImportReport(
+        request_id=request.request_id,
+        request_name=request.name,
+        column=layout.column_name,
+        lines=lines,
+        addresses=addresses,
+        queued=queued,
+        duplicates=addresses - queued,
+        rejected=rejected,
+        rejected_file=listing.path,
+        created=created,
+        taken_off=dict(taken_off),
+        notes=layout.notes + listing.notes,
+    )
+
+
+def _beside(source: ListSource) -> Path:
+    # The rejected lines are listed beside the list, or here where it is elsewhere.
+    return Path(source.name if is_url(source.given) or source.given == STANDARD_INPUT else source.given)
+
+
+def _reason(error: DBAPIError) -> str:
+    # The words of MySQL's 1062 and 1366 quote the address.
+    code, *words = error.orig.args if error.orig is not None else ("unknown",)
+    return str(words[-1]) if words and code not in {1062, 1366} else f"error {code}"
+
+
 @dataclass(frozen=True)
 class _Checked:
     lines: int
+    addresses: int
+    taken_off: Counter[str]
     contacts: pd.DataFrame
     rejected: list[RejectedLine]
     bytes_done: int
 
 
-def request_names(path: Path, request_name: str | None, user_email: str | None) -> tuple[str, str]:
+def request_names(path: Path | str, request_name: str | None, user_email: str | None) -> tuple[str, str]:
     """The names of the request and of the user that an import is for.
 
     Args:
@@ -201,7 +251,7 @@ def request_names(path: Path, request_name: str | None, user_email: str | None) 
     Raises:
         InputRefused: One of them cannot be used.
     """
-    name = (path.name if request_name is None else request_name).strip()
+    name = (name_of(str(path)) if request_name is None else request_name).strip()
     if not 1 <= len(name) <= _NAME_CHARACTERS:
         raise InputRefused(
             f"The name of a request has 1 to {_NAME_CHARACTERS} characters; choose another with --request"
@@ -261,19 +311,23 @@ def _new_id(connection: Connection, statement: Insert) -> int:
     return key
 
 
-def _check(chunk: Chunk) -> _Checked:
-    checked = normalise_all(pd.Series(chunk.addresses, dtype=object)).assign(line=chunk.lines)
-    invalid = [
-        RejectedLine(line, reason, address)
-        for line, reason, address in zip(chunk.lines, checked["reason"], chunk.addresses, strict=True)
-        if reason is not None
+def _check(chunk: Chunk, *, split: bool) -> _Checked:
+    cells = check_cells(chunk.addresses, split=split)
+    checked = cells.addresses.assign(line=cells.addresses["cell"].map(dict(enumerate(chunk.lines))))
+    invalid = checked[checked["reason"].notna()]
+    rejected = [
+        RejectedLine(line, reason, chunk.addresses[cell])
+        for line, reason, cell in zip(invalid["line"], invalid["reason"], invalid["cell"], strict=True)
     ]
-    contacts = checked[checked["reason"].isna()].drop_duplicates("key")
+    valid = checked[checked["reason"].isna()]
+    contacts = valid.drop_duplicates("key")
     hashes = {domain: domain_hash(domain) for domain in contacts["domain"].unique()}
     return _Checked(
         lines=len(chunk.lines) + len(chunk.rejected),
+        addresses=len(valid),
+        taken_off=cells.taken_off,
         contacts=contacts.assign(domain_hash=contacts["domain"].map(hashes)),
-        rejected=sorted(chunk.rejected + invalid, key=lambda line: line.line),
+        rejected=sorted(chunk.rejected + rejected, key=lambda line: line.line),
         bytes_done=chunk.bytes_done,
     )
 
@@ -283,10 +337,12 @@ def _queue(
     request: NamedRequest,
     priority: Priority,
     contacts: pd.DataFrame,
+    so_far: dict[str, int],
     tries: list[tuple[int, int]],
 ) -> None:
     # Two imports into one request at once must not both find a contact missing.
     connection.execute(select(Request.request_id).where(Request.request_id == request.request_id).with_for_update())
+    note_import(connection, request.request_id, **so_far)
     table = stage(connection, "import_contacts", _STAGED, contacts)
     staged = table.c
     created = _make_missing(connection, table)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     TIMESTAMP,
+    BigInteger,
     Boolean,
     Enum,
     ForeignKey,
@@ -39,6 +40,7 @@ __all__ = [
     "DeadLetter",
     "HealthMetric",
     "Layer",
+    "List",
     "Lock",
     "Priority",
     "QueueStatus",
@@ -157,6 +159,35 @@ class Request(Base):
     bouncer_cancelled_by: Mapped[str | None] = mapped_column(String(100))
     bouncer_cancelled_reason: Mapped[str | None] = mapped_column(String(255))
     bouncer_deep_of: Mapped[int | None] = mapped_column(Integer)
+
+
+class List(Base):
+    """The file that a request was queued from: how far its import has come, and where its result is.
+
+    ``source_digest`` tells the same list, ``imported_ts`` that all of it is queued. ``result`` is written before the
+    result is, so that a run that was cut short may replace what an earlier one has made.
+    """
+
+    __tablename__ = "Bouncer_Lists"
+    __table_args__ = _APPLICATION
+
+    request_id: Mapped[int] = mapped_column(
+        ForeignKey("Requests.request_id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    source: Mapped[str] = mapped_column(Text)
+    source_digest: Mapped[bytes] = mapped_column(LargeBinary(16))
+    source_bytes: Mapped[int] = mapped_column(BigInteger)
+    column_name: Mapped[str] = mapped_column(String(255))
+    column_number: Mapped[int]
+    split: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    bytes_read: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    lines: Mapped[int] = mapped_column(server_default=text("0"))
+    addresses: Mapped[int] = mapped_column(server_default=text("0"))
+    rejected: Mapped[int] = mapped_column(server_default=text("0"))
+    imported_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+    result: Mapped[str | None] = mapped_column(Text)
+    result_lines: Mapped[int] = mapped_column(server_default=text("0"))
+    result_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
 
 
 class Contact(Base):

@@ -100,7 +100,9 @@ def prepare(verdicts: Sequence[Verdict], awaited: Awaited | None = None) -> Prep
     contacts = awaited.contacts
     answers = _frame(verdicts, known=set(contacts["address_key"]))
     unmatched = int((~answers["address_key"].isin(contacts["address_key"])).sum())
-    matched = contacts.merge(answers.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")
+    # Of two verdicts on one address, in whatever letter case, the one that tells something.
+    clearest = answers.sort_values("bouncer_status", key=lambda status: status != "unknown", kind="stable")
+    matched = contacts.merge(clearest.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")
     return Prepared(verdicts, awaited, matched, unmatched)
 
 

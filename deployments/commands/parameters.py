@@ -10,11 +10,12 @@ __all__ = [
     "AsJson",
     "Credits",
     "DryRun",
-    "File",
     "FileOrDash",
     "Id",
+    "ListPlace",
     "OneAccount",
     "OneRequest",
+    "Result",
     "Verbose",
     "not_an_option",
 ]
@@ -51,7 +52,22 @@ OneAccount = Annotated[str | None, Parameter(name="--account", help="The name of
 OneRequest = Annotated[
     int | None, Parameter(name="--request", help="The id of one request; all if left out.", validator=Id)
 ]
-File = Annotated[Path, Parameter(help="A CSV file.")]
+ListPlace = Annotated[
+    str,
+    Parameter(
+        help="A CSV file or Excel workbook, packed or not; a URL (https, s3, gs, …); - for standard input.",
+        allow_leading_hyphen=True,
+        validator=lambda _, place: not_an_option(Path(place)),
+    ),
+]
+Result = Annotated[
+    str | None,
+    Parameter(
+        help="A file (.csv, .csv.gz or .xlsx), a URL, or - for standard output; NAME.verified.csv if left out.",
+        allow_leading_hyphen=True,
+        validator=lambda _, place: place is None or not_an_option(Path(place)),
+    ),
+]
 FileOrDash = Annotated[
     Path, Parameter(help="A CSV file.", allow_leading_hyphen=True, validator=lambda _, file: not_an_option(file))
 ]

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from deployments.terminal.console import console, on_stderr, say
 
-__all__ = ["byte_progress", "contact_progress", "hide_expected_errors", "print_table", "row_progress"]
+__all__ = ["byte_progress", "contact_progress", "hide_expected_errors", "print_table", "row_progress", "stage_progress"]
 
 _LINE_SECONDS = 5.0
 
@@ -85,6 +85,35 @@ def _line_by_line(what: str) -> Callable[[int, int, int], None]:
             say(f"{what}: {settled:,} of {of:,} contacts, {assigned:,} under way")
 
     return show
+
+
+@contextmanager
+def stage_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Shows one bar for work of several stages.
+
+    Yields:
+        A function of the stage, how much of it is done, and of how much; 0 where that is not known.
+    """
+    if not on_stderr.is_terminal:
+        last = ""
+
+        def tell(what: str, _done: int, _of: int) -> None:
+            nonlocal last
+            if what != last:
+                last = what
+                say(what)
+
+        yield tell
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=on_stderr, transient=True) as progress:
+        bar = progress.add_task("reading", total=None)
+
+        def show(what: str, done: int, of: int) -> None:
+            share = f" {done / of:.0%}" if of else ""
+            progress.update(bar, description=f"{what}{share}", completed=done, total=of or None)
+
+        yield show
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """``import --dry-run`` and ``ingest --dry-run``: forecasts on the terminal."""
 
 import asyncio
-from pathlib import Path
 
 from rich.table import Table
 from sqlalchemy import Engine
@@ -12,6 +11,7 @@ from blocks.saved import load_saved
 from bouncer.costs.forecast import Forecast, Terms, forecast_file
 from bouncer.costs.forecast_text import headline, lines, with_bars
 from bouncer.files.importing import request_names
+from bouncer.files.lists.sources import opened_list
 from bouncer.storage.engine import engine_for, probe
 from bouncer.storage.migrate import pending
 from bouncer.verdicts.freshness import FreshFor
@@ -24,7 +24,14 @@ __all__ = ["forecast_import", "forecast_ingest", "print_forecast"]
 
 
 def forecast_import(
-    settings: Settings, file: Path, *, request: str | None, user: str | None, column: str | None, quiet: bool
+    settings: Settings,
+    file: str,
+    *,
+    request: str | None,
+    user: str | None,
+    column: str | None,
+    split: bool,
+    quiet: bool,
 ) -> Forecast:
     """Forecasts what importing a file and verifying it would cost; changes nothing.
 
@@ -32,16 +39,19 @@ def forecast_import(
 
     Args:
         settings: The environment; what is saved in the block goes first where the environment is silent.
-        file: The CSV file.
+        file: The list.
         request: The name of the request that the file would be imported into, or None for the file's name.
         user: The user of that request, or None for the local user.
         column: The header of the column of addresses, or its number from 1; None to find it.
+        split: Whether cells with several addresses are split.
         quiet: Show no progress.
     """
     names = request_names(file, request, user)
     terms = asyncio.run(_terms(settings))
-    with byte_progress("forecasting", file, quiet=quiet) as advance:
-        return forecast_file(_database(settings), file, terms, request=names, column=column, progress=advance)
+    with opened_list(file) as source, byte_progress("forecasting", source.path, quiet=quiet) as advance:
+        return forecast_file(
+            _database(settings), file, terms, request=names, column=column, split=split, progress=advance
+        )
 
 
 def forecast_ingest(request_id: int | None, *, max_credits: int | None, verbose: bool) -> Forecast:

@@ -2,13 +2,14 @@
 
 import re
 
-__all__ = ["harmless"]
+__all__ = ["harmless", "without_guard"]
 
 # Spreadsheets run a cell that begins with one of these; in East Asian locales, with its full-width form too.
 _SIGNS = "=+@＝＋－＠-"  # noqa: RUF001  # the full-width forms are meant
 _FORMULA = tuple(f"{_SIGNS}\t\r\n")
 # A spreadsheet that takes another separator than the comma begins a cell behind it, and a row behind a line break.
 _BEHIND = re.compile(rf"([;\t|\r\n]\s*)(?=[{_SIGNS}])")
+_GUARD = re.compile(rf"(^|[;\t|\r\n]\s*)'(?=[\t\r\n{_SIGNS}])")
 # Most cells, told at once.
 _PLAIN = re.compile(rf"(?![{_SIGNS}])[^;\t|\r\n]*")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
@@ -20,3 +21,8 @@ def harmless(cell: str) -> str:
         return cell
     cell = _BEHIND.sub(r"\1'", cell)
     return f"'{cell}" if cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell) else cell
+
+
+def without_guard(cell: str) -> str:
+    """Gives a text as it was before ``harmless``, so that what was exported comes back."""
+    return _GUARD.sub(r"\1", cell)

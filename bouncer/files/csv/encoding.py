@@ -25,11 +25,12 @@ _BYTE_ORDER_MARKS = {
 _CONTROL = bytes(code for code in range(32) if code not in b"\t\n\f\r\x1a\x1b")
 
 
-def find_encoding(path: Path) -> tuple[str, tuple[str, ...]]:
+def find_encoding(path: Path, name: str) -> tuple[str, tuple[str, ...]]:
     """Reads through a file, in bounded memory, to find its encoding.
 
     Args:
         path: The file.
+        name: Its name for messages.
 
     Returns:
         The encoding, as Python names it, and what a person should know about it.
@@ -42,12 +43,12 @@ def find_encoding(path: Path) -> tuple[str, tuple[str, ...]]:
         head = file.read(_PIECE)
         for signature, what in _OTHER_FORMATS.items():
             if head.startswith(signature):
-                raise InputRefused(f"{path.name} is {what}, not a CSV file; save the contacts as CSV first")
+                raise InputRefused(f"{name} is {what}, not a CSV file; save the contacts as CSV first")
         encoding = _by_first_bytes(head)
         if encoding is not None:
             return encoding, ()
         decoder = codecs.getincrementaldecoder("utf-8")()
-        binary = InputRefused(f"{path.name} is not a text file; save the contacts as CSV first")
+        binary = InputRefused(f"{name} is not a text file; save the contacts as CSV first")
         if _control_characters(head) > len(head) / 10:
             raise binary
         piece = head

@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import TextIO
 
 from bouncer.errors import InputRefused
-from bouncer.files.csv.columns import find_column, looks_like_address
+from bouncer.files.address_cells import addresses_in, holds_address
+from bouncer.files.csv.columns import Columns, count_columns, find_column
 from bouncer.files.csv.encoding import find_encoding
+from bouncer.files.csv.formats import refuse_other_formats
 
-__all__ = ["Chunk", "Layout", "RejectedLine", "inspect", "read_chunks"]
+__all__ = ["NO_COLUMN", "TOO_LONG", "Chunk", "Layout", "RejectedLine", "inspect", "read_chunks", "read_records"]
+
+TOO_LONG = "The line is too long to be read."
+NO_COLUMN = "The line ends before column {}, where the addresses are."
 
 _LONGEST_LINE = 1 << 20
 _LONGEST_RECORD = 1 << 20
@@ -36,6 +41,7 @@ class Layout:
         header: Whether the first record is a header.
         column: Where the addresses are, counted from 0.
         column_name: Its header, or ``column 1`` and so on where there is none.
+        names: The header as it stands, or ``column 1`` and so on; one for each column.
         notes: What a person should know about how the file was read.
     """
 
@@ -46,6 +52,7 @@ class Layout:
     header: bool
     column: int
     column_name: str
+    names: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -75,12 +82,13 @@ class Chunk:
     bytes_done: int
 
 
-def inspect(path: Path, column: str | None = None) -> Layout:
-    """Finds out how a file is to be read, and whether it can be.
+def inspect(path: Path, column: str | None = None, name: str | None = None) -> Layout:
+    """Finds out how a file is to be read, and whether it can be. Reads it through, in bounded memory.
 
     Args:
         path: The file.
         column: The header of the column of addresses, or its number from 1; None to find it.
+        name: The name for messages; the file's own if left out.
 
     Returns:
         The layout for ``read_chunks``.
@@ -88,24 +96,52 @@ def inspect(path: Path, column: str | None = None) -> Layout:
     Raises:
         InputRefused: There is no such file, it is no CSV file, or it is not clear where the addresses are.
     """
+    name = name or path.name
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise InputRefused(f"{path} is a directory; name a CSV file in it")
         if not stat.S_ISREG(mode):
             raise InputRefused(f"{path} is not a regular file; write the contacts to a file first")
-        encoding, notes = find_encoding(path)
-        delimiter, prefix_lines, records = _find_delimiter(path, encoding)
+        encoding, notes = find_encoding(path, name)
+        refuse_other_formats(path, encoding, name)
+        delimiter, prefix_lines = _find_delimiter(path, encoding)
+        columns = _columns(path, encoding, delimiter, prefix_lines)
     except FileNotFoundError:
         raise InputRefused(f"{path}: there is no such file; check its name and directory") from None
     except OSError as error:
         raise InputRefused(f"{path} cannot be read ({error.strerror}); check its permissions") from None
-    if not records:
-        raise InputRefused(f"{path.name} holds no contacts; it needs a line for each")
-    found = find_column(path.name, records, column)
-    if found.header and len(records) == 1:
-        raise InputRefused(f"{path.name} has nothing below its header; it needs a line for each contact")
-    return Layout(path, encoding, delimiter, prefix_lines, found.header, found.index, found.name, notes)
+    if columns is None:
+        raise InputRefused(f"{name} holds no contacts; it needs a line for each")
+    found = find_column(name, columns, column)
+    if found.header and columns.records == 1:
+        raise InputRefused(f"{name} has nothing below its header; it needs a line for each contact")
+    header = columns.header if found.header else ()
+    names = (*header, *(f"column {i + 1}" for i in range(len(header), columns.width)))
+    return Layout(path, encoding, delimiter, prefix_lines, found.header, found.index, found.name, names, notes)
+
+
+def _columns(path: Path, encoding: str, delimiter: str, prefix_lines: int) -> Columns | None:
+    with path.open(encoding=encoding, errors="replace", newline="") as file:
+        return count_columns(cells for _, cells in _records(file, delimiter, prefix_lines))
+
+
+def read_records(layout: Layout, rows: int) -> Iterator[list[tuple[int, list[str] | None]]]:
+    """Reads whole lines of a file in bounded memory, in its order; blank ones are passed over.
+
+    Args:
+        layout: From ``inspect``.
+        rows: The most lines of one stretch.
+
+    Yields:
+        Stretches of line numbers with the cells of each line; None for a line that cannot be read.
+    """
+    with layout.path.open(encoding=layout.encoding, errors="replace", newline="") as file:
+        records = _records(file, layout.delimiter, layout.prefix_lines)
+        if layout.header:
+            next(records, None)
+        while stretch := list(islice(records, rows)):
+            yield stretch
 
 
 def read_chunks(layout: Layout, rows: int) -> Iterator[Chunk]:
@@ -129,9 +165,9 @@ def read_chunks(layout: Layout, rows: int) -> Iterator[Chunk]:
             chunk = Chunk([], [], [], 0)
             for line, cells in islice(records, rows):
                 if cells is None:
-                    chunk.rejected.append(RejectedLine(line, "The line is too long to be read.", ""))
+                    chunk.rejected.append(RejectedLine(line, TOO_LONG, ""))
                 elif len(cells) <= layout.column:
-                    reason = f"The line ends before column {layout.column + 1}, where the addresses are."
+                    reason = NO_COLUMN.format(layout.column + 1)
                     value = layout.delimiter.join(cells)[:_LONGEST_KEPT]
                     chunk.rejected.append(RejectedLine(line, reason, value))
                 else:
@@ -142,24 +178,27 @@ def read_chunks(layout: Layout, rows: int) -> Iterator[Chunk]:
             yield replace(chunk, bytes_done=raw.tell())
 
 
-def _find_delimiter(path: Path, encoding: str) -> tuple[str, int, list[list[str]]]:
-    """Gives the delimiter, the number of lines before the first record, and the first records."""
+def _find_delimiter(path: Path, encoding: str) -> tuple[str, int]:
+    """Gives the delimiter and the number of lines before the first record."""
     with path.open(encoding=encoding, errors="replace", newline="") as file:
         first = file.readline(100).rstrip("\r\n").strip('"')
     # Excel writes its delimiter into a line of its own.
     told = first[-1] if len(first) == 5 and first.lower().startswith("sep=") else None
     prefix_lines = 0 if told is None else 1
-    best: tuple[str, list[list[str]]] = (",", [])
-    best_score = (-1, -1)
+    best, best_score = ",", (-1, -1)
     for delimiter in told or _DELIMITERS:
         with path.open(encoding=encoding, errors="replace", newline="") as file:
             records = _sample(_records(file, delimiter, prefix_lines))
-        addresses = sum(looks_like_address(cell) for cells in records for cell in cells)
-        # A delimiter that leaves addresses whole, then one that makes columns.
+        # A delimiter that leaves addresses whole and one in a cell, then one that makes columns.
+        addresses = sum(_is_one_address(cell) for cells in records for cell in cells)
         alike = sum(len(cells) == len(records[0]) > 1 for cells in records)
         if (addresses, alike) > best_score:
-            best, best_score = (delimiter, records), (addresses, alike)
-    return best[0], prefix_lines, best[1]
+            best, best_score = delimiter, (addresses, alike)
+    return best, prefix_lines
+
+
+def _is_one_address(cell: str) -> bool:
+    return holds_address(cell) and len(addresses_in(cell)) < 2
 
 
 def _sample(records: Iterator[tuple[int, list[str] | None]]) -> list[list[str]]:

@@ -32,7 +32,13 @@ from sqlalchemy.sql.schema import SchemaItem
 
 from bouncer.errors import SettingRefused
 
-__all__ = ["NOW_AT_EVERY_UPDATE", "ensure_application_table", "ensure_table", "require_application_table"]
+__all__ = [
+    "NOW_AT_EVERY_UPDATE",
+    "ensure_application_table",
+    "ensure_table",
+    "note_change",
+    "require_application_table",
+]
 
 
 class _NowAtEveryUpdate(TextClause):
@@ -101,7 +107,9 @@ def ensure_application_table(name: str, *items: SchemaItem) -> None:
     _ensure_indexes(table)
 
 
-def ensure_table(name: str, *items: SchemaItem, before_unique: Callable[[], None] | None = None) -> None:
+def ensure_table(
+    name: str, *items: SchemaItem, before_unique: Callable[[], None] | None = None, charset: str = "utf8mb3"
+) -> None:
     """Creates a table, or adds what the existing one lacks: columns, permission for NULL, keys, indexes.
 
     Moments get their default too: where one has none, some servers move it at every update (NOW_AT_EVERY_UPDATE is
@@ -112,11 +120,12 @@ def ensure_table(name: str, *items: SchemaItem, before_unique: Callable[[], None
         *items: Its columns, constraints and indexes. A column with a foreign key and no type of its own takes the
             type of the column that it refers to, as the database has it.
         before_unique: Called before a unique key is added to an existing table, to tell equal rows apart.
+        charset: Of a new table on MariaDB and MySQL; the plan's unless told.
 
     Raises:
         SettingRefused: Rows of the existing table contradict a key.
     """
-    table = _table(name, items, "utf8mb3")
+    table = _table(name, items, charset)
     if _created(table):
         return
     _ensure_columns(table)
@@ -160,7 +169,7 @@ def _created(table: Table) -> bool:
     if _inspector().has_table(table.name):
         return False
     table.create(op.get_bind())
-    _note(f"created table {table.name}")
+    note_change(f"created table {table.name}")
     return True
 
 
@@ -172,7 +181,7 @@ def _ensure_columns(table: Table) -> None:
         # Nothing is known about rows from before: a column that takes NULL is added without its default.
         default = None if column.nullable else column.server_default
         op.add_column(table.name, Column(column.name, column.type, nullable=column.nullable, server_default=default))
-        _note(f"added column {table.name}.{column.name}")
+        note_change(f"added column {table.name}.{column.name}")
 
 
 def _ensure_nullable(table: Table) -> None:
@@ -190,7 +199,7 @@ def _ensure_nullable(table: Table) -> None:
             existing_server_default=text(found["default"]) if found["default"] else None,
             existing_comment=found.get("comment"),
         )
-        _note(f"made {table.name}.{column.name} nullable")
+        note_change(f"made {table.name}.{column.name} nullable")
 
 
 def _ensure_moments_stay(table: Table) -> None:
@@ -214,7 +223,7 @@ def _ensure_moments_stay(table: Table) -> None:
             existing_type=found["type"],
             existing_comment=found.get("comment"),
         )
-        _note(f"gave {table.name}.{column.name} a default")
+        note_change(f"gave {table.name}.{column.name} a default")
 
 
 def _ensure_foreign_keys(table: Table) -> None:
@@ -238,7 +247,7 @@ def _ensure_foreign_keys(table: Table) -> None:
             [target.name],
             ondelete=key.ondelete,
         )
-        _note(f"added foreign key {table.name}.{column.name}")
+        note_change(f"added foreign key {table.name}.{column.name}")
 
 
 def _refuse_on_sqlite(table: Table) -> None:
@@ -268,7 +277,7 @@ def _ensure_unique_keys(table: Table, before: Callable[[], None] | None) -> None
             )
         # The servers name a key without a name after its first column.
         op.create_index(_index_name(table, str(key.name or names[0])), table.name, names, unique=True)
-        _note(f"added unique key {table.name} ({', '.join(names)})")
+        note_change(f"added unique key {table.name} ({', '.join(names)})")
 
 
 def _ensure_indexes(table: Table) -> None:
@@ -276,7 +285,7 @@ def _ensure_indexes(table: Table) -> None:
     for index in sorted(table.indexes, key=lambda index: str(index.name)):
         if index.name not in present:
             index.create(op.get_bind())
-            _note(f"added index {table.name}.{index.name}")
+            note_change(f"added index {table.name}.{index.name}")
 
 
 def _columns(inspector: Inspector, table: str) -> dict[str, ReflectedColumn]:
@@ -306,7 +315,8 @@ def _inspector() -> Inspector:
     return inspect(op.get_bind())
 
 
-def _note(change: str) -> None:
+def note_change(change: str) -> None:
+    """Reports a change, in words, to whoever started the upgrade."""
     config = op.get_context().config
     if config is not None:
         config.attributes["changes"].append(change)

@@ -147,6 +147,15 @@ def test_the_last_of_several_verdicts_on_an_address_counts(engine: Engine) -> No
     assert [row.bouncer_status for row in queue_rows(engine)] == ["deliverable"]
 
 
+def test_a_clear_verdict_is_not_replaced_by_unknown(engine: Engine) -> None:
+    """Of two verdicts on one address, in different letter case, the one that tells something counts."""
+    work = _verified(engine, ["anna@example.com"])
+    twice = [*verdicts(["ANNA@example.com"]), *verdicts(["anna@example.com"], status="unknown")]
+    report = load_verdicts(engine, work, twice)
+    assert (report.settled, report.missing, report.unmatched) == (1, 0, 0)
+    assert [row.bouncer_status for row in queue_rows(engine)] == ["deliverable"]
+
+
 def test_addresses_without_a_verdict_are_sent_again_and_then_fail(engine: Engine) -> None:
     """A contact that comes back without a verdict is requeued, and fails with the reason the third time."""
     queue(engine, ["anna@example.com", "ben@example.com"])

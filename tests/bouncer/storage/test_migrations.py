@@ -5,16 +5,18 @@ import logging
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, inspect, make_url
+from sqlalchemy import Engine, event, insert, inspect, make_url, select, text
 
+from bouncer.addresses.normalisation import address_key
 from bouncer.errors import SettingRefused
 from bouncer.storage.engine import engine_for
 from bouncer.storage.migrate import pending, upgrade
-from bouncer.storage.tables import Base
+from bouncer.storage.tables import Base, Contact
 from tests.bouncer.storage.existing_tables import (
     APPLICATION_ROWS,
     PLAN_ROWS,
@@ -33,7 +35,7 @@ from tests.database_server import DatabaseServer
 
 def test_from_nothing(empty_engine: Engine) -> None:
     """A new database gets all tables, says what it got, and then lacks nothing."""
-    assert [line.split(":")[0] for line in pending(empty_engine)] == ["0001"]
+    assert [line.split(":")[0] for line in pending(empty_engine)] == ["0001", "0002", "0003"]
     changes = upgrade(empty_engine)
     assert "created table Bouncer_Batches" in changes
     assert pending(empty_engine) == []
@@ -186,3 +188,24 @@ def test_threads_may_upgrade_different_databases(tmp_path: Path) -> None:
         assert [len(changes) for changes in pool.map(upgrade, engines)] == [len(Base.metadata.tables)] * len(engines)
     for engine in engines:
         engine.dispose()
+
+
+def test_two_mailboxes_that_shared_a_verdict_are_verified_anew(engine: Engine) -> None:
+    """Keys once made ss of ß: those that shared a verdict lose it, since it may be the other's; a lone one keeps it."""
+    emails = ["groß@weg.example", "gross@weg.example", "GROSS@weg.example", "fuß@weg.example", "anna@weg.example"]
+    old_keys = [blake2b(email.casefold().encode(), digest_size=16).digest() for email in emails]
+    contacts = [
+        {"email": email, "bouncer_address_key": key, "bouncer_status": "deliverable", "bouncer_batch_id": 1}
+        for email, key in zip(emails, old_keys, strict=True)
+    ]
+    with engine.begin() as connection:
+        connection.execute(insert(Contact), contacts)
+        connection.execute(text("UPDATE bouncer_schema_version SET version_num = '0001'"))
+    assert upgrade(engine) == ["renewed the address keys of 2 contacts"]
+    with engine.connect() as connection:
+        found = connection.execute(select(Contact).order_by(Contact.global_id).with_only_columns(*Contact.__table__.c))
+        after = {row.email: (row.bouncer_address_key, row.bouncer_status, row.bouncer_batch_id) for row in found}
+    assert after == {
+        **{email: (address_key(email), None, None) for email in emails[:3]},
+        **{email: (address_key(email), "deliverable", 1) for email in emails[3:]},
+    }

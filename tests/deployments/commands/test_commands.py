@@ -53,7 +53,7 @@ async def test_from_a_csv_file_to_its_verdicts(
     again = run(["import", str(file), "--request", "spring"], environment)
     assert (again.code, again.out) == (
         0,
-        f"request {report['request_id']} (spring): 0 contacts queued, 301 duplicates, 1 lines rejected\n",
+        f"request {report['request_id']} (spring): 0 contacts queued, 301 duplicates, 1 line rejected\n",
     )
     ingested = run(["ingest", "--request", str(report["request_id"]), "--json"], environment)
     assert (ingested.code, ingested.out.count("\n")) == (0, 1), ingested.err

@@ -1,0 +1,108 @@
+"""The lists that requests were queued from: known again, followed while they are read, and linked to their result."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from bouncer.errors import InputRefused
+from bouncer.files.csv.reading import Layout
+from bouncer.files.lists.sources import ListSource
+from bouncer.storage.tables import List, Request, User
+
+__all__ = [
+    "FinishedUnderThisName",
+    "list_of",
+    "note_import",
+    "note_import_ended",
+    "note_result",
+    "record_list",
+    "request_of",
+]
+
+_NAME_CHARACTERS = 255
+
+
+class FinishedUnderThisName(InputRefused):
+    """Another list was verified to its end under the same name; a person says whether this one is to join it."""
+
+
+def record_list(
+    connection: Connection, request_id: int, name: str, source: ListSource, layout: Layout, *, split: bool, add: bool
+) -> None:
+    """Writes down which list a request is queued from, before the first contact is.
+
+    Args:
+        connection: In a transaction that writes.
+        request_id: The request.
+        name: Its name.
+        source: The list.
+        layout: Its columns.
+        split: Whether cells with several addresses are split.
+        add: Whether another list may join a finished request.
+
+    Raises:
+        FinishedUnderThisName: It may not, and would.
+    """
+    known = list_of(connection, request_id)
+    completed: datetime | None = connection.scalar(
+        select(Request.bouncer_completed_ts).where(Request.request_id == request_id)
+    )
+    if known is not None and known.source_digest != source.digest and completed is not None and not add:
+        raise FinishedUnderThisName(
+            f"request {request_id} ({name}) is finished, and was another list; give this one a name of its own with "
+            "--request NAME, or add it to the same request with --add"
+        )
+    row = {
+        "source": source.given,
+        "source_digest": source.digest,
+        "source_bytes": source.path.stat().st_size,
+        "column_name": layout.column_name[:_NAME_CHARACTERS],
+        "column_number": layout.column + 1,
+        "split": split,
+        "bytes_read": 0,
+        "imported_ts": None,
+    }
+    if known is None:
+        connection.execute(insert(List).values(request_id=request_id, **row))
+    else:
+        connection.execute(update(List).where(List.request_id == request_id).values(row))
+
+
+def list_of(connection: Connection, request_id: int) -> List | None:
+    """The list that a request was queued from; None for one that something else has queued."""
+    row = connection.execute(select(*List.__table__.columns).where(List.request_id == request_id)).one_or_none()
+    return None if row is None else List(**row._mapping)
+
+
+def request_of(connection: Connection, name: str, user_email: str) -> int | None:
+    """Finds a user's request by its name, as an import does; None where there is none."""
+    found = connection.execute(
+        select(Request.request_id, Request.name)
+        .join(User, User.id == Request.user_id)
+        .where(func.lower(User.email) == user_email.lower(), Request.name == name)
+        .order_by(Request.request_id)
+    )
+    return next((row.request_id for row in found if row.name == name), None)
+
+
+def note_import(connection: Connection, request_id: int, **progress: int) -> None:
+    """Writes down how far an import has come.
+
+    Args:
+        connection: In the transaction that queues the contacts.
+        request_id: The request.
+        **progress: ``bytes_read``, ``lines``, ``addresses`` and ``rejected`` so far.
+    """
+    connection.execute(update(List).where(List.request_id == request_id).values(progress))
+
+
+def note_import_ended(connection: Connection, request_id: int) -> None:
+    """Writes down that all of the list is queued."""
+    values = {"imported_ts": func.current_timestamp(), "bytes_read": List.source_bytes}
+    connection.execute(update(List).where(List.request_id == request_id).values(values))
+
+
+def note_result(connection: Connection, request_id: int, place: str, lines: int | None = None) -> None:
+    """Writes down where the result goes, before it is begun, or how many lines it has, once it is there."""
+    ended = {} if lines is None else {"result_lines": lines, "result_ts": func.current_timestamp()}
+    connection.execute(update(List).where(List.request_id == request_id).values(result=place, **ended))

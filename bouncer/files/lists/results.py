@@ -1,0 +1,162 @@
+"""Writes the result of a list: all of it or what a rule asks for, wherever and in whichever form."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Engine
+
+from bouncer.addresses.seen_keys import SeenKeys
+from bouncer.errors import InputRefused
+from bouncer.files.csv.cells import harmless
+from bouncer.files.csv.reading import Layout
+from bouncer.files.lists.destinations import written_rows
+from bouncer.files.lists.own_columns import ListLine, list_header, list_lines
+from bouncer.files.lists.records import note_result
+from bouncer.files.lists.verdict_columns import VERDICT_COLUMNS
+from bouncer.safe_text import clean_message
+from bouncer.storage.engine import write
+from bouncer.verdicts.advice import Advice
+
+__all__ = ["Choice", "Written", "write_list"]
+
+_NUMBERS = ("score", "toxicity", "deep_score")
+_FORBIDDEN = ("@", "__")
+_EXAMPLE = "status == 'risky' and score < 60"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A result that was written.
+
+    Attributes:
+        lines: Lines, the header not counted.
+        advice: Of these, by the advice on them.
+    """
+
+    lines: int
+    advice: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which lines of a result are wanted, and what of them.
+
+    Attributes:
+        only: Lines with this advice; None for all.
+        where: Lines for which this rule is true, as pandas' ``query`` has it, over the headers of the result.
+        addresses_only: Nothing but the addresses, each once, as mail systems take their suppression lists.
+        excel: With a byte order mark and the separator of the locale, as Excel opens it without asking.
+
+    Raises:
+        InputRefused: The rule reaches for what is no column.
+    """
+
+    only: Advice | None = None
+    where: str | None = None
+    addresses_only: bool = False
+    excel: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks the rule."""
+        if self.where is not None and any(sign in self.where for sign in _FORBIDDEN):
+            raise InputRefused("A rule names columns, values and comparisons, and has neither @ nor __ in it")
+
+
+def write_list(
+    engine: Engine,
+    layout: Layout,
+    request_id: int,
+    place: str,
+    choice: Choice,
+    *,
+    split: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Written:
+    """Writes a list's own columns with advice and verdicts; the file appears whole or not at all.
+
+    Args:
+        engine: The contacts database.
+        layout: Of the list.
+        request_id: The request that was queued from it.
+        place: As of ``written_rows``.
+        choice: Which lines.
+        split: As of the import.
+        progress: Called with the lines read so far.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputRefused: The rule or the place cannot be used.
+    """
+    header = list_header(layout)
+    if choice.where is not None:
+        _check_rule(choice.where, header)
+    chunks = list_lines(engine, layout, request_id, split=split, progress=progress)
+    advice: Counter[str] = Counter()
+    chosen = _counted(_chosen(chunks, header, choice), advice)
+    if choice.addresses_only:
+        header, rows = ["email"], _addresses(chosen)
+    else:
+        rows = (_cells(line) for line in chosen)
+    with written_rows(place, excel=choice.excel) as put:
+        written = put(header, rows)
+    write(engine, note_result, request_id, place, written)
+    return Written(written, dict(advice))
+
+
+def _counted(lines: Iterable[ListLine], advice: Counter[str]) -> Iterator[ListLine]:
+    for line in lines:
+        advice[line.verdict["advice"]] += 1
+        yield line
+
+
+def _cells(line: ListLine) -> list[Any]:
+    return line.own + [line.verdict[column] for column in VERDICT_COLUMNS]
+
+
+def _chosen(chunks: Iterable[list[ListLine]], header: list[str], choice: Choice) -> Iterator[ListLine]:
+    for chunk in chunks:
+        lines = [line for line in chunk if choice.only is None or line.verdict["advice"] == choice.only]
+        if choice.where is None or not lines:
+            yield from lines
+            continue
+        for number in _query(_frame([_cells(line) for line in lines], header), choice.where).index:
+            yield lines[number]
+
+
+def _frame(rows: list[list[Any]], header: list[str]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=header, dtype=object)
+    # Of two columns of one name, a rule means the first.
+    frame = frame.loc[:, ~frame.columns.duplicated()]
+    numbers = [
+        name
+        for name, column in zip(header[-len(VERDICT_COLUMNS) :], VERDICT_COLUMNS, strict=True)
+        if column in _NUMBERS
+    ]
+    return frame.assign(**{name: pd.to_numeric(frame[name], errors="coerce") for name in numbers})
+
+
+def _query(frame: pd.DataFrame, rule: str) -> pd.DataFrame:
+    try:
+        return frame.query(rule, engine="python", local_dict={}, global_dict={})
+    except Exception as error:  # noqa: BLE001  # a rule can be wrong in any way, and its error is for the person
+        raise InputRefused(
+            f"The rule cannot be followed ({clean_message(str(error))[:200]}); for example: {_EXAMPLE}"
+        ) from None
+
+
+def _check_rule(rule: str, header: list[str]) -> None:
+    answer = _query(_frame([], header), rule)
+    if not isinstance(answer, pd.DataFrame):
+        raise InputRefused(f"The rule gives no lines; for example: {_EXAMPLE}")
+
+
+def _addresses(lines: Iterable[ListLine]) -> Iterator[list[str]]:
+    seen = SeenKeys()
+    for line in lines:
+        if line.address is not None and seen.add(pd.Series([line.key]))[0]:
+            yield [harmless(line.address)]

@@ -1,0 +1,158 @@
+"""Opens lists wherever they are: files, standard input, URLs; packed by gzip, or as Excel workbooks."""
+
+import csv
+import gzip
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import fsspec  # type: ignore[import-untyped]  # it brings no types
+import httpx
+
+from bouncer.errors import InputRefused
+from bouncer.files.lists.workbooks import is_workbook, rows_of
+
+__all__ = ["STANDARD_INPUT", "ListSource", "is_url", "name_of", "opened_list"]
+
+STANDARD_INPUT = "-"
+_PIECE = 1 << 20
+_GZIP = b"\x1f\x8b"
+_TIMEOUT = httpx.Timeout(30)
+_NAME_OF_STANDARD_INPUT = "standard input"
+
+
+@dataclass(frozen=True)
+class ListSource:
+    """A list that can be read.
+
+    Attributes:
+        given: The place as a person gave it: a path made absolute, a URL without what is secret in it.
+        name: Its name for people.
+        path: A file on this machine with its text; a temporary one where the list is elsewhere, or packed.
+        digest: Of its text, by which the same list is known again.
+    """
+
+    given: str
+    name: str
+    path: Path
+    digest: bytes
+
+
+_open: dict[str, ListSource] = {}
+
+
+def is_url(place: str) -> bool:
+    """Tells a URL from a path."""
+    return "://" in place
+
+
+def name_of(place: str) -> str:
+    """The name that people know a list by: the last part of its place."""
+    if place == STANDARD_INPUT:
+        return _NAME_OF_STANDARD_INPUT
+    return place.partition("?")[0].rstrip("/").rpartition("/")[2] if is_url(place) else Path(place).name
+
+
+@contextmanager
+def opened_list(place: str) -> Iterator[ListSource]:
+    """Gives a list as a file of text on this machine, for as long as the block lasts.
+
+    Opened again within the block, the same place gives the same text: it is fetched once, and standard input is there
+    once only.
+
+    Args:
+        place: A path, ``-`` for standard input, or a URL that fsspec knows, such as ``s3://…`` and ``https://…``.
+
+    Raises:
+        InputRefused: It cannot be read.
+    """
+    if place in _open:
+        yield _open[place]
+        return
+    with tempfile.TemporaryDirectory(prefix="bouncer-flows-list-") as folder:
+        name = name_of(place)
+        given, path = place, Path(folder) / "fetched"
+        if place == STANDARD_INPUT:
+            with path.open("wb") as file:
+                shutil.copyfileobj(sys.stdin.buffer, file, _PIECE)
+        elif is_url(place):
+            _fetch(place, name, path)
+            given = _without_secrets(place)
+        else:
+            path = Path(place).expanduser()
+            given = str(path.absolute())
+            path = Path(given)
+        path = _unpacked(path, name, Path(folder))
+        _open[place] = ListSource(given, name, path, _digest(path))
+        try:
+            yield _open[place]
+        finally:
+            del _open[place]
+
+
+def _without_secrets(url: str) -> str:
+    # Passwords stand before the @, signatures behind the question mark.
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _fetch(url: str, name: str, path: Path) -> None:
+    try:
+        with path.open("wb") as file:
+            if url.startswith(("http://", "https://")):
+                # By itself, because fsspec needs a further package for it.
+                with httpx.stream("GET", url, follow_redirects=True, timeout=_TIMEOUT) as answer:
+                    answer.raise_for_status()
+                    for piece in answer.iter_bytes(_PIECE):
+                        file.write(piece)
+                return
+            with fsspec.open(url, "rb") as remote:
+                shutil.copyfileobj(cast("BinaryIO", remote), file, _PIECE)
+    except ImportError as error:
+        raise InputRefused(f"{name} cannot be fetched: {error}") from None
+    except httpx.HTTPStatusError as error:
+        raise InputRefused(f"{name} cannot be fetched: its server answers {error.response.status_code}") from None
+    except Exception as error:  # noqa: BLE001  # each file system of fsspec has errors of its own
+        # Not their texts, which may show what a URL holds.
+        raise InputRefused(
+            f"{name} cannot be fetched ({type(error).__name__}); check its address and your rights to it"
+        ) from None
+
+
+def _unpacked(path: Path, name: str, folder: Path) -> Path:
+    if not path.is_file():
+        # How it is refused is decided where it is read.
+        return path
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+        if head.startswith(_GZIP):
+            packed, path = path, folder / "unpacked"
+            with gzip.open(packed) as source, path.open("wb") as target:
+                shutil.copyfileobj(source, target, _PIECE)
+        if is_workbook(path):
+            workbook, path = path, folder / "sheet.csv"
+            with path.open("w", encoding="utf-8", newline="") as target_text:
+                csv.writer(target_text).writerows(rows_of(workbook, name))
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise InputRefused(f"{name} is compressed, but not whole; make or fetch it again") from None
+    except OSError as error:
+        raise InputRefused(f"{name} cannot be read ({error.strerror}); check its permissions") from None
+    return path
+
+
+def _digest(path: Path) -> bytes:
+    digest = blake2b(digest_size=16)
+    if path.is_file():
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+    return digest.digest()

@@ -1,0 +1,105 @@
+"""Excel workbooks: the rows of the first sheet as texts, and rows of text as a sheet."""
+
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import openpyxl  # type: ignore[import-untyped]  # it brings no types
+from openpyxl.cell import WriteOnlyCell  # type: ignore[import-untyped]  # as above
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE  # type: ignore[import-untyped]  # as above
+from openpyxl.utils.exceptions import InvalidFileException  # type: ignore[import-untyped]  # as above
+
+from bouncer.errors import InputRefused
+
+__all__ = ["LARGEST_SHEET", "is_workbook", "rows_of", "write_workbook"]
+
+LARGEST_SHEET = 1_048_576
+"""Rows of one sheet, the header included: Excel's own limit."""
+
+_SHEETS = "xl/workbook.xml"
+
+
+def is_workbook(path: Path) -> bool:
+    """Tells an Excel workbook from every other file, whatever its name."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _SHEETS in archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def rows_of(path: Path, name: str) -> Iterator[list[str]]:
+    """Yields the rows of the first sheet that has any, in bounded memory.
+
+    Args:
+        path: The workbook.
+        name: Its name for messages.
+
+    Raises:
+        InputRefused: It cannot be read, as when a password protects it.
+    """
+    try:
+        # Formulas count by the value that Excel last showed.
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        for sheet in book.worksheets:
+            rows = ([_text(value) for value in row] for row in sheet.iter_rows(values_only=True))
+            first = next(rows, None)
+            if first is not None:
+                yield first
+                yield from rows
+                break
+        book.close()
+    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        raise InputRefused(
+            f"{name} is an Excel workbook that cannot be read ({type(error).__name__}); save its sheet as CSV"
+        ) from None
+
+
+def write_workbook(file: BinaryIO, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+    """Writes rows as the one sheet of a workbook, every cell as text: Excel runs none and takes none for a date.
+
+    Args:
+        file: To write to.
+        header: The first row.
+        rows: The others, ``LARGEST_SHEET`` at most with the header.
+
+    Returns:
+        How many rows there are, without the header.
+
+    Raises:
+        InputRefused: There is no room for them.
+    """
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("list")
+    sheet.append([_cell(sheet, name) for name in header])
+    written = 0
+    for row in rows:
+        written += 1
+        if written >= LARGEST_SHEET:
+            raise InputRefused(f"a sheet of Excel has no room for more than {LARGEST_SHEET:,} lines; write a CSV file")
+        sheet.append([_cell(sheet, value) for value in row])
+    book.save(file)
+    return written
+
+
+def _cell(sheet: Any, value: Any) -> Any:
+    if not isinstance(value, str):
+        return WriteOnlyCell(sheet, value)
+    cell = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("", value)[:32_767])
+    # Set by hand: of a text that begins with =, the library would make a formula.
+    cell.data_type = "s"
+    return cell
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d}" if value.time() == time() else value.isoformat(" ", "seconds")
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

@@ -1,0 +1,118 @@
+"""Verifies a list from beginning to end."""
+
+import sys
+from typing import Annotated, Literal
+
+from cyclopts import Parameter, validators
+
+from bouncer.errors import SpendingRefused
+from deployments.commands.answers import print_json, tell_forecast
+from deployments.commands.parameters import LARGEST_COUNT, AsJson, Credits, DryRun, ListPlace, Result, Verbose
+from deployments.terminal.console import say
+from deployments.terminal.exit_codes import ExitCode
+
+__all__ = ["verify"]
+
+Only = Annotated[
+    Literal["send", "review", "suppress"] | None, Parameter(help="Only the lines with this advice; all if left out.")
+]
+Where = Annotated[
+    str | None,
+    Parameter(help="A rule on the columns of the result, as pandas' query has it: status == 'risky' and score < 60."),
+]
+AddressesOnly = Annotated[
+    bool, Parameter(negative="", help="Nothing but the addresses, each once, as mail systems take suppression lists.")
+]
+Excel = Annotated[
+    bool, Parameter(negative="", help="With a byte order mark and the separator of the locale, as Excel opens it.")
+]
+Force = Annotated[bool, Parameter(negative="", help="Overwrite a file that is there already.")]
+
+
+def verify(
+    file: ListPlace,
+    result: Result = None,
+    *,
+    request: Annotated[str | None, Parameter(help="The name of the list; the file's name if left out.")] = None,
+    user: Annotated[str | None, Parameter(help="The e-mail address of the user who asks.")] = None,
+    priority: Literal["low", "normal", "high", "critical"] = "normal",
+    column: Annotated[str | None, Parameter(help="The column with the addresses, if its name is odd.")] = None,
+    split: Annotated[bool, Parameter(negative="", help="Take each address of a cell that holds several.")] = False,
+    only: Only = None,
+    where: Where = None,
+    addresses_only: AddressesOnly = False,
+    excel: Excel = False,
+    max_credits: Credits = None,
+    ask_above: Annotated[
+        int,
+        Parameter(
+            help="Ask before more credits than these may be spent.",
+            validator=validators.Number(gte=0, lte=LARGEST_COUNT),
+        ),
+    ] = 1_000,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")] = False,
+    add: Annotated[bool, Parameter(negative="", help="Add the list to a finished one of the same name.")] = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+    json: AsJson = False,
+    verbose: Verbose = False,
+) -> int:
+    """Verifies a list: it comes back with its own columns, and a verdict and advice behind them.
+
+    The same command goes on where it was stopped, and pays nothing twice.
+
+    Args:
+        priority: How urgent it is; higher goes first.
+    """
+    from bouncer.files.lists.sources import opened_list
+    from deployments.server.orchestration import orchestrator
+    from deployments.settings import read_settings
+
+    settings = read_settings()
+    with opened_list(file), orchestrator(settings, verbose=verbose) as ui:
+        from bouncer.costs.forecast_text import headline
+        from deployments.running import run_verify_list
+        from deployments.terminal.forecast_report import forecast_import
+
+        forecast = forecast_import(settings, file, request=request, user=user, column=column, split=split, quiet=json)
+        if dry_run:
+            return tell_forecast(forecast, json=json)
+        most = forecast.most_credits if not max_credits else min(forecast.most_credits, max_credits)
+        if most > ask_above and not yes and not _agreed(f"{headline(forecast)}, at most {most:,}", file):
+            say("nothing was queued")
+            return ExitCode.COULD_NOT_RUN
+        report = run_verify_list(
+            settings,
+            {
+                "file": file,
+                "result": result,
+                "name": request,
+                "owner": user,
+                "priority": priority,
+                "spend_at_most": None,
+                "only": only or "all",
+                "where": where,
+                "addresses_only": addresses_only,
+                "excel": excel,
+                "column": column,
+                "split": split,
+                "add": add,
+                "overwrite": force,
+                "max_credits": max_credits,
+            },
+            ui=ui,
+            quiet=json,
+            verbose=verbose,
+        )
+    if json and report.result != "-":
+        print_json(report)
+    else:
+        say(report.message)
+    return ExitCode.FINE
+
+
+def _agreed(question: str, file: str) -> bool:
+    if file == "-" or not sys.stdin.isatty():
+        raise SpendingRefused(f"{question}; add --yes to agree to that, or --max-credits N to spend no more than N")
+    say(f"{question}. Go on? [y/N]")
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}

@@ -1,0 +1,62 @@
+"""What became of a list, for people, for programs and for the exit code."""
+
+from dataclasses import dataclass
+
+from bouncer.files.importing import ImportReport
+from bouncer.files.lists.results import Written
+from bouncer.plurals import counted
+
+__all__ = ["ListReport"]
+
+
+@dataclass(frozen=True)
+class ListReport:
+    """What became of a list.
+
+    Attributes:
+        request_id: Its request.
+        request_name: The request's name.
+        column: The column that the addresses were taken from.
+        lines: Its lines, the header and blank ones not counted.
+        rejected: Lines without a valid address.
+        written: Lines of the result.
+        advice: Lines of the result by the advice on them.
+        credits: What this run paid.
+        credits_in_all: What all runs paid for this list.
+        result: Where the result is.
+        message: The same in one line.
+    """
+
+    request_id: int
+    request_name: str
+    column: str
+    lines: int
+    rejected: int
+    written: int
+    advice: dict[str, int]
+    credits: int
+    credits_in_all: int
+    result: str
+    message: str
+
+    @classmethod
+    def of(
+        cls, imported: ImportReport, written: Written, result: str, *, credits_now: int, credits_in_all: int
+    ) -> "ListReport":
+        """Puts it together."""
+        advice = ", ".join(f"{written.advice.get(kind, 0):,} {kind}" for kind in ("send", "review", "suppress"))
+        earlier = f" ({credits_in_all:,} with earlier runs)" if credits_in_all != credits_now else ""
+        return cls(
+            request_id=imported.request_id,
+            request_name=imported.request_name,
+            column=imported.column,
+            lines=imported.lines,
+            rejected=imported.rejected,
+            written=written.lines,
+            advice=written.advice,
+            credits=credits_now,
+            credits_in_all=credits_in_all,
+            result=result,
+            message=f"{imported.request_name}: {counted(written.lines, 'line')}: {advice}; "
+            f"{counted(credits_now, 'credit')}{earlier}; the result is in {result}",
+        )
