@@ -1,15 +1,12 @@
 """Excel workbooks: the rows of the first sheet as texts, and rows of text as a sheet."""
 
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
-
-import openpyxl  # type: ignore[import-untyped]  # it brings no types
-from openpyxl.cell import WriteOnlyCell  # type: ignore[import-untyped]  # as above
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE  # type: ignore[import-untyped]  # as above
-from openpyxl.utils.exceptions import InvalidFileException  # type: ignore[import-untyped]  # as above
 
 from bouncer.errors import InputRefused
 
@@ -19,6 +16,9 @@ LARGEST_SHEET = 1_048_576
 """Rows of one sheet, the header included: Excel's own limit."""
 
 _SHEETS = "xl/workbook.xml"
+_LONGEST_CELL = 32_767
+# XML has no room for them.
+_ILLEGAL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def is_workbook(path: Path) -> bool:
@@ -40,6 +40,7 @@ def rows_of(path: Path, name: str) -> Iterator[list[str]]:
     Raises:
         InputRefused: It cannot be read, as when a password protects it.
     """
+    openpyxl = _openpyxl()
     try:
         # Formulas count by the value that Excel last showed.
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
@@ -51,7 +52,7 @@ def rows_of(path: Path, name: str) -> Iterator[list[str]]:
                 yield from rows
                 break
         book.close()
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, SyntaxError) as error:
         raise InputRefused(
             f"{name} is an Excel workbook that cannot be read ({type(error).__name__}); save its sheet as CSV"
         ) from None
@@ -71,7 +72,7 @@ def write_workbook(file: BinaryIO, header: Sequence[str], rows: Iterable[Sequenc
     Raises:
         InputRefused: There is no room for them.
     """
-    book = openpyxl.Workbook(write_only=True)
+    book = _openpyxl().Workbook(write_only=True)
     sheet = book.create_sheet("list")
     sheet.append([_cell(sheet, name) for name in header])
     written = 0
@@ -84,10 +85,16 @@ def write_workbook(file: BinaryIO, header: Sequence[str], rows: Iterable[Sequenc
     return written
 
 
+def _openpyxl() -> Any:
+    # Only where there is a workbook: it takes a third of a second, which commands on other lists need not wait for.
+    return import_module("openpyxl")
+
+
 def _cell(sheet: Any, value: Any) -> Any:
+    new_cell = _openpyxl().cell.WriteOnlyCell
     if not isinstance(value, str):
-        return WriteOnlyCell(sheet, value)
-    cell = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("", value)[:32_767])
+        return new_cell(sheet, value)
+    cell = new_cell(sheet, _ILLEGAL.sub("", value)[:_LONGEST_CELL])
     # Set by hand: of a text that begins with =, the library would make a formula.
     cell.data_type = "s"
     return cell
