@@ -369,7 +369,7 @@ def _queue(
                     QueuedContact.request_id + 0 == request.request_id,
                 ),
             )
-            .group_by(staged.line, staged.domain_hash)
+            .group_by(staged.line, staged.key, staged.domain_hash)
             # Under none of the contacts with this address.
             .having(func.count(QueuedContact.queue_id) == 0)
             .order_by(staged.line),

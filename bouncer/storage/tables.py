@@ -175,7 +175,7 @@ class List(Base):
         ForeignKey("Requests.request_id", ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
     source: Mapped[str] = mapped_column(Text)
-    source_digest: Mapped[bytes] = mapped_column(LargeBinary(16))
+    source_digest: Mapped[str] = mapped_column(String(32))
     source_bytes: Mapped[int] = mapped_column(BigInteger)
     column_name: Mapped[str] = mapped_column(String(255))
     column_number: Mapped[int]

@@ -25,7 +25,7 @@ class Known:
     """All that is known of an address.
 
     Attributes:
-        outcome: Where its contact stands in the queue: ``completed``, ``failed``, …; or ``rejected``.
+        outcome: Where its contact stands in the queue: ``completed``, ``failed``, …; or ``rejected``, ``ambiguous``.
         status: The verdict that counts; None or empty where there is none.
         reason: Bouncer's reason for it.
         accept_all: Whether its domain takes mail for any address: yes, no or unknown.
@@ -42,6 +42,7 @@ class Known:
 
 
 _WITHOUT_VERDICT = {
+    "ambiguous": (Advice.REVIEW, "the line was rejected, though it holds addresses"),
     "rejected": (Advice.SUPPRESS, "no address that can be mailed to"),
     "failed": (Advice.REVIEW, "no verdict: its verification failed"),
 }

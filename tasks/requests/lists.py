@@ -91,7 +91,7 @@ async def price_list(access: Access, order: ListOrder, spend_at_most: int | None
     return forecast
 
 
-def _refuse_foreign_result(access: Access, order: ListOrder, names: tuple[str, str], digest: bytes) -> None:
+def _refuse_foreign_result(access: Access, order: ListOrder, names: tuple[str, str], digest: str) -> None:
     # Before anything is paid for. What an earlier run of the same order has written is its own.
     request_id = read(access.engine, request_of, *names)
     known = None if request_id is None else read(access.engine, list_of, request_id)

@@ -8,6 +8,7 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, Integer, LargeBinary, and_, func, select
 from sqlalchemy.types import TypeEngine
 
+from bouncer.files.address_cells import addresses_in
 from bouncer.files.checked_cells import check_cells
 from bouncer.files.csv.cells import harmless
 from bouncer.files.csv.reading import NO_COLUMN, TOO_LONG, Layout, read_records
@@ -91,7 +92,7 @@ def list_lines(
             elif len(cells) <= column:
                 verdict = no_verdict("rejected", NO_COLUMN.format(column + 1))
             elif reason is not None:
-                verdict = no_verdict("rejected", reason)
+                verdict = no_verdict("rejected", reason, is_ambiguous=bool(addresses_in(texts[cell])))
             else:
                 verdict = verdicts.get(row) or no_verdict("not queued", "")
             own = list(map(harmless, (cells or [])[:width]))

@@ -43,7 +43,7 @@ class ListSource:
     given: str
     name: str
     path: Path
-    digest: bytes
+    digest: str
 
 
 _open: dict[str, ListSource] = {}
@@ -149,10 +149,10 @@ def _unpacked(path: Path, name: str, folder: Path) -> Path:
     return path
 
 
-def _digest(path: Path) -> bytes:
+def _digest(path: Path) -> str:
     digest = blake2b(digest_size=16)
     if path.is_file():
         with path.open("rb") as file:
             while piece := file.read(_PIECE):
                 digest.update(piece)
-    return digest.digest()
+    return digest.hexdigest()

@@ -15,15 +15,16 @@ VERDICT_COLUMNS = ("advice", "advice_reason", *(column for column in COLUMNS if 
 """The headers; the address is the list's own."""
 
 
-def with_advice(cells: dict[str, Any]) -> Verdict:
+def with_advice(cells: dict[str, Any], *, is_ambiguous: bool = False) -> Verdict:
     """Adds the advice to the cells of an export's line.
 
     Args:
         cells: By ``COLUMNS``.
+        is_ambiguous: Whether it was rejected, although it holds addresses.
     """
     is_deep = cells["deep_status"] not in {None, "", "unknown"}
     known = Known(
-        outcome=cells["outcome"],
+        outcome="ambiguous" if is_ambiguous else cells["outcome"],
         status=cells["deep_status"] if is_deep else cells["status"],
         reason=cells["deep_reason"] if is_deep else cells["reason"],
         accept_all=cells["accept_all"],
@@ -44,11 +45,12 @@ def verdict_of(cells: Sequence[Any]) -> Verdict:
     return with_advice(dict(zip(COLUMNS, line(cells), strict=True)))
 
 
-def no_verdict(outcome: str, error: str) -> Verdict:
+def no_verdict(outcome: str, error: str, *, is_ambiguous: bool = False) -> Verdict:
     """Makes the cells of a line that has no contact.
 
     Args:
         outcome: Why not, in a word.
-        error: Likewise, for a person.
+        error: The same for a person.
+        is_ambiguous: As of ``with_advice``.
     """
-    return with_advice({**dict.fromkeys(COLUMNS, ""), "outcome": outcome, "error": error})
+    return with_advice({**dict.fromkeys(COLUMNS, ""), "outcome": outcome, "error": error}, is_ambiguous=is_ambiguous)

@@ -40,18 +40,18 @@ def rows_of(path: Path, name: str) -> Iterator[list[str]]:
     Raises:
         InputRefused: It cannot be read, as when a password protects it.
     """
-    openpyxl = _openpyxl()
     try:
-        # Formulas count by the value that Excel last showed.
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        for sheet in book.worksheets:
-            rows = ([_text(value) for value in row] for row in sheet.iter_rows(values_only=True))
-            first = next(rows, None)
-            if first is not None:
-                yield first
-                yield from rows
-                break
-        book.close()
+        # By its handle: the library refuses a workbook by its name.
+        with path.open("rb") as file:
+            # Formulas count by the value that Excel last showed.
+            book = _openpyxl().load_workbook(file, read_only=True, data_only=True)
+            for sheet in book.worksheets:
+                rows = ([_text(value) for value in row] for row in sheet.iter_rows(values_only=True))
+                first = next(rows, None)
+                if first is not None:
+                    yield first
+                    yield from rows
+                    return
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, SyntaxError) as error:
         raise InputRefused(
             f"{name} is an Excel workbook that cannot be read ({type(error).__name__}); save its sheet as CSV"

@@ -70,6 +70,7 @@ COLUMNS = {
     "Bouncer_Second_Chances.queue_id": "the contact that is retried",
     "Bouncer_Second_Chances.chances": "how often it was retried",
     "Bouncer_Second_Chances.try_again_ts": "when it goes back into the queue",
+    "Bouncer_Lists.request_id": "the request that was queued from the list",
     "Bouncer_Locks.name": "`claim`, or `new user`",
     "Bouncer_Database.id": "tells this database and its backups from all others",
     "Bouncer_Reverifications.month": "the month, as 2026-11",

@@ -1,11 +1,11 @@
 """Address keys fold a letter for a letter: groß@ and gross@ are two mailboxes, each with a verdict of its own."""
 
+import unicodedata
 from collections.abc import Iterator
 
 import sqlalchemy as sa
 from alembic import op
 
-from bouncer.addresses.normalisation import InvalidAddress, address_key, normalise
 from bouncer.errors import SettingRefused
 from bouncer.storage.migrations.adopting import note_change
 
@@ -31,21 +31,23 @@ _contacts = sa.table(
 
 
 def upgrade() -> None:
-    """Renews the keys of the few addresses concerned; which of two that shared a verdict had it, nobody knows."""
+    """Forgets the keys of the few addresses concerned; the next import or claim gives them their new ones.
+
+    Which of two addresses that shared a verdict had it, nobody knows: both are verified anew when they are asked for.
+    """
     connection = op.get_bind()
-    renewed = 0
+    forgotten = 0
     for rows in _beyond_ascii(connection):
-        new = {row.global_id: key for row in rows if (key := _key(row.email)) not in {None, row.bouncer_address_key}}
-        old = {row.global_id: row.bouncer_address_key for row in rows if row.global_id in new}
+        concerned = [row for row in rows if any(len(letter.casefold()) > 1 for letter in _local_part(row.email))]
         # First, so that what is cut short is done whole by the next run: the keys tell what is still to do.
-        for key in set(old.values()):
+        for key in {row.bouncer_address_key for row in concerned}:
             _forget_shared_verdict(connection, key)
-        for global_id, key in new.items():
-            its_row = _contacts.c.global_id == global_id
-            connection.execute(_contacts.update().where(its_row).values(bouncer_address_key=key))
-        renewed += len(new)
-    if renewed:
-        note_change(f"renewed the address keys of {renewed:,} contacts")
+        for row in concerned:
+            its_row = _contacts.c.global_id == row.global_id
+            connection.execute(_contacts.update().where(its_row).values(bouncer_address_key=None))
+        forgotten += len(concerned)
+    if forgotten:
+        note_change(f"address keys of {forgotten:,} contacts are to be renewed")
 
 
 def downgrade() -> None:
@@ -80,15 +82,17 @@ def _beyond_ascii(connection: sa.Connection) -> Iterator[list[sa.Row[int, str, b
         after = rows[-1].global_id
 
 
-def _key(email: str) -> bytes | None:
-    try:
-        return address_key(normalise(email))
-    except InvalidAddress:
-        return None
+def _local_part(email: str) -> str:
+    return unicodedata.normalize("NFC", email.strip().rpartition("@")[0])
+
+
+def _folded(email: str) -> str:
+    letters = [min((letter.casefold(), letter.lower(), letter), key=len) for letter in _local_part(email)]
+    return "".join(letters)
 
 
 def _forget_shared_verdict(connection: sa.Connection, key: bytes) -> None:
     its_contacts = _contacts.c.bouncer_address_key == key
-    addresses = connection.scalars(sa.select(_contacts.c.email).where(its_contacts)).all()
-    if len({_key(address) for address in addresses}) > 1:
+    emails = connection.scalars(sa.select(_contacts.c.email).where(its_contacts)).all()
+    if len(set(map(_folded, emails))) > 1:
         connection.execute(_contacts.update().where(its_contacts).values(dict.fromkeys(_VERDICT)))

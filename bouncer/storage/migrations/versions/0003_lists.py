@@ -22,7 +22,7 @@ def upgrade() -> None:
             autoincrement=False,
         ),
         sa.Column("source", sa.Text, nullable=False),
-        sa.Column("source_digest", sa.LargeBinary(16), nullable=False),
+        sa.Column("source_digest", sa.String(32), nullable=False),
         sa.Column("source_bytes", sa.BigInteger, nullable=False),
         sa.Column("column_name", sa.String(255), nullable=False),
         sa.Column("column_number", sa.Integer, nullable=False),
