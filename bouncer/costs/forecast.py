@@ -129,7 +129,7 @@ def forecast_file(
 
     Args:
         engine: The contacts database, or None where there is none yet, so that nothing is known.
-        path: The list, as of ``import_contacts``.
+        path: The list, a place for ``opened_list``.
         terms: The account's.
         request: The names of the request and of its user that the file would be imported into; what is in the request
             already counts as duplicate.

@@ -119,7 +119,7 @@ def import_contacts(  # noqa: PLR0913  # each is something that a person may wan
 
     Args:
         engine: The contacts database.
-        path: The list, as of ``opened_list``: a file, ``-`` or a URL; CSV, packed or not, or an Excel workbook.
+        path: The list, a place for ``opened_list``: a file, ``-`` or a URL; CSV, packed or not, or an Excel workbook.
         request_name: The user's request to add to, made where there is none; None for the file's name.
         user_email: The user, made where there is none; None for ``LOCAL_USER``.
         priority: How urgent these contacts are.

@@ -29,7 +29,7 @@ class Known:
         status: The verdict that counts; None or empty where there is none.
         reason: Bouncer's reason for it.
         accept_all: Whether its domain takes mail for any address: yes, no or unknown.
-        full_mailbox: Likewise, whether its mailbox is full.
+        full_mailbox: Whether its mailbox is full: yes, no or unknown.
         toxicity: 0 to 5, or None.
     """
 

@@ -102,7 +102,7 @@ def _refuse_foreign_result(access: Access, order: ListOrder, names: tuple[str, s
 
 @task(name="queue", task_run_name="queue", cache_policy=NO_CACHE, persist_result=False)
 async def queue_list(access: Access, order: ListOrder) -> ImportReport:
-    """Queues the addresses of a list. Safe to run twice: what is queued already is not queued again.
+    """Queues the addresses of a list. Safe to run twice: what is queued already stays as it is.
 
     Args:
         access: The database.

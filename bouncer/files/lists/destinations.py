@@ -43,7 +43,7 @@ def place_of_result(place: str, result: str | None) -> str:
     """Gives the place of a result as it is kept: a path absolute; beside the list unless told, under a name of its own.
 
     Args:
-        place: Of the list, as of ``opened_list``.
+        place: Of the list, for ``opened_list``.
         result: As a person gave it, or None.
     """
     if result is None and place == STANDARD_INPUT:

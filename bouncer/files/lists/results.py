@@ -81,9 +81,9 @@ def write_list(
         engine: The contacts database.
         layout: Of the list.
         request_id: The request that was queued from it.
-        place: As of ``written_rows``.
+        place: Its place, for ``written_rows``.
         choice: Which lines.
-        split: As of the import.
+        split: Whether cells with several addresses were split.
         progress: Called with the lines read so far.
 
     Returns:

@@ -40,7 +40,7 @@ def verdict_of(cells: Sequence[Any]) -> Verdict:
     """Makes the cells of a queued contact.
 
     Args:
-        cells: As of ``bouncer.files.export_lines.line``.
+        cells: Those that ``bouncer.files.export_lines.line`` takes.
     """
     return with_advice(dict(zip(COLUMNS, line(cells), strict=True)))
 
@@ -51,6 +51,6 @@ def no_verdict(outcome: str, error: str, *, is_ambiguous: bool = False) -> Verdi
     Args:
         outcome: Why not, in a word.
         error: The same for a person.
-        is_ambiguous: As of ``with_advice``.
+        is_ambiguous: Whether it was rejected, although it holds addresses.
     """
     return with_advice({**dict.fromkeys(COLUMNS, ""), "outcome": outcome, "error": error}, is_ambiguous=is_ambiguous)
