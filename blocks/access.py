@@ -15,6 +15,7 @@ from blocks.contacts_database import ContactsDatabase
 from blocks.saved import load_saved
 from bouncer.api.client import BouncerClient
 from bouncer.errors import SettingRefused
+from bouncer.installation import DEFAULT_NAME, here
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Layer
 
@@ -73,7 +74,7 @@ async def open_access(name: str, caller: str) -> AsyncIterator[Access]:
         SettingRefused: A block is missing, or cannot be used.
     """
     engine = await open_database()
-    account = await load_saved(BouncerAccount, name)
+    account = await load_saved(BouncerAccount, here().account_block(name))
     if account is None:
         raise SettingRefused(_missing(name))
     async with account.get_client(engine, name=name, caller=caller) as client:
@@ -81,7 +82,8 @@ async def open_access(name: str, caller: str) -> AsyncIterator[Access]:
 
 
 async def account_names() -> list[str]:
-    """The names of all saved account blocks, the default one first."""
+    """The accounts of this installation, by its saved blocks, the default one first."""
+    installation = here()
     async with get_client() as client:
         try:
             documents = await client.read_block_documents_by_type("bouncer-account", include_secrets=False)
@@ -90,8 +92,12 @@ async def account_names() -> list[str]:
                 raise
             # The type is not known before the first block of it is saved.
             return []
-    names = {document.name for document in documents if document.name is not None}
-    return sorted(names, key=lambda name: (name != "default", name))
+    names = [
+        installation.account_of(document.name)
+        for document in documents
+        if document.name is not None and document.data.get("installation", DEFAULT_NAME) == installation.name
+    ]
+    return sorted((name for name in names if name is not None), key=lambda name: (name != "default", name))
 
 
 @asynccontextmanager
@@ -142,11 +148,11 @@ async def open_database() -> Engine:
     Raises:
         SettingRefused: The block is missing, or cannot be used.
     """
-    database = await load_saved(ContactsDatabase, "default")
+    database = await load_saved(ContactsDatabase, here().block)
     if database is None:
-        raise SettingRefused("block contacts-database/default is missing; run bouncer-flows setup")
+        raise SettingRefused(f"block contacts-database/{here().block} is missing; run bouncer-flows setup")
     return database.get_engine()
 
 
 def _missing(name: str) -> str:
-    return f"block bouncer-account/{name} is missing; run bouncer-flows setup"
+    return f"block bouncer-account/{here().account_block(name)} is missing; run bouncer-flows setup"

@@ -18,6 +18,7 @@ from bouncer.api.base_url import refuse_to_send_in_the_clear
 from bouncer.api.client import BouncerClient
 from bouncer.api.request_gate import SharedGate
 from bouncer.errors import SettingRefused
+from bouncer.installation import DEFAULT_NAME, here
 from bouncer.storage.tables import Layer
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.second_chances import Chances
@@ -113,7 +114,11 @@ class BouncerAccount(Block):
         description="basic: contacts as they come. deep: those that the first pass left risky, for an account or key "
         "that has deep catch-all verification switched on at Bouncer.",
     )
-
+    installation: str = Field(
+        default=DEFAULT_NAME,
+        title="Installation",
+        description="The installation that pays with it, as BOUNCER_FLOWS_NAME has it; others leave it alone.",
+    )
     max_credits_per_run: int = Field(
         default=0,
         ge=0,
@@ -173,7 +178,7 @@ class BouncerAccount(Block):
 
         Args:
             engine: Of the contacts database, where requests are counted and the circuit breaker lives.
-            name: The name that this block was saved under.
+            name: The account; its block is saved under ``Installation.account_block`` of it.
             caller: A name for this caller, unique over all workers.
             saved_key: Read the key from the saved block for each request, so that a rotated key is used at once; else
                 the key is this block's, which need not be saved.
@@ -190,7 +195,7 @@ class BouncerAccount(Block):
 
             async def present_key() -> str:
                 try:
-                    saved = await load_saved(BouncerAccount, name, server) if server else None
+                    saved = await load_saved(BouncerAccount, here().account_block(name), server) if server else None
                 except (PrefectException, httpx.HTTPError, ValueError, SettingRefused):
                     # The Prefect server is away, or the block was saved as it cannot be used: the last key that was
                     # seen is the best there is.

@@ -7,10 +7,9 @@ from blocks.bouncer_account import BouncerAccount
 from blocks.saved import load_saved, saved_values
 from bouncer.credits.prices import PUBLISHED, PriceTable
 from bouncer.errors import SettingRefused
+from bouncer.installation import here
 
 __all__ = ["BouncerPrices", "check_prices", "ensure_prices", "load_prices"]
-
-_NAME = "default"
 
 
 class BouncerPrices(Block):
@@ -59,7 +58,7 @@ async def load_prices() -> PriceTable:
     Raises:
         SettingRefused: The saved prices cannot be used.
     """
-    saved = await load_saved(BouncerPrices, _NAME)
+    saved = await load_saved(BouncerPrices, here().block)
     return PriceTable() if saved is None else saved.table
 
 
@@ -69,16 +68,16 @@ async def ensure_prices() -> list[str]:
     Returns:
         A line that says so; none where prices were there.
     """
-    if await saved_values(BouncerPrices, _NAME):
+    if await saved_values(BouncerPrices, here().block):
         return []
-    await BouncerPrices().asave(_NAME)
-    return [f"block bouncer-prices/{_NAME} saved, with Bouncer's published prices"]
+    await BouncerPrices().asave(here().block)
+    return [f"block bouncer-prices/{here().block} saved, with Bouncer's published prices"]
 
 
 async def check_prices() -> list[str]:
     """Says what is off with the saved prices; changes nothing."""
     try:
-        saved = await load_saved(BouncerPrices, _NAME)
+        saved = await load_saved(BouncerPrices, here().block)
     except SettingRefused as refusal:
         return [str(refusal)]
-    return [f"block bouncer-prices/{_NAME} is missing"] if saved is None else []
+    return [f"block bouncer-prices/{here().block} is missing"] if saved is None else []

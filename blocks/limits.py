@@ -7,6 +7,8 @@ The obvious setting for 200 a minute, a limit of 200 with a decay of 200/60, let
 from dataclasses import dataclass
 from typing import Literal
 
+from bouncer.installation import here
+
 __all__ = ["REALTIME_PER_MINUTE", "UPLOADS_PER_MINUTE", "Limit", "limit_name", "limits_of", "token_bucket"]
 
 UPLOADS_PER_MINUTE = 60
@@ -37,7 +39,7 @@ class Limit:
 
 def limit_name(what: Literal["api", "uploads", "batches", "realtime"], account: str) -> str:
     """The limit's name; the default account's are ``bouncer-api``, ``bouncer-uploads`` and so on."""
-    return f"bouncer-{what}" if account == "default" else f"bouncer-{what}-{account}"
+    return here().limit(what, account)
 
 
 def token_bucket(per_minute: int, burst_share: int = _BURST_SHARE) -> tuple[int, float]:

@@ -1,17 +1,23 @@
 """High-water marks of uploads, as Prefect variables: what a contacts database that was restored cannot know."""
 
+import re
 from contextlib import suppress
 
 import httpx
 from prefect import get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.exceptions import ObjectAlreadyExists
 
 from blocks.limiter import through_server_outages
 from bouncer.accounts.upload_history import UploadCount
 from bouncer.errors import OrchestratorUnavailable
+from bouncer.installation import here
 
-__all__ = ["read_mark", "write_mark"]
+__all__ = ["forget_marks", "read_mark", "write_mark"]
+
+_HISTORY = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
+_MOST = 200
 
 
 async def read_mark(history: str) -> UploadCount:
@@ -34,8 +40,25 @@ async def write_mark(count: UploadCount) -> None:
     await through_server_outages()(_write, _name(count.history), count.uploads)
 
 
+async def forget_marks(client: PrefectClient) -> list[str]:
+    """Deletes all marks of this installation, for when it goes off the server.
+
+    Returns:
+        Their names.
+    """
+    beginning = _name("")
+    names = [
+        variable.name
+        for variable in await client.read_variables(limit=_MOST)
+        if variable.name.startswith(beginning) and _HISTORY.fullmatch(variable.name.removeprefix(beginning))
+    ]
+    for name in names:
+        await client.delete_variable_by_name(name)
+    return names
+
+
 def _name(history: str) -> str:
-    return f"bouncer_uploads_{history}"
+    return here().variable(f"uploads_{history}")
 
 
 async def _read(name: str) -> object:

@@ -19,6 +19,8 @@ from deployments.terminal.exit_codes import ExitCode
 
 __all__ = ["app", "main"]
 
+_NOT_LET_IN = {401, 403}
+
 app = App(
     name="bouncer-flows",
     help="Verifies contacts through Bouncer's batch API: nothing lost, nothing paid twice.",
@@ -27,6 +29,8 @@ app = App(
 )
 _FUNCTIONS = {
     "setup": "installing.setup:setup",
+    "deploy": "installing.deploy:deploy",
+    "uninstall": "installing.uninstall:uninstall",
     "move": "installing.move:move",
     "verify": "verifying.verify:verify",
     "import": "verifying.import_contacts:import_contacts",
@@ -117,11 +121,21 @@ def _in_one_line(error: Exception) -> str | None:
         )
     if isinstance(error, HTTPError):
         # Bouncer's have become errors of our own before this; what is left is Prefect's server.
-        return (
-            f"the Prefect server does not answer as it should ({type(error).__name__}); "
-            "see whether it runs, and check PREFECT_API_URL"
-        )
+        return _of_server(error)
     return None
+
+
+def _of_server(error: Exception) -> str:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in _NOT_LET_IN:
+        return (
+            f"the Prefect server answers {status}: set PREFECT_API_AUTH_STRING=USER:PASSWORD for a "
+            "server with a password, or PREFECT_API_KEY for Prefect Cloud"
+        )
+    return (
+        f"the Prefect server does not answer as it should ({type(error).__name__}); "
+        "see whether it runs, and check its address, PREFECT_API_URL"
+    )
 
 
 def _complain(message: str) -> None:

@@ -18,6 +18,7 @@ from bouncer.api.base_url import stays_here
 from bouncer.errors import BouncerUnavailable, InputRefused
 from bouncer.files.exporting import export_results
 from bouncer.files.importing import import_contacts
+from bouncer.installation import here
 from bouncer.storage.engine import engine_for, probe
 from bouncer.storage.migrate import upgrade
 from deployments.server.orchestration import orchestrator
@@ -54,9 +55,10 @@ def run_demo(contacts: int, folder: Path) -> int:
     given = read_settings()
     is_embedded = given.database_url is None or given.bouncer_api_key is None
     database = given.database_url or SecretStr(f"sqlite:///{folder / 'contacts.db'}")
-    # Every setting, the defaults too, so that nothing of an earlier demo stays in the blocks.
+    # On a server of its own every setting, the defaults too, so that nothing of an earlier demo stays in the blocks.
+    all_of_them = dict(given) if is_embedded else {}
     settings = given.model_copy(
-        update={**dict(given), "bouncer_flows_home": folder, "database_url": database},
+        update={**all_of_them, "bouncer_flows_home": folder, "database_url": database},
     )
     sample, results = folder / "contacts.csv", folder / "results.csv"
     # Whoever answers elsewhere may hand it on to Bouncer, as a company's proxy does, and then it costs money.
@@ -76,9 +78,7 @@ def run_demo(contacts: int, folder: Path) -> int:
         engine = engine_for(settings.url)
         probe(engine)
         upgrade(engine)
-        if given.bouncer_api_key is not None:
-            # Or a wrong key would leave the sample in somebody's queue, and the next ingest would send it.
-            asyncio.run(_refuse_wrong_key(settings, engine))
+        asyncio.run(_set_up(settings, engine, is_embedded=is_embedded, has_key=given.bouncer_api_key is not None))
         with byte_progress("importing", sample, quiet=False) as advance:
             name = f"demo {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
             report = import_contacts(engine, sample, request_name=name, progress=advance)
@@ -100,14 +100,18 @@ def run_demo(contacts: int, folder: Path) -> int:
     return 1 if summary.failed else 0
 
 
-async def _refuse_wrong_key(settings: Settings, engine: Engine) -> None:
+async def _set_up(settings: Settings, engine: Engine, *, is_embedded: bool, has_key: bool) -> None:
     from blocks.bouncer_account import BouncerAccount
     from deployments.setup.key_check import refuse_wrong_key
-    from deployments.setup.set_up import set_up
+    from deployments.setup.set_up import set_up, set_up_the_rest
 
-    for change in await set_up(settings):
+    # An embedded server is this folder's alone, and the sandbox answers elsewhere each time.
+    for change in await (set_up(settings) if is_embedded else set_up_the_rest(settings)):
         say(change)
-    account = cast("BouncerAccount", await BouncerAccount.aload("default"))
+    if not has_key:
+        return
+    # Or a wrong key would leave the sample in somebody's queue, and the next ingest would send it.
+    account = cast("BouncerAccount", await BouncerAccount.aload(here().account_block("default")))
     await refuse_wrong_key(account, engine, "default")
 
 

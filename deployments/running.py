@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,13 +12,14 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import Engine
 
 from blocks.access import open_database
+from blocks.marks import marked
 from bouncer.errors import BouncerFlowsError
 from bouncer.files.importing import request_names
 from bouncer.requests.counting import Progress, count_contacts, require_request
 from bouncer.storage.engine import read
 from deployments.serving.callback_receiver import receiving_callbacks
 from deployments.settings import Settings
-from deployments.setup.set_up import set_up
+from deployments.setup.set_up import set_up_the_rest
 from deployments.terminal.console import say
 from deployments.terminal.display import contact_progress, hide_expected_errors
 from deployments.terminal.list_progress import list_shown
@@ -185,7 +186,7 @@ def _run(
 ) -> _Summary:
     if not verbose:
         hide_expected_errors()
-    for change in asyncio.run(set_up(settings)):
+    for change in asyncio.run(set_up_the_rest(settings)):
         say(change)
     if ui is not None:
         say(f"the runs are to be watched at {ui}")
@@ -197,17 +198,18 @@ def _run(
         receiving_callbacks(settings, engine),
         shown(engine),
     ):
-        return _run_aside(flow)
+        return _run_aside(flow, [] if request_id is None else [f"request:{request_id}"])
 
 
-def _run_aside(flow: Callable[[], Coroutine[Any, Any, _Summary]]) -> _Summary:
+def _run_aside(flow: Callable[[], Coroutine[Any, Any, _Summary]], tags: Sequence[str]) -> _Summary:
     # Not in the main thread: there each flow run puts Prefect's own handler of SIGTERM, which raises in the middle of
     # whatever is being done, in the place of the graceful one.
     summary: Future[_Summary] = Future()
 
     def run() -> None:
         try:
-            summary.set_result(asyncio.run(flow()))
+            with marked(*tags):
+                summary.set_result(asyncio.run(flow()))
         except BaseException as error:  # noqa: BLE001  # the main thread raises it again
             summary.set_exception(error)
 

@@ -9,9 +9,10 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bouncer.errors import SettingRefused
+from bouncer.installation import DEFAULT_NAME, NAME_PATTERN
 from bouncer.storage.tables import Layer
 
-__all__ = ["DEFAULT_BASE_URL", "Settings", "read_settings", "without_secrets"]
+__all__ = ["DEFAULT_BASE_URL", "Settings", "read_settings", "variable_of", "without_secrets"]
 
 DEFAULT_BASE_URL = "https://api.usebouncer.com/v1.1"
 
@@ -97,6 +98,14 @@ class Settings(BaseSettings):
     deep_bouncer_api_key: SecretStr | None = Field(
         default=None, description="The key of a second account with deep catch-all verification."
     )
+    bouncer_flows_name: str = Field(
+        default=DEFAULT_NAME,
+        pattern=f"^{NAME_PATTERN}$",
+        description="The installation's name, which everything of it on the Prefect server carries.",
+    )
+    work_pool: str | None = Field(
+        default=None, description="The work pool whose workers run it; one of its own, of its name, if not set."
+    )
     bouncer_flows_home: Path = Field(
         default=Path("~/.bouncer-flows"), description="Where the embedded database and Prefect server keep their files."
     )
@@ -174,6 +183,11 @@ _ACCOUNT_FIELDS = {
     "callback_url": "callback_url",
     "callback_wait_seconds": "callback_wait_seconds",
 }
+
+
+def variable_of(field: str) -> str:
+    """The environment variable that sets a field of the account block."""
+    return next(name for name, of_block in _ACCOUNT_FIELDS.items() if of_block == field).upper()
 
 
 def read_settings() -> Settings:

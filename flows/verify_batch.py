@@ -8,6 +8,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from blocks.access import Access
+from blocks.marks import marked
 from bouncer.batches.state import BatchTitle, BatchWork, Step
 from bouncer.errors import (
     AddressesRefused,
@@ -71,7 +72,8 @@ async def _verify_owned(batch_id: int) -> State[None]:
 async def verify_as_subflow(batch: BatchTitle) -> State[None]:
     """Runs the flow for a batch within another flow, under the batch's name."""
     named = verify_batch.with_options(flow_run_name=str(batch))
-    return cast("State[None]", await named(batch.id, return_state=True))
+    with marked(f"request:{batch.request_id}"):
+        return cast("State[None]", await named(batch.id, return_state=True))
 
 
 async def _settle(access: Access, batch: BatchWork) -> State[None]:  # noqa: PLR0911  # one return an outcome

@@ -7,6 +7,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.access import open_accounts
+from blocks.marks import marked
 from bouncer.repeats.deep_pass import Risk
 from bouncer.storage.tables import Layer
 from flows.ingest import ingest
@@ -53,4 +54,5 @@ async def verify_risky(
         picked = await pick_risky(accounts[0], request_id, risk, again=again)
     if request_id is not None and picked.request_id is None:
         return nothing_to_do("no contact of this request needs a deeper look")
-    return await ingest(request_id=picked.request_id, layer=Layer.DEEP, on_workers=on_workers)
+    with marked(*([] if picked.request_id is None else [f"request:{picked.request_id}"])):
+        return await ingest(request_id=picked.request_id, layer=Layer.DEEP, on_workers=on_workers)

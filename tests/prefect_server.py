@@ -12,26 +12,35 @@ from prefect import get_client
 from prefect.blocks.core import Block
 from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.context import refresh_global_settings_context
+from prefect.deployments.runner import RunnerDeployment
 from prefect.events.worker import EventsWorker
+from prefect.exceptions import ObjectNotFound
 from prefect.logging.handlers import APILogWorker
 from sqlalchemy import Engine
 
 from blocks.bouncer_account import BouncerAccount
 from blocks.contacts_database import engine_of
+from blocks.last_database import variable_name
 from deployments.server.local_server import LocalServer, local_server
 from deployments.settings import Settings
-from deployments.setup.automations import DEEPER_LOOKS, NOTIFICATIONS
+from deployments.setup.automations import deep_pass_name, notification_names
+from deployments.setup.catalogue import own_deployments
 from deployments.setup.set_up import set_up
 
 __all__ = [
+    "WORK_POOL",
     "add_account",
     "forget_setup",
     "prefect_environment",
     "running_prefect_server",
     "save_in_the_ui",
     "send_what_waits",
+    "served_deployments",
     "set_up_afresh",
 ]
+
+WORK_POOL = "bouncer"
+"""The pool of the default installation."""
 
 _BLOCK_TYPES = ("bouncer-account", "contacts-database", "bouncer-prices")
 
@@ -87,8 +96,10 @@ async def forget_setup() -> None:
             with suppress(httpx.HTTPStatusError):
                 for document in await client.read_block_documents_by_type(block_type, include_secrets=False):
                     await client.delete_block_document(document.id)
+        with suppress(ObjectNotFound):
+            await client.delete_variable_by_name(variable_name())
         for automation in await client.read_automations():
-            if automation.name in (*NOTIFICATIONS, DEEPER_LOOKS):
+            if automation.name in (*notification_names(), deep_pass_name()):
                 await client.delete_automation(automation.id)
         for limit in await client.read_global_concurrency_limits(limit=200, offset=0):
             await client.delete_global_concurrency_limit_by_name(limit.name)
@@ -116,6 +127,12 @@ async def save_in_the_ui(block: type[Block], name: str = "default", **fields: An
         await client.update_block_document(
             document.id, BlockDocumentUpdate(block_schema_id=document.block_schema_id, data=fields)
         )
+
+
+async def served_deployments(slots: int) -> list[RunnerDeployment]:
+    """The deployments that ``serve`` would make now."""
+    async with get_client() as client:
+        return await own_deployments(client, slots)
 
 
 async def add_account(name: str, **fields: Any) -> None:

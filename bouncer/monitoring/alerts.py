@@ -67,6 +67,15 @@ def judge(health: Health, thresholds: Thresholds) -> list[Judgement]:
     if health.leads_layer:
         judgements += _of_layer(health, thresholds)
     if health.leads:
+        judgements.append(
+            Judgement(
+                "database",
+                not health.service.same_database,
+                "the contacts database is not the one of the last run; bouncer-flows setup --yes has it so"
+                if not health.service.same_database
+                else "the contacts database is the one of the last run",
+            )
+        )
         failures = health.service.worker_failures_an_hour
         judgements.append(
             Judgement(

@@ -143,6 +143,7 @@ class ServiceHealth:
         workers_online: Workers of the work pool; 0 where runs are served without one.
         run_memory_mb: The most memory that the check's own process has had.
         run_cpu_ms: The processor time that it has used.
+        same_database: Whether the database is the one of the last run.
     """
 
     database_ms: int
@@ -154,6 +155,7 @@ class ServiceHealth:
     workers_online: int
     run_memory_mb: int
     run_cpu_ms: int
+    same_database: bool = True
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,16 @@
 
 import os
 import sys
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from bouncer.errors import SettingRefused
+from deployments.server.address import configured_server, spare_this_machine_the_proxy
 from deployments.server.entrance import Entrance
 from deployments.server.local_server import local_server
 from deployments.settings import Settings
 from deployments.terminal.console import say
 
-__all__ = ["names_a_server", "orchestrator"]
+__all__ = ["orchestrator"]
 
 _DEFAULTS = {
     # Retries and waits are told by these packages; with this their lines reach the run's log in the UI.
@@ -41,14 +39,14 @@ def orchestrator(
         settings: Where a local server keeps its files.
         verbose: Show the runs' logs on standard error, not just their warnings.
         keep: Leave a local server running at the end.
-        local: Work with a local server even where another is named.
+        local: Work with a local server even where another is configured.
 
     Yields:
-        The address of a local server's UI, or None where PREFECT_API_URL names another.
+        The address of a local server's UI, or None where another is configured.
 
     Raises:
         OrchestratorUnavailable: The local server does not come up.
-        SettingRefused: There is no such home as PREFECT_HOME names.
+        SettingRefused: What configures a server cannot be read.
     """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
@@ -56,7 +54,11 @@ def orchestrator(
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     if settings.log_format == "json":
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS", _JSON_HANDLER)
-    if names_a_server() and not local:
+    spare_this_machine_the_proxy(os.environ)
+    configured = None if local else configured_server()
+    if configured is not None:
+        os.environ.update(configured.variables)
+        say(f"the Prefect server is {configured.url}, as {configured.source} says")
         _keep_the_password_out_of_logs()
         yield None
         return
@@ -90,27 +92,3 @@ def _send_what_waits() -> None:
 
         EventsWorker.drain_all(timeout=_DRAIN_SECONDS)
         APILogWorker.drain_all(timeout=_DRAIN_SECONDS)
-
-
-def names_a_server() -> bool:
-    """Tells whether PREFECT_API_URL, or the active Prefect profile, names a server.
-
-    Raises:
-        SettingRefused: There is no such home as PREFECT_HOME names.
-    """
-    try:
-        home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    except RuntimeError:
-        # Prefect would end with a traceback as it is imported.
-        raise SettingRefused(
-            "PREFECT_HOME: it begins with the home of a user who has none; name another folder"
-        ) from None
-    if os.environ.get("PREFECT_API_URL"):
-        return True
-    # A profile can name a server too (`prefect config set`); asking Prefect itself would fix its settings too early.
-    try:
-        profiles = tomllib.loads((home / "profiles.toml").read_text())
-    except (OSError, tomllib.TOMLDecodeError):
-        return False
-    active = os.environ.get("PREFECT_PROFILE", profiles.get("active", ""))
-    return bool(profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL"))

@@ -11,8 +11,8 @@ from deployments.serving.callback_receiver import receiving_callbacks
 from deployments.serving.metrics_endpoint import serving_metrics
 from deployments.serving.stop_signals import stop_signals
 from deployments.settings import Settings, without_secrets
-from deployments.setup.catalogue import served_deployments
-from deployments.setup.set_up import set_up, set_up_deep_pass
+from deployments.setup.catalogue import own_deployments
+from deployments.setup.set_up import set_up_deep_pass, set_up_the_rest
 from deployments.terminal.console import say
 
 __all__ = ["serve_until_stopped"]
@@ -26,12 +26,12 @@ async def serve_until_stopped(settings: Settings, ui: str | None) -> None:
         ui: The address of the local server's UI, or None where another server is used.
     """
     with stop_signals() as hear_them:
-        for change in await set_up(settings):
+        for change in await set_up_the_rest(settings):
             say(change)
         # The runs read blocks. What they inherit, others could read of their processes.
         for name in os.environ.keys() - without_secrets(os.environ).keys():
             del os.environ[name]
-        say(f"the Prefect UI is at {ui}; Ctrl-C ends it" if ui else "serving the server that PREFECT_API_URL names")
+        say(f"the Prefect UI is at {ui}; Ctrl-C ends it" if ui else "serving it; Ctrl-C ends it")
         slots = await _slots_of_all_accounts()
         engine = await open_database()
         with receiving_callbacks(settings, engine) as port, serving_metrics(settings, engine) as metrics:
@@ -41,10 +41,10 @@ async def serve_until_stopped(settings: Settings, ui: str | None) -> None:
                 say(f"figures for Prometheus are at http://{settings.metrics_host}:{metrics}/metrics")
             # Room for the batches in flight, for those that are loaded meanwhile, and for ingest beside them.
             runner = Runner(limit=slots + 5)
-            for deployment in await served_deployments(slots):
-                await runner.aadd_deployment(deployment)
-            # Now, since its automation names a deployment, which must be there before.
             async with get_client() as client:
+                for deployment in await own_deployments(client, slots):
+                    await runner.aadd_deployment(deployment)
+                # Now, since its automation names a deployment, which must be there before.
                 for change in await set_up_deep_pass(client):
                     say(change)
             # As it starts, it takes SIGTERM for itself.

@@ -5,22 +5,23 @@ from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState, RunDeployment, SendNotification
-from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.actions import ActionTypes, ChangeFlowRunState, RunDeployment, SendNotification
+from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-from tasks.monitoring.measure import FLOWS
+from bouncer.installation import here
 from tasks.requests.following import COMPLETED
 
 __all__ = [
-    "AUTOMATIONS",
-    "DEEPER_LOOKS",
-    "NOTIFICATIONS",
     "deep_pass",
+    "deep_pass_name",
     "ensure_automation",
     "ensure_no_automation",
     "is_as_wanted",
+    "notification_names",
     "notifications",
+    "own_automations",
+    "silent_runs",
 ]
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -29,38 +30,64 @@ _SILENCE = timedelta(seconds=90)
 """Three heartbeats of 30 s: less takes living runs for dead on a busy machine (PrefectHQ/prefect#18404)."""
 
 
-def _of_flows(*names: str) -> ResourceSpecification:
-    # By flow and not by tag: a tag is a deployment's, and its subflows and runs of commands do not have it.
-    return ResourceSpecification({"prefect.resource.role": ["flow"], "prefect.resource.name": list(names)})
+_SILENT = "A run whose process died says nothing any more; without this it would stay Running for ever."
+_ALERTS = "Sends each alert of check-health once when it begins and once when it ends."
+_FAILING = "Tells once when check-health has not succeeded for 15 minutes: it fails, or does not run."
+_DEEPER_LOOKS = "Runs verify-risky for each request whose contacts all have a verdict, or failed with a reason."
+
+_BEFORE_TAGS = {
+    "bouncer-flows: crash silent runs": _SILENT,
+    "bouncer-flows: tell of alerts": _ALERTS,
+    "bouncer-flows: tell of failing checks": _FAILING,
+    "bouncer-flows: deep pass of complete requests": _DEEPER_LOOKS,
+}
 
 
-AUTOMATIONS = (
-    AutomationCore(
-        name="bouncer-flows: crash silent runs",
-        description="A run whose process died says nothing any more; without this it would stay Running for ever.",
+def silent_runs() -> AutomationCore:
+    """The automation that ends runs whose process died: it alone tells that they do."""
+    return _automation(
+        "crash silent runs",
+        description=_SILENT,
         trigger=EventTrigger(
             after={HEARTBEAT},
             # Any event of the run will do, not only the usual final states: some end under a name of their own.
             expect={"prefect.flow-run.*"},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            # Only of this project's: others' heartbeats come every 180 s, by Prefect's default, and are no silence.
-            match_related=_of_flows(*FLOWS),
+            # Others' heartbeats come every 180 s, by Prefect's default, and are no silence.
+            match_related=_ours(),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
             within=_SILENCE,
         ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED, message="The run's process has been silent for 90 s; retry it to go on"
-            )
-        ],
-    ),
-)
+        action=ChangeFlowRunState(
+            state=StateType.CRASHED, message="The run's process has been silent for 90 s; retry it to go on"
+        ),
+    )
 
 
-NOTIFICATIONS = ("bouncer-flows: tell of alerts", "bouncer-flows: tell of failing checks")
-"""The automations that there are since ALERT_BLOCK named a notification block, until it is off."""
+def _automation(what: str, *, description: str, trigger: EventTrigger, action: ActionTypes) -> AutomationCore:
+    installation = here()
+    return AutomationCore(
+        name=f"{installation.title}: {what}",
+        description=description,
+        tags=[*installation.tags],
+        trigger=trigger,
+        actions=[action],
+    )
+
+
+def _ours() -> ResourceSpecification:
+    return ResourceSpecification(
+        {"prefect.resource.role": ["tag"], "prefect.resource.id": [f"prefect.tag.{here().tag}"]}
+    )
+
+
+def notification_names() -> tuple[str, str]:
+    """The automations that there are since ALERT_BLOCK named a notification block, until it is off."""
+    title = here().title
+    return (f"{title}: tell of alerts", f"{title}: tell of failing checks")
+
 
 _CHECKED = {"prefect.flow-run.Completed", "prefect.flow-run.Alerts"}
 """Events that end a check that could be made."""
@@ -74,39 +101,42 @@ def notifications(block_document: UUID) -> tuple[AutomationCore, ...]:
     Args:
         block_document: The notification block that takes them there.
     """
-    alerts, failing = NOTIFICATIONS
+    installation = here()
     return (
-        AutomationCore(
-            name=alerts,
-            description="Sends each alert of check-health once when it begins and once when it ends.",
+        _automation(
+            "tell of alerts",
+            description=_ALERTS,
             trigger=EventTrigger(
                 expect={"bouncer-flows.alert.began", "bouncer-flows.alert.ended"},
-                match=ResourceSpecification({"prefect.resource.id": ["bouncer-flows.account.*"]}),
+                match=ResourceSpecification({"prefect.resource.id": [f"{installation.events}.account.*"]}),
                 posture=Posture.Reactive,
                 threshold=1,
                 within=timedelta(0),
             ),
-            actions=[
-                SendNotification(
-                    block_document_id=block_document,
-                    subject="bouncer-flows: {{ event.payload.alert }} {{ event.payload.change }}",
-                    body=(
-                        "{{ event.payload.message }}\n\n"
-                        "Account {{ event.resource.name }}, since {{ event.payload.since }}. "
-                        "More is in artifact dashboard and in: bouncer-flows status"
-                    ),
-                )
-            ],
+            action=SendNotification(
+                block_document_id=block_document,
+                subject=f"{installation.title}: {{{{ event.payload.alert }}}} {{{{ event.payload.change }}}}",
+                body=(
+                    "{{ event.payload.message }}\n\n"
+                    "Account {{ event.resource.name }}, since {{ event.payload.since }}. "
+                    f"More is in artifact {installation.artifact('dashboard')} and in: bouncer-flows status"
+                ),
+            ),
         ),
-        AutomationCore(
-            name=failing,
-            description="Tells once when check-health has not succeeded for 15 minutes: it fails, or does not run.",
+        _automation(
+            "tell of failing checks",
+            description=_FAILING,
             trigger=EventTrigger(
                 # A success expects the next one: it is told whether the checks fail or nobody runs them.
                 after=_CHECKED,
                 expect=_CHECKED,
                 match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-                match_related=_of_flows("check-health"),
+                match_related=[
+                    _ours(),
+                    ResourceSpecification(
+                        {"prefect.resource.role": ["flow"], "prefect.resource.name": ["check-health"]}
+                    ),
+                ],
                 # There is but one; without it Prefect would expect a success all the time, not only after another one,
                 # and tell of one silence every quarter of an hour.
                 for_each={"related:flow:prefect.resource.id"},
@@ -114,22 +144,22 @@ def notifications(block_document: UUID) -> tuple[AutomationCore, ...]:
                 threshold=1,
                 within=_UNCHECKED,
             ),
-            actions=[
-                SendNotification(
-                    block_document_id=block_document,
-                    subject="bouncer-flows: check-health does not succeed",
-                    body=(
-                        "check-health has not succeeded for 15 minutes. Its runs in Prefect say why where they fail; "
-                        "where they are late, nobody runs them: start the workers, or bouncer-flows serve."
-                    ),
-                )
-            ],
+            action=SendNotification(
+                block_document_id=block_document,
+                subject=f"{installation.title}: check-health does not succeed",
+                body=(
+                    "check-health has not succeeded for 15 minutes. Its runs in Prefect say why where they fail; "
+                    "where they are late, nobody runs them: start the workers, or bouncer-flows serve."
+                ),
+            ),
         ),
     )
 
 
-DEEPER_LOOKS = "bouncer-flows: deep pass of complete requests"
-"""The automation that there is while an account serves the deep layer."""
+def deep_pass_name() -> str:
+    """The automation that there is while an account serves the deep layer."""
+    return f"{here().title}: deep pass of complete requests"
+
 
 # A template gives a text; read as JSON, it is the number that the flow asks for.
 _REQUEST_ID = {
@@ -144,47 +174,71 @@ def deep_pass(deployment: UUID) -> AutomationCore:
     Args:
         deployment: The deployment of flow verify-risky.
     """
-    return AutomationCore(
-        name=DEEPER_LOOKS,
-        description="Runs verify-risky for each request whose contacts all have a verdict, or failed with a reason.",
+    return _automation(
+        "deep pass of complete requests",
+        description=_DEEPER_LOOKS,
         trigger=EventTrigger(
             expect={COMPLETED},
-            match=ResourceSpecification({"prefect.resource.id": ["bouncer-flows.request.*"]}),
+            match=ResourceSpecification({"prefect.resource.id": [f"{here().events}.request.*"]}),
             posture=Posture.Reactive,
             threshold=1,
             within=timedelta(0),
         ),
-        actions=[RunDeployment(deployment_id=deployment, parameters={"request_id": _REQUEST_ID, "on_workers": True})],
+        action=RunDeployment(deployment_id=deployment, parameters={"request_id": _REQUEST_ID, "on_workers": True}),
     )
 
 
+async def own_automations(client: PrefectClient, name: str | None = None) -> list[Automation]:
+    """The automations of this installation, by its tag, whatever others have the same name.
+
+    Those of the default installation that are older than the tag are known by their name and text.
+
+    Args:
+        client: Of the Prefect server.
+        name: Only those of this name.
+    """
+    installation = here()
+    read = client.read_automations() if name is None else client.read_automations_by_name(name)
+    return [
+        one
+        for one in await read
+        if installation.tag in one.tags
+        or (installation.is_default and not one.tags and _BEFORE_TAGS.get(one.name) == one.description)
+    ]
+
+
 async def is_as_wanted(client: PrefectClient, wanted: AutomationCore) -> bool:
-    """Tells whether the automation exists, once, and is set as wanted."""
-    found = await client.read_automations_by_name(wanted.name)
-    return len(found) == 1 and found[0].enabled and _settings(found[0]) == _settings(wanted)
+    """Tells whether the automation exists, once, and is set as wanted; somebody may have switched it off."""
+    found = await own_automations(client, wanted.name)
+    return len(found) == 1 and _settings(found[0]) == _settings(wanted)
 
 
 async def ensure_automation(client: PrefectClient, wanted: AutomationCore) -> list[str]:
-    """Makes the automation, or puts it right.
+    """Makes the automation, or puts it right; one that somebody has switched off stays so.
 
     Returns:
         A line that says what was changed; none where nothing was.
     """
     if await is_as_wanted(client, wanted):
         return []
-    for found in await client.read_automations_by_name(wanted.name):
-        await client.delete_automation(found.id)
-    await client.create_automation(wanted)
-    return [f"automation {wanted.name!r} made"]
+    found = await own_automations(client, wanted.name)
+    if not found:
+        await client.create_automation(wanted)
+        return [f"automation {wanted.name!r} made"]
+    first, *others = found
+    for one_too_many in others:
+        await client.delete_automation(one_too_many.id)
+    await client.update_automation(first.id, wanted.model_copy(update={"enabled": first.enabled}))
+    return [f"automation {wanted.name!r} mended"]
 
 
 async def ensure_no_automation(client: PrefectClient, name: str) -> list[str]:
-    """Takes away what there is of an automation.
+    """Takes away what this installation has of an automation.
 
     Returns:
         A line that says so; none where there was none.
     """
-    found = await client.read_automations_by_name(name)
+    found = await own_automations(client, name)
     for automation in found:
         await client.delete_automation(automation.id)
     return [f"automation {name!r} taken away"] if found else []
@@ -192,4 +246,4 @@ async def ensure_no_automation(client: PrefectClient, name: str) -> list[str]:
 
 def _settings(automation: AutomationCore) -> dict[str, object]:
     # As Python's objects: in JSON the events that a trigger expects, a set, would come in any order.
-    return automation.model_dump(include={"description", "trigger", "actions"}, exclude={"trigger": {"id"}})
+    return automation.model_dump(include={"description", "tags", "trigger", "actions"}, exclude={"trigger": {"id"}})

@@ -1,21 +1,24 @@
-"""The deployments of ``bouncer-flows serve``: those of prefect.yaml, on one machine and without a work pool."""
+"""The deployments of prefect.yaml, as ``bouncer-flows serve`` and ``bouncer-flows deploy`` make them."""
 
 from pathlib import Path
 from typing import Any, cast
 
 import yaml  # type: ignore[import-untyped]  # it comes with Prefect, whose own format this is, and brings no types
-from prefect import Flow, get_client
+from prefect import Flow
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
-from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 from prefect.utilities.importtools import import_object
 
 from bouncer.errors import SettingRefused
+from bouncer.installation import NAME_VARIABLE, here
 
-__all__ = ["served_deployments", "written_deployments"]
+__all__ = ["deployment_names", "is_ours", "own_deployments", "refuse_another_name", "written_deployments"]
 
 _FILE = Path(__file__).resolve().parents[2] / "prefect.yaml"
 
@@ -33,44 +36,113 @@ def written_deployments() -> list[dict[str, Any]]:
     return cast("list[dict[str, Any]]", content["deployments"])
 
 
-async def served_deployments(slots: int) -> list[RunnerDeployment]:
-    """Makes the deployments of prefect.yaml for one machine.
+def deployment_names() -> list[str]:
+    """The names of this installation's deployments, each with its flow's."""
+    return [f"{_flow_of(written).name}/{here().deployment(written['name'])}" for written in written_deployments()]
 
-    Parameters that prefect.yaml does not name stay as somebody has set them in the UI.
+
+def is_ours(deployment: DeploymentResponse) -> bool:
+    """Tells whether a deployment is of this installation; older ones have the project's tag alone."""
+    tags = set(deployment.tags)
+    is_older = not any(tag.startswith("installation:") for tag in tags) and here().is_default
+    return here().tag in tags or (is_older and here().tags[0] in tags)
+
+
+def refuse_another_name() -> dict[str, str]:
+    """A step of ``prefect deploy``: what it deploys has the names of the default installation.
+
+    Raises:
+        SettingRefused: The environment names another.
+    """
+    if not here().is_default:
+        raise SettingRefused(
+            f"prefect.yaml deploys the installation bouncer, and {NAME_VARIABLE} names {here().name}; "
+            "run bouncer-flows deploy"
+        )
+    return {}
+
+
+async def own_deployments(client: PrefectClient, slots: int, pool: str | None = None) -> list[RunnerDeployment]:
+    """Makes the deployments of prefect.yaml for this installation.
+
+    What somebody has set in the UI stays: parameters that prefect.yaml does not name, schedules, pauses, tags and job
+    variables.
 
     Args:
+        client: Of the Prefect server.
         slots: The most batches in flight, which is how many runs of verify-batch there are at once.
+        pool: The work pool whose workers run them; None where this process does.
+
+    Raises:
+        SettingRefused: A deployment of one of these names is another project's.
     """
-    async with get_client() as client:
-        return [await _served(client, written, slots) for written in written_deployments()]
+    return [await _own(client, written, slots, pool) for written in written_deployments()]
 
 
-async def _served(client: PrefectClient, written: dict[str, Any], slots: int) -> RunnerDeployment:
-    flow = cast("Flow[..., Any]", import_object(written["entrypoint"]))
-    found = await _found_parameters(client, f"{flow.name}/{written['name']}")
+async def _own(client: PrefectClient, written: dict[str, Any], slots: int, pool: str | None) -> RunnerDeployment:
+    flow, installation = _flow_of(written), here()
+    name = installation.deployment(written["name"])
+    found = await _found(client, f"{flow.name}/{name}")
     # Only those that the flow has: of an older version there may be others, with which no run would start.
-    kept = {name: value for name, value in found.items() if name in flow.parameters.properties}
+    kept = {} if found is None else found.parameters
+    kept = {name: value for name, value in kept.items() if name in flow.parameters.properties}
     limit = written.get("concurrency_limit")
     return await flow.ato_deployment(
-        written["name"],
+        name,
         description=written["description"],
-        tags=written["tags"],
+        tags=list(dict.fromkeys([*installation.tags, *(found.tags if found else [])])),
         parameters={**kept, **written.get("parameters", {})},
-        schedules=[
-            Cron(schedule["cron"], timezone=schedule["timezone"], active=schedule.get("active", True))
-            for schedule in written.get("schedules", [])
-        ],
+        schedules=_schedules(written, found),
+        paused=found is not None and found.paused,
         concurrency_limit=limit
         and ConcurrencyLimitConfig(
             limit=slots if written["name"] == "verify-batch" else limit["limit"],
             collision_strategy=ConcurrencyLimitStrategy(limit["collision_strategy"]),
         ),
         entrypoint_type=EntrypointType.MODULE_PATH,
+        **_where(written, found, pool),
     )
 
 
-async def _found_parameters(client: PrefectClient, name: str) -> dict[str, Any]:
-    try:
-        return (await client.read_deployment_by_name(name)).parameters
-    except ObjectNotFound:
+def _flow_of(written: dict[str, Any]) -> Flow[..., Any]:
+    return cast("Flow[..., Any]", import_object(written["entrypoint"]))
+
+
+def _where(written: dict[str, Any], found: DeploymentResponse | None, pool: str | None) -> dict[str, Any]:
+    if pool is None:
         return {}
+    variables = found.job_variables if found is not None and found.job_variables else {}
+    environment = {**written["work_pool"]["job_variables"]["env"], NAME_VARIABLE: here().name}
+    return {
+        "work_pool_name": pool,
+        "work_queue_name": here().queue(pool, written["work_pool"]["work_queue_name"]),
+        "job_variables": {**variables, "env": {**variables.get("env", {}), **environment}},
+    }
+
+
+def _schedules(written: dict[str, Any], found: DeploymentResponse | None) -> list[DeploymentScheduleCreate]:
+    if found is not None:
+        # Saving a deployment replaces its schedules: whoever has changed or stopped one would find it as before.
+        return [
+            DeploymentScheduleCreate.model_validate(
+                schedule.model_dump(include=set(DeploymentScheduleCreate.model_fields), exclude_none=True)
+            )
+            for schedule in found.schedules
+        ]
+    return [
+        DeploymentScheduleCreate(
+            schedule=CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"]),
+            active=schedule.get("active", True),
+        )
+        for schedule in written.get("schedules", [])
+    ]
+
+
+async def _found(client: PrefectClient, name: str) -> DeploymentResponse | None:
+    try:
+        found = await client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None
+    if not is_ours(found):
+        raise SettingRefused(f"deployment {name} is another project's; set {NAME_VARIABLE} to a name of your own")
+    return found

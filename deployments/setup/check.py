@@ -4,7 +4,6 @@ import asyncio
 
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import WorkerStatus
 from prefect.exceptions import ObjectNotFound
 
 from blocks.access import account_names
@@ -14,15 +13,17 @@ from blocks.contacts_database import ContactsDatabase
 from blocks.limits_on_server import is_set
 from blocks.saved import load_saved
 from bouncer.errors import SettingRefused
+from bouncer.installation import here
 from bouncer.storage.engine import probe, read
 from bouncer.storage.migrate import pending
 from bouncer.storage.server_settings import unusable_settings
 from deployments.settings import Settings
 from deployments.setup.account_blocks import check_account, saved_accounts, wanted_limits
 from deployments.setup.callback_check import is_answered
-from deployments.setup.catalogue import written_deployments
+from deployments.setup.catalogue import deployment_names
 from deployments.setup.wanted_automations import wanted_automations
-from deployments.setup.work_pool import WORK_POOL, missing_queues
+from deployments.setup.work_pool import missing_queues, pool_name
+from tasks.monitoring.measure import count_workers
 from tasks.running.server_faults import server_faults
 
 __all__ = ["check_server", "check_setup"]
@@ -53,9 +54,8 @@ async def check_setup(settings: Settings) -> list[str]:
             for limit in wanted_limits(accounts)
             if not await is_set(client, limit)
         ]
-        wrong += await missing_queues(client)
         wrong += await (await wanted_automations(client, settings, accounts.values())).check(client)
-        wrong += await _missing_deployments(client)
+        wrong += await _check_workers(client, pool_name(settings.work_pool))
     return [*wrong, *await check_server()]
 
 
@@ -67,17 +67,17 @@ async def check_server() -> list[str]:
 
 async def _check_database(settings: Settings) -> list[str]:
     try:
-        database = await load_saved(ContactsDatabase, "default")
+        database = await load_saved(ContactsDatabase, here().block)
     except SettingRefused as refused:
         return [str(refused)]
     if database is None:
-        return ["block contacts-database/default is missing"]
+        return [f"block contacts-database/{here().block} is missing"]
     engine = database.get_engine()
     await asyncio.to_thread(probe, engine)
     wrong = await asyncio.to_thread(read, engine, unusable_settings)
     wrong += await asyncio.to_thread(pending, engine)
     if settings.database_url is not None and database.url != settings.database_url:
-        wrong.append("block contacts-database/default is not what DATABASE_URL says")
+        wrong.append(f"block contacts-database/{here().block} is not what DATABASE_URL says")
     return wrong
 
 
@@ -96,18 +96,17 @@ async def _check_callbacks(account: BouncerAccount, settings: Settings) -> list[
     return ["nothing answers at CALLBACK_URL, so lost uploads wait in vain; bouncer-flows callbacks receives"]
 
 
-async def _missing_deployments(client: PrefectClient) -> list[str]:
-    # Only where workers wait for runs: `serve` makes its own at each start.
-    try:
-        workers = await client.read_workers_for_work_pool(WORK_POOL)
-    except ObjectNotFound:
+async def _check_workers(client: PrefectClient, pool: str) -> list[str]:
+    # Only where workers wait for runs: `serve` makes its own at each start, and needs no pool.
+    online = await count_workers(client, pool)
+    if online is None:
         return []
-    if not any(worker.status == WorkerStatus.ONLINE for worker in workers):
-        return []
-    missing: list[str] = []
-    for name in (f"{written['name']}/{written['name']}" for written in written_deployments()):
+    missing = await missing_queues(client, pool)
+    if not online:
+        return missing
+    for name in deployment_names():
         try:
             await client.read_deployment_by_name(name)
         except ObjectNotFound:
-            missing.append(f"deployment {name} is missing; run prefect --no-prompt deploy --all")
+            missing.append(f"deployment {name} is missing; run bouncer-flows deploy")
     return missing

@@ -15,30 +15,36 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
+from bouncer.installation import here
 from deployments.server.orchestration import orchestrator
 from deployments.settings import read_settings
 from deployments.setup.automations import ensure_automation
 from deployments.terminal.console import say
 from tasks.requests.following import COMPLETED
 
-__all__ = ["automation_for", "export_when_complete"]
+__all__ = ["automation_for", "deployment_name", "export_when_complete"]
 
 # A template gives a text; read as JSON, it is the number that the flow asks for.
 _REQUEST_ID = {
     "__prefect_kind": "json",
     "value": {"__prefect_kind": "jinja", "template": "{{ event.payload.request_id }}"},
 }
-DEPLOYMENT = "export-request/export-request"
+
+
+def deployment_name() -> str:
+    """The deployment that it runs."""
+    return f"export-request/{here().deployment('export-request')}"
 
 
 def automation_for(deployment: UUID) -> AutomationCore:
     """The automation: when a request is complete, the deployment runs with that request's id."""
     return AutomationCore(
-        name="bouncer-flows: export complete requests",
+        name=f"{here().title}: export complete requests",
+        tags=[*here().tags],
         description="Writes the CSV file of each request as soon as it is complete.",
         trigger=EventTrigger(
             expect={COMPLETED},
-            match=ResourceSpecification({"prefect.resource.id": ["bouncer-flows.request.*"]}),
+            match=ResourceSpecification({"prefect.resource.id": [f"{here().events}.request.*"]}),
             posture=Posture.Reactive,
             threshold=1,
         ),
@@ -61,7 +67,7 @@ async def export_when_complete() -> list[str]:
         ObjectNotFound: The deployment is not there.
     """
     async with get_client() as client:
-        deployment = await client.read_deployment_by_name(DEPLOYMENT)
+        deployment = await client.read_deployment_by_name(deployment_name())
         return await ensure_automation(client, automation_for(deployment.id))
 
 
@@ -73,7 +79,9 @@ def _main() -> None:
         try:
             changes = asyncio.run(export_when_complete())
         except ObjectNotFound:
-            sys.exit(f"there is no deployment {DEPLOYMENT}; start bouncer-flows serve, or run prefect deploy --all")
+            sys.exit(
+                f"there is no deployment {deployment_name()}; start bouncer-flows serve, or run bouncer-flows deploy"
+            )
     for line in changes or ["everything is as it should be"]:
         say(line)
 

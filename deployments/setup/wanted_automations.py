@@ -10,22 +10,22 @@ from prefect.exceptions import ObjectNotFound
 
 from blocks.bouncer_account import BouncerAccount
 from bouncer.errors import SettingRefused
+from bouncer.installation import here
 from bouncer.storage.tables import Layer
 from deployments.settings import Settings
 from deployments.setup.automations import (
-    AUTOMATIONS,
-    DEEPER_LOOKS,
-    NOTIFICATIONS,
     deep_pass,
+    deep_pass_name,
     ensure_automation,
     ensure_no_automation,
     is_as_wanted,
+    notification_names,
     notifications,
+    own_automations,
+    silent_runs,
 )
 
 __all__ = ["WantedAutomations", "wanted_automations", "wanted_deep_pass"]
-
-_VERIFY_RISKY = "verify-risky/verify-risky"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class WantedAutomations:
             if not await is_as_wanted(client, automation)
         ]
         return wrong + [
-            f"automation {name!r} is left over" for name in self.absent if await client.read_automations_by_name(name)
+            f"automation {name!r} is left over" for name in self.absent if await own_automations(client, name)
         ]
 
     def __add__(self, other: "WantedAutomations") -> "WantedAutomations":
@@ -83,7 +83,7 @@ async def wanted_automations(
         SettingRefused: ALERT_BLOCK names no block that can notify.
     """
     return (
-        WantedAutomations(AUTOMATIONS)
+        WantedAutomations((silent_runs(),))
         + await _wanted_notifications(client, settings)
         + await wanted_deep_pass(client, accounts)
     )
@@ -93,19 +93,19 @@ async def wanted_deep_pass(client: PrefectClient, accounts: Collection[BouncerAc
     """The deep pass of each request follows its first one, where there is an account for it and a deployment."""
     if any(account.layer is Layer.DEEP for account in accounts):
         try:
-            deployment = await client.read_deployment_by_name(_VERIFY_RISKY)
+            deployment = await client.read_deployment_by_name(f"verify-risky/{here().deployment('verify-risky')}")
         except ObjectNotFound:
             pass
         else:
             return WantedAutomations((deep_pass(deployment.id),))
-    return WantedAutomations(absent=(DEEPER_LOOKS,))
+    return WantedAutomations(absent=(deep_pass_name(),))
 
 
 async def _wanted_notifications(client: PrefectClient, settings: Settings) -> WantedAutomations:
     if settings.alert_block is None:
         return WantedAutomations(await _present_notifications(client))
     if settings.alert_block == "off":
-        return WantedAutomations(absent=NOTIFICATIONS)
+        return WantedAutomations(absent=notification_names())
     block_type, name = settings.alert_block.split("/")
     try:
         block = await client.read_block_document_by_name(name, block_type, include_secrets=False)
@@ -119,8 +119,8 @@ async def _wanted_notifications(client: PrefectClient, settings: Settings) -> Wa
 async def _present_notifications(client: PrefectClient) -> tuple[AutomationCore, ...]:
     # They go on to the block that they go to, as this version makes them. What somebody has switched off stays so.
     present: list[AutomationCore] = []
-    for name in NOTIFICATIONS:
-        for found in await client.read_automations_by_name(name):
+    for name in notification_names():
+        for found in await own_automations(client, name):
             for action in found.actions:
                 if found.enabled and isinstance(action, SendNotification):
                     present += [one for one in notifications(action.block_document_id) if one.name == name]

@@ -3,11 +3,12 @@
 import io
 import os
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 from rich.console import Console
 
-__all__ = ["console", "on_stderr", "ready_outputs", "say"]
+__all__ = ["agreed", "console", "on_stderr", "ready_outputs", "say"]
 
 
 class _Console(Console):
@@ -37,6 +38,26 @@ def say(message: str) -> None:
     # Where both outputs go to one file, what was printed before stands before it.
     sys.stdout.flush()
     on_stderr.print(message, soft_wrap=True)
+
+
+def agreed(lines: Sequence[str], *, yes: bool) -> bool:
+    """Asks a person before something is done.
+
+    Args:
+        lines: What to tell, the last of which is the question.
+        yes: The answer that was given beforehand; then it is only told what is done.
+
+    Returns:
+        Whether the answer is yes; it is no where nobody is there to ask.
+    """
+    if not yes and not sys.stdin.isatty():
+        return False
+    for line in lines[:-1]:
+        say(line)
+    if yes:
+        return True
+    say(f"{lines[-1]} [y/N]")
+    return input().strip().lower() in {"y", "yes"}
 
 
 def ready_outputs() -> None:

@@ -15,6 +15,7 @@ from bouncer.batches import transitions
 from bouncer.batches.load import LoadReport
 from bouncer.batches.state import BatchWork
 from bouncer.errors import BatchLost, DatabaseUnavailable, DownloadTruncated
+from bouncer.installation import here
 from bouncer.verdicts import matching
 from bouncer.verdicts.matching import Awaited
 from tasks.running.events import announce
@@ -84,7 +85,7 @@ async def _show(batch: BatchWork, report: LoadReport) -> None:
     ]
     about = f"Batch {batch.id}: what Bouncer said of its {batch.quantity:,} addresses"
     try:
-        await acreate_table_artifact(rows, key=f"batch-{batch.id}-verdicts", description=about)
+        await acreate_table_artifact(rows, key=here().artifact(f"batch-{batch.id}-verdicts"), description=about)
     except (httpx.HTTPError, PrefectException) as error:
         # The verdicts are stored; a table that is missing in the UI must not make the run look failed.
         get_run_logger().warning("the table of batch %d could not be shown (%s)", batch.id, type(error).__name__)

@@ -4,6 +4,8 @@ from uuid import UUID
 
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
+from bouncer.installation import here
+
 __all__ = ["ProgressBar", "is_worth_showing"]
 
 _LEAP = 5
@@ -49,7 +51,9 @@ class ProgressBar:
             seconds: The present moment.
         """
         description = f"Batch {batch}: {quantity:,} addresses at Bouncer"
-        artifact = await acreate_progress_artifact(percent, key=f"batch-{batch}", description=description)
+        artifact = await acreate_progress_artifact(
+            percent, key=here().artifact(f"batch-{batch}"), description=description
+        )
         return cls(artifact, percent, seconds)
 
     async def move(self, percent: int, seconds: float) -> None:

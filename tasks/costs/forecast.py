@@ -11,6 +11,7 @@ from blocks.access import Access
 from blocks.bouncer_prices import load_prices
 from bouncer.costs.forecast import Forecast, Terms, forecast_queue
 from bouncer.costs.forecast_text import headline, markdown
+from bouncer.installation import here
 from bouncer.storage.tables import Layer
 from tasks.costs.budget import Budget
 
@@ -51,5 +52,5 @@ async def forecast_waiting(accounts: Sequence[Access], request_id: int | None, b
 async def publish_forecast(forecast: Forecast) -> Forecast:
     """Logs a forecast, publishes it as an artifact of the run, and returns it."""
     get_run_logger().info("%s", headline(forecast))
-    await acreate_markdown_artifact(markdown(forecast), key="forecast", description=headline(forecast))
+    await acreate_markdown_artifact(markdown(forecast), key=here().artifact("forecast"), description=headline(forecast))
     return forecast

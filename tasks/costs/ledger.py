@@ -17,6 +17,7 @@ from bouncer.errors import InputRefused
 from bouncer.files.atomic_file import atomic_file
 from bouncer.files.csv.cells import harmless
 from bouncer.files.private_folders import private_folder
+from bouncer.installation import here
 from bouncer.storage.engine import read
 
 __all__ = ["publish_costs", "take_month", "write_costs"]
@@ -62,7 +63,9 @@ async def publish_costs(ledger: Ledger) -> Ledger:
     total = ledger.total
     headline = f"{ledger.month}: {total.charged + total.untold:,} credits for {total.addresses:,} addresses"
     get_run_logger().info("%s", headline)
-    await acreate_markdown_artifact(_markdown(headline, ledger, prices), key="costs", description=headline)
+    await acreate_markdown_artifact(
+        _markdown(headline, ledger, prices), key=here().artifact("costs"), description=headline
+    )
     return ledger
 
 

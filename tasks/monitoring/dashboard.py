@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from prefect import get_client, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.exceptions import ObjectNotFound
 
 from blocks.access import Access
+from bouncer.installation import here
 from bouncer.monitoring.alerts import AlertInForce
 from bouncer.monitoring.charts import line_chart, sparkline
 from bouncer.monitoring.figures import Health
@@ -61,7 +62,9 @@ async def draw_dashboard(
     names = [one.kept_as(name) for one in healths for name in _HISTORY]
     gone = await access.read(history, names, hours=_HOURS, slots=_SLOTS)
     await acreate_markdown_artifact(
-        _markdown(healths, thresholds, alerts, gone), key=_KEY, description=f"bouncer-flows: {_headline(alerts)}"
+        _markdown(healths, thresholds, alerts, gone),
+        key=here().artifact(_KEY),
+        description=f"bouncer-flows: {_headline(alerts)}",
     )
     await _forget_old_versions()
 
@@ -69,7 +72,9 @@ async def draw_dashboard(
 async def _forget_old_versions() -> None:
     async with get_client() as client:
         old = await client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[_KEY])),
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[here().artifact(_KEY)])),
+            # Another project may have a key of this name too.
+            flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[here().tag])),
             sort=ArtifactSort.CREATED_DESC,
             offset=_KEPT_VERSIONS,
             limit=_KEPT_VERSIONS,

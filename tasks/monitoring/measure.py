@@ -13,19 +13,19 @@ from prefect import get_client, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
-    FlowFilter,
-    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterEndTime,
     FlowRunFilterState,
     FlowRunFilterStateName,
     FlowRunFilterStateType,
+    FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import StateType, WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from sqlalchemy import Connection, select
 
 from blocks.access import Access
+from blocks.last_database import last_database
 from blocks.limits import limits_of
 from bouncer.accounts import circuit_breaker
 from bouncer.accounts import state as account_state
@@ -33,30 +33,16 @@ from bouncer.accounts.call_statistics import ANSWERED, count_calls
 from bouncer.accounts.circuit_breaker import State
 from bouncer.accounts.state import AccountState, read_state
 from bouncer.errors import BouncerUnavailable, KeyRefused, LimitsMissing, RateLimited, UnexpectedAnswer
+from bouncer.installation import here
 from bouncer.monitoring.figures import Health, ServiceHealth
 from bouncer.monitoring.measurement import measure_account, measure_queue, record_metrics
 from bouncer.monitoring.thresholds import Thresholds
+from bouncer.storage.identity import database_id
 from bouncer.storage.tables import Layer
+from tasks.queue.dispatch import target_name
 
-__all__ = ["FLOWS", "measure"]
+__all__ = ["count_workers", "measure"]
 
-FLOWS = (
-    "cancel",
-    "check-health",
-    "export-request",
-    "forecast",
-    "housekeeping",
-    "ingest",
-    "report-costs",
-    "requeue",
-    "reverify",
-    "steer",
-    "verify-batch",
-    "verify-risky",
-)
-"""The flows whose failed and late runs are counted: a Prefect server may have those of others too."""
-
-_WORK_POOL = "bouncer"
 _CREDITS_SECONDS = 60.0
 """Most seconds since the credits were read: ingest asks for them too, and all together may ask 10 times a minute."""
 
@@ -90,7 +76,9 @@ async def measure(accounts: Sequence[Access], everyone: Sequence[Access], thresh
         await client.request("GET", "/health")
         prefect_ms = _ms_since(began)
         failures, late = await _count_failed_runs(client), await _count_late_runs(client)
-        workers = await _count_workers(client)
+        workers = await count_workers(client) or 0
+    last = await last_database()
+    same_database = last is None or last == await first.read(database_id)
     found = []
     for access in accounts:
         trouble, is_known = await _ask_bouncer(access)
@@ -106,6 +94,7 @@ async def measure(accounts: Sequence[Access], everyone: Sequence[Access], thresh
             # Linux tells kilobytes, macOS bytes.
             run_memory_mb=usage.ru_maxrss // (1024 if sys.platform != "darwin" else 1024**2),
             run_cpu_ms=round(1000 * (usage.ru_utime + usage.ru_stime)),
+            same_database=same_database,
         )
         found.append(await _measure_one(access, service, thresholds.window_minutes))
     states = {access.name: await first.read(read_state, access.name) for access in everyone}
@@ -214,22 +203,36 @@ async def _count_failed_runs(client: PrefectClient) -> int:
     ended_badly = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.FAILED, StateType.CRASHED])),
         end_time=FlowRunFilterEndTime(after_=datetime.now(UTC) - timedelta(hours=1)),
+        tags=_ours(),
     )
-    return await client.count_flow_runs(flow_filter=_our_flows(), flow_run_filter=ended_badly)
+    return await client.count_flow_runs(flow_run_filter=ended_badly)
 
 
 async def _count_late_runs(client: PrefectClient) -> int:
-    late = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Late"])))
-    return await client.count_flow_runs(flow_filter=_our_flows(), flow_run_filter=late)
+    late = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Late"])), tags=_ours())
+    return await client.count_flow_runs(flow_run_filter=late)
 
 
-async def _count_workers(client: PrefectClient) -> int:
+async def count_workers(client: PrefectClient, pool: str | None = None) -> int | None:
+    """Counts the workers that are online.
+
+    Args:
+        client: Of the Prefect server.
+        pool: Of which work pool; of the pool that runs of verify-batch go to if left at None.
+
+    Returns:
+        How many, or None where there is no pool.
+    """
     try:
-        workers = await client.read_workers_for_work_pool(_WORK_POOL)
+        pool = pool or (await client.read_deployment_by_name(target_name())).work_pool_name
+        if pool is None:
+            return None
+        await client.read_work_pool(pool)
     except ObjectNotFound:
-        return 0
+        return None
+    workers = await client.read_workers_for_work_pool(pool)
     return sum(worker.status == WorkerStatus.ONLINE for worker in workers)
 
 
-def _our_flows() -> FlowFilter:
-    return FlowFilter(name=FlowFilterName(any_=list(FLOWS)))
+def _ours() -> FlowRunFilterTags:
+    return FlowRunFilterTags(all_=[here().tag])

@@ -17,6 +17,7 @@ from blocks.access import Access
 from bouncer.batches.state import BatchTitle, BatchWork
 from bouncer.batches.unsettled import ownerless
 from bouncer.errors import BouncerFlowsError, SettingRefused
+from bouncer.installation import here
 from bouncer.queue.claiming import Claimed
 from tasks.costs.budget import Budget
 from tasks.queue.claim import claim
@@ -24,9 +25,7 @@ from tasks.queue.hand_over import hand_over
 from tasks.queue.outlook import look
 from tasks.requests.following import follow_requests
 
-__all__ = ["DEPLOYMENT", "QUEUES", "dispatch", "keep_going", "make_places", "refill", "take_up"]
-
-DEPLOYMENT = "verify-batch/verify-batch"
+__all__ = ["QUEUES", "dispatch", "keep_going", "make_places", "refill", "take_up", "target_name"]
 
 QUEUES = {100: "critical", 75: "high", 50: "normal", 25: "low"}
 """The work queue of each of the plan's priorities; the first is served first."""
@@ -138,22 +137,28 @@ async def dispatch(ready: Iterable[BatchTitle]) -> None:
             await _start(client, target, batch)
 
 
+def target_name() -> str:
+    """The deployment that verifies one batch."""
+    return f"verify-batch/{here().deployment('verify-batch')}"
+
+
 async def _target(client: PrefectClient) -> DeploymentResponse:
     try:
-        return await client.read_deployment_by_name(DEPLOYMENT)
+        return await client.read_deployment_by_name(target_name())
     except ObjectNotFound:
-        raise SettingRefused(f"deployment {DEPLOYMENT} does not exist; run prefect deploy --all") from None
+        raise SettingRefused(f"deployment {target_name()} does not exist; run bouncer-flows deploy") from None
 
 
 async def _start(client: PrefectClient, target: DeploymentResponse, batch: BatchTitle) -> None:
-    key = f"batch-{batch.id}-{batch.runs}"
+    key = here().once(f"batch-{batch.id}-{batch.runs}")
     while True:
         run = await client.create_flow_run_from_deployment(
             target.id,
             parameters={"batch_id": batch.id},
             name=str(batch),
+            tags=[*here().tags, f"request:{batch.request_id}"],
             idempotency_key=key,
-            work_queue_name=_queue_of(batch) if target.work_pool_name else None,
+            work_queue_name=here().queue(target.work_pool_name, _queue_of(batch)) if target.work_pool_name else None,
         )
         if run.state is None or not (run.state.is_final() or _is_silent(run.state)):
             return

@@ -8,6 +8,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from blocks.access import Access
 from bouncer.accounts.state import read_state
 from bouncer.errors import BouncerFlowsError
+from bouncer.installation import here
 from bouncer.monitoring.charts import verdict_table
 from bouncer.queue.claiming import Claimed
 from bouncer.requests.counting import (
@@ -200,7 +201,7 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
         state = await access.read(read_state, access.name)
         figures = _figures_of_a_tick(summary) if tally.before is None else _figures_of_a_run(summary)
         text = _markdown(summary, figures, state.credits)
-        await acreate_markdown_artifact(text, key="ingest-summary", description=about)
+        await acreate_markdown_artifact(text, key=here().artifact("ingest-summary"), description=about)
     return summary
 
 

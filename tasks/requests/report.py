@@ -4,6 +4,7 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from blocks.access import Access
 from bouncer.costs.forecast_text import duration
+from bouncer.installation import here
 from bouncer.monitoring.charts import verdict_table
 from bouncer.requests.progress import Completion
 from bouncer.requests.report import RequestReport, report_request
@@ -19,7 +20,7 @@ async def publish_report(access: Access, completion: Completion) -> None:
     """
     report = await access.read(report_request, completion)
     await acreate_markdown_artifact(
-        _markdown(report), key=f"request-{completion.request_id}", description=_headline(completion)
+        _markdown(report), key=here().artifact(f"request-{completion.request_id}"), description=_headline(completion)
     )
 
 

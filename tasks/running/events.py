@@ -8,6 +8,8 @@ from prefect import get_client
 from prefect.events import emit_event
 from prefect.events.schemas.events import Event, Resource
 
+from bouncer.installation import here
+
 __all__ = ["EVENTS", "announce", "announce_of_request", "announce_once"]
 
 EVENTS = {
@@ -52,7 +54,7 @@ async def announce_once(what: str, *, account: str, once: str, **details: str | 
     Raises:
         httpx.HTTPError: The Prefect server does not take it.
     """
-    await _send(what, _resource(account), f"bouncer-flows/{account}/{what}/{once}", details)
+    await _send(what, _resource(account), f"{here().events}/{account}/{what}/{once}", details)
 
 
 async def announce_of_request(what: str, *, request_id: int, once: str, **details: str | float | bool | None) -> None:
@@ -68,10 +70,10 @@ async def announce_of_request(what: str, *, request_id: int, once: str, **detail
         httpx.HTTPError: The Prefect server does not take it.
     """
     resource = {
-        "prefect.resource.id": f"bouncer-flows.request.{request_id}",
+        "prefect.resource.id": f"{here().events}.request.{request_id}",
         "prefect.resource.name": f"request {request_id}",
     }
-    id_ = f"bouncer-flows/request/{request_id}/{what}/{once}"
+    id_ = f"{here().events}/request/{request_id}/{what}/{once}"
     await _send(what, resource, id_, {"request_id": request_id, **details})
 
 
@@ -88,4 +90,4 @@ async def _send(what: str, resource: dict[str, str], id_: str, payload: dict[str
 
 
 def _resource(account: str) -> dict[str, str]:
-    return {"prefect.resource.id": f"bouncer-flows.account.{account}", "prefect.resource.name": account}
+    return {"prefect.resource.id": f"{here().events}.account.{account}", "prefect.resource.name": account}

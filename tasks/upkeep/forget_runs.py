@@ -1,4 +1,4 @@
-"""Old flow runs of this project go from the Prefect server, with their logs and artifacts."""
+"""Old flow runs of this installation go from the Prefect server, with their logs and artifacts."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -9,42 +9,30 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
-    FlowFilter,
-    FlowFilterName,
+    DeploymentFilter,
+    DeploymentFilterTags,
     FlowRunFilter,
     FlowRunFilterEndTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
+    FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import TERMINAL_STATES
 from prefect.exceptions import ObjectNotFound
 
-__all__ = ["FLOWS", "forget_runs"]
+from bouncer.installation import here
 
-FLOWS = (
-    "cancel",
-    "check-health",
-    "export-request",
-    "forecast",
-    "housekeeping",
-    "ingest",
-    "report-costs",
-    "requeue",
-    "reverify",
-    "steer",
-    "verify-batch",
-    "verify-risky",
-)
-"""The names of this project's flows; runs of other projects on the same server are none of its business."""
+__all__ = ["delete_runs", "forget_runs"]
 
 _RUNS_AT_ONCE = 50
 
 
 @task(name="forget-runs", task_run_name="forget old runs", cache_policy=NO_CACHE, persist_result=False)
 async def forget_runs(days: float) -> tuple[int, int]:
-    """Deletes the flow runs that ended more than so many days ago, with their logs and artifacts.
+    """Deletes the installation's flow runs that ended more than so many days ago, with their logs and artifacts.
 
-    Asks the server for a few at a time, so that it goes on serving others. Safe to run twice.
+    They have its tag; runs that are older than the tag are found by its deployments. Asks the server for a few at a
+    time, so that it goes on serving others. Safe to run twice.
 
     Args:
         days: Their age, by this machine's clock.
@@ -52,18 +40,37 @@ async def forget_runs(days: float) -> tuple[int, int]:
     Returns:
         Flow runs and artifacts deleted.
     """
-    old = FlowRunFilter(
-        end_time=FlowRunFilterEndTime(before_=datetime.now(UTC) - timedelta(days=days)),
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES))),
-    )
-    ours = FlowFilter(name=FlowFilterName(any_=list(FLOWS)))
-    runs = artifacts = 0
+    end_time = FlowRunFilterEndTime(before_=datetime.now(UTC) - timedelta(days=days))
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES)))
+    mark = [here().tag]
+    old = FlowRunFilter(end_time=end_time, state=state)
+    old_and_ours = FlowRunFilter(end_time=end_time, state=state, tags=FlowRunFilterTags(all_=mark))
+    of_ours = DeploymentFilter(tags=DeploymentFilterTags(all_=mark))
     async with get_client() as client:
-        while found := await client.read_flow_runs(flow_filter=ours, flow_run_filter=old, limit=_RUNS_AT_ONCE):
-            # Prefect deletes the logs of a run with it, but not its artifacts; so these go first.
-            artifacts += await _delete_artifacts(client, [run.id for run in found])
-            for run in found:
-                runs += await _delete_run(client, run.id)
+        runs, artifacts = await delete_runs(client, old_and_ours)
+        runs_before, artifacts_before = await delete_runs(client, old, of_ours)
+    return runs + runs_before, artifacts + artifacts_before
+
+
+async def delete_runs(
+    client: PrefectClient, which: FlowRunFilter, of: DeploymentFilter | None = None
+) -> tuple[int, int]:
+    """Deletes flow runs with their logs and artifacts, a few at a time.
+
+    Args:
+        client: Of the Prefect server.
+        which: The runs.
+        of: Only runs of these deployments.
+
+    Returns:
+        Flow runs and artifacts deleted.
+    """
+    runs = artifacts = 0
+    while found := await client.read_flow_runs(flow_run_filter=which, deployment_filter=of, limit=_RUNS_AT_ONCE):
+        # Prefect deletes the logs of a run with it, but not its artifacts; so these go first.
+        artifacts += await _delete_artifacts(client, [run.id for run in found])
+        for run in found:
+            runs += await _delete_run(client, run.id)
     return runs, artifacts
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 
+from bouncer.installation import here
+
 __all__ = ["Tidied", "report_tidying"]
 
 
@@ -46,6 +48,8 @@ async def report_tidying(tidied: Tidied) -> Tidied:
     get_run_logger().info("%s", message)
     table = ["| what | how many |", "|---|---:|", *(f"| {what} | {count:,} |" for what, count in lines.items())]
     await acreate_markdown_artifact(
-        "\n".join(["## Housekeeping", "", *table]), key="housekeeping", description=f"Housekeeping: {message}"[:500]
+        "\n".join(["## Housekeeping", "", *table]),
+        key=here().artifact("housekeeping"),
+        description=f"Housekeeping: {message}"[:500],
     )
     return tidied

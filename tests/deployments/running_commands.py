@@ -37,7 +37,8 @@ class Ended:
         """The one line on standard error, where the command could not run."""
         assert self.code == 2, self.err
         assert self.out == ""
-        (line,) = self.err.splitlines()
+        # Which server that is, is told first.
+        (line,) = [line for line in self.err.splitlines() if not line.startswith("the Prefect server is ")]
         assert line.startswith("bouncer-flows: ")
         return line.removeprefix("bouncer-flows: ")
 

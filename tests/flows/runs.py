@@ -15,6 +15,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from blocks.marks import marked
 from flows.ingest import ingest
 from tasks.queue.summary import IngestSummary
 
@@ -28,7 +29,8 @@ until_it_holds = retry(
 
 async def ingested(request_id: int | None = None) -> tuple[IngestSummary, UUID]:
     """Runs ``ingest``, which must succeed, and returns its summary and its run's id."""
-    state: State[IngestSummary] = await ingest(request_id, return_state=True)
+    with marked():
+        state: State[IngestSummary] = await ingest(request_id, return_state=True)
     summary = await state.aresult()
     run = state.state_details.flow_run_id
     assert run is not None

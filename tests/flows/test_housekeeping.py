@@ -1,9 +1,7 @@
 """Flow housekeeping: old runs go from the Prefect server, slots come back, and it tells what it did."""
 
 import asyncio
-import re
 from datetime import UTC, datetime
-from pathlib import Path
 
 from prefect import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
@@ -23,7 +21,7 @@ from bouncer.storage.tables import Batch, HealthMetric
 from bouncer.upkeep.retention import Retention
 from flows.housekeeping import housekeeping
 from flows.ingest import ingest
-from tasks.upkeep.forget_runs import FLOWS, forget_runs
+from tasks.upkeep.forget_runs import forget_runs
 from tests.bouncer.contacts import set_back
 from tests.bouncer.storage.existing_tables import on_sqlite, rows
 from tests.conftest import SetUpAccount
@@ -99,14 +97,3 @@ async def test_results_stay_as_long_as_verdicts_are_used_again(set_up_account: S
     set_back(engine, Batch.completed_ts, 92 * _DAY)
     assert (await housekeeping()).rows["Bouncer_Results"] == 0
     assert (await housekeeping(Retention(result_days=30))).rows["Bouncer_Results"] == len(contacts)
-
-
-def test_runs_of_every_flow_are_looked_after() -> None:
-    """Housekeeping knows each flow of the project by its name."""
-    flows = {
-        name
-        for path in (Path(__file__).parents[2] / "flows").rglob("*.py")
-        for name in re.findall(r'^@flow\(\s*name="([^"]+)"', path.read_text(), re.MULTILINE)
-    }
-    assert flows <= set(FLOWS)
-    assert len(flows) >= 4

@@ -26,5 +26,5 @@ def move(file: Annotated[Path, Parameter(help="The SQLite file that has been use
         moved = move_database.move(file, engine, progress=advance)
     for table, rows in moved.rows.items():
         print(f"{table}: {rows:,} rows")
-    say("copied; run bouncer-flows setup, so that runs work on the new database")
+    say("copied; run bouncer-flows setup --yes, so that runs work on the new database")
     return 0

@@ -1,21 +1,30 @@
 """Makes or mends what a run needs: tables, blocks, limits."""
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from deployments.terminal.console import say
+from bouncer.errors import SettingRefused
+from deployments.terminal.console import agreed, say
 from deployments.terminal.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from deployments.settings import Settings
 
 __all__ = ["setup"]
 
 
-def setup(*, check: Annotated[bool, Parameter(negative="")] = False) -> int:
+def setup(
+    *,
+    check: Annotated[bool, Parameter(negative="")] = False,
+    yes: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
     """Makes or mends tables, blocks and limits, from the environment variables. Safe to run again.
 
     Args:
         check: Only say what is off, and exit with 1 if anything is.
+        yes: Point the installation at another database or account, where the environment names one, without asking.
     """
     from deployments.server.orchestration import orchestrator
     from deployments.settings import read_settings
@@ -23,10 +32,14 @@ def setup(*, check: Annotated[bool, Parameter(negative="")] = False) -> int:
     settings = read_settings()
     with orchestrator(settings):
         from deployments.setup.check import check_server, check_setup
-        from deployments.setup.set_up import set_up
+        from deployments.setup.set_up import set_up, set_up_pool
 
-        changes = asyncio.run(check_setup(settings) if check else set_up(settings))
-        faults = [] if check else asyncio.run(check_server())
+        if check:
+            changes, faults = asyncio.run(check_setup(settings)), []
+        else:
+            _ask_first(settings, yes=yes)
+            changes = [*asyncio.run(set_up(settings)), *asyncio.run(set_up_pool(settings))]
+            faults = asyncio.run(check_server())
     for line in changes:
         print(line)
     if not changes:
@@ -34,3 +47,12 @@ def setup(*, check: Annotated[bool, Parameter(negative="")] = False) -> int:
     for fault in faults:
         say(f"warning: {fault}")
     return ExitCode.SOME_FAILED if check and changes else 0
+
+
+def _ask_first(settings: "Settings", *, yes: bool) -> None:
+    from deployments.setup.replacements import replacements
+
+    elsewhere = [each for each in asyncio.run(replacements(settings)) if each.points_elsewhere]
+    lines = [f"{each.variable}: {each.what}" for each in elsewhere]
+    if lines and not agreed([*lines, "Point the installation there? What runs or waits goes on there."], yes=yes):
+        raise SettingRefused(f"{lines[0]}; nothing is changed without --yes")

@@ -135,6 +135,7 @@ def _crossed(health: Health) -> set[str]:
         ("error-rate", {"calls": CallFigures(100, {"x": 5}, 1, 1, 1)}, {"calls": CallFigures(100, {"x": 6}, 1, 1, 1)}),
         ("error-rate", {"calls": CallFigures(19, {}, 1, 1, 1)}, {"calls": CallFigures(20, {"x": 2}, 1, 1, 1)}),
         ("response-time", {"calls": CallFigures(20, {}, 1, 5000, 1)}, {"calls": CallFigures(20, {}, 1, 5001, 1)}),
+        ("database", {"same_database": True}, {"same_database": False}),
         ("worker-failures", {"worker_failures_an_hour": 10}, {"worker_failures_an_hour": 11}),
         ("bouncer", {"bouncer_trouble": None}, {"bouncer_trouble": "the key is refused"}),
     ],
@@ -151,13 +152,13 @@ def test_the_plans_thresholds(alert: str, at_it: dict[str, object], beyond_it: d
 
 def test_what_accounts_share_is_alerted_once() -> None:
     """Two accounts over one queue are one alert of its backlog, age and credits, and one of failed runs."""
-    shared = {"backlog", "credits", "waiting", "worker-failures"}
+    shared = {"backlog", "credits", "waiting", "worker-failures", "database"}
     follower = replace(_WELL, leads=False, leads_layer=False)
     of_layer = replace(_WELL, leads=False)
     leader, second, of_deep = ({one.alert for one in judge(one_, Thresholds())} for one_ in (_WELL, follower, of_layer))
     assert shared <= leader
     assert second == leader - shared
-    assert of_deep == leader - {"worker-failures"}
+    assert of_deep == leader - {"worker-failures", "database"}
     assert set(follower.metrics()) == {f"{name}@default" for name in _WELL.metrics() if name not in SHARED}
 
 

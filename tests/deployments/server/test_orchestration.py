@@ -1,69 +1,102 @@
-"""Which Prefect server a command works with: what a user has configured is never overruled."""
+"""Which Prefect server a command works with: the one that Prefect itself would use, wherever that is written."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from bouncer.errors import SettingRefused
-from deployments.server.orchestration import names_a_server
+from deployments.server.address import configured_server, spare_this_machine_the_proxy
 
-_PROFILES = """
+_URL = "http://prefect.example/api"
+_PROFILES = f"""
 active = "cloud"
 [profiles.local]
 PREFECT_LOGGING_LEVEL = "INFO"
 [profiles.cloud]
-PREFECT_API_URL = "http://prefect.example/api"
+PREFECT_API_URL = "{_URL}"
 """
+_TOML = f'[api]\nurl = "{_URL}"\n'
+_PYPROJECT = f'[tool.prefect.api]\nurl = "{_URL}"\n'
 
 
 @pytest.fixture(autouse=True)
-def _no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("PREFECT_API_URL", "PREFECT_PROFILE"):
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder that one stands in, with a home of Prefect beside it, and nothing configured."""
+    for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH", "PREFECT_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "prefect").mkdir()
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path
 
 
-def test_nothing_configured() -> None:
-    """Without a variable and without a profile, a command starts a server of its own."""
-    assert not names_a_server()
+def _prefects_answer() -> str:
+    # Without the switch that the tests of this project work under.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_TEST")}
+    asked = "from prefect.settings import get_current_settings; print(get_current_settings().api.url)"
+    done = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip() or "None"
 
 
-def test_the_variable_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PREFECT_API_URL names the server; set to nothing, it names none."""
-    monkeypatch.setenv("PREFECT_API_URL", "")
-    assert not names_a_server()
-    monkeypatch.setenv("PREFECT_API_URL", "http://prefect.example/api")
-    assert names_a_server()
+def _ours() -> str:
+    found = configured_server()
+    return "None" if found is None else found.url
 
 
-def test_the_active_profile_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A server that `prefect config set` wrote into the active profile is used; one of another profile is not."""
-    (tmp_path / "profiles.toml").write_text(_PROFILES)
-    assert names_a_server()
-    monkeypatch.setenv("PREFECT_PROFILE", "local")
-    assert not names_a_server()
-    monkeypatch.setenv("PREFECT_PROFILE", "no such profile")
-    assert not names_a_server()
+@pytest.mark.parametrize(
+    ("variables", "files", "source"),
+    [
+        ({}, {}, None),
+        ({"PREFECT_API_URL": _URL}, {}, "the environment"),
+        ({}, {"here/.env": f"PREFECT_API_URL={_URL}"}, ".env"),
+        ({}, {"here/prefect.toml": _TOML}, "prefect.toml"),
+        ({}, {"here/pyproject.toml": _PYPROJECT}, "pyproject.toml"),
+        ({}, {"prefect/profiles.toml": _PROFILES}, "the active profile"),
+        ({"PREFECT_PROFILE": "local"}, {"prefect/profiles.toml": _PROFILES}, None),
+        ({"PREFECT_PROFILE": "none such"}, {"prefect/profiles.toml": _PROFILES}, None),
+        ({"PREFECT_PROFILES_PATH": "mine.toml"}, {"here/mine.toml": _PROFILES}, "the active profile"),
+        ({"PREFECT_API_URL": ""}, {"prefect/profiles.toml": _PROFILES}, None),
+        ({"PREFECT_API_URL": "http://first/api"}, {"here/prefect.toml": _TOML}, "the environment"),
+        ({}, {"here/.env": "PREFECT_API_URL=http://first/api", "here/prefect.toml": _TOML}, ".env"),
+    ],
+)
+def test_the_server_is_prefects_own_answer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], files: dict[str, str], source: str | None
+) -> None:
+    """Looking at two of the six places made a second, private server, with limits of its own for the same key."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for path, text in files.items():
+        (folder / path).write_text(text)
+    assert _ours() == _prefects_answer()
+    found = configured_server()
+    assert (found is None) == (source is None)
+    if found is not None and source is not None:
+        assert found.source.startswith(source)
 
 
-def test_a_profile_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+def test_a_profile_that_cannot_be_read_is_none(folder: Path) -> None:
     """A broken profiles.toml is Prefect's to complain of; it does not end the command with a traceback."""
-    (tmp_path / "profiles.toml").write_text("active = [")
-    assert not names_a_server()
+    (folder / "prefect" / "profiles.toml").write_text("active = [")
+    assert configured_server() is None
 
 
-def test_the_home_may_be_written_with_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_home_may_be_written_with_a_tilde(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """The profile is found where PREFECT_HOME starts with a tilde, or is not set at all."""
-    (tmp_path / ".prefect").mkdir()
-    (tmp_path / ".prefect" / "profiles.toml").write_text(_PROFILES)
-    monkeypatch.setenv("HOME", str(tmp_path))
+    (folder / ".prefect").mkdir()
+    (folder / ".prefect" / "profiles.toml").write_text(_PROFILES)
+    monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("PREFECT_HOME", "~/.prefect")
-    assert names_a_server()
+    assert configured_server() is not None
     monkeypatch.delenv("PREFECT_HOME")
-    assert names_a_server()
+    assert configured_server() is not None
 
 
-@pytest.mark.parametrize("url", ["", "http://prefect.example/api"])
+@pytest.mark.parametrize("url", ["", _URL])
 def test_a_home_of_nobody_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """Every command ended in a traceback, ours or Prefect's."""
     monkeypatch.setenv("PREFECT_HOME", "~nobody-here/prefect")
@@ -71,4 +104,22 @@ def test_a_home_of_nobody_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(
         SettingRefused, match="PREFECT_HOME: it begins with the home of a user who has none; name another folder"
     ):
-        names_a_server()
+        configured_server()
+
+
+def test_a_file_that_prefect_cannot_read_is_told_in_one_line(folder: Path) -> None:
+    """Prefect would end with a traceback as it is imported."""
+    (folder / "here" / "prefect.toml").write_text("[api")
+    with pytest.raises(SettingRefused, match=r"prefect\.toml is not valid TOML"):
+        configured_server()
+
+
+def test_a_proxy_does_not_stand_before_this_machine() -> None:
+    """A proxy in the environment is for elsewhere; what somebody has excepted stays excepted."""
+    environment = {"HTTP_PROXY": "http://proxy:3128", "no_proxy": "example.com"}
+    spare_this_machine_the_proxy(environment)
+    assert environment["NO_PROXY"] == "127.0.0.1,localhost,::1"
+    assert environment["no_proxy"] == "example.com,127.0.0.1,localhost,::1"
+    everything = {"NO_PROXY": "*", "no_proxy": "*"}
+    spare_this_machine_the_proxy(everything)
+    assert everything == {"NO_PROXY": "*", "no_proxy": "*"}

@@ -22,7 +22,7 @@ from prefect.settings import (
 )
 
 from deployments.settings import Settings
-from deployments.setup.automations import AUTOMATIONS, is_as_wanted, notifications
+from deployments.setup.automations import is_as_wanted, notifications, silent_runs
 from deployments.setup.check import check_setup
 from deployments.setup.set_up import set_up
 from tests.bouncer.storage.existing_tables import on_sqlite
@@ -30,7 +30,7 @@ from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue
 from tests.flows.runs import events, ingested, subflows_of, until_it_holds
 
-(_CRASH_SILENT_RUNS,) = AUTOMATIONS
+_CRASH_SILENT_RUNS = silent_runs()
 _START = datetime(2026, 5, 4, tzinfo=UTC)
 _FLOW = uuid4()
 
@@ -82,7 +82,7 @@ async def test_an_automation_that_crashes_others_is_mended(set_up_account: SetUp
     async with get_client() as client:
         await _replace(client, old)
         assert await check_setup(Settings()) == [f"automation {old.name!r} is missing or set otherwise"]
-        assert await set_up(Settings()) == [f"automation {old.name!r} made"]
+        assert await set_up(Settings()) == [f"automation {old.name!r} mended"]
         assert await is_as_wanted(client, _CRASH_SILENT_RUNS)
 
 
@@ -143,7 +143,8 @@ def _end_of_check(minute: int, state: str) -> ReceivedEvent:
                 "prefect.resource.id": f"prefect.flow.{_FLOW}",
                 "prefect.resource.role": "flow",
                 "prefect.resource.name": "check-health",
-            }
+            },
+            {"prefect.resource.id": "prefect.tag.installation:bouncer", "prefect.resource.role": "tag"},
         ],
     )
 

@@ -16,9 +16,9 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.states import Completed, Pending
 
 from deployments.server.local_server import LocalServer
-from deployments.setup.catalogue import served_deployments
-from deployments.setup.work_pool import WORK_POOL, ensure_work_pool
+from deployments.setup.work_pool import ensure_work_pool
 from tasks.queue.dispatch import QUEUES
+from tests.prefect_server import WORK_POOL, served_deployments
 
 pytestmark = pytest.mark.scenario
 
@@ -58,7 +58,7 @@ def _deploy_all() -> None:
 
 async def _make_work_pool() -> None:
     async with get_client() as client:
-        await ensure_work_pool(client)
+        await ensure_work_pool(client, WORK_POOL)
 
 
 def _flow_name(deployment: str) -> str:

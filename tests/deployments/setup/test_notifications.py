@@ -20,10 +20,10 @@ from bouncer.storage.engine import write
 from bouncer.storage.tables import Account
 from deployments.settings import Settings
 from deployments.setup.automations import (
-    NOTIFICATIONS,
     ensure_automation,
     ensure_no_automation,
     is_as_wanted,
+    notification_names,
     notifications,
 )
 from deployments.setup.check import check_setup
@@ -59,7 +59,7 @@ def _inbox() -> Iterator[tuple[str, list[dict[str, str]]]]:
 
 async def _names() -> set[str]:
     async with get_client() as client:
-        return {one.name for one in await client.read_automations()} & set(NOTIFICATIONS)
+        return {one.name for one in await client.read_automations()} & set(notification_names())
 
 
 @pytest.mark.scenario
@@ -73,7 +73,7 @@ async def test_an_alert_reaches_the_block_that_was_named(
         )
         await webhook.save("ops", overwrite=True)
         engine = await set_up_account(alert_block="custom-webhook/ops")
-        assert await _names() == set(NOTIFICATIONS)
+        assert await _names() == set(notification_names())
         write(engine, account_state.pause, "default", by="ann@desk", reason="the list is wrong")
         set_back(engine, Account.paused_ts, 7200)
         quick = Thresholds(calm_minutes=0, worker_failures_an_hour=1_000_000)
@@ -105,18 +105,20 @@ async def test_alerts_go_on_until_they_are_switched_off(
     assert await _names() == set()
     account = {"bouncer_api_key": sandbox.key, "bouncer_api_base_url": sandbox.url}
     settings = cast("Settings", Settings(database_url=database_url, alert_block="custom-webhook/ops", **account))
-    assert await check_setup(settings) == [f"automation {name!r} is missing or set otherwise" for name in NOTIFICATIONS]
+    assert await check_setup(settings) == [
+        f"automation {name!r} is missing or set otherwise" for name in notification_names()
+    ]
     assert [line for line in await set_up(settings) if "tell of" in line] == [
-        f"automation {name!r} made" for name in NOTIFICATIONS
+        f"automation {name!r} made" for name in notification_names()
     ]
     assert await set_up(settings) == []
     unset = settings.model_copy(update={"alert_block": None})
     assert await set_up(unset) == []
     assert await check_setup(unset) == []
-    assert await _names() == set(NOTIFICATIONS)
+    assert await _names() == set(notification_names())
     off = settings.model_copy(update={"alert_block": "off"})
-    assert await check_setup(off) == [f"automation {name!r} is left over" for name in NOTIFICATIONS]
-    assert await set_up(off) == [f"automation {name!r} taken away" for name in NOTIFICATIONS]
+    assert await check_setup(off) == [f"automation {name!r} is left over" for name in notification_names()]
+    assert await set_up(off) == [f"automation {name!r} taken away" for name in notification_names()]
     assert await check_setup(off) == []
     assert await set_up(unset) == []
     assert await _names() == set()
@@ -129,12 +131,12 @@ async def test_those_of_an_earlier_version_are_renewed(set_up_account: SetUpAcco
     alerts, failing = notifications(cast("UUID", ops))
     old = failing.model_copy(update={"description": "As it was."})
     async with get_client() as client:
-        for name in NOTIFICATIONS:
+        for name in notification_names():
             await ensure_no_automation(client, name)
         await client.create_automation(old)
         await client.create_automation(alerts.model_copy(update={"enabled": False, "description": "As it was."}))
         assert await check_setup(Settings()) == [f"automation {failing.name!r} is missing or set otherwise"]
-        assert await set_up(Settings()) == [f"automation {failing.name!r} made"]
+        assert await set_up(Settings()) == [f"automation {failing.name!r} mended"]
         assert await is_as_wanted(client, failing)
     assert await set_up(Settings(alert_block="off")) != []
 

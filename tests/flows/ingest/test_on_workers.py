@@ -16,8 +16,7 @@ from bouncer.accounts import state as account_state
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch
 from deployments.server.local_server import LocalServer
-from deployments.setup.catalogue import served_deployments
-from deployments.setup.work_pool import WORK_POOL, ensure_work_pool
+from deployments.setup.work_pool import ensure_work_pool
 from flows.ingest import ingest
 from flows.verify_batch import verify_batch
 from tasks.queue.summary import IngestSummary
@@ -25,6 +24,7 @@ from tests.bouncer.storage.existing_tables import on_mariadb, on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue, statuses
 from tests.flows.runs import text_of_artifact, until_it_holds
+from tests.prefect_server import WORK_POOL, served_deployments
 from tests.sandbox_process import SandboxHandle
 
 _SLOTS = 15
@@ -35,7 +35,7 @@ _AHEAD = 5
 async def on_workers(prefect_server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """Deployment verify-batch in the work pool; runs in this process act as if a worker had started them."""
     async with get_client() as client:
-        await ensure_work_pool(client)
+        await ensure_work_pool(client, WORK_POOL)
         for served in await served_deployments(_SLOTS):
             if served.name == "verify-batch":
                 served.work_pool_name, served.work_queue_name = WORK_POOL, "normal"

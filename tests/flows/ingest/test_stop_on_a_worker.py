@@ -22,12 +22,12 @@ from bouncer.queue import claiming
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch
 from bouncer.verdicts.freshness import FreshFor
-from deployments.setup.catalogue import served_deployments
 from flows.verify_batch import verify_batch
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue, statuses
 from tests.flows.runs import until_it_holds
+from tests.prefect_server import served_deployments
 from tests.sandbox_process import SandboxHandle
 
 

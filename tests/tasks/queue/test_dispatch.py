@@ -16,10 +16,10 @@ from blocks.bouncer_account import BouncerAccount
 from bouncer.batches.state import BatchTitle
 from bouncer.errors import SettingRefused
 from deployments.server.local_server import LocalServer
-from deployments.setup.catalogue import served_deployments
 from tasks.queue import dispatch
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
+from tests.prefect_server import served_deployments
 
 pytestmark = pytest.mark.mainline
 
@@ -37,7 +37,7 @@ async def _deploy() -> None:
         for run in await _runs():
             await client.delete_flow_run(run.id)
         with suppress(ObjectNotFound):
-            await client.delete_deployment((await client.read_deployment_by_name(dispatch.DEPLOYMENT)).id)
+            await client.delete_deployment((await client.read_deployment_by_name(dispatch.target_name())).id)
     for deployment in await served_deployments(15):
         if deployment.name == "verify-batch":
             await deployment.aapply()
@@ -110,7 +110,7 @@ async def test_several_accounts_have_as_many_runs_as_they_have_slots(set_up_acco
 
     async def limit() -> int | None:
         async with get_client() as client:
-            found = (await client.read_deployment_by_name(dispatch.DEPLOYMENT)).global_concurrency_limit
+            found = (await client.read_deployment_by_name(dispatch.target_name())).global_concurrency_limit
         return found and found.limit
 
     assert await limit() == 15
@@ -127,5 +127,5 @@ async def test_a_missing_deployment_is_named(prefect_server: LocalServer) -> Non
     async with get_client() as client:
         for deployment in await client.read_deployments():
             await client.delete_deployment(deployment.id)
-    with pytest.raises(SettingRefused, match="deployment verify-batch/verify-batch does not exist; run prefect deploy"):
+    with pytest.raises(SettingRefused, match="verify-batch/verify-batch does not exist; run bouncer-flows deploy"):
         await _dispatch(_BATCH)

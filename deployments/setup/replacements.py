@@ -1,0 +1,110 @@
+"""Differences between the environment and the saved blocks: setup would replace them, other commands refuse."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import SecretStr
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from blocks.bouncer_account import BouncerAccount
+from blocks.contacts_database import ContactsDatabase
+from blocks.last_database import last_database
+from blocks.saved import load_saved
+from bouncer.errors import SettingRefused
+from bouncer.installation import here
+from bouncer.storage.engine import read
+from bouncer.storage.identity import database_id
+from deployments.settings import Settings, variable_of
+
+__all__ = ["Replacement", "replacements"]
+
+_Saved = TypeVar("_Saved", ContactsDatabase, BouncerAccount)
+
+_ACCOUNT_ITSELF = ("api_key", "base_url")
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """Something of the installation that setup would replace.
+
+    Attributes:
+        variable: The environment variable that says so, or what is otherwise than it was.
+        what: What it is and what it would be; never a secret.
+        points_elsewhere: Whether the installation would work with another database or another account then.
+    """
+
+    variable: str
+    what: str
+    points_elsewhere: bool
+
+
+async def replacements(settings: Settings) -> list[Replacement]:
+    """Finds what setup would replace in blocks that are there; a block that cannot be used is setup's to mend.
+
+    Args:
+        settings: The environment.
+    """
+    found = await _of_database(settings)
+    found += await _of_account("default", settings.account_values(), "BOUNCER_API_KEY")
+    if settings.deep_bouncer_api_key is not None:
+        found += await _of_account("deep", settings.deep_account_values(), "DEEP_BOUNCER_API_KEY")
+    return found
+
+
+async def _of_database(settings: Settings) -> list[Replacement]:
+    saved = await _usable(ContactsDatabase, here().block)
+    if saved is None:
+        return []
+    if settings.database_url is None or saved.url == settings.database_url:
+        return await _of_database_itself(saved)
+    was, would_be = _place(saved.url), _place(settings.database_url)
+    block = f"block contacts-database/{here().block}"
+    if was == would_be:
+        return [Replacement("DATABASE_URL", f"{block} has another user, password or option", points_elsewhere=False)]
+    return [Replacement("DATABASE_URL", f"{block} has {was} and not {would_be}", points_elsewhere=True)]
+
+
+async def _of_database_itself(saved: ContactsDatabase) -> list[Replacement]:
+    last = await last_database()
+    if last is None or last == await asyncio.to_thread(read, saved.get_engine(), database_id):
+        return []
+    what = "it is not the one of the last run: it was made anew, or another has come into its place"
+    return [Replacement("the contacts database", what, points_elsewhere=True)]
+
+
+async def _of_account(account: str, values: dict[str, object], key: str) -> list[Replacement]:
+    name = here().account_block(account)
+    saved = await _usable(BouncerAccount, name)
+    if saved is None:
+        return []
+    found = []
+    for field, value in values.items():
+        has = getattr(saved, field)
+        if has == value:
+            continue
+        variable = key if field == "api_key" else variable_of(field)
+        # A text may be a key, or have one in it, as a URL of callbacks.
+        values_of_it = f": {value} and not {has}" if isinstance(has, int | float) else ""
+        what = f"block bouncer-account/{name} has another{values_of_it}"
+        found.append(Replacement(variable, what, points_elsewhere=field in _ACCOUNT_ITSELF))
+    return found
+
+
+async def _usable(block: type[_Saved], name: str) -> _Saved | None:
+    try:
+        return await load_saved(block, name)
+    except SettingRefused:
+        return None
+
+
+def _place(secret: SecretStr) -> str:
+    try:
+        url = make_url(secret.get_secret_value())
+    except ArgumentError:
+        return "a URL that cannot be read"
+    if url.host is None:
+        return f"the file {url.database}"
+    port = "" if url.port is None else f":{url.port}"
+    return f"{url.database} at {url.host}{port}"

@@ -1,0 +1,112 @@
+"""A guest on a server that another project uses: what is theirs is the same after everything that we do."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import get_client
+
+from blocks.contacts_database import engine_of
+from blocks.marks import marked
+from bouncer.errors import SettingRefused
+from bouncer.installation import NAME_VARIABLE
+from deployments.server.local_server import LocalServer
+from deployments.serving.deploy import deploy_for_workers
+from deployments.settings import Settings
+from deployments.setup.set_up import set_up, set_up_pool
+from deployments.uninstalling import uninstall
+from flows.check_health import check_health
+from flows.housekeeping import housekeeping
+from tasks.upkeep.forget_runs import forget_runs
+from tests.contacts import addresses, queue
+from tests.deployments.setup.foreign_project import found_a_foreign_project, snapshot
+from tests.flows.runs import ingested
+from tests.prefect_server import running_prefect_server, send_what_waits
+from tests.sandbox_process import SandboxHandle
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LocalServer]:
+    """A server with nothing of ours on it yet."""
+    with running_prefect_server(tmp_path / "server") as running:
+        yield running
+
+
+def _settings(tmp_path: Path, sandbox: SandboxHandle, name: str) -> Settings:
+    return Settings(
+        database_url=f"sqlite:///{tmp_path / name}.db",
+        bouncer_api_key=sandbox.key,
+        bouncer_api_base_url=sandbox.url,
+        poll_seconds_min=0.1,
+        poll_seconds_max=0.2,
+    )
+
+
+def _of(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """The things that were there before, as they are now."""
+    return {kind: {id_: after[kind].get(id_) for id_ in things} for kind, things in before.items()}
+
+
+async def _do_everything(settings: Settings) -> None:
+    await set_up(settings)
+    await set_up_pool(settings)
+    await deploy_for_workers(settings)
+    queue(engine_of(settings.url), addresses(30))
+    await ingested()
+    with marked():
+        await check_health()
+        await housekeeping()
+    # As if a month had passed.
+    await forget_runs(0)
+    await set_up(settings)
+    await asyncio.to_thread(send_what_waits)
+
+
+@pytest.mark.parametrize("name", ["bouncer", "ours"])
+async def test_what_is_theirs_stays_as_it_is(
+    server: LocalServer, sandbox: SandboxHandle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Housekeeping deleted the runs of a foreign flow called forecast; nothing of others goes or changes."""
+    monkeypatch.setenv(NAME_VARIABLE, name)
+    await found_a_foreign_project(takes_unique_names=name != "bouncer")
+    async with get_client() as client:
+        before = await snapshot(client)
+        await _do_everything(_settings(tmp_path, sandbox, name))
+        amid = await snapshot(client)
+        assert _of(before, amid) == before
+        assert amid != before
+        await uninstall(name)
+        after = await snapshot(client)
+        assert _of(before, after) == before
+        left = {kind: {id_: after[kind][id_] for id_ in after[kind].keys() - before[kind].keys()} for kind in after}
+        assert {kind: things for kind, things in left.items() if things} == {}
+
+
+async def test_names_that_others_have_are_not_taken_over(
+    server: LocalServer, sandbox: SandboxHandle, tmp_path: Path
+) -> None:
+    """If a limit, a pool or a deployment has our name, the first setup says so in one line and changes nothing."""
+    await found_a_foreign_project(takes_unique_names=True)
+    async with get_client() as client:
+        before = await snapshot(client)
+        with pytest.raises(SettingRefused, match="limit bouncer-api is on this Prefect server already"):
+            await set_up(_settings(tmp_path, sandbox, "bouncer"))
+        assert await snapshot(client) == before
+
+
+async def test_two_installations_leave_each_other_alone(
+    server: LocalServer, sandbox: SandboxHandle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Staging beside production: each pays with its own account, and staging comes and goes without a trace."""
+    production, staging = (_settings(tmp_path, sandbox, name) for name in ("bouncer", "staging"))
+    await _do_everything(production)
+    async with get_client() as client:
+        before = await snapshot(client)
+        monkeypatch.setenv(NAME_VARIABLE, "staging")
+        await _do_everything(staging)
+        amid = await snapshot(client)
+        assert _of(before, amid) == before
+        await uninstall("staging")
+        assert await snapshot(client) == before
