@@ -84,7 +84,7 @@ async def set_up_the_rest(settings: Settings) -> list[str]:
         A line for each thing that was made.
 
     Raises:
-        SettingRefused: The environment says otherwise than a saved block; or as of ``set_up``.
+        SettingRefused: The environment says otherwise than a saved block; or like ``set_up``.
     """
     found = await replacements(settings)
     if found:
