@@ -7,6 +7,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.access import open_accounts
+from blocks.marks import marked
 from bouncer.errors import ListUnfinished
 from bouncer.files.lists.destinations import place_of_result
 from bouncer.files.lists.results import Choice
@@ -88,7 +89,8 @@ async def verify_list(  # noqa: PLR0913  # each is a field of the form
             await price_list(access, order, spend_at_most)
             imported = await queue_list(access, order)
             before = await access.read(count_credits, imported.request_id)
-            summary = await ingest(imported.request_id)
+            with marked(f"request:{imported.request_id}"):
+                summary = await ingest(imported.request_id)
             if summary.left:
                 raise ListUnfinished(
                     f"{imported.request_name}: {summary.message}; start it again as it is, to go on and get the result"

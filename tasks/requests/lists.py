@@ -18,6 +18,7 @@ from bouncer.files.lists.destinations import refuse_overwriting
 from bouncer.files.lists.records import list_of, note_result, request_of
 from bouncer.files.lists.results import Choice, Written, write_list
 from bouncer.files.lists.sources import opened_list
+from bouncer.installation import here
 from bouncer.plurals import counted
 from bouncer.requests.counting import count_credits
 from bouncer.storage.engine import read, write
@@ -177,6 +178,6 @@ async def publish_list(access: Access, order: ListOrder, imported: ImportReport,
                 *(f"| {what} | {count:,} |" for what, count in figures.items()),
             ]
         ),
-        key=f"list-{imported.request_id}",
+        key=here().artifact(f"list-{imported.request_id}"),
         description=f"{imported.request_name}: {counted(written.lines, 'line')} in {order.result}",
     )
