@@ -46,7 +46,6 @@ def build_server(
     app.state.callbacks = Callbacks(app.state.service)
     app.include_router(control.router)
     app.include_router(routes.router, prefix="/v1.1")
-    app.include_router(routes.router)
     return _AnnouncingServer(
         uvicorn.Config(
             app,

@@ -33,10 +33,16 @@ class SandboxSettings(BaseModel):
     """Factor by which the addresses of a batch of a single domain take longer."""
 
     fixed_seconds: NonNegativeFloat | None = None
-    """Every batch takes this long, whatever is in it."""
+    """Every batch takes this long once it runs, whatever is in it."""
+
+    parallel: PositiveInt = 1
+    """How many batches of an account run side by side; the others are queued, in the order of their creation."""
 
     finish_seconds: NonNegativeFloat = 0.5
     """Seconds for which a finished batch still reads processing."""
+
+    finish_refusal: Literal[200, 400] = 200
+    """HTTP status of the answer to a finish of a batch that does not run; its body says 400 either way."""
 
     requests_per_minute: PositiveInt = 200
     """Calls of a key in any 60 seconds, GET /credits left out."""
@@ -46,6 +52,9 @@ class SandboxSettings(BaseModel):
 
     realtime_per_minute: PositiveInt = 1000
     """Verifications of single addresses of a key in any 60 seconds; they count against no other limit."""
+
+    realtime_per_hour: PositiveInt = 60_000
+    """Verifications of single addresses of a key in any hour."""
 
     credit_calls_per_minute: PositiveInt = 10
     """Calls of GET /credits of a key in any 60 seconds."""

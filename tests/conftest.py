@@ -135,10 +135,17 @@ def engine(empty_engine: Engine) -> Engine:
 
 @pytest.fixture(scope="session")
 def sandbox_process() -> Iterator[SandboxHandle]:
-    """One sandbox for the whole run, quick and without rate limits of its own, started when first asked for."""
+    """One sandbox for the whole run, quick and without rate limits of its own, started when first asked for.
+
+    It serves batches side by side: what a batch's turn in Bouncer's line is about has tests that ask for a line.
+    """
     plenty = 1_000_000
     with running_sandbox(
-        fixed_seconds=0.3, requests_per_minute=plenty, uploads_per_minute=plenty, credit_calls_per_minute=plenty
+        fixed_seconds=0.3,
+        parallel=15,
+        requests_per_minute=plenty,
+        uploads_per_minute=plenty,
+        credit_calls_per_minute=plenty,
     ) as handle:
         yield handle
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, cast
 
 import numpy as np
 from fastapi import APIRouter, Body, HTTPException, Request, Response
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, ValidationError
 
 from sandbox.errors import ApiError
 from sandbox.service.accounts import Account
@@ -26,6 +26,13 @@ class _Credits(BaseModel):
 
     key: str
     credits: NonNegativeInt
+
+
+class _Ahead(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    key: str
+    seconds: NonNegativeFloat
 
 
 class _Key(BaseModel):
@@ -93,10 +100,27 @@ async def revoke_key(request: Request, key: str) -> Response:
     return json_answer({})
 
 
+@router.post("/ahead")
+async def put_ahead(request: Request, wanted: _Ahead) -> Response:
+    """Puts a list of somebody else into an account's line, as one that a colleague sends in the web app."""
+    service = _service(request)
+    service.put_ahead(_account(service, wanted.key), wanted.seconds)
+    return json_answer({}, 201)
+
+
+@router.delete("/ahead/{key}")
+async def clear_ahead(request: Request, key: str) -> Response:
+    """Takes the lists of somebody else out of an account's line."""
+    service = _service(request)
+    service.clear_ahead(_account(service, key))
+    return json_answer({})
+
+
 @router.post("/settings")
 async def change_settings(request: Request, changes: Annotated[dict[str, Any], Body()]) -> Response:
     """Changes settings from now on; batches in flight keep the speed that they were created with."""
     service = _service(request)
+    service.settle()
     if lasting := _LASTING & changes.keys():
         raise HTTPException(422, f"{', '.join(sorted(lasting))} cannot be changed while it runs")
     try:
@@ -170,7 +194,7 @@ def _uploaded_twice(service: Service) -> list[str]:
     for batch in service.batches.values():
         places = np.flatnonzero(np.isin(of_pass(batch.addresses.digests, deep=batch.account.deep), repeated))
         texts = batch.addresses.unpacked()
-        found.update(texts[place] for place in places)
+        found.update(texts[place].lower() for place in places)
     return sorted(found)
 
 
@@ -182,6 +206,7 @@ def _described(batch: Batch, now: float) -> dict[str, Any]:
         "quantity": batch.quantity,
         "duplicates": batch.duplicates,
         "created": batch.created,
+        "started_at": batch.started,
         "completed_at": None if batch.charged is None or batch.forgotten else batch.ends,
         "first_status_at": batch.first_status_at,
         "status_requests": batch.status_requests,

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
-from sandbox.errors import ApiError
+from sandbox.errors import ApiError, Message
 from sandbox.http.transport import CutBody, NoAnswer, TrickledBody
 from sandbox.service.accounts import Account
 from sandbox.service.answers import (
@@ -46,7 +46,7 @@ class _Call(APIRoute):
                     request.state.account = service.admit(key, operation)
                     return await endpoint(request)
                 except ApiError as error:
-                    return error_answer(error, service.untidiness)
+                    return error_answer(error)
 
             fault = service.faults.for_request(operation)
             try:
@@ -94,16 +94,16 @@ async def download(request: Request, batch_id: str) -> Response:
 
 @router.post("/email/verify/batch/{batch_id}/finish", name="finish")
 async def finish(request: Request, batch_id: str) -> Response:
-    """Stops a batch."""
+    """Stops a batch that runs."""
     _service(request).finish(_account(request), batch_id)
-    return Response(status_code=202)
+    return json_answer({}, 202)
 
 
 @router.delete("/email/verify/batch/{batch_id}", name="delete")
 async def delete(request: Request, batch_id: str) -> Response:
-    """Deletes a batch and its results."""
+    """Deletes the addresses and results of a completed batch."""
     _service(request).delete(_account(request), batch_id)
-    return Response(status_code=200)
+    return json_answer({})
 
 
 @router.get("/credits", name="credits")
@@ -115,11 +115,15 @@ async def credits_left(request: Request) -> Response:
 
 
 @router.get("/email/verify", name="verify")
-async def verify(request: Request, email: str = "") -> Response:
+async def verify(
+    request: Request, email: str = "", patience: Annotated[str, Query(alias="timeout")] = "10"
+) -> Response:
     """Verifies one address at once."""
     if not email:
-        raise ApiError(400, "email is missing")
-    return json_answer(_service(request).verify(_account(request), email))
+        raise ApiError(400, Message.NO_EMAIL)
+    service = _service(request)
+    service.ledger.timeouts_asked_for[patience] += 1
+    return json_answer(service.verify(_account(request), email))
 
 
 def _service(request: Request) -> Service:
@@ -138,22 +142,24 @@ async def _meet(fault: Fault, request: Request, process: Callable[[], Awaitable[
     if fault.kind == "slow":
         await asyncio.sleep(fault.seconds)
         return await process()
-    if fault.kind in {"status", "not_completed"}:
+    if fault.kind in {"status", "not_completed", "finish_refused"}:
         if fault.processed:
             await process()
-        return _refusal(fault, _service(request))
+        return _refusal(fault)
     return _spoil(fault, await process())
 
 
-def _refusal(fault: Fault, service: Service) -> Response:
+def _refusal(fault: Fault) -> Response:
+    if fault.kind == "finish_refused":
+        return error_answer(ApiError(400, Message.NOT_RUNNING, sent_as=fault.code or 200))
     if fault.kind == "not_completed":
-        code, message = fault.code or 405, "batch is not completed"
+        code, message = fault.code or 405, str(Message.NOT_COMPLETED)
         if code == 400:
-            message = "processing is not completed yet"
+            message = Message.NOT_COMPLETED_YET
     else:
         code, message = fault.code or 503, "a fault of the sandbox"
     error = ApiError(code, fault.message or message, fault.retry_after)
-    return gateway_answer(error) if fault.html else error_answer(error, service.untidiness)
+    return gateway_answer(error) if fault.html else error_answer(error)
 
 
 def _spoil(fault: Fault, answer: Response) -> Response:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from sandbox.service.line import Line
 from sandbox.service.windows import SlidingWindow
 
 __all__ = ["Account"]
@@ -15,6 +16,7 @@ class Account:
         credits: Credits that are not charged, held ones included.
         held: Credits set aside for batches in flight.
         charged: Credits charged so far.
+        line: Its batches that wait and run, and lists of somebody else between them.
         deep: Whether it verifies deeply: most addresses of domains that accept all turn out to be there or not.
     """
 
@@ -22,9 +24,11 @@ class Account:
     held: int = 0
     charged: int = 0
     deep: bool = False
+    line: Line = field(default_factory=Line)
     requests: SlidingWindow = field(default_factory=SlidingWindow)
     uploads: SlidingWindow = field(default_factory=SlidingWindow)
     realtime: SlidingWindow = field(default_factory=SlidingWindow)
+    realtime_hour: SlidingWindow = field(default_factory=lambda: SlidingWindow(3600.0))
     credit_calls: SlidingWindow = field(default_factory=SlidingWindow)
 
     @property

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import random
 from collections.abc import Iterable
 from typing import Any
 
@@ -61,11 +60,10 @@ def csv_answer(results: Iterable[dict[str, Any]]) -> Response:
     return Response(text.getvalue(), media_type="text/csv")
 
 
-def error_answer(error: ApiError, untidiness: random.Random) -> Response:
-    """An error as Bouncer writes it: now and then its status is a string."""
-    status = str(error.status) if untidiness.random() < 0.3 else error.status
-    body = {"status": status, "error": phrase(error.status), "message": error.message}
-    return json_answer(body, error.status, _retry_after(error))
+def error_answer(error: ApiError) -> Response:
+    """An error as Bouncer writes it: its status is a number or a string."""
+    body = {"status": error.told, "error": phrase(error.status), "message": error.message}
+    return json_answer(body, error.sent_as, _retry_after(error))
 
 
 def gateway_answer(error: ApiError) -> Response:

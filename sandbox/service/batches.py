@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sandbox.service.accounts import Account
+from sandbox.service.line import Turn
 from sandbox.service.pace import Composition
-from sandbox.service.verdicts import CHARGED, FREE_OF_CHARGE, count_statuses, odd, render
+from sandbox.service.verdicts import CHARGED, count_statuses, odd, render
 from sandbox.settings import SandboxSettings
 
-__all__ = ["NO_ADDRESSES", "Addresses", "Batch", "iso_time"]
+__all__ = ["NO_ADDRESSES", "Addresses", "Batch", "iso_time", "picked_up_after"]
 
 _QUEUED_SECONDS, _QUEUED_SHARE = 1.0, 0.05
 _RETRY_AFTER_SECONDS = 3600.0
@@ -25,6 +26,11 @@ _SEPARATOR = "\0"
 def iso_time(moment: float) -> str:
     """Epoch seconds as Bouncer writes a time."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def picked_up_after(seconds: float) -> float:
+    """How long a batch that takes so many seconds reads queued where nothing is ahead of it."""
+    return min(_QUEUED_SECONDS, _QUEUED_SHARE * seconds)
 
 
 class Addresses:
@@ -38,12 +44,8 @@ class Addresses:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def not_free(self, count: int) -> int:
-        """Counts the addresses that could be charged, of the first so many."""
-        return sum(code < FREE_OF_CHARGE for code in self.codes[:count])
-
     def unpacked(self) -> list[str]:
-        """The addresses as text, lower-cased, in the order sent."""
+        """The addresses as text, as they were sent and in that order."""
         return self._packed.decode().split(_SEPARATOR)
 
 
@@ -51,21 +53,20 @@ NO_ADDRESSES = Addresses([], np.empty(0, dtype=np.uint64), b"")
 """Addresses of a deleted batch."""
 
 
-@dataclass(eq=False, slots=True)
-class Batch:
-    """A batch; moments are epoch seconds.
+@dataclass(eq=False, slots=True, kw_only=True)
+class Batch(Turn):
+    """A batch; it waits in its account's line until it starts.
 
     Attributes:
         addresses: What was uploaded, each address once.
         quantity: How many addresses the upload had, repeated ones too.
-        seconds: How long it takes from creation to completion, where nothing intervenes.
         held: Credits held for it.
-        ends: When it completes; infinite where it is stuck.
         stuck_at: The share of its addresses beyond which it makes no progress.
         stopped_at: How many addresses were verified when it was finished.
         visible_from: Before this moment it answers 404.
         forgotten: It answers 404 for ever.
         garbled: Its results are never whole.
+        removed: Its results will have been removed once it is completed.
         deleted: Its addresses and results have been removed.
         charged: Credits charged for it; None while it is in flight.
     """
@@ -77,26 +78,20 @@ class Batch:
     addresses: Addresses
     composition: Composition
     quantity: int
-    created: float
-    seconds: float
     held: int
-    ends: float
     settings: SandboxSettings
     stuck_at: float | None = None
     stopped_at: int | None = None
     visible_from: float = 0.0
     forgotten: bool = False
     garbled: bool = False
+    removed: bool = False
     deleted: bool = False
     charged: int | None = None
     status_requests: int = 0
     first_status_at: float | None = None
     downloads: int = 0
     first_download_at: float | None = None
-
-    @property
-    def _begun(self) -> float:
-        return self.created + min(_QUEUED_SECONDS, _QUEUED_SHARE * self.seconds)
 
     @property
     def duplicates(self) -> int:
@@ -111,7 +106,7 @@ class Batch:
         """Its status as the service tells it."""
         if self.is_completed(now):
             return "completed"
-        return "queued" if now < self._begun and self.stopped_at is None else "processing"
+        return "queued" if self.started is None else "processing"
 
     def processed(self, now: float) -> int:
         """Counts the addresses with a verdict."""
@@ -119,10 +114,18 @@ class Batch:
             return self.stopped_at
         if self.is_completed(now):
             return self.composition.addresses
-        working = self.created + self.seconds - self._begun
-        progress = (now - self._begun) / working if working else 1.0
+        if self.started is None:
+            return 0
+        progress = (now - self.started) / self.work if self.work else 1.0
         furthest = 1.0 if self.stuck_at is None else self.stuck_at
         return int(self.composition.addresses * min(max(progress, 0.0), furthest))
+
+    def begin(self, moment: float) -> None:
+        """Starts it; one that is stuck never ends by itself."""
+        # Not super(): a dataclass with slots is another class than the one that the name stood for here.
+        Turn.begin(self, moment)
+        if self.stuck_at is not None:
+            self.ends = math.inf
 
     def stop(self, now: float, seconds: float) -> None:
         """Verifies no more addresses; the batch completes in so many seconds, or before if it was about to."""
@@ -131,12 +134,9 @@ class Batch:
 
     def complete(self, now: float) -> None:
         """Completes it at once, with a verdict on every address unless it was stopped before."""
+        if self.started is None:
+            self.started = now
         self.ends = now
-
-    def stick(self, fraction: float) -> None:
-        """Makes no progress beyond a fraction of its addresses, and never completes by itself."""
-        self.stuck_at = fraction
-        self.ends = math.inf
 
     def stats(self, now: float) -> dict[str, int]:
         """Counts the addresses by verdict so far."""
@@ -147,6 +147,8 @@ class Batch:
         answer: dict[str, Any] = {
             "batchId": self.batch_id,
             "created": iso_time(self.created),
+            **({} if self.started is None else {"started": iso_time(self.started)}),
+            **({"completed": iso_time(self.ends)} if self.is_completed(now) else {}),
             "status": self.status(now),
             "quantity": self.quantity,
             "duplicates": self.duplicates,

@@ -23,9 +23,12 @@ _Kind = Literal[
     "forget",
     "late",
     "garbled",
+    "removed",
     "not_completed",
+    "finish_refused",
 ]
-_ON_CREATED_BATCHES = frozenset({"stuck", "forget", "late", "garbled"})
+_ON_CREATED_BATCHES = frozenset({"stuck", "forget", "late", "garbled", "removed"})
+_OF_ONE_OPERATION: dict[str, Operation] = {"not_completed": "download", "finish_refused": "finish"}
 
 
 class Fault(BaseModel):
@@ -34,9 +37,10 @@ class Fault(BaseModel):
     The kinds are: ``status`` answers an error; ``refuse`` closes the connection before the request is processed;
     ``lost_answer`` processes the request, then closes the connection; ``cut_body`` closes it in the middle of the
     body; ``malformed`` answers 200 with half a JSON text; ``slow`` waits before it processes; ``slow_body``
-    trickles the body; ``not_completed`` answers a download that the batch is not completed. Of batches that are
-    created, ``stuck`` stops their progress at a fraction, ``forget`` loses them with their credits given back,
-    ``late`` answers 404 for their first seconds, ``garbled`` answers every download of them with half a JSON text.
+    trickles the body; ``not_completed`` answers a download that the batch is not completed; ``finish_refused`` answers
+    a finish that the batch has to be running, though it is. Of batches that are created, ``stuck`` stops their progress
+    at a fraction, ``forget`` loses them with their credits given back, ``late`` answers 404 for their first seconds,
+    ``garbled`` answers every download of them with half a JSON text, ``removed`` answers it with 405 for good.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -49,7 +53,7 @@ class Fault(BaseModel):
     after: NonNegativeInt = 0
     """Number of calls that it could hit, but lets pass first."""
     code: Annotated[int, Field(ge=200, le=599)] | None = None
-    """HTTP status of ``status`` (503 unless told) and ``not_completed`` (405, or 400)."""
+    """HTTP status of ``status`` (else 503), ``not_completed`` (405, or 400), ``finish_refused`` (200, or 400)."""
     retry_after: NonNegativeInt | str | None = None
     """The Retry-After header of ``status``: seconds, or any text."""
     html: bool = False
@@ -67,15 +71,13 @@ class Fault(BaseModel):
     def _fits(self) -> Self:
         if self.kind in _ON_CREATED_BATCHES and self.operation not in {"any", "create"}:
             raise ValueError(f"{self.kind} happens to batches that are created; leave operation out")
-        if self.kind == "not_completed" and self.operation not in {"any", "download"}:
-            raise ValueError("not_completed happens to downloads; leave operation out")
+        if self.operation not in {"any", _OF_ONE_OPERATION.get(self.kind, self.operation)}:
+            raise ValueError(f"{self.kind} happens to one operation only; leave operation out")
         return self
 
     def concerns(self, operation: Operation) -> bool:
         """Tells whether a call of this operation can meet it."""
-        if self.kind == "not_completed":
-            return operation == "download"
-        return self.operation in {"any", operation}
+        return _OF_ONE_OPERATION.get(self.kind, self.operation) in {"any", operation}
 
 
 @dataclass(slots=True)

@@ -59,6 +59,7 @@ class Ledger:
     charged: DigestTally = field(default_factory=DigestTally)
     credits_charged: int = 0
     callbacks_by_outcome: Counter[str] = field(default_factory=Counter)
+    timeouts_asked_for: Counter[str] = field(default_factory=Counter)
     downloads: int = 0
     finished: int = 0
     deleted: int = 0
@@ -117,6 +118,7 @@ class Ledger:
             "addresses_charged_twice": len(self.charged.repeated),
             "credits_charged": self.credits_charged,
             "callbacks_by_outcome": self.callbacks_by_outcome,
+            "timeouts_asked_for": self.timeouts_asked_for,
             "downloads": self.downloads,
             "finished": self.finished,
             "deleted": self.deleted,

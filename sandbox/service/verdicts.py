@@ -1,7 +1,7 @@
 """Verdicts on addresses: the same for the same seed and address, in a plausible mix, as untidy as the real ones."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ _VERDICTS = (
     _Verdict("undeliverable", "rejected_email"),
     _Verdict("undeliverable", "invalid_email"),
     _Verdict("undeliverable", "invalid_domain"),
-    _Verdict("undeliverable", "dns_error"),
+    _Verdict("unknown", "dns_error"),
     _Verdict("unknown", "timeout"),
     _Verdict("unknown", "unavailable_smtp"),
     _Verdict("unknown", "unsupported"),
@@ -50,12 +50,12 @@ def _per_mille(**weights: int) -> bytes:
     return table
 
 
-# Together, over a list that is half free mail and half companies: about 70 % deliverable, 14 % risky,
-# 12 % undeliverable, 4 % unknown.
+# Together, over a list that is half free mail and half companies: about 78 % deliverable, 6 % risky,
+# 12 % undeliverable, 4 % unknown. Outside of domains that accept all, low deliverability is a full mailbox.
 _TABLES = {
     DomainKind.FREE: _per_mille(
         accepted_email=780,
-        low_quality=50,
+        low_deliverability=50,
         rejected_email=110,
         invalid_email=20,
         timeout=20,
@@ -64,7 +64,7 @@ _TABLES = {
     ),
     DomainKind.PLAIN: _per_mille(
         accepted_email=820,
-        low_quality=20,
+        low_deliverability=20,
         rejected_email=95,
         invalid_email=15,
         timeout=20,
@@ -72,7 +72,10 @@ _TABLES = {
         unsupported=5,
         unknown=10,
     ),
-    DomainKind.ACCEPT_ALL: _per_mille(low_deliverability=950, timeout=20, unavailable_smtp=10, unsupported=20),
+    # Bouncer has resolved most of them already: 8 of 10 answers with acceptAll "yes" were deliverable, with score 90.
+    DomainKind.ACCEPT_ALL: _per_mille(
+        accepted_email=760, low_deliverability=190, timeout=20, unavailable_smtp=10, unsupported=20
+    ),
     DomainKind.DISPOSABLE: _per_mille(low_quality=900, rejected_email=100),
     DomainKind.NO_DOMAIN: _per_mille(invalid_domain=1000),
     DomainKind.DNS_ERROR: _per_mille(dns_error=1000),
@@ -92,10 +95,11 @@ _ROLES = frozenset(
     {"admin", "billing", "contact", "hello", "help", "hr", "info", "jobs", "marketing", "noreply", "office"}
     | {"postmaster", "sales", "support", "team", "webmaster"}
 )
-_SCORES = {"deliverable": (80, 100), "risky": (25, 75), "undeliverable": (0, 15), "unknown": (0, 40)}
+_SCORES = {"deliverable": (80, 100), "risky": (25, 75), "undeliverable": (0, 15)}
+_SCORE_OF_RESOLVED = 90
 
 
-def digests_of(seed: int, addresses: Sequence[str]) -> NDArray[np.uint64]:
+def digests_of(seed: int, addresses: Iterable[str]) -> NDArray[np.uint64]:
     """Eight bytes for each address, equal for equal addresses; every verdict is drawn from them.
 
     Args:
@@ -111,7 +115,7 @@ def digests_of(seed: int, addresses: Sequence[str]) -> NDArray[np.uint64]:
     return np.frombuffer(digests, dtype="<u8")
 
 
-def judge(seed: int, addresses: Sequence[str], digests: NDArray[np.uint64], *, deep: bool = False) -> bytes:
+def judge(seed: int, addresses: Iterable[str], digests: NDArray[np.uint64], *, deep: bool = False) -> bytes:
     """The code of the verdict on each address, one byte each; a deep one resolves most that a domain accepts all of."""
     codes = bytearray()
     for address, draw in zip(addresses, (digests % 1000).tolist(), strict=True):
@@ -144,36 +148,43 @@ def render(seed: int, address: str, digest: int, code: int, retry_after: str) ->
 
     Args:
         seed: The seed of the sandbox.
-        address: The address, lower-cased.
+        address: The address as it was sent.
         digest: Its digest.
         code: The code of its verdict.
         retry_after: When a grey-listed address may be retried, ISO 8601.
     """
     status, reason = _VERDICTS[code & ~FREE_OF_CHARGE]
-    local, _, name = address.rpartition("@")
+    lowered = address.lower()
+    local, _, name = lowered.rpartition("@")
     domain = domain_for(seed, name)
-    low, high = _SCORES[status]
+    result: dict[str, Any] = {"email": lowered, "status": status, "reason": reason}
+    if domain.meant:
+        result["didYouMean"] = f"{local}@{domain.meant}"
+    if reason == "invalid_email":
+        # Echoed raw, and nothing more is told.
+        return {**result, "email": address}
+    reached = reason not in {"dns_error", "invalid_domain", "timeout", "unavailable_smtp", "unsupported", "unknown"}
+    info = _domain_info(domain, local)
+    accepts_all = info["acceptAll"] == "yes"
     toxicity = max(0, (digest >> 32) % 24 - 18)
-    result = {
-        "email": address,
-        "status": status,
-        "reason": reason,
-        "domain": _domain_info(domain, local),
+    result |= {
+        "domain": info if reached else {**info, "acceptAll": "unknown"},
         "account": {
             "role": _yes(local.partition("+")[0] in _ROLES),
-            "disabled": _yes(reason == "rejected_email" and digest >> 36 & 3 == 0),
-            "fullMailbox": _yes(reason == "low_quality" and digest >> 36 & 1 == 0),
+            "disabled": _yes(reason == "rejected_email" and digest >> 36 & 3 == 0) if reached else "unknown",
+            "fullMailbox": _yes(reason == "low_deliverability" and not accepts_all) if reached else "unknown",
         },
         "dns": domain.dns,
         "provider": domain.provider,
-        "score": low + (digest >> 16) % (high - low + 1),
         "toxic": "unknown" if status == "unknown" else _yes(toxicity >= 4),
         "toxicity": toxicity,
     }
+    if status in _SCORES:
+        low, high = _SCORES[status]
+        resolved = accepts_all and status == "deliverable"
+        result["score"] = _SCORE_OF_RESOLVED if resolved else low + (digest >> 16) % (high - low + 1)
     if reason in {"timeout", "unavailable_smtp"} and digest >> 40 & 1:
         result["retryAfter"] = retry_after
-    if domain.meant:
-        result["didYouMean"] = f"{local}@{domain.meant}"
     untidy = _UNTIDY.get(digest >> 48 & 63)
     if untidy:
         untidy(result)
@@ -187,10 +198,9 @@ def odd(result: dict[str, Any]) -> dict[str, Any]:
 
 def _domain_info(domain: Domain, local: str) -> dict[str, str]:
     name = _sandbox_name(local) if domain.kind is DomainKind.SANDBOX else domain.kind.value
-    reached = domain.kind not in {DomainKind.NO_DOMAIN, DomainKind.DNS_ERROR}
     return {
         "name": domain.name,
-        "acceptAll": _yes(name == "accept-all") if reached else "unknown",
+        "acceptAll": _yes(name == "accept-all"),
         "disposable": _yes(name == "disposable"),
         "free": _yes(name == "free"),
     }
@@ -221,6 +231,13 @@ def _domain_without_accept_all(result: dict[str, Any]) -> None:
     del result["domain"]["acceptAll"]
 
 
+def _dns_with_records(result: dict[str, Any]) -> None:
+    # As Bouncer's Java SDK has it.
+    if result["dns"] is not None:
+        host = result["dns"]["record"]
+        result["dns"] = {**result["dns"], "records": [{"type": "MX", "name": host, "priority": 10}]}
+
+
 # What is done to the results of every 64th address each: everything but email, status and reason can be
 # missing or null, and more fields than the documented ones occur.
 _UNTIDY: dict[int, Callable[[dict[str, Any]], None]] = {
@@ -239,4 +256,5 @@ _UNTIDY: dict[int, Callable[[dict[str, Any]], None]] = {
     12: _with(retryAfter=None, didYouMean=None),
     13: _with(name="", verifiedAt=None),
     14: _with(insights={"mailboxAge": "unknown"}),
+    15: _dns_with_records,
 }

@@ -1,20 +1,22 @@
-"""Sliding windows of 60 seconds over requests."""
+"""Sliding windows over requests, of a minute or an hour."""
 
 from collections import deque
 
 __all__ = ["SlidingWindow"]
 
-_SECONDS = 60.0
-
 
 class SlidingWindow:
-    """The moments of the last 60 seconds.
+    """The moments of the last so many seconds.
+
+    Args:
+        seconds: How long the window is.
 
     Attributes:
-        most: The most moments that any 60 seconds held so far.
+        most: The most moments that any window held so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 60.0) -> None:
+        self._seconds = seconds
         self._moments: deque[float] = deque()
         self.most = 0
 
@@ -24,11 +26,11 @@ class SlidingWindow:
         self.most = max(self.most, self.count(now))
 
     def count(self, now: float) -> int:
-        """Counts the moments in the 60 seconds that end now."""
-        while self._moments and self._moments[0] <= now - _SECONDS:
+        """Counts the moments in the window that ends now."""
+        while self._moments and self._moments[0] <= now - self._seconds:
             self._moments.popleft()
         return len(self._moments)
 
     def seconds_until_next(self, now: float) -> float:
         """Seconds until the oldest moment leaves the window; 0 for an empty window."""
-        return max(0.0, self._moments[0] + _SECONDS - now) if self._moments else 0.0
+        return max(0.0, self._moments[0] + self._seconds - now) if self._moments else 0.0

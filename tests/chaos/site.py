@@ -30,6 +30,7 @@ __all__ = ["SANDBOX", "Account", "Site", "Unexpected", "open_site"]
 
 SANDBOX: dict[str, Any] = {
     "fixed_seconds": 1.5,
+    "parallel": 15,
     "finish_seconds": 0.3,
     "requests_per_minute": 600,
     "uploads_per_minute": 60,

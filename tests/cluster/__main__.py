@@ -61,7 +61,7 @@ def cluster(
         folder.mkdir(parents=True, exist_ok=True)
         # PostgreSQL's own user must get to its data.
         folder.chmod(0o711)
-        sandbox = stack.enter_context(running_sandbox(fixed_seconds=batch_seconds))
+        sandbox = stack.enter_context(running_sandbox(fixed_seconds=batch_seconds, parallel=_SLOTS))
         mariadb = stack.enter_context(MariaDBServer())
         prefect = stack.enter_context(_running_prefect(folder, servers))
         database = mariadb.url(mariadb.create_database())

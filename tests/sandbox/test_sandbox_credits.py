@@ -58,16 +58,17 @@ def test_duplicates_cost_nothing(other_api: Api) -> None:
     ],
 )
 def test_sandbox_addresses_are_free_and_answer_as_named(api: Api, name: str, status: str) -> None:
-    """The addresses that Bouncer documents for tests cost nothing and answer predictably, with any suffix."""
+    """The addresses that Bouncer documents for tests cost nothing in the end and answer as they are named."""
     sent = [f"{name}@sandbox.usebouncer.com"] + [f"{name}+{n}@sandbox.usebouncer.com" for n in range(20)]
     batch_id = api.created(*sent)
-    assert api.credits() == 1_000_000
+    assert api.credits() == 1_000_000 - 21, "credits are held for free addresses too, until the batch is completed"
     api.clock.advance(100)
     results = api.download(batch_id).json()
     assert {result["status"] for result in results} == {status}
     domains = [result["domain"] for result in results if result.get("domain")]
     expected = {"free": "free", "disposable": "disposable", "accept-all": "acceptAll"}.get(name)
     assert all(domain[expected] == "yes" for domain in domains if expected in domain)
+    assert api.status(batch_id).json()["credits"] == 0
     assert api.credits() == 1_000_000
 
 
@@ -90,13 +91,27 @@ def test_finish_gives_the_unverified_s_credits_back(api: Api) -> None:
     assert status["credits"] == verified - status["stats"]["unknown"]
 
 
-def test_finish_leaves_a_completed_batch_as_it_is(api: Api) -> None:
-    """A finish that comes too late changes neither results nor credits."""
-    batch_id = api.completed(*PEOPLE)
+@pytest.mark.parametrize("status", [200, 400])
+def test_only_a_running_batch_can_be_finished(api: Api, status: int) -> None:
+    """A finish of a queued or completed batch is refused, in a body under HTTP 200 or with 400, and changes nothing."""
+    api.settings(finish_refusal=status)
+    completed = api.completed(*PEOPLE)
+    running, queued = api.created("a@example.com"), api.created("b@example.com")
+    api.clock.advance(10)
     before = api.credits()
-    assert api.finish(batch_id).status_code == 202
-    assert len(api.download(batch_id).json()) == 100
+    for batch_id in [completed, queued]:
+        answer = api.finish(batch_id)
+        assert answer.status_code == status
+        assert answer.json() == {
+            "status": "400",
+            "error": "Bad Request",
+            "message": "batch has to be running to finish",
+        }
+    assert len(api.download(completed).json()) == 100
+    assert api.status(queued).json()["status"] == "queued"
     assert api.credits() == before
+    assert api.ledger()["finished"] == 0
+    assert api.finish(running).status_code == 202
 
 
 def test_results_that_are_left_out_cost_nothing(api: Api) -> None:
@@ -105,13 +120,3 @@ def test_results_that_are_left_out_cost_nothing(api: Api) -> None:
     batch_id = api.completed(*PEOPLE)
     charged = sum(result["status"] != "unknown" for result in api.download(batch_id).json())
     assert api.credits() == 1_000_000 - charged
-
-
-def test_deleting_a_batch_in_flight_charges_what_was_verified(api: Api) -> None:
-    """No credit stays held for a batch that is gone."""
-    batch_id = api.created(*PEOPLE)
-    api.clock.advance(50)
-    stats = api.status(batch_id).json()["stats"]
-    api.delete(batch_id)
-    assert api.credits() == 1_000_000 - sum(stats.values()) + stats["unknown"]
-    assert api.ledger()["in_flight_now"] == 0

@@ -87,6 +87,7 @@ def test_a_client_that_dies_while_it_uploads_creates_nothing(api: Api) -> None:
 def test_a_cut_answer_without_a_body_is_cut_too(api: Api) -> None:
     """Even an empty answer can break off."""
     batch_id = api.created(*PEOPLE)
+    api.clock.advance(50)
     api.fault("cut_body", operation="finish")
     with pytest.raises(httpx.RemoteProtocolError):
         api.finish(batch_id)
@@ -169,6 +170,28 @@ def test_a_completed_batch_can_refuse_its_results(api: Api, code: int, message: 
     assert api.download(batch_id).status_code == 200
 
 
+@pytest.mark.parametrize("code", [200, 400])
+def test_a_running_batch_can_refuse_to_be_finished(api: Api, code: int) -> None:
+    """A finish can be refused although the batch reads processing, and pass the next time."""
+    batch_id = api.created(*PEOPLE)
+    api.clock.advance(50)
+    api.fault("finish_refused", code=code)
+    answer = api.finish(batch_id)
+    assert (answer.status_code, answer.json()["message"]) == (code, "batch has to be running to finish")
+    assert api.finish(batch_id).status_code == 202
+
+
+def test_results_can_be_removed_before_they_are_fetched(api: Api) -> None:
+    """A batch can read completed, have cost its credits, and have no results any more."""
+    api.fault("removed")
+    batch_id = api.created(*PEOPLE)
+    assert api.download(batch_id).json()["message"] == "batch is not completed"
+    api.clock.advance(100)
+    assert api.status(batch_id).json()["credits"] > 0
+    answer = api.download(batch_id)
+    assert (answer.status_code, answer.json()["message"]) == (405, "email addresses and results have been removed")
+
+
 def test_a_fault_lets_calls_pass_first(api: Api) -> None:
     """A fault with `after` and `times` hits exactly the calls that were meant, and tells how often it did."""
     batch_id = api.created(*PEOPLE)
@@ -201,6 +224,7 @@ def test_a_fault_can_be_a_matter_of_luck(api: Api) -> None:
         {"kind": "status", "delay": 3},
         {"kind": "stuck", "operation": "status"},
         {"kind": "not_completed", "operation": "create"},
+        {"kind": "finish_refused", "operation": "status"},
         {"kind": "status", "probability": 2},
     ],
 )

@@ -57,6 +57,7 @@ def test_addresses_that_were_sent_again_are_found(api: Api) -> None:
 
 def test_only_what_was_paid_again_counts_as_charged_twice(api: Api) -> None:
     """An address that was sent again because its batch was finished early is paid for once."""
+    api.settings(parallel=2)
     first = api.created(*PEOPLE)
     api.clock.advance(50)
     verified = api.status(first).json()["processed"]
@@ -93,6 +94,7 @@ def test_every_batch_is_described(api: Api) -> None:
         "quantity": 5,
         "duplicates": 1,
         "created": created,
+        "started_at": created + 1,
         "completed_at": created + 100,
         "first_status_at": created + 30,
         "status_requests": 2,
@@ -109,13 +111,16 @@ def test_calls_that_change_batches_are_counted(api: Api) -> None:
     batch_id = api.created(*PEOPLE)
     api.download(batch_id)
     api.finish(batch_id)
+    api.clock.advance(50)
+    api.finish(batch_id)
+    api.delete(batch_id)
     api.clock.advance(5)
     api.download(batch_id)
     api.delete(batch_id)
     api.delete(batch_id)
     ledger = api.ledger()
     assert (ledger["downloads"], ledger["finished"], ledger["deleted"]) == (1, 1, 1)
-    assert ledger["requests_by_operation"] == {"create": 1, "download": 2, "finish": 1, "delete": 2}
+    assert ledger["requests_by_operation"] == {"create": 1, "download": 2, "finish": 2, "delete": 3}
 
 
 def test_each_key_has_its_own_busiest_minute(api: Api, other_api: Api) -> None:

@@ -32,9 +32,9 @@ def test_a_verdict_depends_on_the_seed_and_the_address_alone() -> None:
 
 
 def test_the_mix_of_verdicts_is_plausible() -> None:
-    """About 70 % are deliverable, 14 % risky, 12 % undeliverable and 4 % unknown."""
+    """About 78 % are deliverable, 6 % risky, 12 % undeliverable and 4 % unknown."""
     counts = count_statuses(_codes(_addresses(20_000)))
-    expected = {"deliverable": 14_000, "risky": 2800, "undeliverable": 2400, "unknown": 800}
+    expected = {"deliverable": 15_600, "risky": 1_200, "undeliverable": 2400, "unknown": 800}
     assert counts == {status: pytest.approx(count, abs=800) for status, count in expected.items()}
 
 
@@ -45,9 +45,9 @@ def test_a_domain_accepts_all_or_does_not() -> None:
     digests = digests_of(0, addresses).tolist()
     for address, digest, code in zip(addresses, digests, _codes(addresses), strict=True):
         domain = render(0, address, digest, code, "").get("domain")
-        if domain and "acceptAll" in domain:
+        if domain and domain.get("acceptAll", "unknown") != "unknown":
             by_domain[domain["name"]].add(domain["acceptAll"])
-    assert len(by_domain) == 50
+    assert len(by_domain) > 45
     assert all(len(answers) == 1 for answers in by_domain.values())
     assert Counter(next(iter(answers)) for answers in by_domain.values())["yes"] > 3
 
@@ -71,7 +71,35 @@ def test_results_tell_what_they_are_about() -> None:
     assert misspelt["didYouMean"] == "someone@gmail.com"
     assert (misspelt["dns"], misspelt["provider"]) == (None, None)
     for broken in ["no-at-sign", "@example.com", "someone@nodots"]:
-        assert result(broken)["reason"] == "invalid_email"
+        assert result(broken) == {"email": broken, "status": "undeliverable", "reason": "invalid_email"}
+
+
+def test_the_documented_meanings_hold() -> None:
+    """A full mailbox is low deliverability, a disposable one low quality; no score where nobody was reached."""
+    addresses = [*_addresses(6000), *(f"person{n}@yopmail.com" for n in range(50))]
+    digests = digests_of(0, addresses).tolist()
+    seen = Counter[str]()
+    for address, digest, code in zip(addresses, digests, _codes(addresses), strict=True):
+        result = render(0, address, digest & ((1 << 48) - 1) | 63 << 48, code, "")
+        domain, account = result.get("domain", {}), result.get("account", {})
+        seen[result["reason"]] += 1
+        match result["status"], result["reason"]:
+            case "risky", "low_deliverability":
+                assert (domain["acceptAll"], account["fullMailbox"]) in {("yes", "no"), ("no", "yes")}
+                seen["unresolved"] += domain["acceptAll"] == "yes"
+            case "risky", "low_quality":
+                assert domain["disposable"] == "yes"
+            case "deliverable", _ if domain["acceptAll"] == "yes":
+                seen["resolved"] += 1
+                assert result["score"] == 90
+            case "unknown", _:
+                assert "score" not in result
+                assert domain["acceptAll"] == "unknown"
+    assert seen["dns_error"] > 10
+    assert seen["resolved"] > 3 * seen["unresolved"] > 0
+    assert count_statuses(_codes(addresses))["unknown"] == sum(
+        seen[reason] for reason in ("dns_error", "timeout", "unavailable_smtp", "unsupported", "unknown")
+    )
 
 
 def test_some_unknown_addresses_may_be_tried_again() -> None:

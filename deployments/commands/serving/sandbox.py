@@ -10,8 +10,17 @@ from bouncer.errors import SettingRefused
 __all__ = ["sandbox"]
 
 
-def sandbox(*, port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65_535))] = 8025) -> int:
-    """Runs a stand-in for the Bouncer service, until it is stopped; for trying things out at no cost."""
+def sandbox(
+    *,
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65_535))] = 8025,
+    parallel: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
+) -> int:
+    """Runs a stand-in for the Bouncer service, until it is stopped; for trying things out at no cost.
+
+    Args:
+        port: The port to listen on; 0 takes a free one.
+        parallel: Number of batches of an account that run side by side; Bouncer documents one after another.
+    """
     from sandbox import SandboxSettings, serve_sandbox
 
     with socket.socket() as attempt:
@@ -21,5 +30,5 @@ def sandbox(*, port: Annotated[int, Parameter(validator=validators.Number(gte=0,
             attempt.bind(("127.0.0.1", port))
         except OSError:
             raise SettingRefused(f"port {port} is taken or may not be used; choose another with --port") from None
-    serve_sandbox(SandboxSettings(), "127.0.0.1", port)
+    serve_sandbox(SandboxSettings(parallel=parallel), "127.0.0.1", port)
     return 0

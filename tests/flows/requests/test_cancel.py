@@ -31,10 +31,10 @@ async def test_a_request_is_cancelled_in_the_middle_of_a_run(
     running = asyncio.create_task(ingested())
 
     @until_it_holds
-    async def uploaded() -> None:
-        assert sandbox.ledger()["batches"] == 2
+    async def running_at_bouncer() -> None:
+        assert [batch["status"] for batch in sandbox.batches()] == ["processing"] * 2
 
-    await uploaded()
+    await running_at_bouncer()
     # Forty of these wait for batches of the request that is cancelled.
     queue_known(engine, contacts[:200], request=2)
     sandbox.post("/_sandbox/settings", {"fixed_seconds": 0.3})
@@ -77,6 +77,7 @@ async def test_a_killed_cancellation_is_completed_by_the_next(
         async def written_down() -> None:
             uploaded = select(func.count()).where(Batch.batch_id.is_not(None))
             assert read(engine, lambda connection: connection.scalar(uploaded)) == 2
+            assert [batch["status"] for batch in sandbox.batches()] == ["processing"] * 2
 
         await written_down()
         ingest.send(signal.SIGKILL)
