@@ -9,6 +9,7 @@ __all__ = [
     "BreakerOpen",
     "DatabaseUnavailable",
     "DownloadTruncated",
+    "FinishRefused",
     "InputRefused",
     "KeyRefused",
     "LimitsMissing",
@@ -124,6 +125,10 @@ class UploadHeld(BouncerFlowsError):
 
 class BatchNotCompleted(BouncerFlowsError):
     """Bouncer will not hand out results yet, although the batch read completed."""
+
+
+class FinishRefused(BouncerFlowsError):
+    """Bouncer will not finish the batch: it is queued there still, or completed already; nothing has changed."""
 
 
 class BatchLost(BouncerFlowsError):

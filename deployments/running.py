@@ -46,7 +46,7 @@ class Wanted:
 
     request_id: int | None
     score_below: int
-    statuses: list[Literal["deliverable", "risky", "undeliverable", "unknown"]] | None
+    statuses: list[Literal["risky", "unknown"]] | None
     again: bool
 
 

@@ -29,7 +29,7 @@ async def verify_risky(
     request_id: RequestId | None = None,
     score_below: Annotated[int | None, Field(ge=0, le=101)] = 70,
     accept_all: bool = True,
-    statuses: list[Literal["deliverable", "risky", "undeliverable", "unknown"]] | None = None,
+    statuses: list[Literal["risky", "unknown"]] | None = None,
     again: bool = False,
     on_workers: bool = False,
 ) -> IngestSummary:
@@ -42,15 +42,15 @@ async def verify_risky(
         request_id: The number of one request, whose contacts alone are looked at; all requests if left at None.
         score_below: Take contacts whose score is lower, of 0 to 100; none by their score if left at None.
         accept_all: Take contacts at domains that accept mail for any address.
-        statuses: Of these, only contacts with one of these verdicts. An undeliverable address seldom gets better.
-        again: Take also contacts that the deep pass has looked at already and that are still risky.
+        statuses: Of these, only contacts with one of these verdicts. What Bouncer has answered is never bought again.
+        again: Take also contacts that the deep pass has looked at already and that are still in doubt.
         on_workers: On: start the batches as runs of deployment verify-batch, and end. Off: verify them in this run.
 
     Returns:
         What the deep pass did.
     """
     async with open_accounts(None, new_owner(), layer=Layer.DEEP) as accounts:
-        risk = Risk(score_below=score_below, accept_all=accept_all, statuses=tuple(statuses or ()))
+        risk = Risk(score_below=score_below, accept_all=accept_all, statuses=tuple(statuses or Risk.statuses))
         picked = await pick_risky(accounts[0], request_id, risk, again=again)
     if request_id is not None and picked.request_id is None:
         return nothing_to_do("no contact of this request needs a deeper look")

@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "BatchCreated",
     "BatchProgress",
     "Credits",
+    "Granted",
     "Verdict",
     "VerdictList",
     "verdict_in",
@@ -81,7 +82,11 @@ class BatchCreated(_Answer):
     """
 
     # It is stored, and becomes a part of the addresses of later requests.
-    batch_id: Annotated[str, BeforeValidator(_text)] = Field(alias="batchId", pattern=r"^[A-Za-z0-9][!-~]{0,49}$")
+    batch_id: Annotated[str, BeforeValidator(_text)] = Field(
+        # Bouncer called it requestId until 2024.
+        validation_alias=AliasChoices("batchId", "batch_id", "requestId", "requestid"),
+        pattern=r"^[A-Za-z0-9][!-~]{0,49}$",
+    )
     duplicates: Count = 0
 
 
@@ -106,6 +111,10 @@ class BatchProgress(_Answer):
         return self.status == COMPLETED
 
 
+class Granted(_Answer):
+    """The answer to a finish or a deletion: an object, with nothing in it that anybody needs."""
+
+
 class Credits(_Answer):
     """Credits that the account has left."""
 
@@ -119,7 +128,8 @@ class Verdict:
     Attributes:
         email: The address as Bouncer gives it back, which may differ in case from what was sent; empty where there is
             none.
-        status: ``deliverable``, ``risky``, ``undeliverable``, ``unknown``, or what else came.
+        status: ``deliverable``, ``risky``, ``undeliverable``, ``unknown``, or what else came; empty for none.
+        reason: Why, in one word; the three are always there, an answer without them is no verdict.
         domain: ``name``, ``acceptAll``, ``disposable``, ``free``.
         account: ``role``, ``disabled``, ``fullMailbox``.
         dns: ``type``, ``record``.
@@ -130,7 +140,7 @@ class Verdict:
     """
 
     email: Annotated[str, BeforeValidator(lambda value: _text(value) or "")] = ""
-    status: Annotated[str, BeforeValidator(lambda value: _text(value) or "unknown")] = "unknown"
+    status: Annotated[str, BeforeValidator(lambda value: _text(value) or "")] = ""
     reason: Text = None
     domain: Details = None
     account: Details = None
@@ -142,6 +152,11 @@ class Verdict:
     retry_after: Moment = Field(default=None, alias="retryAfter")
     did_you_mean: Text = Field(default=None, alias="didYouMean")
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a verdict: on an address, with a status and a reason."""
+        return bool(self.email and self.status and self.reason)
+
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore", strict=True))
 class _Documented(Verdict):
@@ -149,7 +164,7 @@ class _Documented(Verdict):
     # and with two fifths of the memory, which counts where a batch has 100,000 of them.
     email: str
     status: Annotated[str, Field(min_length=1)]
-    reason: str | None = None
+    reason: Annotated[str, Field(min_length=1)]
     domain: dict[str, Any] | None = None
     account: dict[str, Any] | None = None
     dns: dict[str, Any] | None = None

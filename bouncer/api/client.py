@@ -27,7 +27,7 @@ from tenacity import (
 )
 
 from bouncer.accounts.call_statistics import ANSWERED, CUT_SHORT, Call, CallNote, outcome_of
-from bouncer.api.answers import BatchCreated, BatchProgress, Credits, Verdict, verdict_in, verdicts_in
+from bouncer.api.answers import BatchCreated, BatchProgress, Credits, Granted, Verdict, verdict_in, verdicts_in
 from bouncer.api.base_url import refuse_to_send_in_the_clear, stays_here
 from bouncer.api.failures import (
     ATTEMPTS,
@@ -242,16 +242,20 @@ class BouncerClient:
         return await self._attempts(Call.DOWNLOAD, fetch, sleep)
 
     async def finish(self, batch_id: str) -> None:
-        """Stops a batch; the credits of what is not verified come back.
+        """Stops a batch that runs; the credits of what is not verified come back.
 
         Raises:
+            FinishRefused: It does not run: it is queued or completed, and nothing has changed.
             BatchLost: Bouncer does not know the batch.
             BouncerUnavailable: It did not answer.
         """
 
         # Not a lambda: tenacity 9.2 would not see that there is something to await, and nothing would be sent.
         async def stop(request: _Request) -> None:
-            await self._answer(request, "POST", f"email/verify/batch/{quote(batch_id, safe='')}/finish")
+            answer = await self._answer(request, "POST", f"email/verify/batch/{quote(batch_id, safe='')}/finish")
+            if answer.strip():
+                # Half of a refusal is no consent.
+                _parsed(Granted, answer, UnexpectedAnswer("Bouncer's answer to a finish cannot be read"))
 
         await self._attempts(Call.FINISH, stop)
 
@@ -283,8 +287,10 @@ class BouncerClient:
         async def ask(request: _Request) -> Verdict:
             answer = await self._answer(request, "GET", "email/verify", params={"email": address})
             with suppress(ValidationError):
-                # There is no doubt about which address it is on, however Bouncer writes it.
-                return replace(verdict_in(answer), email=address)
+                verdict = verdict_in(answer)
+                if verdict.is_whole:
+                    # There is no doubt about which address it is on, however Bouncer writes it.
+                    return replace(verdict, email=address)
             # Out here, or it would carry the first error, whose text quotes the body.
             raise UploadOutcomeUnknown("a verification was answered with no verdict")
 
@@ -376,7 +382,11 @@ class BouncerClient:
             request.seconds = time.monotonic() - began
         request.answered = status < 500 and status != 429
         if 200 <= status < 300:
-            return body
+            told = _refusal_in(body)
+            if told is None:
+                return body
+            status = told
+            request.answered = status < 500 and status != 429
         retry_after = until_told(headers.get("retry-after"), datetime.now(UTC))
         raise error_of_answer(call, status, _message(body, key), retry_after)
 
@@ -418,6 +428,20 @@ def _parsed(model: type[_Model], body: bytes, otherwise: BouncerFlowsError) -> _
         return model.model_validate_json(body)
     # Out here, or it would carry the first error, whose text quotes the body.
     raise otherwise
+
+
+def _refusal_in(body: bytes) -> int | None:
+    # An error can come with 200 (a finish of a queued batch does); an answer that names a batch or an address is none.
+    if not body.lstrip().startswith(b"{") or b'"error"' not in body:
+        return None
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not answer.get("error") or answer.get("batchId") or answer.get("email"):
+        return None
+    told = str(answer.get("status"))
+    return int(told) if told.isascii() and told.isdigit() and len(told) == 3 else 0
 
 
 def _message(body: bytes, key: str) -> str:

@@ -18,6 +18,7 @@ from bouncer.errors import (
     BouncerFlowsError,
     BouncerUnavailable,
     DownloadTruncated,
+    FinishRefused,
     KeyRefused,
     OutOfCredits,
     RateLimited,
@@ -137,11 +138,11 @@ def error_of_transport(call: Call, error: Exception) -> BouncerFlowsError:
 def error_of_answer(  # noqa: PLR0911  # a table of answers: one return a row
     call: Call, status: int, message: str, retry_after: float | None
 ) -> BouncerFlowsError:
-    """Returns the error that an answer other than 2xx means.
+    """Returns the error that a refusal means.
 
     Args:
         call: The call that was answered.
-        status: The HTTP status.
+        status: The HTTP status; of an answer with 2xx that is an error, the one that its body tells, or 0 for none.
         message: Bouncer's own words; they are cleaned here.
         retry_after: Seconds to wait as Bouncer told, or None.
 
@@ -166,7 +167,9 @@ def error_of_answer(  # noqa: PLR0911  # a table of answers: one return a row
             return AddressesRefused(said)
         case 404 | 410 if call not in PAID and call is not Call.CREDITS:
             return BatchLost(said)
-        case 400 | 405 | 409 if call in {Call.STATUS, Call.DOWNLOAD, Call.FINISH}:
+        case 400 | 405 | 409 if call is Call.FINISH:
+            return BatchLost(said) if "removed" in message.lower() else FinishRefused(said)
+        case 400 | 405 | 409 if call in {Call.STATUS, Call.DOWNLOAD}:
             return BatchLost(said) if "removed" in message.lower() else BatchNotCompleted(said)
         case _:
             return UnexpectedAnswer(said)

@@ -191,7 +191,8 @@ def record_found(connection: Connection, batch: BatchWork) -> None:
 
 def _doubt(name: str) -> int:
     plain = "".join(filter(str.isalnum, name)).lower()
-    return 0 if plain == "batchid" else 1 if plain == "id" else 2 if plain.endswith("id") else 3
+    # Bouncer called it requestId until 2024.
+    return 0 if plain in {"batchid", "requestid"} else 1 if plain == "id" else 2 if plain.endswith("id") else 3
 
 
 def _named_values(body: bytes) -> Iterator[tuple[str, str]]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, or_, select, true
 from sqlalchemy.orm import aliased
 
 from bouncer.credits.caps import room_to_queue
@@ -16,21 +16,25 @@ from bouncer.storage.tables import Contact, Layer, QueuedContact, QueueStatus, R
 __all__ = ["Risk", "Stretch", "deep_request_of", "pick_some", "requests_with_verdicts"]
 
 _STRETCH_ROWS = 10_000
+_ANSWERS = ("deliverable", "undeliverable")
 
 
 @dataclass(frozen=True)
 class Risk:
     """Rule for the contacts that are worth a second and deeper look.
 
+    A verdict that answers is no doubt: Bouncer has resolved most addresses at domains that accept all by itself, and
+    then says deliverable beside ``acceptAll``.
+
     Attributes:
         score_below: Those whose score is lower, of 0 to 100; None for none. No score at all is not a low one.
         accept_all: Those at domains that accept mail for any address, not those of which Bouncer could not tell.
-        statuses: Only those with one of these verdicts, where there are any.
+        statuses: Only those with one of these verdicts; deliverable and undeliverable take none.
     """
 
     score_below: int | None = 70
     accept_all: bool = True
-    statuses: Sequence[str] = ()
+    statuses: Sequence[str] = ("risky", "unknown")
 
     def condition(self) -> ColumnElement[bool]:
         """The condition on a contact and its result."""
@@ -39,8 +43,8 @@ class Risk:
             reasons.append(Result.domain_info["acceptAll"].as_string() == "yes")
         if self.score_below is not None:
             reasons.append(Contact.bouncer_score < self.score_below)
-        risky = or_(*reasons) if reasons else Contact.bouncer_status.is_not(None)
-        return and_(risky, Contact.bouncer_status.in_(self.statuses)) if self.statuses else risky
+        doubt = [status for status in self.statuses if status not in _ANSWERS]
+        return and_(Contact.bouncer_status.in_(doubt), or_(*reasons) if reasons else true())
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def pick_some(
         risk: Which contacts to take.
         after: The row of the queue to go on behind; 0 to begin.
         fresh_days: For how long a deep look is good.
-        again: Take also contacts that the deep pass has looked at already, if they are still risky.
+        again: Take also contacts that the deep pass has looked at already, unless it found out what they are.
 
     Returns:
         How far it came.
@@ -119,9 +123,9 @@ def pick_some(
     if not rows:
         return Stretch(None)
     now = database_now(connection)
-    query = _risky(risk, again=again).where(*finished, QueuedContact.queue_id.between(rows[0], rows[-1]))
+    long_ago = now - timedelta(days=fresh_days)
+    query = _risky(risk, long_ago, again=again).where(*finished, QueuedContact.queue_id.between(rows[0], rows[-1]))
     if not again:
-        long_ago = now - timedelta(days=fresh_days)
         query = query.where(or_(Contact.bouncer_deep_ts.is_(None), Contact.bouncer_deep_ts < long_ago))
     picked = connection.execute(query if room is None else query.limit(room)).all()
     if picked:
@@ -138,10 +142,19 @@ def pick_some(
     return Stretch(rows[-1], len(picked))
 
 
-def _risky(risk: Risk, *, again: bool) -> Select[int, int, int]:
+def _risky(risk: Risk, long_ago: datetime, *, again: bool) -> Select[int, int, int]:
     queued = aliased(QueuedContact)
     # A contact that failed before would only fail again, unless somebody wants it so.
     left_alone = queued.status.in_([QueueStatus.QUEUED, QueueStatus.ASSIGNED, *([] if again else [QueueStatus.FAILED])])
+    looked_at, deep = aliased(QueuedContact), aliased(Result)
+    is_answered = exists().where(
+        looked_at.global_id == QueuedContact.global_id,
+        looked_at.layer == Layer.DEEP,
+        deep.batch_id == looked_at.batch_id,
+        deep.global_id == looked_at.global_id,
+        deep.bouncer_status.in_(_ANSWERS),
+        deep.processed_ts >= long_ago,
+    )
     is_there = exists().where(queued.global_id == QueuedContact.global_id, queued.layer == Layer.DEEP, left_alone)
     return (
         select(
@@ -151,7 +164,7 @@ def _risky(risk: Risk, *, again: bool) -> Select[int, int, int]:
         )
         .join(Contact, Contact.global_id == QueuedContact.global_id)
         .outerjoin(Result, and_(Result.batch_id == Contact.bouncer_batch_id, Result.global_id == Contact.global_id))
-        .where(risk.condition(), ~is_there)
+        .where(risk.condition(), ~is_there, ~is_answered)
         .group_by(QueuedContact.global_id)
     )
 

@@ -98,8 +98,9 @@ def prepare(verdicts: Sequence[Verdict], awaited: Awaited | None = None) -> Prep
     if awaited is None:
         return Prepared(verdicts, None, pd.DataFrame(), 0)
     contacts = awaited.contacts
-    answers = _frame(verdicts, known=set(contacts["address_key"]))
-    unmatched = int((~answers["address_key"].isin(contacts["address_key"])).sum())
+    whole = [verdict for verdict in verdicts if verdict.is_whole]
+    answers = _frame(whole, known=set(contacts["address_key"]))
+    unmatched = int((~answers["address_key"].isin(contacts["address_key"])).sum()) + len(verdicts) - len(whole)
     # Of two verdicts on one address, in whatever letter case, the one that tells something.
     clearest = answers.sort_values("bouncer_status", key=lambda status: status != "unknown", kind="stable")
     matched = contacts.merge(clearest.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")

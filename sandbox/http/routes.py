@@ -158,7 +158,7 @@ def _refusal(fault: Fault) -> Response:
             message = Message.NOT_COMPLETED_YET
     else:
         code, message = fault.code or 503, "a fault of the sandbox"
-    error = ApiError(code, fault.message or message, fault.retry_after)
+    error = ApiError(code, fault.message or message, fault.retry_after, sent_as=200 if fault.in_200 else None)
     return gateway_answer(error) if fault.html else error_answer(error)
 
 

@@ -60,6 +60,8 @@ class Fault(BaseModel):
     """``status`` answers the page of a gateway."""
     message: str | None = None
     """The message of ``status``."""
+    in_200: bool = False
+    """``status`` is sent as 200; that it is an error stands in its body only."""
     processed: bool = False
     """``status`` processes the request before it answers the error."""
     seconds: NonNegativeFloat = 1.0

@@ -10,7 +10,7 @@ from bouncer.api.answers import BatchProgress
 from bouncer.batches import transitions
 from bouncer.batches.polling import Pace, seconds_an_address
 from bouncer.batches.state import BatchWork
-from bouncer.errors import BatchLost, BatchNotCompleted
+from bouncer.errors import BatchLost, BatchNotCompleted, FinishRefused
 from tasks.batches.callbacks import Bell
 from tasks.batches.progress_bar import ProgressBar
 from tasks.running.retries import AWAY, until_known
@@ -78,8 +78,9 @@ async def _finish_early(access: Access, batch: BatchWork, batch_id: str, watch: 
     except AWAY as error:
         get_run_logger().warning("%s; the batch is finished at the next poll", error)
         return
-    except BatchNotCompleted as error:
-        get_run_logger().warning("%s", error)
+    except FinishRefused as error:
+        get_run_logger().warning("%s; it is asked again at the next poll", error)
+        return
     await access.write(transitions.record_finish_requested, batch)
     watch.begin_finishing()
 

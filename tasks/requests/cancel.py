@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from blocks.access import Access
 from bouncer.batches.state import BatchTitle
 from bouncer.batches.unsettled import ownerless
-from bouncer.errors import BatchLost, BatchNotCompleted
+from bouncer.errors import BatchLost, FinishRefused
 from bouncer.requests import cancelling
 from tasks.running.retries import AWAY
 
@@ -85,7 +85,10 @@ async def finish_in_flight(accounts: Sequence[Access], request_id: int) -> int:
         except AWAY as error:
             log.warning("%s; batch %d is finished a little later", error, batch.id)
             continue
-        except (BatchLost, BatchNotCompleted) as error:
+        except FinishRefused as error:
+            log.warning("%s; batch %d goes on to its end, or is finished by the next cancellation", error, batch.id)
+            continue
+        except BatchLost as error:
             # Its run sees for itself what has become of it.
             log.warning("%s", error)
         await access.write(cancelling.note_finish_requested, batch.id)

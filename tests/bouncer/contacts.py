@@ -178,9 +178,12 @@ def sent(engine: Engine, batch_id: int) -> list[str]:
     return read(engine, admission.addresses_to_send, batch_id)
 
 
+_PLAIN = {"status": "deliverable", "reason": "accepted_email"}
+
+
 def verdicts(addresses: Iterable[str], **fields: Any) -> list[Verdict]:
     """A verdict on each address, deliverable unless told."""
-    return VerdictList.validate_python([{"email": a, "status": "deliverable", **fields} for a in addresses])
+    return VerdictList.validate_python([{"email": a, **_PLAIN, **fields} for a in addresses])
 
 
 def load_verdicts(engine: Engine, batch: BatchWork, answers: Sequence[Verdict]) -> LoadReport:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from bouncer.accounts.call_statistics import Call
 from bouncer.api.answers import BatchCreated, verdicts_in
 from bouncer.api.client import BouncerClient
-from bouncer.errors import BouncerFlowsError
+from bouncer.errors import BouncerFlowsError, UploadOutcomeUnknown
 from tests.bouncer.api.caller import Gate
 
 _QUANTITY = 100
@@ -85,6 +85,8 @@ async def _call(server: _Answering, call: Call, batch_id: str = "some-batch") ->
                 return await client.download(batch_id, _QUANTITY)
             case Call.FINISH:
                 return await client.finish(batch_id)
+            case Call.VERIFY:
+                return await client.verify("anna@example.com")
             case _:
                 return await client.credits()
 
@@ -173,6 +175,24 @@ async def test_bodies(call: Call, body: bytes) -> None:
     """An odd body is understood or refused with an error of this project, and with no other."""
     with _answering(iter([body])) as server, suppress(BouncerFlowsError):
         await _call(server, call)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"message": "try again later"}',
+        b'{"email": "anna@example.com"}',
+        b'{"email": "anna@example.com", "status": "unknown"}',
+        b'{"email": "anna@example.com", "reason": "timeout"}',
+        b'{"status": "deliverable", "reason": "accepted_email"}',
+        b'{"email": "anna@example.com", "status": null, "reason": "timeout"}',
+    ],
+)
+async def test_an_answer_in_real_time_without_a_verdict(body: bytes) -> None:
+    """It may have been paid for or not; once it was stored as an unknown address."""
+    with _answering(iter([body])) as server, pytest.raises(UploadOutcomeUnknown, match="no verdict"):
+        await _call(server, Call.VERIFY)
 
 
 @pytest.mark.parametrize(("sent", "taken"), [("abc-DEF_9", "abc-DEF_9"), (12, "12"), ("x" * 50, "x" * 50)])

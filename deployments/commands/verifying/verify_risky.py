@@ -14,19 +14,20 @@ def verify_risky(
     *,
     request: OneRequest = None,
     score_below: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=101))] = 70,
-    status: list[Literal["deliverable", "risky", "undeliverable", "unknown"]] | None = None,
+    status: list[Literal["risky", "unknown"]] | None = None,
     again: Annotated[bool, Parameter(negative="")] = False,
     json: AsJson = False,
     verbose: Verbose = False,
 ) -> int:
     """Sends contacts whose verdict leaves doubt through the account that DEEP_BOUNCER_API_KEY opens.
 
-    These are contacts at domains that accept all mail, and those with a low score. Exit codes are those of ingest.
+    These are risky and unknown contacts at domains that accept all mail or with a low score. Exit codes are those of
+    ingest.
 
     Args:
         score_below: Take contacts whose score is lower, of 0 to 100.
         status: Take only contacts with this verdict; may be given several times.
-        again: Take also contacts that the deep pass has looked at already and that are still risky.
+        again: Take also contacts that the deep pass has looked at already and that are still in doubt.
     """
     from deployments.server.orchestration import orchestrator
     from deployments.settings import read_settings

@@ -11,7 +11,7 @@ from bouncer.api.request_gate import Ticket
 from bouncer.errors import BouncerFlowsError
 from tests.sandbox_process import SandboxHandle
 
-__all__ = ["ADDRESSES", "LEAKED", "Caller", "Gate", "assert_silent"]
+__all__ = ["ADDRESSES", "LEAKED", "Caller", "Gate", "assert_silent", "running"]
 
 ADDRESSES = [f"deliverable+{number}@sandbox.usebouncer.com" for number in range(20)]
 LEAKED = "anna.secret@example.com"
@@ -116,6 +116,12 @@ class Caller:
                     return await client.credits()
                 case Call.VERIFY:
                     return await client.verify(LEAKED)
+
+
+async def running(client: BouncerClient, batch_id: str) -> None:
+    """Waits until a batch has left Bouncer's queue."""
+    while (await client.batch_progress(batch_id)).status == "queued":
+        pass
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -35,15 +35,17 @@ def test_a_whole_verdict() -> None:
     }
 
 
-def test_nothing_but_an_address_and_a_status() -> None:
+def test_nothing_but_an_address_a_status_and_a_reason() -> None:
     """Everything else can be missing or null, and stays untold: a missing score is not 0."""
     sparse, nulls = VerdictList.validate_json(
-        """[{"email": "a@example.com", "status": "unknown"},
-            {"email": "a@example.com", "status": "unknown", "reason": null, "domain": null, "account": null,
+        """[{"email": "a@example.com", "status": "unknown", "reason": "timeout"},
+            {"email": "a@example.com", "status": "unknown", "reason": "timeout", "domain": null, "account": null,
              "dns": null, "provider": null, "score": null, "toxic": null, "toxicity": null, "retryAfter": null,
              "didYouMean": null}]"""
     )
-    assert asdict(sparse) == asdict(nulls) == asdict(Verdict(email="a@example.com", status="unknown"))
+    assert asdict(sparse) == asdict(nulls) == asdict(Verdict(email="a@example.com", status="unknown", reason="timeout"))
+    assert sparse.is_whole
+    assert nulls.is_whole
     assert (sparse.score, sparse.domain, sparse.retry_after) == (None, None, None)
 
 
@@ -51,7 +53,18 @@ def test_one_odd_element_does_not_spoil_a_download() -> None:
     """Elements that are no verdicts at all are read as verdicts on no address, which are counted, not fatal."""
     verdicts = VerdictList.validate_json('[null, 1, "text", [], {}, {"email": null, "status": null}, {"email": 5}]')
     assert [verdict.email for verdict in verdicts] == ["", "", "", "", "", "", "5"]
-    assert {verdict.status for verdict in verdicts} == {"unknown"}
+    assert not any(verdict.is_whole for verdict in verdicts)
+
+
+@pytest.mark.parametrize("lacking", ["email", "status", "reason"])
+@pytest.mark.parametrize("told", [None, "", [], {}])
+def test_without_address_status_and_reason_it_is_no_verdict(lacking: str, told: Any) -> None:
+    """The three that Bouncer documents as always there make a verdict; two of them make none."""
+    whole = {"email": "a@example.com", "status": "risky", "reason": "low_quality"}
+    there, null, absent = VerdictList.validate_python(
+        [whole, {**whole, lacking: told}, {field: value for field, value in whole.items() if field != lacking}]
+    )
+    assert [verdict.is_whole for verdict in (there, null, absent)] == [True, False, False]
 
 
 @pytest.mark.parametrize("body", ["", "[", '[{"email": "a@ex', "{}", "null", '{"results": []}', "<html></html>"])
@@ -138,6 +151,8 @@ def test_progress() -> None:
     [
         ('{"batchId": "64a0", "created": "2026-03-01", "status": "queued", "quantity": 3, "duplicates": 1}', "64a0", 1),
         ('{"batchId": 12345}', "12345", 0),
+        ('{"requestId": "64a0"}', "64a0", 0),
+        ('{"requestid": "64a0", "duplicates": 2}', "64a0", 2),
         ('{"batchId": "64a0", "duplicates": null}', "64a0", 0),
         ('{"batchId": "64a0", "duplicates": -1}', "64a0", 0),
     ],

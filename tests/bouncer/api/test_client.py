@@ -11,12 +11,13 @@ from bouncer.api.failures import ATTEMPTS
 from bouncer.errors import (
     BouncerFlowsError,
     BreakerOpen,
+    FinishRefused,
     KeyRefused,
     OutOfCredits,
     RateLimited,
     UploadOutcomeUnknown,
 )
-from tests.bouncer.api.caller import ADDRESSES, Caller, assert_silent
+from tests.bouncer.api.caller import ADDRESSES, Caller, assert_silent, running
 
 
 async def test_a_batch_from_upload_to_verdicts(caller: Caller) -> None:
@@ -28,6 +29,7 @@ async def test_a_batch_from_upload_to_verdicts(caller: Caller) -> None:
         )
         assert (created.duplicates, caller.sendings) == (1, 1)
         assert not (await client.batch_progress(created.batch_id)).is_completed
+        await running(client, created.batch_id)
         await client.finish(created.batch_id)
         caller.sandbox.post(f"/_sandbox/batches/{created.batch_id}/complete")
         progress = await client.batch_progress(created.batch_id)
@@ -142,8 +144,23 @@ async def test_a_call_that_the_breaker_kept_back_is_no_failure(caller: Caller, w
 async def test_a_batch_is_finished_for_real(caller: Caller) -> None:
     """A batch without progress is stopped at Bouncer; for a while that request was never sent."""
     batch_id = (await caller.upload()).batch_id
-    await caller.call(Call.FINISH, batch_id)
+    async with caller.client() as client:
+        await running(client, batch_id)
+        await client.finish(batch_id)
     assert caller.sandbox.ledger()["finished"] == 1
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_a_refused_finish_is_not_taken_for_one(caller: Caller, status: int) -> None:
+    """Bouncer refuses to finish what does not run, in a 200 or with 400; once that was taken for consent."""
+    caller.sandbox.post("/_sandbox/settings", {"fixed_seconds": 3600, "parallel": 1, "finish_refusal": status})
+    await caller.upload()
+    queued = (await caller.upload()).batch_id
+    for batch_id in (queued, await caller.completed()):
+        with pytest.raises(FinishRefused, match="batch has to be running to finish"):
+            await caller.call(Call.FINISH, batch_id)
+    assert (caller.sandbox.ledger()["finished"], caller.gate.failures) == (0, 0)
+    assert caller.sandbox.ledger()["requests_by_operation"]["finish"] == 2
 
 
 async def test_which_answers_clear_the_breaker(caller: Caller, waits: list[float]) -> None:
@@ -154,7 +171,7 @@ async def test_which_answers_clear_the_breaker(caller: Caller, waits: list[float
         caller.gate.answers = 0
         caller.sandbox.fault("status", code=code, retry_after=1)
         try:
-            await caller.call(Call.FINISH, batch_id)
+            await caller.call(Call.STATUS, batch_id)
         except BouncerFlowsError:
             outcomes[code] = caller.gate.answers
         else:

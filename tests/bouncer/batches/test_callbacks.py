@@ -25,6 +25,7 @@ def _look(engine: Engine, batch: BatchWork) -> Callback:
         (b'{"batchId": "%s", "status": "completed"}' % _ID.encode(), "", (_ID, "completed")),
         (b'{"status": "completed", "data": [{"batch": {"id": "%s"}}]}' % _ID.encode(), "", (_ID, "completed")),
         (b"status=completed&batch_id=%s" % _ID.encode(), "", (_ID, "completed")),
+        (b'{"id": "another1", "requestId": "%s"}' % _ID.encode(), "", (_ID, "another1")),
         (b"", f"id={_ID}", (_ID,)),
         (b'{"batchId": "../credits", "other": null}', "", ()),
         (b'{"batchId": 12345678}', "", ("12345678",)),

@@ -59,7 +59,7 @@ batch = write(engine, take, int(sys.argv[2]), "worker")
 def kill(connection, cursor, statement, *rest):
     if statement.startswith("UPDATE") and "Bouncer_Queue" in statement:
         os.kill(os.getpid(), signal.SIGKILL)
-write(engine, load, batch, prepare([Verdict(email=address, status="risky") for address in sys.argv[3:]]))
+write(engine, load, batch, prepare([Verdict(email=a, status="risky", reason="low_quality") for a in sys.argv[3:]]))
 """
 
 
@@ -117,12 +117,15 @@ def test_verdicts_arrive_everywhere(engine: Engine) -> None:
 def test_joined_on_the_address_in_any_order_and_case(engine: Engine) -> None:
     """Every contact gets the verdict on its own address, however Bouncer shuffles and writes them."""
     work = _verified(engine, [f"Person{number}@Example.com" for number in range(200)] + ["ben@bücher.example"])
-    answers = [
-        Verdict(email=random.Random(number).choice([str.lower, str.upper])(f"person{number}@example.com"), score=number)
-        for number in range(100)
+    emails = [
+        random.Random(number).choice([str.lower, str.upper])(f"person{number}@example.com") for number in range(100)
     ]
-    answers += [Verdict(email=f" Person{number}@eXample.com\n", score=number) for number in range(100, 200)]
-    answers.append(Verdict(email="Ben@BÜCHER.example", score=200))
+    emails += [f" Person{number}@eXample.com\n" for number in range(100, 200)]
+    answers = [
+        verdict
+        for number, email in enumerate([*emails, "Ben@BÜCHER.example"])
+        for verdict in verdicts([email], score=number)
+    ]
     random.Random(1).shuffle(answers)
     assert load_verdicts(engine, work, answers).settled == 201
     assert [row.bouncer_score for row in queue_rows(engine)] == list(range(201))
@@ -136,6 +139,17 @@ def test_verdicts_that_match_nothing_are_counted(engine: Engine) -> None:
     assert (report.settled, report.missing, report.unmatched) == (1, 0, 5)
     (batch,) = batch_rows(engine)
     assert (batch.status, batch.missing, batch.unmatched) == ("completed", 0, 5)
+
+
+@pytest.mark.parametrize("lacking", ["status", "reason"])
+@pytest.mark.parametrize("told", [None, ""])
+def test_an_answer_without_status_or_reason_is_no_verdict(engine: Engine, lacking: str, told: str | None) -> None:
+    """Such an address was once stored as unknown; now it waits again, and is shown as one that came back without."""
+    work = _verified(engine, ["anna@example.com", "ben@example.com"])
+    answers = [*verdicts(["anna@example.com"], **{lacking: told}), *verdicts(["ben@example.com"])]
+    report = load_verdicts(engine, work, answers)
+    assert (report.settled, report.missing, report.unmatched) == (1, 1, 1)
+    assert [row.status for row in queue_rows(engine)] == ["queued", "completed"]
 
 
 def test_the_last_of_several_verdicts_on_an_address_counts(engine: Engine) -> None:

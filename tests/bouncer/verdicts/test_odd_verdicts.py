@@ -6,15 +6,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from bouncer.api.answers import VerdictList
 from bouncer.batches.state import BatchWork
 from tests.bouncer.contacts import claim, load_verdicts, queue, queue_rows, verdicts, verify
 from tests.bouncer.storage.existing_tables import rows
 
 _ODD_FIELDS: list[dict[str, Any]] = [
     {"status": 42, "reason": 7, "provider": True, "toxic": 1, "didYouMean": 1.5},
-    {"status": None, "reason": ["a"], "provider": {"a": 1}, "toxic": [], "didYouMean": {}},
-    {"status": "", "reason": "", "provider": "", "toxic": "", "didYouMean": "", "retryAfter": ""},
+    {"provider": {"a": 1}, "toxic": [], "didYouMean": {}},
+    {"provider": "", "toxic": "", "didYouMean": "", "retryAfter": ""},
     {"score": "87", "toxicity": "3"},
     {"score": 3.9, "toxicity": 2.9},
     {"score": "high", "toxicity": [], "domain": "example.com", "account": 1, "dns": [1]},
@@ -65,7 +64,7 @@ def test_verdicts_without_a_domain_do_not_fail_the_batch(engine: Engine) -> None
         {"domain": "example.com"},
         {"domain": 1},
     ]
-    answers = VerdictList.validate_python([{"email": a, **d} for a, d in zip(addresses, domains, strict=True)])
+    answers = [answer for a, d in zip(addresses, domains, strict=True) for answer in verdicts([a], **d)]
     assert load_verdicts(engine, work, answers).settled == 6
     stored = rows(engine, "Bouncer_Results")["Bouncer_Results"]
     assert [row["domain_info"] for row in stored] == [None, None, "{}", None, None, None]
@@ -100,10 +99,10 @@ def test_odd_fields_do_not_break_a_load(engine: Engine) -> None:
     """Whatever type or size a field has, all contacts get their verdicts; what makes no sense is left out or cut."""
     addresses = [f"a{number}@example.com" for number in range(len(_ODD_FIELDS))]
     work = _verified(engine, addresses)
-    answers = VerdictList.validate_python([{"email": a, **f} for a, f in zip(addresses, _ODD_FIELDS, strict=True)])
+    answers = [answer for a, f in zip(addresses, _ODD_FIELDS, strict=True) for answer in verdicts([a], **f)]
     assert load_verdicts(engine, work, answers).settled == len(addresses)
     assert [row.bouncer_status for row in queue_rows(engine)] == [
-        str(f.get("status") or "unknown") for f in _ODD_FIELDS
+        str(f.get("status") or "deliverable") for f in _ODD_FIELDS
     ]
     scores = [row.bouncer_score for row in queue_rows(engine)]
     assert [score for score in scores if score is not None] == [87, 3]

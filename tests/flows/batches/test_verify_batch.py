@@ -164,3 +164,28 @@ async def test_downloads_that_wait_out_a_429_do_not_keep_others_from_being_loade
     ask_to_stop()
     await running
     forget_stop()
+
+
+async def test_a_refused_finish_is_asked_again_and_not_taken_for_one(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """A batch without progress whose finish Bouncer refuses is not given up and sent again; it is asked until it is."""
+    engine = await set_up_account(batch_deadline_seconds=1, poll_seconds_min=0.2, poll_seconds_max=0.3)
+    queue(engine, addresses(20))
+    batch = _claim_one(engine)
+    sandbox.fault("stuck", fraction=0.5)
+    sandbox.fault("finish_refused", times=None)
+    running = asyncio.create_task(_run(batch))
+
+    @until_it_holds
+    async def asked_thrice() -> None:
+        assert sandbox.ledger()["requests_by_operation"].get("finish", 0) >= 3
+
+    await asked_thrice()
+    (row,) = batch_rows(engine)
+    assert row.finish_requested_ts is None
+    sandbox.clear_faults()
+    state = await running
+    assert state.message == "10 contacts settled, 10 queued again"
+    ledger = sandbox.ledger()
+    assert (ledger["batches"], ledger["finished"], ledger["addresses_charged_twice"]) == (1, 1, 0)
