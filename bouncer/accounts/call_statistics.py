@@ -57,6 +57,7 @@ class Call(enum.StrEnum):
     FINISH = "finish"
     CREDITS = "credits"
     VERIFY = "verify"
+    DELETE = "delete"
 
 
 @dataclass(frozen=True)

@@ -259,6 +259,22 @@ class BouncerClient:
 
         await self._attempts(Call.FINISH, stop)
 
+    async def delete_batch(self, batch_id: str) -> None:
+        """Deletes the addresses and results of a completed batch at Bouncer.
+
+        Raises:
+            BatchLost: It has none, or none any more.
+            BatchNotCompleted: It is in flight.
+            BouncerUnavailable: It did not answer.
+        """
+
+        async def delete(request: _Request) -> None:
+            answer = await self._answer(request, "DELETE", f"email/verify/batch/{quote(batch_id, safe='')}")
+            if answer.strip():
+                _parsed(Granted, answer, UnexpectedAnswer("Bouncer's answer to a deletion cannot be read"))
+
+        await self._attempts(Call.DELETE, delete)
+
     async def credits(self) -> int:
         """Asks what the account can still pay for; at most 10 times a minute.
 

@@ -169,7 +169,7 @@ def error_of_answer(  # noqa: PLR0911  # a table of answers: one return a row
             return BatchLost(said)
         case 400 | 405 | 409 if call is Call.FINISH:
             return BatchLost(said) if "removed" in message.lower() else FinishRefused(said)
-        case 400 | 405 | 409 if call in {Call.STATUS, Call.DOWNLOAD}:
+        case 400 | 405 | 409 if call in {Call.STATUS, Call.DOWNLOAD, Call.DELETE}:
             return BatchLost(said) if "removed" in message.lower() else BatchNotCompleted(said)
         case _:
             return UnexpectedAnswer(said)

@@ -100,7 +100,7 @@ class Caller:
         self.gate.answers = 0
         return batch_id
 
-    async def call(self, call: Call, batch_id: str) -> Any:
+    async def call(self, call: Call, batch_id: str) -> Any:  # noqa: PLR0911  # one return a call
         """Makes a call by its name, on a batch where it is about one."""
         async with self.client() as client:
             match call:
@@ -112,6 +112,8 @@ class Caller:
                     return await client.download(batch_id, len(ADDRESSES))
                 case Call.FINISH:
                     return await client.finish(batch_id)
+                case Call.DELETE:
+                    return await client.delete_batch(batch_id)
                 case Call.CREDITS:
                     return await client.credits()
                 case Call.VERIFY:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.docs.reference.bouncer import bouncer_page
 from tests.docs.reference.commands import commands_page
 from tests.docs.reference.events import events_page
 from tests.docs.reference.flows import flows_page
@@ -21,6 +22,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "tables.md": tables_page,
     "events.md": events_page,
     "metrics.md": metrics_page,
+    "bouncer.md": bouncer_page,
 }
 
 

@@ -1,0 +1,22 @@
+"""What Bouncer does, where that is said, and what we make of it: the one table that the sandbox and the client follow.
+
+``docs/reference/bouncer.md`` is made from it, the probe compares an account with it, and a test sees to it that no
+behaviour of the sandbox or the client is without a row.
+"""
+
+from bouncer.probe.behaviour import Behaviour, Mark
+from bouncer.probe.behaviours_of_batches import BATCHES
+from bouncer.probe.behaviours_of_errors import ERRORS
+from bouncer.probe.behaviours_of_results import RESULTS
+
+__all__ = ["BEHAVIOURS", "Behaviour", "Mark", "behaviour_of"]
+
+BEHAVIOURS: tuple[Behaviour, ...] = (*BATCHES, *RESULTS, *ERRORS)
+"""All rows, in the order of the page."""
+
+_BY_NAME = {behaviour.name: behaviour for behaviour in BEHAVIOURS}
+
+
+def behaviour_of(name: str) -> Behaviour:
+    """Looks a row up by its name."""
+    return _BY_NAME[name]
