@@ -3,7 +3,7 @@
 import enum
 from dataclasses import dataclass
 
-from bouncer.probe.behaviours import Behaviour, behaviour_of
+from bouncer.probe.behaviours.table import Behaviour, behaviour_of
 
 __all__ = ["Finding", "Findings", "Outcome"]
 

@@ -12,7 +12,7 @@ from bouncer.accounts.call_statistics import Call
 from bouncer.api import failures
 from bouncer.api.answers import BatchCreated, BatchProgress, Credits, Verdict
 from bouncer.errors import BouncerFlowsError
-from bouncer.probe.behaviours import BEHAVIOURS, Behaviour
+from bouncer.probe.behaviours.table import BEHAVIOURS, Behaviour
 from sandbox.errors import Message
 from sandbox.http import routes
 from sandbox.service import verdicts

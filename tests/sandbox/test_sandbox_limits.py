@@ -77,3 +77,15 @@ def test_batches_beyond_the_limit_can_be_rejected(api: Api) -> None:
     api.clock.advance(50)
     assert api.create("c@example.com").status_code == 200
     assert api.ledger()["most_in_flight"] == 2
+
+
+def test_real_time_has_an_hourly_limit(api: Api) -> None:
+    """Beyond so many addresses an hour the real-time call answers 429, and other calls pass."""
+    api.settings(realtime_per_hour=2)
+    for number in range(2):
+        assert api.http.get("/email/verify", params={"email": f"a{number}@x.com"}).status_code == 200
+    api.clock.advance(3599)
+    assert api.http.get("/email/verify", params={"email": "b@x.com"}).status_code == 429
+    assert api.credits() > 0
+    api.clock.advance(1)
+    assert api.http.get("/email/verify", params={"email": "b@x.com"}).status_code == 200

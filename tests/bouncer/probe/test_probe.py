@@ -8,7 +8,7 @@ import pytest
 
 from bouncer.errors import KeyRefused, OutOfCredits, UnexpectedAnswer
 from bouncer.probe import run
-from bouncer.probe.behaviours import BEHAVIOURS
+from bouncer.probe.behaviours.table import BEHAVIOURS
 from bouncer.probe.findings import Outcome
 from tests.bouncer.probe.asking import Alter, Answer, asked, probed_sandbox
 from tests.sandbox_process import SandboxHandle

@@ -1,6 +1,6 @@
 """The page of what Bouncer does, from the table that the sandbox, the client and the probe go by."""
 
-from bouncer.probe.behaviours import BEHAVIOURS
+from bouncer.probe.behaviours.table import BEHAVIOURS
 from tests.docs.reference.markdown import table
 
 __all__ = ["bouncer_page"]
@@ -24,7 +24,7 @@ def bouncer_page() -> str:
             (
                 "The sandbox behaves like this, and the client reckons with it. *Documented*: Bouncer's documentation "
                 "([docs.usebouncer.com](https://docs.usebouncer.com), its OpenAPI file among it) or its Java SDK says "
-                "so. *Seen*: a real account did it. *Assumed*: nobody says; it is the reading that costs least if wrong. "
+                "so. *Seen*: a real account did it. *Assumed*: nobody says; it is the reading that costs least. "
                 "`bouncer-flows probe` asks an account about the rows with a dot."
             ),
             table(("", "what Bouncer does", "mark and source", "what we do", "held by"), rows),

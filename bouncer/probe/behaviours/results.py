@@ -1,6 +1,6 @@
 """What Bouncer says about addresses, in batches and in real time."""
 
-from bouncer.probe.behaviour import Behaviour, Mark
+from bouncer.probe.behaviours.row import Behaviour, Mark
 
 __all__ = ["RESULTS"]
 

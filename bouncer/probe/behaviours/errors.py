@@ -1,6 +1,6 @@
 """How Bouncer refuses, limits and breaks."""
 
-from bouncer.probe.behaviour import Behaviour, Mark
+from bouncer.probe.behaviours.row import Behaviour, Mark
 
 __all__ = ["ERRORS"]
 

@@ -4,10 +4,10 @@
 behaviour of the sandbox or the client is without a row.
 """
 
-from bouncer.probe.behaviour import Behaviour, Mark
-from bouncer.probe.behaviours_of_batches import BATCHES
-from bouncer.probe.behaviours_of_errors import ERRORS
-from bouncer.probe.behaviours_of_results import RESULTS
+from bouncer.probe.behaviours.batches import BATCHES
+from bouncer.probe.behaviours.errors import ERRORS
+from bouncer.probe.behaviours.results import RESULTS
+from bouncer.probe.behaviours.row import Behaviour, Mark
 
 __all__ = ["BEHAVIOURS", "Behaviour", "Mark", "behaviour_of"]
 

@@ -1,6 +1,6 @@
 """What Bouncer does with batches, their credits and their results' removal."""
 
-from bouncer.probe.behaviour import Behaviour, Mark
+from bouncer.probe.behaviours.row import Behaviour, Mark
 
 __all__ = ["BATCHES"]
 
