@@ -8,7 +8,7 @@ __all__ = ["ApiError", "Message", "phrase", "too_many_requests"]
 
 
 class Message(StrEnum):
-    """What an error's ``message`` says; see ``bouncer.probe.behaviours`` for where each is from."""
+    """Words of an error's ``message``; ``bouncer.probe.behaviours`` has the source of each."""
 
     NO_KEY = "api key is required"
     UNKNOWN_KEY = "user not found"

@@ -36,7 +36,7 @@ class SandboxSettings(BaseModel):
     """Every batch takes this long once it runs, whatever is in it."""
 
     parallel: PositiveInt = 1
-    """How many batches of an account run side by side; the others are queued, in the order of their creation."""
+    """Number of batches of an account that run side by side; the others are queued, in the order of their creation."""
 
     finish_seconds: NonNegativeFloat = 0.5
     """Seconds for which a finished batch still reads processing."""

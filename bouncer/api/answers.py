@@ -154,7 +154,7 @@ class Verdict:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is a verdict: on an address, with a status and a reason."""
+        """Tells whether it is a verdict: on an address, with a status and a reason."""
         return bool(self.email and self.status and self.reason)
 
 

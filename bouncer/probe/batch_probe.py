@@ -39,7 +39,7 @@ class ProbedBatch:
 
     @property
     def path(self) -> str:
-        """Where it is, behind the base URL."""
+        """The path of the batch behind the base URL."""
         return f"email/verify/batch/{self.id}"
 
     @property

@@ -1,4 +1,4 @@
-"""What the probe found: of each behaviour whether it is as the table has it, is different, or could not be tried."""
+"""Findings of the probe: each behaviour is as the table has it, is different, or could not be tried."""
 
 import enum
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ __all__ = ["Finding", "Findings", "Outcome"]
 
 
 class Outcome(enum.StrEnum):
-    """What came of trying a behaviour."""
+    """Outcome of trying a behaviour."""
 
     EXPECTED = "as expected"
     DIFFERS = "differs"
@@ -30,7 +30,7 @@ class Finding:
 
 
 class Findings:
-    """What was found so far; of each behaviour once, and a difference outweighs the rest."""
+    """Collects findings, one for each behaviour; a difference outweighs the rest."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, Finding] = {}

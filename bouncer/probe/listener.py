@@ -1,4 +1,4 @@
-"""Where the probe hears Bouncer's callback."""
+"""A server for Bouncer's callback to the probe."""
 
 import threading
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ _MOST_BYTES = 65_536
 
 
 class Listener:
-    """What called, and where it can be called.
+    """Callbacks that came, and the address for them.
 
     Attributes:
         url: The address that Bouncer is told.

@@ -1,4 +1,4 @@
-"""What comes back: the results of a batch, an address in real time, a callback."""
+"""Looks at the results of a batch, an address in real time, a callback."""
 
 import asyncio
 from time import monotonic

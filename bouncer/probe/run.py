@@ -24,7 +24,7 @@ _DOMAIN = "sandbox.usebouncer.com"
 
 @dataclass(frozen=True)
 class ProbeReport:
-    """What came of a probe.
+    """Outcome of a probe.
 
     Attributes:
         findings: Of each behaviour that was tried or could not be.
@@ -36,7 +36,7 @@ class ProbeReport:
 
     @property
     def differences(self) -> list[Finding]:
-        """What is not as the table has it."""
+        """Findings that are not as the table has them."""
         return [finding for finding in self.findings if finding.outcome is Outcome.DIFFERS]
 
 

@@ -1,4 +1,4 @@
-"""What was asked and answered, without keys and addresses, so that a user can send it in."""
+"""A transcript of requests and answers without keys and addresses, for a user to send in."""
 
 import json
 import re

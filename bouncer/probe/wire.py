@@ -38,7 +38,7 @@ class Exchange:
 
     @property
     def is_granted(self) -> bool:
-        """Whether it is an answer with 2xx that says no error."""
+        """Tells whether it is an answer with 2xx that says no error."""
         return 200 <= self.status < 300 and not self.told.get("error")
 
     @property

@@ -29,7 +29,7 @@ def iso_time(moment: float) -> str:
 
 
 def picked_up_after(seconds: float) -> float:
-    """How long a batch that takes so many seconds reads queued where nothing is ahead of it."""
+    """Seconds that a batch reads queued where nothing is ahead of it."""
     return min(_QUEUED_SECONDS, _QUEUED_SHARE * seconds)
 
 

@@ -1,4 +1,4 @@
-"""What Bouncer does with batches, their credits and their results' removal."""
+"""Rows on batches, their credits and the removal of their results."""
 
 from bouncer.probe.behaviours.row import Behaviour, Mark
 

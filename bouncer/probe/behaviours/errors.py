@@ -1,4 +1,4 @@
-"""How Bouncer refuses, limits and breaks."""
+"""Rows on refusals, limits and broken answers."""
 
 from bouncer.probe.behaviours.row import Behaviour, Mark
 

@@ -1,4 +1,4 @@
-"""What Bouncer says about addresses, in batches and in real time."""
+"""Rows on verdicts, in batches and in real time."""
 
 from bouncer.probe.behaviours.row import Behaviour, Mark
 

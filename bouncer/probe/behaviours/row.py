@@ -7,7 +7,7 @@ __all__ = ["Behaviour", "Mark"]
 
 
 class Mark(enum.StrEnum):
-    """How sure a behaviour is."""
+    """Certainty of a behaviour."""
 
     DOCUMENTED = "documented"
     SEEN = "seen"
@@ -21,7 +21,7 @@ class Behaviour:
     Attributes:
         name: By which the probe calls it.
         bouncer: What Bouncer does.
-        mark: How sure that is.
+        mark: How certain that is.
         source: Who says so.
         ours: What we do about it.
         test: The test that holds it.

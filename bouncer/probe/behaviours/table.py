@@ -1,4 +1,4 @@
-"""What Bouncer does, where that is said, and what we make of it: the one table that the sandbox and the client follow.
+"""The one table of what Bouncer does that the sandbox and the client follow: who says so, and what we do about it.
 
 ``docs/reference/bouncer.md`` is made from it, the probe compares an account with it, and a test sees to it that no
 behaviour of the sandbox or the client is without a row.
