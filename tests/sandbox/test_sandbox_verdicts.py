@@ -102,7 +102,7 @@ def test_the_documented_meanings_hold() -> None:
     )
 
 
-def test_some_unknown_addresses_may_be_tried_again() -> None:
+def test_some_unknown_addresses_may_be_retried() -> None:
     """Grey-listed addresses carry the time at which to try again."""
     addresses = _addresses(3000)
     digests = digests_of(0, addresses).tolist()

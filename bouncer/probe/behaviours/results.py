@@ -19,17 +19,17 @@ RESULTS = (
         "an answer without the three is no verdict; what was not told stays untold",
         f"{_LOADING}an_answer_without_status_or_reason_is_no_verdict",
         ("field Verdict.email", "field Verdict.status", "field Verdict.reason", "setting odd_statuses"),
-        "such addresses are counted as missing and queued again, three times at most",
+        "such addresses are counted as missing and requeued, three times at most",
     ),
     Behaviour(
         "each-address-once",
         "each address sent comes back once; `email` is echoed, in another case perhaps",
         Mark.ASSUMED,
         "openapi.yml, getBatchResults, by its example",
-        "joined on the address; a result for none, an address without one: counted, shown, queued again",
+        "joined on the address; a result for none, an address without one: counted, shown, requeued",
         f"{_LOADING}joined_on_the_address_in_any_order_and_case",
         ("setting missing_results", "setting unmatched_results"),
-        "addresses without a result are queued again, three times at most, and may be paid twice",
+        "addresses without a result are requeued, three times at most, and may be paid twice",
     ),
     Behaviour(
         "left-out-cost-nothing",
@@ -41,7 +41,7 @@ RESULTS = (
     ),
     Behaviour(
         "reasons",
-        "risky: `low_deliverability` (accept-all or full mailbox), `low_quality` (disposable); undeliverable: "
+        "risky: `low_deliverability` (catch-all or full mailbox), `low_quality` (disposable); undeliverable: "
         "`invalid_email`, `invalid_domain`, `rejected_email`; unknown: `dns_error`, `unavailable_smtp`, `unsupported`, "
         "`timeout`, `unknown`",
         Mark.DOCUMENTED,
@@ -57,7 +57,8 @@ RESULTS = (
     ),
     Behaviour(
         "free-verdicts",
-        "the free addresses answer as named: deliverable, free, disposable, accept-all, undeliverable, unknown, other",
+        "the free addresses answer as named: `deliverable`, `free`, `disposable`, `accept-all`, `undeliverable`, "
+        "`unknown`, `other`",
         Mark.ASSUMED,
         "sandbox page has the names; what they answer is read out of them",
         "nothing hangs on it",
@@ -80,7 +81,7 @@ RESULTS = (
         "`toxicity` 0 to 5; `dns` has `type` and `record`, in the SDK `records` too",
         Mark.DOCUMENTED,
         "openapi.yml, EmailRecord; terminology; Java SDK",
-        "no score is not 0; accept-all is `acceptAll` yes and nothing else; details are stored as they come",
+        "no score is not 0; catch-all is `acceptAll` yes and nothing else; details are stored as they come",
         f"{_MODELS}a_whole_verdict",
         (
             *("field Verdict.domain", "field Verdict.account", "field Verdict.dns", "field Verdict.provider"),
@@ -89,7 +90,7 @@ RESULTS = (
         "what fits no column counts as not told",
     ),
     Behaviour(
-        "resolved-accept-all",
+        "resolved-catch-all",
         "`acceptAll` yes comes with deliverable, `accepted_email` and score 90 in 8 of 10 answers",
         Mark.SEEN,
         "answers to a real key",
@@ -106,11 +107,11 @@ RESULTS = (
     ),
     Behaviour(
         "grey-listing",
-        "`retryAfter` tells when a grey-listed address may be tried again",
+        "`retryAfter` tells when a grey-listed address may be retried",
         Mark.DOCUMENTED,
         "verify-email page; openapi.yml, verifySingleEmail",
         "second chances wait for it",
-        f"{_VERDICTS}some_unknown_addresses_may_be_tried_again",
+        f"{_VERDICTS}some_unknown_addresses_may_be_retried",
         ("field Verdict.retry_after",),
     ),
     Behaviour(
