@@ -170,6 +170,17 @@ class BouncerAccount(Block):
         """Number and times of the second chances of contacts without a clear verdict."""
         return Chances(self.second_chances, self.second_chance_hours)
 
+    def get_gate(self, engine: Engine, *, name: str = "default", caller: str) -> SharedGate:
+        """Opens the gate that every request with this account passes: circuit breaker, shared limits, count.
+
+        Args:
+            engine: Of the contacts database, where requests are counted and the circuit breaker lives.
+            name: The account, whose limits they are.
+            caller: A name for this caller, unique over all workers.
+        """
+        limits = (limit_name(what, name) for what in ("api", "uploads", "realtime"))
+        return SharedGate(engine, name, PrefectLimiter(*limits), caller)
+
     @asynccontextmanager
     async def get_client(
         self, engine: Engine, *, name: str = "default", caller: str, saved_key: bool = True
@@ -186,9 +197,7 @@ class BouncerAccount(Block):
         Yields:
             The client, closed afterwards.
         """
-        gate = SharedGate(
-            engine, name, PrefectLimiter(*(limit_name(what, name) for what in ("api", "uploads", "realtime"))), caller
-        )
+        gate = self.get_gate(engine, name=name, caller=caller)
         async with AsyncExitStack() as opened:
             # One for all requests: to make one costs more than the rest of a request.
             server = await opened.enter_async_context(get_prefect_client()) if saved_key else None

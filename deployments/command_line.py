@@ -40,6 +40,7 @@ _FUNCTIONS = {
     "status": "looking.status:status",
     "export": "looking.export:export",
     "ledger": "looking.ledger:ledger",
+    "probe": "looking.probe:probe",
     "requeue": "steering.requeue:requeue",
     "reverify": "steering.reverify:reverify",
     "cancel": "steering.cancel:cancel",

@@ -17,7 +17,8 @@ class ExitCode(enum.IntEnum):
 MEANINGS = {
     ExitCode.FINE: "all is well; for `ingest` and `demo`: every contact has a verdict",
     ExitCode.SOME_FAILED: (
-        "`ingest`, `demo`: some contacts failed, each with a reason. `setup --check`: something is off"
+        "`ingest`, `demo`: some contacts failed, each with a reason. `setup --check`: something is off. "
+        "`probe`: something differs"
     ),
     ExitCode.COULD_NOT_RUN: "it could not run, or not to the end",
     ExitCode.INTERRUPTED: "interrupted",
