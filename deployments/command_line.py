@@ -47,6 +47,7 @@ _FUNCTIONS = {
     "pause": "steering.pause:pause",
     "resume": "steering.resume:resume",
     "serve": "serving.serve:serve",
+    "watch": "serving.watch:watch",
     "metrics": "serving.metrics:metrics",
     "callbacks": "serving.callbacks:callbacks",
     "sandbox": "serving.sandbox:sandbox",

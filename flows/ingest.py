@@ -26,6 +26,7 @@ from tasks.queue.second_chances import try_again
 from tasks.queue.summary import IngestSummary, Tally, summarise
 from tasks.requests.following import RequestFollower, follow_requests
 from tasks.running.stopping import graceful_run, is_stopping
+from tasks.upkeep.idle_ticks import leave_no_trace
 
 __all__ = ["ingest"]
 
@@ -97,6 +98,8 @@ async def _ingest(
                 await budget.take_back_unsent(working)
                 await _drain(working, request_id, tally, budget)
         await follow_requests(opened[0])
+        if not tally.open_layers:
+            await leave_no_trace()
         return await summarise(opened[0], request_id, tally)
 
 

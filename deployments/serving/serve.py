@@ -10,12 +10,17 @@ from blocks.access import open_accounts, open_database
 from deployments.serving.callback_receiver import receiving_callbacks
 from deployments.serving.metrics_endpoint import serving_metrics
 from deployments.serving.stop_signals import stop_signals
+from deployments.serving.watch import watch_queue
 from deployments.settings import Settings, without_secrets
-from deployments.setup.catalogue import own_deployments
+from deployments.setup.catalogue import own_deployments, pause_until_served
 from deployments.setup.set_up import set_up_deep_pass, set_up_the_rest
 from deployments.terminal.console import say
 
 __all__ = ["serve_until_stopped"]
+
+_LOOK_SECONDS = 1.0
+_ASK_SECONDS = 6.0
+"""Ten calls a minute; a contact that is queued is taken up within ten seconds."""
 
 
 async def serve_until_stopped(settings: Settings, ui: str | None) -> None:
@@ -40,7 +45,7 @@ async def serve_until_stopped(settings: Settings, ui: str | None) -> None:
             if metrics is not None:
                 say(f"figures for Prometheus are at http://{settings.metrics_host}:{metrics}/metrics")
             # Room for the batches in flight, for those that are loaded meanwhile, and for ingest beside them.
-            runner = Runner(limit=slots + 5)
+            runner = Runner(limit=slots + 5, query_seconds=_ASK_SECONDS, pause_on_shutdown=False)
             async with get_client() as client:
                 for deployment in await own_deployments(client, slots):
                     await runner.aadd_deployment(deployment)
@@ -49,7 +54,13 @@ async def serve_until_stopped(settings: Settings, ui: str | None) -> None:
                     say(change)
             # As it starts, it takes SIGTERM for itself.
             asyncio.get_running_loop().call_soon(hear_them)
-            await runner.start()
+            watching = asyncio.create_task(watch_queue(engine, _LOOK_SECONDS), name="watch")
+            try:
+                await runner.start()
+            finally:
+                watching.cancel()
+                async with get_client() as client:
+                    await pause_until_served(client)
 
 
 async def _slots_of_all_accounts() -> int:

@@ -6,7 +6,7 @@ from typing import Any, cast
 import yaml  # type: ignore[import-untyped]  # it comes with Prefect, whose own format this is, and brings no types
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
@@ -18,8 +18,19 @@ from prefect.utilities.importtools import import_object
 from bouncer.errors import SettingRefused
 from bouncer.installation import NAME_VARIABLE, here
 
-__all__ = ["deployment_names", "is_ours", "own_deployments", "refuse_another_name", "written_deployments"]
+__all__ = [
+    "deployment_names",
+    "is_ours",
+    "own_deployments",
+    "pause_until_served",
+    "refuse_another_name",
+    "written_deployments",
+]
 
+SERVE_ENDED = "serve-ended"
+"""The tag of a deployment that is paused because nobody serves it."""
+
+_BEFORE_THE_WATCH = "* * * * *"
 _FILE = Path(__file__).resolve().parents[2] / "prefect.yaml"
 
 
@@ -79,6 +90,14 @@ async def own_deployments(client: PrefectClient, slots: int, pool: str | None = 
     return [await _own(client, written, slots, pool) for written in written_deployments()]
 
 
+async def pause_until_served(client: PrefectClient) -> None:
+    """Pauses the deployments when ``serve`` ends, or their runs pile up; what somebody has paused stays so."""
+    for name in deployment_names():
+        found = await _found(client, name)
+        if found is not None and not found.paused:
+            await client.update_deployment(found.id, DeploymentUpdate(paused=True, tags=[*found.tags, SERVE_ENDED]))
+
+
 async def _own(client: PrefectClient, written: dict[str, Any], slots: int, pool: str | None) -> RunnerDeployment:
     flow, installation = _flow_of(written), here()
     name = installation.deployment(written["name"])
@@ -90,10 +109,14 @@ async def _own(client: PrefectClient, written: dict[str, Any], slots: int, pool:
     return await flow.ato_deployment(
         name,
         description=written["description"],
-        tags=list(dict.fromkeys([*installation.tags, *(found.tags if found else [])])),
+        tags=list(
+            dict.fromkeys(
+                [*installation.tags, *_further_tags(written["tags"]), *_further_tags(found.tags if found else [])]
+            )
+        ),
         parameters={**kept, **written.get("parameters", {})},
         schedules=_schedules(written, found),
-        paused=found is not None and found.paused,
+        paused=found is not None and found.paused and SERVE_ENDED not in found.tags,
         concurrency_limit=limit
         and ConcurrencyLimitConfig(
             limit=slots if written["name"] == "verify-batch" else limit["limit"],
@@ -102,6 +125,10 @@ async def _own(client: PrefectClient, written: dict[str, Any], slots: int, pool:
         entrypoint_type=EntrypointType.MODULE_PATH,
         **_where(written, found, pool),
     )
+
+
+def _further_tags(tags: list[str]) -> list[str]:
+    return [tag for tag in tags if not tag.startswith("installation:") and tag != SERVE_ENDED]
 
 
 def _flow_of(written: dict[str, Any]) -> Flow[..., Any]:
@@ -125,7 +152,10 @@ def _schedules(written: dict[str, Any], found: DeploymentResponse | None) -> lis
         # Saving a deployment replaces its schedules: whoever has changed or stopped one would find it as before.
         return [
             DeploymentScheduleCreate.model_validate(
-                schedule.model_dump(include=set(DeploymentScheduleCreate.model_fields), exclude_none=True)
+                {
+                    **schedule.model_dump(include=set(DeploymentScheduleCreate.model_fields), exclude_none=True),
+                    "schedule": _renewed(schedule.schedule, written),
+                }
             )
             for schedule in found.schedules
         ]
@@ -136,6 +166,13 @@ def _schedules(written: dict[str, Any], found: DeploymentResponse | None) -> lis
         )
         for schedule in written.get("schedules", [])
     ]
+
+
+def _renewed(schedule: Any, written: dict[str, Any]) -> Any:
+    # Once every minute was what ticks had before there was a watch; whoever had set it so has it anew.
+    if isinstance(schedule, CronSchedule) and schedule.cron == _BEFORE_THE_WATCH and written.get("schedules"):
+        return CronSchedule(cron=written["schedules"][0]["cron"], timezone=schedule.timezone)
+    return schedule
 
 
 async def _found(client: PrefectClient, name: str) -> DeploymentResponse | None:

@@ -3,12 +3,20 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from prefect import get_client, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterTags
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactCollectionFilter,
+    ArtifactCollectionFilterKey,
+    ArtifactFilter,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterTags,
+)
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.exceptions import ObjectNotFound
 
@@ -28,6 +36,9 @@ _SMALL, _LARGE = (200, 24), (720, 120)
 _KEY = "dashboard"
 _KEPT_VERSIONS = 60
 """An hour of them; the figures themselves are kept for longer, and ten of the pages are 100 kB."""
+_OLDEST = timedelta(hours=1)
+_FLEETING = ("Drawn at ", "| database / Prefect answer", "| this check")
+"""Lines that are otherwise at each check; by themselves they are not worth another version."""
 _SETTLED = "settled_contacts_a_minute"
 _HISTORY = (
     "backlog_contacts",
@@ -51,7 +62,7 @@ _Gone = dict[str, list[int | None]]
 async def draw_dashboard(
     access: Access, healths: Sequence[Health], thresholds: Thresholds, alerts: Sequence[AlertInForce]
 ) -> None:
-    """Publishes the dashboard as artifact ``dashboard``. Safe to run twice: the latest is the one that is shown.
+    """Publishes the dashboard as artifact ``dashboard``, where it has changed or is an hour old. Safe to run twice.
 
     Args:
         access: The account and the database.
@@ -61,27 +72,45 @@ async def draw_dashboard(
     """
     names = [one.kept_as(name) for one in healths for name in _HISTORY]
     gone = await access.read(history, names, hours=_HOURS, slots=_SLOTS)
-    await acreate_markdown_artifact(
-        _markdown(healths, thresholds, alerts, gone),
-        key=here().artifact(_KEY),
-        description=f"bouncer-flows: {_headline(alerts)}",
-    )
-    await _forget_old_versions()
-
-
-async def _forget_old_versions() -> None:
+    text = _markdown(healths, thresholds, alerts, gone)
     async with get_client() as client:
-        old = await client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[here().artifact(_KEY)])),
-            # Another project may have a key of this name too.
-            flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[here().tag])),
-            sort=ArtifactSort.CREATED_DESC,
-            offset=_KEPT_VERSIONS,
-            limit=_KEPT_VERSIONS,
+        if await _is_drawn(client, text):
+            return
+        await acreate_markdown_artifact(
+            text, key=here().artifact(_KEY), description=f"bouncer-flows: {_headline(alerts)}"
         )
-        for version in old:
-            with suppress(ObjectNotFound):
-                await client.delete_artifact(version.id)
+        await _forget_old_versions(client)
+
+
+async def _is_drawn(client: PrefectClient, text: str) -> bool:
+    # Each version is 10 kB, and as much again in the event of it: a day of them was half a gigabyte.
+    found = await client.read_latest_artifacts(
+        artifact_filter=ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[here().artifact(_KEY)]))
+    )
+    return any(
+        one.updated is not None
+        and datetime.now(UTC) - one.updated < _OLDEST
+        and _lasting(str(one.data)) == _lasting(text)
+        for one in found
+    )
+
+
+def _lasting(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith(_FLEETING)]
+
+
+async def _forget_old_versions(client: PrefectClient) -> None:
+    old = await client.read_artifacts(
+        artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[here().artifact(_KEY)])),
+        # Another project may have a key of this name too.
+        flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[here().tag])),
+        sort=ArtifactSort.CREATED_DESC,
+        offset=_KEPT_VERSIONS,
+        limit=_KEPT_VERSIONS,
+    )
+    for version in old:
+        with suppress(ObjectNotFound):
+            await client.delete_artifact(version.id)
 
 
 def _headline(alerts: Sequence[AlertInForce]) -> str:
@@ -91,7 +120,7 @@ def _headline(alerts: Sequence[AlertInForce]) -> str:
 
 
 def _markdown(healths: Sequence[Health], thresholds: Thresholds, alerts: Sequence[AlertInForce], gone: _Gone) -> str:
-    parts = [f"# {_headline(alerts).capitalize()}", "", f"Checked at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.", ""]
+    parts = [f"# {_headline(alerts).capitalize()}", "", f"Drawn at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.", ""]
     several = len(healths) > 1
     for known in alerts:
         account = f" ({known.account})" if several else ""

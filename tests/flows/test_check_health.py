@@ -19,6 +19,7 @@ from sqlalchemy import Engine, delete, func, insert, select, update
 
 from blocks.access import open_access
 from blocks.bouncer_account import BouncerAccount
+from blocks.marks import marked
 from bouncer.accounts import circuit_breaker
 from bouncer.accounts import state as account_state
 from bouncer.accounts.call_statistics import CUT_SHORT, Call, CallNote, count_calls, store_notes
@@ -117,7 +118,7 @@ async def test_each_alert_begins_once_and_ends_once(set_up_account: SetUpAccount
         await access.write(account_state.record_credits, access.name, await access.client.credits())
     for _ in range(2):
         sandbox.fault("status", operation="credits", code=401, message="user not found")
-        with pytest.raises(KeyRefused):
+        with pytest.raises(KeyRefused), marked():
             await ingest()
     write(engine, account_state.pause, "default", by="ann@desk", reason="the list is wrong")
     _set_back(engine, Account.paused_ts, hours=2)

@@ -13,9 +13,11 @@ import yaml
 from prefect import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.states import Completed, Pending
 
 from deployments.server.local_server import LocalServer
+from deployments.setup.catalogue import pause_until_served
 from deployments.setup.work_pool import ensure_work_pool
 from tasks.queue.dispatch import QUEUES
 from tests.prefect_server import WORK_POOL, served_deployments
@@ -177,3 +179,43 @@ async def test_a_run_from_the_form_is_not_cancelled_by_a_tick() -> None:
         assert [result.state and result.state.name for result in states] == ["Pending", "Cancelled", "Pending"]
         for run in (tick, own):
             await client.set_flow_run_state(run.id, Completed(), force=True)
+
+
+async def test_what_people_set_in_the_ui_outlives_serve(prefect_server: LocalServer) -> None:
+    """A schedule that somebody stopped or changed was as before after the next start; a pause was lifted."""
+    await _applied("housekeeping")
+    await _applied("check-health")
+    async with get_client() as client:
+        kept, paused = await _found("housekeeping"), await _found("check-health")
+        (schedule,) = kept.schedules
+        await client.update_deployment_schedule(kept.id, schedule.id, active=False)
+        await client.pause_deployment(paused.id)
+        for name in ("housekeeping", "check-health"):
+            await _applied(name)
+        (schedule,) = (await _found("housekeeping")).schedules
+        assert schedule.active is False
+        assert (await _found("check-health")).paused
+        # The end of serve pauses the others, and its next start lets just these go on.
+        await pause_until_served(client)
+        assert (await _found("housekeeping")).paused
+        for name in ("housekeeping", "check-health"):
+            await _applied(name)
+        assert not (await _found("housekeeping")).paused
+        assert (await _found("check-health")).paused
+        for deployment in (kept, paused):
+            await client.delete_deployment(deployment.id)
+
+
+async def test_ticks_of_every_minute_are_renewed(prefect_server: LocalServer) -> None:
+    """An installation from before the watch becomes quiet by its upgrade; a schedule of one's own stays."""
+    ingest, check = [await _applied(name) for name in ("ingest", "check-health")]
+    async with get_client() as client:
+        for deployment, cron in ((ingest, "* * * * *"), (check, "*/2 * * * *")):
+            (schedule,) = (await client.read_deployment(deployment)).schedules
+            await client.update_deployment_schedule(deployment, schedule.id, schedule=CronSchedule(cron=cron))
+        for name in ("ingest", "check-health"):
+            await _applied(name)
+        crons = [(await client.read_deployment(one)).schedules[0].schedule.cron for one in (ingest, check)]
+        assert crons == ["*/30 * * * *", "*/2 * * * *"]
+        for one in (ingest, check):
+            await client.delete_deployment(one)

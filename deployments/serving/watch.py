@@ -1,0 +1,112 @@
+"""Watches the queue, so that ticks need not run in vain: contacts that wait start ``ingest``, and ``check-health`` too.
+
+Looking takes the database alone, and no flow run. The schedules are there in case nobody watches.
+"""
+
+import asyncio
+import time
+from uuid import UUID
+
+import httpx
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.exceptions import ObjectNotFound, PrefectException
+from sqlalchemy import Engine
+
+from blocks.access import open_database
+from bouncer.errors import BouncerFlowsError
+from bouncer.installation import here
+from bouncer.monitoring.signs_of_work import SignsOfWork, signs_of_work
+from bouncer.storage.engine import read
+from deployments.serving.stop_signals import stop_signals
+from deployments.terminal.console import say
+
+__all__ = ["AGAIN_SECONDS", "Watch", "watch_queue", "watch_until_stopped"]
+
+AGAIN_SECONDS = 60.0
+"""Flows run so often while there is work or an alert is in force: what a crash left behind is theirs to find."""
+
+_LOOK_SECONDS = 5.0
+_INGEST, _CHECK = "ingest", "check-health"
+
+
+class Watch:
+    """Decides which flows are due."""
+
+    def __init__(self) -> None:
+        self._newest = 0
+        self._began: dict[str, float] = {}
+
+    def due(self, signs: SignsOfWork, now: float) -> list[str]:
+        """Names the flows to start now.
+
+        Args:
+            signs: The state of the queue.
+            now: The moment, in seconds.
+        """
+        # Somebody who has just queued contacts is not kept waiting.
+        is_new = signs.is_open and signs.newest > self._newest
+        wanted = {_INGEST: signs.is_open, _CHECK: signs.is_open or signs.is_alarmed}
+        return [
+            flow
+            for flow, is_wanted in wanted.items()
+            if is_wanted
+            and ((flow == _INGEST and is_new) or now - self._began.get(flow, -AGAIN_SECONDS) >= AGAIN_SECONDS)
+        ]
+
+    def began(self, flow: str, signs: SignsOfWork, now: float) -> None:
+        """Takes note that a flow was started for what was seen."""
+        self._began[flow] = now
+        if flow == _INGEST:
+            self._newest = signs.newest
+
+
+async def watch_queue(engine: Engine, seconds: float = _LOOK_SECONDS) -> None:
+    """Looks at the queue again and again, and starts the deployments that are due; never ends by itself.
+
+    Args:
+        engine: Of the contacts database.
+        seconds: How often it looks.
+    """
+    watch = Watch()
+    last: dict[str, UUID] = {}
+    while True:
+        try:
+            signs = await asyncio.to_thread(read, engine, signs_of_work)
+            for flow in watch.due(signs, time.monotonic()):
+                run = await _start(flow, last.get(flow))
+                if run is not None:
+                    last[flow] = run
+                    watch.began(flow, signs, time.monotonic())
+        except (BouncerFlowsError, httpx.HTTPError, PrefectException):
+            # A server or a database that is away comes back; the schedules are there too.
+            await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(seconds)
+
+
+async def watch_until_stopped() -> None:
+    """Watches the queue for runs on workers, until SIGINT or SIGTERM."""
+    with stop_signals():
+        engine = await open_database()
+        say("watching the queue; Ctrl-C ends it")
+        await watch_queue(engine)
+
+
+async def _start(flow: str, last: UUID | None) -> UUID | None:
+    async with get_client() as client:
+        if last is not None and await _is_under_way(client, last):
+            return None
+        deployment = await client.read_deployment_by_name(f"{flow}/{here().deployment(flow)}")
+        if deployment.paused:
+            return None
+        tags = [*here().tags, "tick"]
+        return (await client.create_flow_run_from_deployment(deployment.id, name=f"{flow}: work waits", tags=tags)).id
+
+
+async def _is_under_way(client: PrefectClient, run: UUID) -> bool:
+    # Two at a time would have the later one cancelled.
+    try:
+        state = (await client.read_flow_run(run)).state
+    except ObjectNotFound:
+        return False
+    return state is not None and not state.is_final()

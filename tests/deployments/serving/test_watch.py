@@ -1,0 +1,92 @@
+"""The watch on the queue: work starts flows at once, and nothing starts none."""
+
+import asyncio
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+from prefect.client.schemas.objects import FlowRun
+
+from bouncer.monitoring.signs_of_work import SignsOfWork, signs_of_work
+from bouncer.storage.engine import read
+from deployments.serving.watch import AGAIN_SECONDS, Watch, watch_queue
+from tests.bouncer.storage.existing_tables import on_sqlite
+from tests.conftest import SetUpAccount
+from tests.contacts import addresses, queue
+from tests.flows.runs import ingested, until_it_holds
+from tests.prefect_server import served_deployments
+
+_NOTHING = SignsOfWork(newest=40, is_open=False, is_alarmed=False)
+_WORK = SignsOfWork(newest=41, is_open=True, is_alarmed=False)
+
+
+def test_nothing_starts_no_flow() -> None:
+    """An idle installation ran 120 ticks an hour, each a process of its own."""
+    watch = Watch()
+    assert [watch.due(_NOTHING, now) for now in range(0, 7200, 5)] == [[]] * 1440
+
+
+def test_new_contacts_are_not_kept_waiting() -> None:
+    """What is queued starts ingest at the next look, and again every minute while it waits; so do checks."""
+    watch = Watch()
+    for flow in watch.due(_WORK, 0):
+        watch.began(flow, _WORK, 0)
+    assert watch.due(_WORK, 1) == []
+    more = SignsOfWork(newest=42, is_open=True, is_alarmed=False)
+    assert watch.due(more, 2) == ["ingest"]
+    # The last one is still at work: it is tried again until one has begun.
+    assert watch.due(more, 3) == ["ingest"]
+    watch.began("ingest", more, 3)
+    assert watch.due(more, 4) == []
+    assert watch.due(more, AGAIN_SECONDS) == ["check-health"]
+    assert watch.due(more, AGAIN_SECONDS + 3) == ["ingest", "check-health"]
+
+
+def test_an_alert_is_followed_to_its_end() -> None:
+    """Somebody is alerted of the end as of the beginning, also where no contact waits."""
+    assert Watch().due(SignsOfWork(newest=0, is_open=False, is_alarmed=True), 0) == ["check-health"]
+
+
+@on_sqlite
+async def test_contacts_that_an_application_queues_start_ingest(
+    set_up_account: SetUpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run has the tags that people filter by and a name that says why; a paused deployment is not started."""
+    engine = await set_up_account()
+    for deployment in await served_deployments(15):
+        if deployment.name in {"ingest", "check-health"}:
+            await deployment.aapply()
+    assert read(engine, signs_of_work).is_open is False
+    watching = asyncio.create_task(watch_queue(engine, 0.1))
+    try:
+        async with get_client() as client:
+            before = {run.id for run in await _ticks()}
+            check = await client.read_deployment_by_name("check-health/check-health")
+            await client.pause_deployment(check.id)
+            queue(engine, addresses(10))
+
+            @until_it_holds
+            async def started() -> None:
+                new = [run for run in await _ticks() if run.id not in before]
+                assert [run.name for run in new] == ["ingest: work waits"]
+                assert {"installation:bouncer", "tick"} <= set(new[0].tags)
+
+            await started()
+    finally:
+        watching.cancel()
+        await _delete_deployments()
+    await ingested()
+    signs = read(engine, signs_of_work)
+    assert (signs.newest, signs.is_open) == (10, False)
+
+
+async def _ticks() -> list[FlowRun]:
+    async with get_client() as client:
+        ticks = FlowRunFilter(tags=FlowRunFilterTags(all_=["tick"]))
+        return [run for run in await client.read_flow_runs(flow_run_filter=ticks) if "auto-scheduled" not in run.tags]
+
+
+async def _delete_deployments() -> None:
+    async with get_client() as client:
+        for deployment in await client.read_deployments():
+            await client.delete_deployment(deployment.id)
