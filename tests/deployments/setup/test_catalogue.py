@@ -14,6 +14,7 @@ from prefect import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.server.schemas.schedules import CronSchedule as ServerCronSchedule
 from prefect.states import Completed, Pending
 
 from deployments.server.local_server import LocalServer
@@ -219,3 +220,11 @@ async def test_ticks_of_every_minute_are_renewed(prefect_server: LocalServer) ->
         assert crons == ["*/30 * * * *", "*/2 * * * *"]
         for one in (ingest, check):
             await client.delete_deployment(one)
+
+
+@pytest.mark.parametrize("name", [name for name, written in _written().items() if written.get("schedules")])
+async def test_prefects_scheduler_finds_its_dates(name: str) -> None:
+    """With two releases of what Prefect is built on, its scheduler died at every schedule, and nobody was told."""
+    for schedule in _written()[name]["schedules"]:
+        cron = ServerCronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+        assert len(await cron.get_dates(3)) == 3
