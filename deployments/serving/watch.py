@@ -62,7 +62,7 @@ class Watch:
 
 
 async def watch_queue(engine: Engine, seconds: float = _LOOK_SECONDS) -> None:
-    """Looks at the queue again and again, and starts the deployments that are due; never ends by itself.
+    """Looks at the queue, over and over, and starts the deployments that are due; never ends by itself.
 
     Args:
         engine: Of the contacts database.
