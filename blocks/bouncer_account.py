@@ -132,6 +132,20 @@ class BouncerAccount(Block):
         title="Real time",
         description="Requests with so few waiting addresses are verified at once, one request each. 0: never.",
     )
+    realtime_timeout_seconds: int = Field(
+        default=10,
+        ge=1,
+        le=30,
+        title="Time for an address in real time",
+        description="Seconds that Bouncer takes at most; a longer time leaves fewer addresses unknown.",
+    )
+    realtime_per_hour: int = Field(
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        title="Real time, an hour",
+        description="The most addresses in real time in any hour; a request beyond it goes as a batch.",
+    )
     callback_url: str | None = Field(
         default=None,
         title="Callback URL",
@@ -179,7 +193,7 @@ class BouncerAccount(Block):
             caller: A name for this caller, unique over all workers.
         """
         limits = (limit_name(what, name) for what in ("api", "uploads", "realtime"))
-        return SharedGate(engine, name, PrefectLimiter(*limits), caller)
+        return SharedGate(engine, name, PrefectLimiter(*limits), caller, realtime_per_hour=self.realtime_per_hour)
 
     @asynccontextmanager
     async def get_client(
@@ -211,4 +225,6 @@ class BouncerAccount(Block):
                     saved = None
                 return (saved or self).api_key.get_secret_value()
 
-            yield await opened.enter_async_context(BouncerClient(self.base_url, present_key, gate))
+            yield await opened.enter_async_context(
+                BouncerClient(self.base_url, present_key, gate, realtime_seconds=self.realtime_timeout_seconds)
+            )

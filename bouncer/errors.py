@@ -10,6 +10,7 @@ __all__ = [
     "DatabaseUnavailable",
     "DownloadTruncated",
     "FinishRefused",
+    "HourIsFull",
     "InputRefused",
     "KeyRefused",
     "LimitsMissing",
@@ -97,6 +98,14 @@ class RateLimited(BouncerFlowsError):
     def __init__(self, retry_after: float | None) -> None:
         super().__init__("Bouncer answered 429, too many requests; does anything else use the same key?")
         self.retry_after = retry_after
+
+
+class HourIsFull(RateLimited):
+    """As many addresses were verified in real time within the hour as may be; nothing was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(60.0)
+        self.args = ("the hour has had its addresses in real time (REALTIME_PER_HOUR); the rest waits its turn",)
 
 
 class OutOfCredits(BouncerFlowsError):

@@ -62,6 +62,12 @@ class Settings(BaseSettings):
         le=1000,
         description="Requests with so few waiting addresses are verified at once; 0 for never.",
     )
+    realtime_timeout_seconds: int = Field(
+        default=10, ge=1, le=30, description="How long Bouncer may take for an address in real time."
+    )
+    realtime_per_hour: int = Field(
+        default=1000, ge=1, le=1_000_000, description="The most addresses in real time in any hour."
+    )
     callback_url: str | None = Field(
         default=None,
         pattern=r"^(https?://\S+|off)$",
@@ -180,6 +186,8 @@ _ACCOUNT_FIELDS = {
     "second_chances": "second_chances",
     "second_chance_hours": "second_chance_hours",
     "realtime_max_addresses": "realtime_max_addresses",
+    "realtime_timeout_seconds": "realtime_timeout_seconds",
+    "realtime_per_hour": "realtime_per_hour",
     "callback_url": "callback_url",
     "callback_wait_seconds": "callback_wait_seconds",
 }

@@ -117,10 +117,12 @@ class BouncerClient:
         base_url: Such as ``https://api.usebouncer.com/v1.1``.
         key: Gives the API key.
         gate: Circuit breaker, rate limit and count.
+        realtime_seconds: Bouncer's time for one address in real time, 30 at most.
     """
 
-    def __init__(self, base_url: str, key: KeySource, gate: Gate) -> None:
+    def __init__(self, base_url: str, key: KeySource, gate: Gate, *, realtime_seconds: int = 10) -> None:
         self._gate = gate
+        self._realtime_seconds = realtime_seconds
         self._key = key
         self._base_url = base_url
         self._http = httpx.AsyncClient(
@@ -301,7 +303,8 @@ class BouncerClient:
         """
 
         async def ask(request: _Request) -> Verdict:
-            answer = await self._answer(request, "GET", "email/verify", params={"email": address})
+            query = {"email": address, "timeout": str(self._realtime_seconds)}
+            answer = await self._answer(request, "GET", "email/verify", params=query)
             with suppress(ValidationError):
                 verdict = verdict_in(answer)
                 if verdict.is_whole:

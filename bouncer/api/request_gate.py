@@ -10,18 +10,18 @@ from itertools import count
 from time import monotonic
 from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from bouncer.accounts import circuit_breaker
 from bouncer.accounts.call_statistics import Call, CallNote, store_notes
-from bouncer.errors import BouncerFlowsError, BreakerOpen
+from bouncer.errors import BouncerFlowsError, BreakerOpen, HourIsFull
 from bouncer.stopping import sleep_unless_stopping
 from bouncer.storage.dialects import database_now, insert_ignoring
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import RateLimitWindow
 
-__all__ = ["Gate", "Limiter", "SharedGate", "Ticket", "requests_in_window"]
+__all__ = ["Gate", "Limiter", "SharedGate", "Ticket", "realtime_within_hour", "requests_in_window"]
 
 _log = logging.getLogger(__name__)
 _Return = TypeVar("_Return")
@@ -98,10 +98,14 @@ class SharedGate:
         account: The name of the account block.
         limiter: Holds the rate limits.
         caller: A name for this caller, unique over all workers; its requests are numbered.
+        realtime_per_hour: The most addresses in real time in any hour, over all workers; None for any number.
     """
 
-    def __init__(self, engine: Engine, account: str, limiter: Limiter, caller: str) -> None:
+    def __init__(
+        self, engine: Engine, account: str, limiter: Limiter, caller: str, *, realtime_per_hour: int | None = None
+    ) -> None:
         self._engine = engine
+        self._realtime_per_hour = realtime_per_hour
         self._account = account
         self._limiter = limiter
         self._caller = caller
@@ -113,6 +117,7 @@ class SharedGate:
 
         Raises:
             BreakerOpen: The breaker stayed open for BREAKER_PATIENCE_SECONDS.
+            HourIsFull: An address in real time would be one too many in this hour.
             Stopped: The process was asked to stop.
         """
         request = f"{self._caller}:{next(self._numbers)}"
@@ -198,11 +203,15 @@ class SharedGate:
         entry = circuit_breaker.enter(connection, self._account, request)
         if entry is not circuit_breaker.Entry.REFUSED:
             self._count(connection, call)
+            # Counted first: the row of this minute is locked then, and no other worker counts beside it.
+            most = self._realtime_per_hour
+            if call is Call.VERIFY and most is not None and realtime_within_hour(connection, self._account) > most:
+                raise HourIsFull
         return entry
 
     def _count(self, connection: Connection, call: Call) -> None:
         # They have a limit of their own, so they are counted apart.
-        account = f"{self._account}{REALTIME}"[:_LONGEST_ACCOUNT] if call is Call.VERIFY else self._account
+        account = _realtime_account(self._account) if call is Call.VERIFY else self._account
         start = database_now(connection).replace(second=0, microsecond=0)
         counted = connection.execute(
             update(RateLimitWindow)
@@ -218,6 +227,21 @@ class SharedGate:
             }
             connection.execute(insert_ignoring(connection, RateLimitWindow), window)
             self._count(connection, call)
+
+
+def realtime_within_hour(connection: Connection, account: str) -> int:
+    """Counts the addresses that were sent in real time within the last hour, up to a minute more."""
+    since = database_now(connection).replace(second=0, microsecond=0) - timedelta(minutes=60)
+    sent = connection.scalar(
+        select(func.sum(RateLimitWindow.request_count)).where(
+            RateLimitWindow.account == _realtime_account(account), RateLimitWindow.window_start_ts >= since
+        )
+    )
+    return int(sent or 0)
+
+
+def _realtime_account(account: str) -> str:
+    return f"{account}{REALTIME}"[:_LONGEST_ACCOUNT]
 
 
 def requests_in_window(connection: Connection, account: str) -> int:

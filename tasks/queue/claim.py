@@ -5,6 +5,7 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
 from bouncer.accounts import state as account_state
+from bouncer.api.request_gate import realtime_within_hour
 from bouncer.queue import claiming, fair_order
 from bouncer.queue.claiming import Claimed
 from tasks.costs.budget import Budget
@@ -74,10 +75,15 @@ async def claim_small(access: Access, request_id: int | None, budget: Budget) ->
         budget: What the run may commit.
 
     Returns:
-        As ``claim``; all zeros where none waits, the account is paused, or does not verify in real time.
+        As ``claim``; all zeros where none waits, the account is paused, does not verify in real time, or has no room
+        left for it in this hour.
     """
     most = access.account.realtime_max_addresses
     if not most or (await access.read(account_state.read_state, access.name)).paused_ts is not None:
+        return Claimed()
+    room = access.account.realtime_per_hour - await access.read(realtime_within_hour, access.name)
+    most = min(most, room)
+    if most <= 0:
         return Claimed()
     # Looked at first without a lock, and without a task run each time.
     if not await access.read(fair_order.small_request_waits, access.layer, request_id, most):

@@ -4,7 +4,7 @@ import asyncio
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
 from bouncer.accounts import circuit_breaker
 from bouncer.accounts.call_statistics import Call
@@ -12,10 +12,10 @@ from bouncer.accounts.circuit_breaker import FAILURES_TO_OPEN, OPEN_SECONDS, Sta
 from bouncer.accounts.state import ensure_row, read_state
 from bouncer.api import request_gate
 from bouncer.api.request_gate import TOKEN_SECONDS, SharedGate, Ticket, requests_in_window
-from bouncer.errors import BreakerOpen
+from bouncer.errors import BreakerOpen, HourIsFull
 from bouncer.storage.dialects import database_now
 from bouncer.storage.engine import read, write
-from bouncer.storage.tables import Account
+from bouncer.storage.tables import Account, RateLimitWindow
 from tests.bouncer.contacts import ACCOUNT, set_back
 from tests.bouncer.storage.existing_tables import execute, rows
 
@@ -179,3 +179,19 @@ async def test_a_request_that_was_held_up_takes_a_new_token(engine: Engine, monk
     await one.renew(ticket)
     assert limiter.calls == [Call.CREATE] * 2
     assert sum(_counts(engine)) == 1
+
+
+async def test_no_more_addresses_an_hour_in_real_time_than_may_be(engine: Engine) -> None:
+    """Over all workers; the one too many is not counted, other calls pass, and after an hour there is room again."""
+    gates = [SharedGate(engine, ACCOUNT, _Limiter(), caller, realtime_per_hour=5) for caller in ("one", "two", "three")]
+    outcomes = await asyncio.gather(
+        *(gate.admit(Call.VERIFY) for gate in gates for _ in range(3)), return_exceptions=True
+    )
+    refused = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    assert {type(error) for error in refused} == {HourIsFull}
+    assert (len(refused), sum(_counts(engine))) == (4, 5)
+    assert "REALTIME_PER_HOUR" in str(refused[0])
+    await gates[0].admit(Call.STATUS)
+    long_ago = read(engine, database_now) - timedelta(minutes=62)
+    write(engine, lambda c: c.execute(update(RateLimitWindow).values(window_start_ts=long_ago)))
+    await gates[0].admit(Call.VERIFY)

@@ -212,3 +212,18 @@ async def test_a_known_address_costs_nothing_in_real_time_either(
     summary, _ = await ingested()
     assert (summary.verified, summary.reused) == (6, 4)
     assert sandbox.ledger()["requests_by_operation"]["verify"] == 5
+
+
+@on_sqlite
+async def test_what_does_not_fit_into_the_hour_goes_as_a_batch(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle
+) -> None:
+    """Bouncer is told the time that it may take, and gets no more addresses an hour in real time than may be."""
+    engine = await set_up_account(realtime_max_addresses=10, realtime_per_hour=5, realtime_timeout_seconds=17)
+    queue(engine, addresses(4, prefix="first"), request=1)
+    assert (await ingested())[0].verified == 4
+    queue(engine, addresses(4, prefix="second"), request=2)
+    assert (await ingested())[0].verified == 4
+    ledger = sandbox.ledger()
+    assert (ledger["requests_by_operation"]["verify"], ledger["batches"]) == (4, 1)
+    assert ledger["timeouts_asked_for"] == {"17": 4}
