@@ -23,4 +23,4 @@ MEANINGS = {
     ExitCode.COULD_NOT_RUN: "it could not run, or not to the end",
     ExitCode.INTERRUPTED: "interrupted",
 }
-"""Meaning of each, for docs/reference/commands.md and the README."""
+"""Meaning of each, for docs/reference/commands.md."""

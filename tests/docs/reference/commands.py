@@ -8,6 +8,8 @@ from tests.docs.reference.markdown import table
 
 __all__ = ["commands_page"]
 
+_SECTION = re.compile(r"^## `(.+)`\n+```console\n.*\n```\n+(.+)$", re.MULTILINE)
+
 
 def commands_page() -> str:
     """Each command with its arguments and options."""
@@ -21,7 +23,15 @@ def commands_page() -> str:
         [
             "# Commands",
             "Data goes to standard output, everything else to standard error.",
+            "What cannot be done is one line on standard error that says what to do next.",
+            table(("command", "what it does"), [_row(section) for section in _SECTION.findall(body)]),
             table(("exit code", "meaning"), [(str(int(code)), meaning) for code, meaning in MEANINGS.items()]),
             body.replace("```console", "```text").strip(),
         ]
     )
+
+
+def _row(section: tuple[str, str]) -> tuple[str, str]:
+    """A command with a link to its section, and the first line of its help."""
+    command, help_line = section
+    return f"[`{command.removeprefix('bouncer-flows ')}`](#{command.replace(' ', '-')})", help_line

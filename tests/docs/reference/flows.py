@@ -22,6 +22,13 @@ def flows_page() -> str:
             "A flow runs as a deployment, from Prefect's UI, by a schedule or by an automation; parameters are given "
             "in the form of the deployment. A deployment of `prefect.yaml` has the name of its flow unless told."
         ),
+        table(
+            ("deployment", "runs", "what it does"),
+            [
+                (f"[`{one['name']}`](#{one['name']})", _schedule(one), one["description"])
+                for one in deployments_of_file()
+            ],
+        ),
     ]
     for deployment in deployments_of_file():
         parts += _deployment(deployment)

@@ -14,6 +14,23 @@ __all__ = ["settings_page"]
 _BLOCKS: tuple[type[Block], ...] = (BouncerAccount, ContactsDatabase)
 # How Settings makes a path absolute depends on who runs it.
 _SHOWN_DEFAULTS = {"bouncer_flows_home": "`~/.bouncer-flows`"}
+# Pages that say more about a variable than its own line can.
+_MORE = {
+    "database_url": "[the database](../application.md), [`local_infile`](../performance.md)",
+    "result_max_age_days": "[freshness](../freshness.md)",
+    "ambiguous_upload": "[lost uploads](../promises.md)",
+    "max_credits_per_run": "[caps](../costs.md#caps)",
+    "realtime_max_addresses": "[real time](../realtime.md)",
+    "bouncer_flows_name": "[several on one server](../prefect-server.md)",
+    "work_pool": "[pools](../prefect-server.md)",
+    "callback_url": "[callbacks](../callbacks.md)",
+    "alert_block": "[alerts](../monitoring.md#alerts)",
+    "log_format": "[logs](../monitoring.md#logs)",
+    "metrics_port": "[Prometheus](../monitoring.md#prometheus-and-grafana)",
+    "second_chances": "[second chances](../freshness.md#second-chances)",
+    "deep_bouncer_api_key": "[the deep pass](../deep-pass.md)",
+    "server_password": "[security](../security.md)",
+}
 
 
 def settings_page() -> str:
@@ -24,7 +41,7 @@ def settings_page() -> str:
             f"`{name.upper()}`",
             _SHOWN_DEFAULTS.get(name, default_of(field)),
             allowed(field, schema.get("$defs", {})),
-            field.get("description", ""),
+            f"{field.get('description', '')} {_MORE.get(name, '')}".strip(),
         )
         for name, field in schema["properties"].items()
     ]
@@ -33,13 +50,20 @@ def settings_page() -> str:
         first_part(Settings.__doc__),
         (
             "An empty variable is one that is not set. `PREFECT_API_URL`, and all else that begins with `PREFECT_`, is "
-            "[Prefect's own](https://docs.prefect.io/v3/api-ref/settings-ref)."
+            "[Prefect's own](https://docs.prefect.io/v3/api-ref/settings-ref). Without `PREFECT_API_URL` each command "
+            "that needs Prefect starts a local server."
         ),
         table(("variable", "default", "what it may be", "meaning"), rows),
         "# Blocks",
         (
             "Flows read blocks, not the environment. `setup`, `ingest`, `serve` and `demo` save the variables that are "
-            "set into them. They can be changed in Prefect's UI too."
+            "set into `bouncer-account/default` and `contacts-database/default`; a variable that is not set leaves the "
+            "block as it is. Blocks can be changed in Prefect's UI too: a new key is used from the next request on, "
+            "all else from the next run on. Limits follow the block: `ingest` sets them as it says."
+        ),
+        (
+            "A block that makes no sense stops the runs, which name the field; mend it there, or set its variable and "
+            "run `setup`."
         ),
     ]
     for block in _BLOCKS:
