@@ -69,7 +69,7 @@ class BouncerAccount(Block):
         ge=2,
         le=100_000,
         title="Requests a minute",
-        description="The ceiling that no 60 seconds may pass; the token bucket is set so that they cannot.",
+        description="The most requests in any 60 seconds; the token bucket is set so that they are never passed.",
     )
     poll_seconds_min: float = Field(
         default=10, gt=0, title="Shortest poll interval", description="Seconds between two status requests, at least."
@@ -106,7 +106,7 @@ class BouncerAccount(Block):
         gt=0,
         le=8760,
         title="Time to a second chance",
-        description="Hours after which it is retried, where Bouncer does not tell.",
+        description="Hours after which a contact is retried, where Bouncer names no time.",
     )
     layer: Layer = Field(
         default=Layer.BASIC,
@@ -130,7 +130,7 @@ class BouncerAccount(Block):
         ge=0,
         le=1000,
         title="Real time",
-        description="Requests with so few waiting addresses are verified at once, one request each. 0: never.",
+        description="Requests this small skip batching: one API call per address. 0: never.",
     )
     realtime_timeout_seconds: int = Field(
         default=10,
@@ -156,7 +156,7 @@ class BouncerAccount(Block):
         default=7200,
         ge=0,
         title="Wait for a lost upload's callback",
-        description="Seconds at most, before it is decided what becomes of an upload whose answer was lost.",
+        description="The most seconds that a lost upload waits for its callback, before it is sent again or held.",
     )
 
     @model_validator(mode="after")

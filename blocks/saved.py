@@ -1,4 +1,4 @@
-"""Loading saved blocks, so that one that cannot be used is told by its field, and never by its values."""
+"""Loading saved blocks, so that one that cannot be used is reported by its field, and never by its values."""
 
 from typing import Any, TypeVar, cast
 

@@ -92,7 +92,7 @@ class RateLimited(BouncerFlowsError):
     """Bouncer answered 429.
 
     Attributes:
-        retry_after: Seconds to wait as Bouncer told, or None where it did not tell.
+        retry_after: Seconds to wait as Bouncer asks, or None where it does not say.
     """
 
     def __init__(self, retry_after: float | None) -> None:

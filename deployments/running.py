@@ -189,7 +189,7 @@ def _run(
     for change in asyncio.run(set_up_the_rest(settings)):
         say(change)
     if ui is not None:
-        say(f"the runs are to be watched at {ui}")
+        say(f"watch the runs at {ui}")
     engine = asyncio.run(open_database())
     if request_id is not None:
         read(engine, require_request, request_id)

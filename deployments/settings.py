@@ -45,10 +45,10 @@ class Settings(BaseSettings):
     poll_seconds_min: float = Field(default=10, gt=0, description="The shortest time between two status requests.")
     poll_seconds_max: float = Field(default=30, gt=0, description="The longest time between two status requests.")
     batch_deadline_seconds: float = Field(
-        default=7200, gt=0, description="How long a batch may make no progress before it is finished early."
+        default=7200, gt=0, description="Seconds without progress after which a batch is finished early."
     )
     result_max_age_days: float = Field(
-        default=90, ge=0, description="For how many days a known verdict is used again at no cost; 0 for never."
+        default=90, ge=0, description="Days for which a known verdict is used again at no cost; 0 for never."
     )
     ambiguous_upload: Literal["resubmit", "hold"] = Field(
         default="resubmit", description="What to do when the answer to an upload was lost."
@@ -60,10 +60,10 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         le=1000,
-        description="Requests with so few waiting addresses are verified at once; 0 for never.",
+        description="Requests this small skip batching: one API call per address; 0 for never.",
     )
     realtime_timeout_seconds: int = Field(
-        default=10, ge=1, le=30, description="How long Bouncer may take for an address in real time."
+        default=10, ge=1, le=30, description="The most seconds that Bouncer may take for an address in real time."
     )
     realtime_per_hour: int = Field(
         default=1000, ge=1, le=1_000_000, description="The most addresses in real time in any hour."
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     callback_host: str = Field(default="127.0.0.1", description="The address that the receiver listens on.")
     callback_port: int = Field(default=0, ge=0, le=65_535, description="The port of the receiver; 0 for none.")
     callback_wait_seconds: float = Field(
-        default=7200, ge=0, description="How long at most a lost upload waits for its callback."
+        default=7200, ge=0, description="The most seconds that a lost upload waits for its callback."
     )
     alert_block: str | None = Field(
         default=None,
@@ -86,11 +86,9 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         default="text", description="How the runs' logs are written on standard error: for people, or as JSON."
     )
-    metrics_host: str = Field(
-        default="127.0.0.1", description="The address that the figures for Prometheus are to be had at."
-    )
+    metrics_host: str = Field(default="127.0.0.1", description="Where the Prometheus endpoint listens.")
     metrics_port: int = Field(
-        default=0, ge=0, le=65_535, description="The port of the figures for Prometheus; 0 for none with serve."
+        default=0, ge=0, le=65_535, description="The port of the Prometheus endpoint; 0 for none with serve."
     )
     second_chances: int = Field(
         default=2, ge=0, le=10, description="How often a contact without a clear verdict is retried; 0 for never."
@@ -99,7 +97,7 @@ class Settings(BaseSettings):
         default=24,
         gt=0,
         le=8760,
-        description="After how many hours that is, where Bouncer does not tell.",
+        description="Hours until a contact's next second chance, where Bouncer names no time.",
     )
     deep_bouncer_api_key: SecretStr | None = Field(
         default=None, description="The key of a second account with deep catch-all verification."
@@ -110,7 +108,8 @@ class Settings(BaseSettings):
         description="The installation's name, which everything of it on the Prefect server carries.",
     )
     work_pool: str | None = Field(
-        default=None, description="The work pool whose workers run it; one of its own, of its name, if not set."
+        default=None,
+        description="The work pool whose workers run the flows; one with the installation's name if not set.",
     )
     bouncer_flows_home: Path = Field(
         default=Path("~/.bouncer-flows"), description="Where the embedded database and Prefect server keep their files."
@@ -214,7 +213,7 @@ def read_settings() -> Settings:
             raise SettingRefused(said) from None
         name = str(first["loc"][0])
         if first["type"] == "string_pattern_mismatch":
-            said = "it is not written as it must be"
+            said = "it has the wrong format"
         meaning = str(Settings.model_fields[name].description).rstrip(".")
         raise SettingRefused(f"{name.upper()}: {said}; change it, or unset it. It means: {meaning}") from None
 

@@ -1,4 +1,4 @@
-"""Flow ``housekeeping``: what nobody needs any more goes, and what crashes left behind is taken back."""
+"""Flow ``housekeeping``: deletes what is past retention, and takes back what crashes left behind."""
 
 from prefect import flow
 

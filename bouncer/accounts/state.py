@@ -37,7 +37,7 @@ class AccountState:
     Attributes:
         paused_ts: Since when no uploads begin, or None.
         breaker_state: ``closed``, ``open`` or ``half-open``.
-        credits: As Bouncer last told, or None.
+        credits: As Bouncer last reported, or None.
     """
 
     account: str
@@ -135,7 +135,7 @@ def resume(connection: Connection, account: str, *, only_reason: str | None = No
 
 
 def record_credits(connection: Connection, account: str, credits_left: int) -> None:
-    """Writes down what Bouncer told of the account's credits."""
+    """Writes down what Bouncer reported of the account's credits."""
     ensure_row(connection, account)
     connection.execute(
         update(Account)

@@ -206,7 +206,7 @@ class BouncerClient:
         async def ask(request: _Request) -> BatchProgress:
             path = f"email/verify/batch/{quote(batch_id, safe='')}"
             answer = await self._answer(request, "GET", path, params={"with-stats": "true"})
-            return _parsed(BatchProgress, answer, UnexpectedAnswer("Bouncer told no status"))
+            return _parsed(BatchProgress, answer, UnexpectedAnswer("Bouncer reported no status"))
 
         return await self._attempts(Call.STATUS, ask)
 
@@ -287,7 +287,7 @@ class BouncerClient:
 
         async def ask(request: _Request) -> int:
             answer = await self._answer(request, "GET", "credits")
-            return _parsed(Credits, answer, UnexpectedAnswer("Bouncer told no credits")).credits
+            return _parsed(Credits, answer, UnexpectedAnswer("Bouncer reported no credits")).credits
 
         return await self._attempts(Call.CREDITS, ask)
 

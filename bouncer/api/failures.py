@@ -81,7 +81,7 @@ PAID = frozenset({Call.CREATE, Call.VERIFY})
 
 TOLD_OF_429 = frozenset({Call.DOWNLOAD, Call.VERIFY})
 """The calls that do not sit a 429 out themselves. Their caller holds a loading lane, or verdicts beside it that are not
-stored yet, and lets go of these before it waits as told."""
+stored yet, and lets go of these before it waits as Bouncer asks."""
 
 
 _NAMED = {Call.CREATE: "an upload", Call.VERIFY: "a verification in real time"}
@@ -144,7 +144,7 @@ def error_of_answer(  # noqa: PLR0911  # a table of answers: one return a row
         call: The call that was answered.
         status: The HTTP status; of an answer with 2xx that is an error, the one that its body tells, or 0 for none.
         message: Bouncer's own words; they are cleaned here.
-        retry_after: Seconds to wait as Bouncer told, or None.
+        retry_after: Seconds to wait as Bouncer asks, or None.
 
     Returns:
         The error to raise.

@@ -79,8 +79,8 @@ class Forecast:
         price: Of the expected credits, bought at once.
         most_price: Of the most credits.
         currency: Of both.
-        credits_at_hand: As Bouncer last told, or None.
-        credits_ts: When it told, in UTC.
+        credits_at_hand: As Bouncer last reported, or None.
+        credits_ts: When it reported them, in UTC.
         credits_missing: How many are to be bought for the worst case, or None where those at hand are not known.
         seconds: How long it would take at the present speed.
         pace_is_documented: Whether there is no present speed, and Bouncer's documented slowest was taken.

@@ -88,7 +88,7 @@ class Cost:
         addresses: Addresses in them.
         expected: Credits that the verdicts suggest: one for each that is not unknown.
         charged: Credits that Bouncer charged, by its own count.
-        untold: Credits expected of batches of which Bouncer told no credits; in ``expected``, not in ``charged``.
+        untold: Credits expected of batches of which Bouncer reported no credits; in ``expected``, not in ``charged``.
         maybe_paid_twice: Addresses in uploads whose answer was lost, in batches that Bouncer lost, and paid for without
             a verdict, sent again.
         user_id: Whose, or None for all together.
@@ -110,7 +110,7 @@ class Cost:
 
     @property
     def difference(self) -> int:
-        """Credits that Bouncer charged beyond those expected, where it told; negative where it charged fewer."""
+        """Credits charged beyond those expected, where Bouncer reported them; negative where it charged fewer."""
         return self.charged - (self.expected - self.untold)
 
     def __add__(self, other: "Cost") -> "Cost":

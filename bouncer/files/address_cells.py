@@ -9,7 +9,7 @@ from bouncer.files.csv.cells import without_guard
 
 __all__ = ["addresses_in", "holds_address", "masked", "take_address", "without_invisible"]
 
-# Most cells, told at once.
+# Most cells, recognised at once.
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+-]*@[A-Za-z0-9][A-Za-z0-9.-]*\.[A-Za-z]{2,63}")
 _FOUND = re.compile(r"[^\s@,;|<>()\[\]\":]+@[^\s@,;|<>()\[\]\":?/]+\.[^\s@,;|<>()\[\]\":?/]+")
 _SHAPE = re.compile(r"[^\s@,;|\"<>]+@[^\s@,;|\"<>]+\.[^\s@,;|\"<>]+")

@@ -244,7 +244,7 @@ def request_names(path: Path | str, request_name: str | None, user_email: str | 
     """The names of the request and of the user that an import is for.
 
     Args:
-        path: The file, whose name is the request's unless told.
+        path: The file; its name is the request's by default.
         request_name: The request's name, or None for the file's.
         user_email: The user's, or None for ``LOCAL_USER``.
 

@@ -1,4 +1,4 @@
-"""Alerts: a threshold that is crossed begins one, a calm ends it; each is told once, whoever looks and whoever dies."""
+"""Alerts: a crossed threshold begins one, a calm ends it; each is reported once, whoever looks and whoever dies."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Judgement:
 
     Attributes:
         alert: The alert's name.
-        crossed: Whether the figure is beyond its threshold; None where it cannot be told, which changes nothing.
+        crossed: Whether the figure is beyond its threshold; None where that is unknown, which changes nothing.
         message: The figure and its threshold, for a person, with what to do.
     """
 
@@ -47,7 +47,7 @@ class AlertInForce:
 
 @dataclass(frozen=True)
 class News:
-    """A beginning or an end that nobody was told of yet.
+    """A beginning or an end not reported yet.
 
     Attributes:
         what: ``began`` or ``ended``.
@@ -215,7 +215,7 @@ def in_force(connection: Connection, account: str) -> list[AlertInForce]:
 
 
 def accounts_beside(connection: Connection, accounts: Collection[str]) -> list[str]:
-    """Names other accounts with alerts that are in force, or whose end was not told: their blocks were removed."""
+    """Names other accounts with alerts that are in force, or whose end was not reported: their blocks were removed."""
     is_open = or_(Alert.ended_ts.is_(None), Alert.ended_told.is_(False))
     return list(
         connection.scalars(
@@ -228,7 +228,7 @@ def accounts_beside(connection: Connection, accounts: Collection[str]) -> list[s
 
 
 def untold(connection: Connection, account: str) -> list[News]:
-    """Beginnings and ends that nobody was told of yet, in their order."""
+    """Beginnings and ends not reported yet, in their order."""
     rows = connection.execute(
         select(Alert, (age_seconds(Alert.began_ts) - age_seconds(Alert.ended_ts)).label("seconds"))
         .where(

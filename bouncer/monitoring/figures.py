@@ -17,26 +17,24 @@ FIGURES = {
     "settled_contacts_a_minute": "addresses of the batches that were loaded in the window, a minute",
     "settled_contacts_an_hour": "addresses of the batches that were loaded in the last hour",
     "dead_letters": "failed batches that nobody has reviewed",
-    "possible_double_payments": (
-        "addresses in uploads whose answer was lost, in batches that Bouncer lost, and paid for without a verdict, ever"
-    ),
-    "paused_seconds": "for how long no upload may begin",
+    "possible_double_payments": "addresses that may have been charged twice since installation",
+    "paused_seconds": "seconds for which uploads have been paused",
     "breaker_state": "0 closed, 1 half-open, 2 open",
-    "credits_left": "as Bouncer last told",
-    "credits_last_hours": "for how many hours they last at the last hour's pace",
-    "requests_a_minute": "in this or the last minute, whichever had more",
-    "rate_limit_percent": "these, of what the rate limit lets pass in the long run",
+    "credits_left": "credits of the account, as Bouncer last reported",
+    "credits_last_hours": "hours that the credits last at the last hour's pace",
+    "requests_a_minute": "requests in this or the last minute, whichever had more",
+    "rate_limit_percent": "requests a minute, of what the rate limit lets pass in the long run",
     "error_rate_permille": "calls of the window that brought errors; each kind has a figure of its own",
     "response_p50_ms": "half of the calls of the window took at most so long; each call has a figure of its own",
     "response_p95_ms": "95 of 100 calls took at most so long",
     "response_max_ms": "the slowest call took so long",
-    "database_ms": "what the database takes to answer",
-    "prefect_ms": "what the Prefect server takes to answer",
+    "database_ms": "time that the database takes to answer",
+    "prefect_ms": "time that the Prefect server takes to answer",
     "bouncer_usable": "1, or 0 where the key is refused or Bouncer is away",
     "worker_failures_an_hour": "runs that failed or crashed within an hour",
     "late_runs": "runs that should have begun and have not",
     "workers_online": "workers of the work pool",
-    "run_memory_mb": "of the check's own process, at most",
+    "run_memory_mb": "peak memory of the check's own process",
     "run_cpu_ms": "processor time of the check's own process",
     "limit_batches": "batches that the account may have in flight",
     "limit_requests_a_minute": "requests that the account may send in any 60 s",
@@ -80,8 +78,7 @@ class QueueHealth:
             count neither here nor in the window.
         credits_an_hour: Credits that those batches cost; their addresses where Bouncer did not tell.
         dead_letters: Failed batches that nobody has reviewed.
-        possible_double_payments: Addresses in uploads whose answer was lost, in batches that Bouncer lost, and paid for
-            without a verdict, ever.
+        possible_double_payments: Addresses that may have been charged twice since installation.
     """
 
     backlog_contacts: int
@@ -184,7 +181,7 @@ class Health:
 
     @property
     def credits_last_hours(self) -> int | None:
-        """Hours that the credits last at the last hour's pace; None where that cannot be told."""
+        """Hours that the credits last at the last hour's pace; None where that is unknown."""
         if self.account.state.credits is None or not self.queue.credits_an_hour:
             return None
         return self.account.state.credits // self.queue.credits_an_hour

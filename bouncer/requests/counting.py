@@ -144,7 +144,7 @@ def maybe_paid_twice() -> ColumnElement[int]:
 def count_credits(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> int:
     """Counts the credits that the batches of a request, or all, and of a layer, or both, have cost.
 
-    By what Bouncer told, and where it told nothing, by what the verdicts suggest.
+    By what Bouncer reported; where it reported nothing, by what the verdicts suggest.
     """
     of_request = [] if request_id is None else [Batch.request_id == request_id]
     of_layer = [] if layer is None else [Batch.layer == layer]

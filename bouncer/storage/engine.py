@@ -106,7 +106,7 @@ def _sqlite_engine(parsed: URL) -> Engine:
 
 
 def probe(engine: Engine) -> None:
-    """Connects once, so that a wrong URL or password is told at once and not after minutes of patience.
+    """Connects once, so that a wrong URL or password is reported at once and not after minutes of patience.
 
     Raises:
         DatabaseUnavailable: There is no connection to be had.

@@ -438,7 +438,7 @@ class CallCount(Base):
 
 
 class Alert(Base):
-    """A threshold that was crossed: since when, and whether somebody was told; one row an account and alert.
+    """A threshold that was crossed: since when, and whether it was reported; one row an account and alert.
 
     It is in force while ``began_ts`` is set and ``ended_ts`` is not.
     """

@@ -53,7 +53,7 @@ def move(file: Path, target: Engine, *, progress: Callable[[int], None] | None =
     Args:
         file: The SQLite file.
         target: The empty database, whose tables are there.
-        progress: Is told how many rows are copied so far.
+        progress: Called with the rows copied so far.
 
     Returns:
         What was copied.

@@ -1,4 +1,4 @@
-"""Housekeeping: rows that nobody needs any more go, a few thousand at a time, so that no lock is held for long.
+"""Housekeeping: deletes rows past retention, a few thousand at a time, so that no lock is held for long.
 
 What is looked for is read without locks; only the deletion of what was found is a transaction that writes.
 """

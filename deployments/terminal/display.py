@@ -28,7 +28,7 @@ _LINE_SECONDS = 5.0
 def hide_expected_errors() -> None:
     """Keeps the terminal free of the tracebacks that Prefect prints of failed runs; the API still gets them.
 
-    How a command ended is told by the command, in one line.
+    The command reports in one line how it ended.
     """
     from prefect.logging.configuration import setup_logging
     from prefect.logging.handlers import PrefectConsoleHandler

@@ -48,7 +48,7 @@ def print_ledger(ledger: Ledger) -> None:
     terminal = console()
     terminal.print(table)
     if ledger.total.untold:
-        terminal.print(f"Of {ledger.total.untold:,} expected credits Bouncer told nothing; they are in no difference.")
+        terminal.print(f"Bouncer reported nothing of {ledger.total.untold:,} expected credits; no difference has them.")
     if ledger.total.maybe_paid_twice:
         terminal.print(
             f"{ledger.total.maybe_paid_twice:,} addresses may have been paid twice: uploads without an answer,"

@@ -31,7 +31,7 @@ _CHECK_IS_OLD_SECONDS = 300
 _LABEL_WIDTH = 10
 _LONGEST_NAME = 18
 _LONGEST_LASTS_HOURS = 24 * 365
-"""Credits that last for years need not be told of."""
+"""Credits that last for years need no mention."""
 
 
 class StockTaker:
@@ -39,7 +39,7 @@ class StockTaker:
 
     Args:
         engine: Of the contacts database.
-        settings: The limits, where no check has told others.
+        settings: The limits, where no check has found others.
     """
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
@@ -117,7 +117,7 @@ def render_status(report: StatusReport, within: Console | None = None) -> Render
 
 @dataclass
 class _List:
-    # Rows under a heading, after an empty line; what does not fit is told as a number.
+    # Rows under a heading, after an empty line; what does not fit is shown as a number.
 
     FRAME: ClassVar[int] = 2
     table: Table

@@ -16,7 +16,7 @@ from tasks.running.stopping import sleep_unless_stopping
 __all__ = ["Recovered", "recover"]
 
 SIGN_OF_LIFE_SECONDS = HEARTBEAT_SECONDS + 2
-"""After an outage of the database every owner looks dead. Whoever has not said by then that it is alive is."""
+"""After an outage of the database every owner looks dead. An owner still silent after this long is dead."""
 
 
 @dataclass(frozen=True)

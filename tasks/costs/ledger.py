@@ -98,7 +98,7 @@ def _markdown(headline: str, ledger: Ledger, prices: PriceTable) -> str:
             *(_row(f"user {cost.user_id}", cost) for cost in ledger.users),
             _row("**all**", total),
             "",
-            f"Of {total.untold:,} of the expected credits Bouncer told nothing; they are in no difference.",
+            f"Bouncer reported nothing of {total.untold:,} of the expected credits; no difference has them.",
         ]
     )
 

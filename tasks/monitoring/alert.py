@@ -1,4 +1,4 @@
-"""Alerting: thresholds that are crossed begin alerts, a calm ends them, and each of both is told once."""
+"""Alerting: thresholds that are crossed begin alerts, a calm ends them, and each of both is reported once."""
 
 from collections.abc import Sequence
 

@@ -46,8 +46,7 @@ class IngestSummary:
         seconds: How long it took.
         verdicts: Contacts by verdict, of the request or of all, also those that earlier runs verified.
         credits_used: What the batches that were verified meanwhile cost; None where workers go on with them.
-        possible_double_payments: Addresses in uploads whose answer was lost, in batches that Bouncer lost, and paid for
-            without a verdict, ever.
+        possible_double_payments: Addresses that may have been charged twice since installation.
         message: One line for people.
     """
 
@@ -255,7 +254,7 @@ async def _of_a_run(access: Access, request_id: int | None, tally: Tally, before
 
 
 def _figures_of_a_tick(summary: IngestSummary) -> dict[str, str]:
-    # What comes of the batches is told by their requests, once these are complete.
+    # What comes of the batches is reported by their requests, once these are complete.
     return {
         "contacts claimed": f"{summary.contacts:,}",
         "of these, verdict known already": f"{summary.reused:,}",
@@ -283,7 +282,7 @@ def _figures_of_a_run(summary: IngestSummary) -> dict[str, str]:
 def _markdown(summary: IngestSummary, figures: dict[str, str], credits_left: int | None) -> str:
     figures = figures | {
         "addresses that may have been paid twice, ever": f"{summary.possible_double_payments:,}",
-        "credits left, as Bouncer told at the beginning": "not told" if credits_left is None else f"{credits_left:,}",
+        "credits left at the beginning": "not reported" if credits_left is None else f"{credits_left:,}",
     }
     in_all = summary.verified_in_all
     whose = [] if in_all is None else [f"All {in_all:,} contacts that were verified so far, in all runs:", ""]

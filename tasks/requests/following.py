@@ -82,7 +82,7 @@ async def _announce(access: Access, completion: Completion) -> None:
         )
     except (httpx.HTTPError, PrefectException) as error:
         get_run_logger().warning(
-            "request %d is complete, but the Prefect server could not be told (%s); it is told later",
+            "request %d is complete, but the Prefect server could not be informed (%s); the event is sent later",
             completion.request_id,
             type(error).__name__,
         )

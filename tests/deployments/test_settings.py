@@ -43,7 +43,7 @@ def test_only_what_was_set_reaches_the_block(monkeypatch: pytest.MonkeyPatch) ->
         (
             "BOUNCER_API_BASE_URL",
             "api.usebouncer.com",
-            "BOUNCER_API_BASE_URL: it is not written as it must be; change it, or unset it",
+            "BOUNCER_API_BASE_URL: it has the wrong format; change it, or unset it",
         ),
         ("AMBIGUOUS_UPLOAD", "maybe", "AMBIGUOUS_UPLOAD: Input should be 'resubmit' or 'hold'"),
         ("BOUNCER_FLOWS_HOME", "~nobody-here/a", "BOUNCER_FLOWS_HOME: it begins with the home of a user who has none"),

@@ -10,7 +10,7 @@ _FORMULA = tuple(f"{_SIGNS}\t\r\n")
 # A spreadsheet that takes another separator than the comma begins a cell behind it, and a row behind a line break.
 _BEHIND = re.compile(rf"([;\t|\r\n]\s*)(?=[{_SIGNS}])")
 _GUARD = re.compile(rf"(^|[;\t|\r\n]\s*)'(?=[\t\r\n{_SIGNS}])")
-# Most cells, told at once.
+# Most cells, recognised at once.
 _PLAIN = re.compile(rf"(?![{_SIGNS}])[^;\t|\r\n]*")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 

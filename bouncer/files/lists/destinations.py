@@ -40,7 +40,7 @@ def refuse_overwriting(place: str) -> None:
 
 
 def place_of_result(place: str, result: str | None) -> str:
-    """Gives the place of a result as it is kept: a path absolute; beside the list unless told, under a name of its own.
+    """Gives the place of a result as it is kept: a path absolute; beside the list by default, under a name of its own.
 
     Args:
         place: Of the list, for ``opened_list``.

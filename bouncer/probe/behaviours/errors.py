@@ -95,7 +95,7 @@ ERRORS = (
         "`GET /credits` passes 10 times a minute; beyond a limit comes 429, with or without Retry-After",
         Mark.DOCUMENTED,
         "openapi.yml, getCredits (429); the number is from older versions",
-        "waits as told, else until the minute has passed; a 429 costs no attempt",
+        "waits as Bouncer asks, else until the minute has passed; a 429 costs no attempt",
         f"{_LIMITS}calls_for_credits_are_limited_apart",
         (
             *("setting credit_calls_per_minute", "setting send_retry_after"),

@@ -116,7 +116,7 @@ RESULTS = (
     ),
     Behaviour(
         "real-time",
-        "`GET /email/verify` verifies one address within `timeout` seconds, 10 unless told, 30 at most; a plus is sent "
+        "`GET /email/verify` verifies one address within `timeout` seconds, 10 by default, 30 at most; a plus is sent "
         "as %2B",
         Mark.DOCUMENTED,
         "verify-email page; integration guidelines, Encoding",

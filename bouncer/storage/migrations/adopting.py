@@ -120,7 +120,7 @@ def ensure_table(
         *items: Its columns, constraints and indexes. A column with a foreign key and no type of its own takes the
             type of the column that it refers to, as the database has it.
         before_unique: Called before a unique key is added to an existing table, to tell equal rows apart.
-        charset: Of a new table on MariaDB and MySQL; the plan's unless told.
+        charset: Of a new table on MariaDB and MySQL; the plan's by default.
 
     Raises:
         SettingRefused: Rows of the existing table contradict a key.

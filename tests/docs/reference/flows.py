@@ -20,7 +20,7 @@ def flows_page() -> str:
         "# Flows",
         (
             "A flow runs as a deployment, from Prefect's UI, by a schedule or by an automation; parameters are given "
-            "in the form of the deployment. A deployment of `prefect.yaml` has the name of its flow unless told."
+            "in the form of the deployment. A deployment of `prefect.yaml` has the name of its flow by default."
         ),
         table(
             ("deployment", "runs", "what it does"),
