@@ -1,5 +1,6 @@
 """The deployments of prefect.yaml, as ``bouncer-flows serve`` and ``bouncer-flows deploy`` make them."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,6 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.types.entrypoint import EntrypointType
-from prefect.utilities.importtools import import_object
 
 from bouncer.errors import SettingRefused
 from bouncer.installation import NAME_VARIABLE, here
@@ -31,19 +31,12 @@ SERVE_ENDED = "serve-ended"
 """The tag of a deployment that is paused because nobody serves it."""
 
 _BEFORE_THE_WATCH = "* * * * *"
-_FILE = Path(__file__).resolve().parents[2] / "prefect.yaml"
+_FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
 
 
 def written_deployments() -> list[dict[str, Any]]:
-    """The deployments as prefect.yaml has them.
-
-    Raises:
-        SettingRefused: The file is not where it should be.
-    """
-    try:
-        content = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
-    except OSError:
-        raise SettingRefused(f"{_FILE} cannot be read; run bouncer-flows from a checkout of the project") from None
+    """The deployments as prefect.yaml has them, which is installed with the project."""
+    content = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
     return cast("list[dict[str, Any]]", content["deployments"])
 
 
@@ -132,7 +125,9 @@ def _further_tags(tags: list[str]) -> list[str]:
 
 
 def _flow_of(written: dict[str, Any]) -> Flow[..., Any]:
-    return cast("Flow[..., Any]", import_object(written["entrypoint"]))
+    # Prefect's own import looks into the current folder first, where somebody else's flows may be.
+    module, _, name = str(written["entrypoint"]).rpartition(".")
+    return cast("Flow[..., Any]", getattr(import_module(module), name))
 
 
 def _where(written: dict[str, Any], found: DeploymentResponse | None, pool: str | None) -> dict[str, Any]:
