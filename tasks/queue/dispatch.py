@@ -8,8 +8,10 @@ from prefect import get_client, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.runtime import deployment, flow_run
 
@@ -150,22 +152,43 @@ async def _target(client: PrefectClient) -> DeploymentResponse:
 
 
 async def _start(client: PrefectClient, target: DeploymentResponse, batch: BatchTitle) -> None:
+    if batch.runs and await _was_cancelled(client, batch):
+        return
     key = here().once(f"batch-{batch.id}-{batch.runs}")
     while True:
         run = await client.create_flow_run_from_deployment(
             target.id,
             parameters={"batch_id": batch.id},
             name=str(batch),
-            tags=[*here().tags, f"request:{batch.request_id}"],
+            tags=[*here().tags, f"request:{batch.request_id}", f"batch:{batch.id}"],
             idempotency_key=key,
             work_queue_name=here().queue(target.work_pool_name, _queue_of(batch)) if target.work_pool_name else None,
         )
         if run.state is None or not (run.state.is_final() or _is_silent(run.state)):
             return
-        # That run never took the batch: it was cancelled, say, or its worker died before its process was up. Should it
-        # come after all, one of the two finds the batch taken.
+        if run.state.is_cancelled():
+            _tell_cancelled(batch)
+            return
+        # That run never took the batch: its worker died before its process was up, say. Should it come after all, one
+        # of the two finds the batch taken.
         get_run_logger().warning("run %s of batch %d is %s; another is started", run.id, batch.id, run.state.name)
         key = f"{key}-{run.id}"
+
+
+async def _was_cancelled(client: PrefectClient, batch: BatchTitle) -> bool:
+    of_batch = FlowRunFilter(tags=FlowRunFilterTags(all_=[here().tag, f"batch:{batch.id}"]))
+    last = await client.read_flow_runs(flow_run_filter=of_batch, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1)
+    is_cancelled = any(run.state is not None and run.state.is_cancelled() for run in last)
+    if is_cancelled:
+        _tell_cancelled(batch)
+    return is_cancelled
+
+
+def _tell_cancelled(batch: BatchTitle) -> None:
+    what = "Bouncer has it, or may have it, and it may be paid for" if batch.in_flight else "nothing of it was uploaded"
+    get_run_logger().warning(
+        "the run of batch %d was cancelled, so nothing is started for it; %s; retry that run to go on", batch.id, what
+    )
 
 
 def _is_silent(state: State) -> bool:

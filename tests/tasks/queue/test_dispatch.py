@@ -1,6 +1,7 @@
 """Starting batches on workers: one run for each, and another only where the first will never take the batch."""
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
 
@@ -9,7 +10,7 @@ from prefect import flow, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Pending, Running
+from prefect.states import Cancelled, Crashed, Pending, Running
 
 from blocks.access import open_access
 from blocks.bouncer_account import BouncerAccount
@@ -87,14 +88,21 @@ async def test_a_run_whose_worker_died_before_it_took_the_batch_is_replaced(
 
 
 @pytest.mark.usefixtures("deployed")
-async def test_a_run_that_was_cancelled_before_it_began_is_replaced() -> None:
-    """Cancelling a run by hand does not strand its batch."""
+@pytest.mark.parametrize("runs", [0, 1])
+async def test_cancelling_a_run_ends_the_work_on_its_batch(runs: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A new run of the batch began 20 s after somebody had cancelled one, before or after it had taken the batch."""
+    batch = replace(_BATCH, runs=runs, in_flight=True)
     await _dispatch(_BATCH)
-    (first,) = await _runs()
+    (cancelled,) = await _runs()
     async with get_client() as client:
-        await client.set_flow_run_state(first.id, Cancelled(), force=True)
-    await _dispatch(_BATCH)
-    assert len(await _runs()) == 2
+        await client.set_flow_run_state(cancelled.id, Cancelled(), force=True)
+        await _dispatch(batch)
+        assert [run.id for run in await _runs()] == [cancelled.id]
+        assert "Bouncer has it, or may have it, and it may be paid for; retry that run to go on" in caplog.text
+        # Somebody retries it, and its worker dies: from now on others go on with the batch again.
+        await client.set_flow_run_state(cancelled.id, Crashed(), force=True)
+        await _dispatch(batch)
+        assert len(await _runs()) == 2
 
 
 @on_sqlite
