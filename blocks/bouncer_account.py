@@ -132,6 +132,11 @@ class BouncerAccount(Block):
         title="Real time",
         description="Requests this small skip batching: one API call per address. 0: never.",
     )
+    delete_at_bouncer: Literal["never", "after_load"] = Field(
+        default="never",
+        title="Delete at Bouncer",
+        description="after_load: Bouncer is asked to delete the addresses and results of each batch once it is loaded.",
+    )
     realtime_timeout_seconds: int = Field(
         default=10,
         ge=1,

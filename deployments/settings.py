@@ -62,6 +62,10 @@ class Settings(BaseSettings):
         le=1000,
         description="Requests this small skip batching: one API call per address; 0 for never.",
     )
+    delete_at_bouncer: Literal["never", "after_load"] = Field(
+        default="never",
+        description="after_load: Bouncer is asked to delete the addresses and results of each loaded batch.",
+    )
     realtime_timeout_seconds: int = Field(
         default=10, ge=1, le=30, description="The most seconds that Bouncer may take for an address in real time."
     )
@@ -185,6 +189,7 @@ _ACCOUNT_FIELDS = {
     "second_chances": "second_chances",
     "second_chance_hours": "second_chance_hours",
     "realtime_max_addresses": "realtime_max_addresses",
+    "delete_at_bouncer": "delete_at_bouncer",
     "realtime_timeout_seconds": "realtime_timeout_seconds",
     "realtime_per_hour": "realtime_per_hour",
     "callback_url": "callback_url",

@@ -6,6 +6,7 @@ from blocks.access import open_accounts
 from bouncer.upkeep.retention import KEPT_UNLESS_TOLD, Retention
 from tasks.batches.ownership import new_owner
 from tasks.batches.recovery import recover
+from tasks.upkeep.deletion import delete_left_ones
 from tasks.upkeep.forget_runs import forget_runs
 from tasks.upkeep.tidy import close_empty_batches, delete_old_results, delete_old_rows
 from tasks.upkeep.tidying_report import Tidied, report_tidying
@@ -26,6 +27,7 @@ async def housekeeping(retention: Retention = KEPT_UNLESS_TOLD) -> Tidied:
     async with open_accounts(None, new_owner()) as opened:
         recovered = [await recover(access) for access in opened]
         closed = [await close_empty_batches(access) for access in opened]
+        deleted = [await delete_left_ones(access) for access in opened]
         rows = await delete_old_rows(opened[0], retention)
         results = await delete_old_results(opened, retention)
         runs, artifacts = await forget_runs(retention.run_days)
@@ -37,6 +39,7 @@ async def housekeeping(retention: Retention = KEPT_UNLESS_TOLD) -> Tidied:
                 slots=sum(found.slots for found in recovered),
                 contacts=sum(found.contacts for found in recovered),
                 empty_batches=sum(closed),
+                deleted_at_bouncer=sum(deleted),
                 left_behind=sum(len(found.waiting) for found in recovered),
             )
         )

@@ -32,6 +32,7 @@ from tasks.batches.slots import batch_slot, give_back_stale_lease
 from tasks.batches.upload import upload
 from tasks.queue.dispatch import keep_going
 from tasks.running.stopping import graceful_run
+from tasks.upkeep.deletion import delete_at_bouncer
 
 __all__ = ["verify_as_subflow", "verify_batch"]
 
@@ -109,4 +110,5 @@ async def _verify(access: Access, batch: BatchWork) -> State[None]:
     elif batch.step is Step.NOTHING:
         return Completed(message="Nothing to do: this batch is settled")
     report = await load(access, batch, str(bouncer_id))
+    await delete_at_bouncer(access, batch.id, str(bouncer_id))
     return Completed(message=f"{report.settled:,} contacts settled, {report.missing:,} requeued")

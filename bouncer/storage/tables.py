@@ -38,6 +38,7 @@ __all__ = [
     "Contact",
     "Database",
     "DeadLetter",
+    "Deletion",
     "HealthMetric",
     "Layer",
     "List",
@@ -393,6 +394,18 @@ class Result(Base):
 
     retry_after_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
     did_you_mean: Mapped[str | None] = mapped_column(String(320))
+
+
+class Deletion(Base):
+    """A loaded batch whose addresses and results Bouncer has deleted, or has not had any more."""
+
+    __tablename__ = "Bouncer_Deletions"
+    __table_args__ = _PLAN
+
+    batch_id: Mapped[int] = mapped_column(
+        ForeignKey("Bouncer_Batches.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    deleted_ts: Mapped[datetime] = mapped_column(TIMESTAMP, server_default=_NOW)
 
 
 class DeadLetter(Base):

@@ -21,6 +21,7 @@ class Tidied:
         slots: Slots of dead runs that are free again.
         contacts: Contacts that waited for batches which are gone; they are requeued.
         empty_batches: Batches closed because their contacts are gone.
+        deleted_at_bouncer: Loaded batches deleted at Bouncer, where that had failed before.
         left_behind: Batches that no run works on; the next ingest goes on with them.
     """
 
@@ -30,6 +31,7 @@ class Tidied:
     slots: int
     contacts: int
     empty_batches: int
+    deleted_at_bouncer: int
     left_behind: int
 
 
@@ -42,6 +44,7 @@ async def report_tidying(tidied: Tidied) -> Tidied:
         "slots of dead runs freed": tidied.slots,
         "contacts of lost batches requeued": tidied.contacts,
         "batches without contacts closed": tidied.empty_batches,
+        "loaded batches deleted at Bouncer": tidied.deleted_at_bouncer,
         "batches that wait for the next ingest": tidied.left_behind,
     }
     message = ", ".join(f"{count:,} {what}" for what, count in lines.items() if count) or "nothing to tidy"

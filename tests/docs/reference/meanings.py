@@ -70,6 +70,8 @@ COLUMNS = {
     "Bouncer_Second_Chances.queue_id": "the contact that is retried",
     "Bouncer_Second_Chances.chances": "how often it was retried",
     "Bouncer_Second_Chances.try_again_ts": "when it goes back into the queue",
+    "Bouncer_Deletions.batch_id": "the batch, loaded here and deleted at Bouncer",
+    "Bouncer_Deletions.deleted_ts": "when Bouncer was first seen without it",
     "Bouncer_Lists.request_id": "the request that was queued from the list",
     "Bouncer_Locks.name": "`claim`, or `new user`",
     "Bouncer_Database.id": "tells this database and its backups from all others",

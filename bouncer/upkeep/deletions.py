@@ -1,0 +1,40 @@
+"""Deletions at Bouncer: a batch that is loaded leaves no addresses and no results there."""
+
+from sqlalchemy import Connection, exists, select
+
+from bouncer.storage.dialects import insert_ignoring
+from bouncer.storage.tables import Batch, BatchStatus, Deletion
+
+__all__ = ["note_deleted", "to_delete"]
+
+_MOST = 200
+"""An hour's housekeeping deletes so many at most: each is a request to Bouncer."""
+
+
+def to_delete(connection: Connection, account: str) -> list[tuple[int, str]]:
+    """The newest loaded batches that Bouncer was not seen to delete.
+
+    Args:
+        connection: In a transaction.
+        account: The account.
+
+    Returns:
+        Our number and Bouncer's id of each.
+    """
+    query = (
+        select(Batch.id, Batch.batch_id)
+        .where(
+            Batch.account == account,
+            Batch.status == BatchStatus.COMPLETED,
+            Batch.batch_id.is_not(None),
+            ~exists().where(Deletion.batch_id == Batch.id),
+        )
+        .order_by(Batch.id.desc())
+        .limit(_MOST)
+    )
+    return [(row.id, str(row.batch_id)) for row in connection.execute(query)]
+
+
+def note_deleted(connection: Connection, batch: int) -> None:
+    """Writes down that Bouncer has nothing of a batch any more; safe to run twice."""
+    connection.execute(insert_ignoring(connection, Deletion), {"batch_id": batch})
