@@ -42,7 +42,7 @@ def run_demo(contacts: int, folder: Path) -> int:
     that others use would send their contacts to the sandbox.
 
     Args:
-        contacts: How many contacts the sample has.
+        contacts: Contacts in the sample.
         folder: Where the sample, the results and the embedded servers' files go.
 
     Returns:

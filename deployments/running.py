@@ -155,7 +155,7 @@ def run_cancel(
         request_id: The request.
         reason: Why.
         by: Who wants it.
-        dry_run: Only say what it would do.
+        dry_run: Only report what would change.
         ui: The address of the local server's UI, to be shown.
         quiet: Show no progress.
 

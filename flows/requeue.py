@@ -26,6 +26,6 @@ async def requeue(
             cancelled request is requeued only if it is named here.
         dead_letter: The number of one dead letter, whose batch's contacts alone are requeued.
         held: Also send again the batches whose upload was lost and that were held. They may be paid twice.
-        dry_run: Only say what it would do.
+        dry_run: Only report what would change.
     """
     return await requeue_failed(request_id, dead_letter, held=held, dry_run=dry_run)

@@ -30,7 +30,7 @@ async def reverify(
         older_than_days: Take contacts whose verdict is older.
         monthly_budget: The most contacts of a calendar month, over all runs, by the database's clock in UTC.
         statuses: Of these, only contacts with one of these verdicts; all if left at None.
-        dry_run: Only say what it would do.
+        dry_run: Only report what would change.
     """
     async with open_access("default", new_owner()) as access:
         old = Old(older_than_days, tuple(statuses or ()), access.account.fresh_for)

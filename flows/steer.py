@@ -24,7 +24,7 @@ async def steer(
 
     Args:
         action: Pause: no upload begins any more. Resume: uploads begin again.
-        reason: Why, for others to read.
+        reason: The reason, for others to read.
         by: Who wants it.
         account: The name of one Bouncer account block; all of them if left at None.
     """

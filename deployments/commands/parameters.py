@@ -40,7 +40,7 @@ def not_an_option(file: Path) -> None:
 Id = validators.Number(gte=1, lte=_LARGEST_ID)
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
 Verbose = Annotated[bool, Parameter(name="--verbose", negative="", help="Show the runs' logs, not just warnings.")]
-DryRun = Annotated[bool, Parameter(negative="", help="Only tell what it would cost; change nothing.")]
+DryRun = Annotated[bool, Parameter(negative="", help="Only forecast the cost; change nothing.")]
 Credits = Annotated[
     int | None,
     Parameter(

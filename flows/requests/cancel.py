@@ -37,9 +37,9 @@ async def cancel(
 
     Args:
         request_id: The number of the request.
-        reason: Why, for others to read: each contact fails with it.
+        reason: The reason, for others to read; each contact fails with it.
         by: Who wants it.
-        dry_run: Only say what it would do.
+        dry_run: Only report what would change.
     """
     async with open_accounts(None, new_owner()) as opened:
         if dry_run:

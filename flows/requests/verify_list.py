@@ -44,7 +44,7 @@ async def verify_list(  # noqa: PLR0913  # each is a field of the form
     excel: Annotated[bool, Field(title="For Excel")] = False,
     column: Annotated[str | None, Field(title="Column of addresses")] = None,
     split: Annotated[bool, Field(title="Split cells")] = False,
-    add: Annotated[bool, Field(title="Add to a finished list")] = False,
+    add: Annotated[bool, Field(title="Add to a complete list")] = False,
     overwrite: Annotated[bool, Field(title="Overwrite the result")] = False,
     max_credits: Annotated[int | None, Field(title="Cap on credits", ge=0)] = None,
 ) -> ListReport:
@@ -58,7 +58,7 @@ async def verify_list(  # noqa: PLR0913  # each is a field of the form
         result: The path or URL that the list comes back to; .xlsx and .gz are understood. Beside the list if left out.
         name: By which it is found again; the file's name if left out.
         owner: The e-mail address of the user who asks.
-        priority: How urgent it is; higher goes first.
+        priority: The priority; higher goes first.
         spend_at_most: If the list could cost more credits, nothing of it is queued. Empty for any number.
         only: The lines that come back, by the advice on them.
         where: A rule of your own on the result's columns, such as status == 'risky' and score < 60.
@@ -66,7 +66,7 @@ async def verify_list(  # noqa: PLR0913  # each is a field of the form
         excel: With a byte order mark and the separator of the worker's locale.
         column: The header of the column with the addresses, or its number from 1; found if left out.
         split: Take each address of a cell that holds several, instead of rejecting its line.
-        add: Add the list to a finished one of the same name.
+        add: Add the list to a complete request of the same name.
         overwrite: Replace a file that is there already.
         max_credits: The most credits that this list may cost from now on; what is left waits. 0 for any number.
     """

@@ -41,7 +41,7 @@ class ListOrder:
         column: The column of addresses, or None to find it.
         split: Whether cells with several addresses are split.
         max_credits: The most credits that the request may cost, 0 for any number, or None.
-        add: Whether it may join a finished request.
+        add: Whether it may join a complete request.
         overwrite: Whether the result may replace a file that is not its own.
         choice: Which lines the result has.
     """

@@ -38,7 +38,7 @@ def record_list(
         source: The list.
         layout: Its columns.
         split: Whether cells with several addresses are split.
-        add: Whether another list may join a finished request.
+        add: Whether another list may join a complete request.
 
     Raises:
         FinishedUnderThisName: It may not, and would.

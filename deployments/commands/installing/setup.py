@@ -23,7 +23,7 @@ def setup(
     """Makes or mends tables, blocks and limits, from the environment variables. Safe to run again.
 
     Args:
-        check: Only say what is off, and exit with 1 if anything is.
+        check: Only report what is off; exit code 1 if anything is.
         yes: Point the installation at another database or account, where the environment names one, without asking.
     """
     from deployments.server.orchestration import orchestrator

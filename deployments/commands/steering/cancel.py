@@ -22,8 +22,8 @@ def cancel(
     """Cancels a request: nothing of it is sent any more, and what Bouncer has of it is finished early and loaded.
 
     Args:
-        reason: Why, for others to read: each contact fails with it.
-        dry_run: Only say what it would do.
+        reason: The reason, for others to read; each contact fails with it.
+        dry_run: Only report what would change.
     """
     from deployments.server.orchestration import orchestrator
     from deployments.settings import read_settings

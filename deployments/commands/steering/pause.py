@@ -11,7 +11,7 @@ def pause(*, reason: str = "by hand", account: OneAccount = None) -> int:
     """Lets no more uploads begin; batches in flight are polled and loaded to their end.
 
     Args:
-        reason: Why, for others to read.
+        reason: The reason, for others to read.
     """
     from bouncer.accounts import state as account_state
     from bouncer.storage.engine import read, write

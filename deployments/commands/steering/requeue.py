@@ -23,7 +23,7 @@ def requeue(
 
     Args:
         held: Also send again the batches whose upload was lost and that were held. They may be paid twice.
-        dry_run: Only say what it would do.
+        dry_run: Only report what would change.
     """
     from bouncer.requests.requeueing import requeue as requeue_failed
     from deployments.settings import read_settings

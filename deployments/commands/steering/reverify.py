@@ -28,7 +28,7 @@ def reverify(
         older_than_days: Take contacts whose verdict is older.
         monthly_budget: The most contacts of a calendar month, whoever queues them.
         status: Take only contacts with this verdict; may be given several times.
-        dry_run: Only say what it would do.
+        dry_run: Only report what would change.
     """
     from bouncer.repeats import reverification
     from bouncer.repeats.reverification import Old

@@ -18,7 +18,7 @@ def demo(
     """Verifies a realistic sample from beginning to end, on embedded defaults or on what the environment names.
 
     Args:
-        contacts: How many contacts the sample has.
+        contacts: Contacts in the sample.
         folder: Where the sample, the results and the embedded servers' files go.
     """
     from deployments.demo import run_demo

@@ -18,9 +18,12 @@ def import_contacts(
     request: Annotated[str | None, Parameter(help="The request's name; the file's name if left out.")] = None,
     user: Annotated[str | None, Parameter(help="The e-mail address of the user who asks.")] = None,
     priority: Literal["low", "normal", "high", "critical"] = "normal",
-    column: Annotated[str | None, Parameter(help="The column with the addresses, if its name is odd.")] = None,
+    column: Annotated[
+        str | None,
+        Parameter(help="Header or number of the address column; detected if left out."),
+    ] = None,
     split: Annotated[bool, Parameter(negative="", help="Take each address of a cell that holds several.")] = False,
-    add: Annotated[bool, Parameter(negative="", help="Add the list to a finished request of the same name.")] = False,
+    add: Annotated[bool, Parameter(negative="", help="Add the list to a complete request of the same name.")] = False,
     max_credits: Credits = None,
     dry_run: DryRun = False,
     json: AsJson = False,
@@ -28,7 +31,7 @@ def import_contacts(
     """Puts the contacts of a list into the queue. Importing the same file again adds nothing.
 
     Args:
-        priority: How urgent they are; higher goes first.
+        priority: The priority; higher goes first.
     """
     from deployments.server.orchestration import orchestrator
     from deployments.settings import read_settings

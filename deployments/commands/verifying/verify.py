@@ -36,7 +36,10 @@ def verify(
     request: Annotated[str | None, Parameter(help="The name of the list; the file's name if left out.")] = None,
     user: Annotated[str | None, Parameter(help="The e-mail address of the user who asks.")] = None,
     priority: Literal["low", "normal", "high", "critical"] = "normal",
-    column: Annotated[str | None, Parameter(help="The column with the addresses, if its name is odd.")] = None,
+    column: Annotated[
+        str | None,
+        Parameter(help="Header or number of the address column; detected if left out."),
+    ] = None,
     split: Annotated[bool, Parameter(negative="", help="Take each address of a cell that holds several.")] = False,
     only: Only = None,
     where: Where = None,
@@ -51,7 +54,7 @@ def verify(
         ),
     ] = 1_000,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")] = False,
-    add: Annotated[bool, Parameter(negative="", help="Add the list to a finished one of the same name.")] = False,
+    add: Annotated[bool, Parameter(negative="", help="Add the list to a complete request of the same name.")] = False,
     force: Force = False,
     dry_run: DryRun = False,
     json: AsJson = False,
@@ -62,7 +65,7 @@ def verify(
     The same command goes on where it was stopped, and pays nothing twice.
 
     Args:
-        priority: How urgent it is; higher goes first.
+        priority: The priority; higher goes first.
     """
     from bouncer.files.lists.sources import opened_list
     from deployments.server.orchestration import orchestrator
