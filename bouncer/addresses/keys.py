@@ -1,8 +1,7 @@
 """Gives the application's contacts the address keys by which equal addresses find each other."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from sqlalchemy import BigInteger, Connection, Engine, LargeBinary, select, update
 from sqlalchemy.types import TypeEngine
 
@@ -10,6 +9,9 @@ from bouncer.addresses.normalisation import normalise_all
 from bouncer.storage.bulk import frame_of, stage
 from bouncer.storage.engine import write
 from bouncer.storage.tables import Contact
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["BY_ADDRESS_KEY", "VERDICT_OF_CONTACT", "fill_address_keys", "renew_keys"]
 
@@ -45,7 +47,7 @@ def fill_address_keys(engine: Engine) -> None:
         done = write(engine, _fill_some, done)
 
 
-def renew_keys(connection: Connection, contacts: pd.DataFrame) -> int:
+def renew_keys(connection: Connection, contacts: "pd.DataFrame") -> int:
     """Gives contacts the key of the address that they have now.
 
     Where the application has changed the address, the verdict goes, which is on the other one. Safe to run twice.
@@ -85,7 +87,7 @@ def _fill_some(connection: Connection, after: int) -> int | None:
     return int(rows[-1].global_id)
 
 
-def _store(connection: Connection, contacts: pd.DataFrame) -> None:
+def _store(connection: Connection, contacts: "pd.DataFrame") -> None:
     keys = stage(connection, "address_keys", _KEYS, contacts.rename(columns={"key": "address_key"})).c
     connection.execute(
         update(Contact).where(Contact.global_id == keys.global_id).values(bouncer_address_key=keys.address_key)

@@ -3,11 +3,13 @@
 import re
 import unicodedata
 from hashlib import blake2b
-
-import pandas as pd
-from email_validator import EmailNotValidError, validate_email
+from typing import TYPE_CHECKING
 
 from bouncer.errors import BouncerFlowsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from email_validator import EmailNotValidError
 
 __all__ = [
     "InvalidAddress",
@@ -67,6 +69,8 @@ def _examine(address: str) -> str:
     if len(address) > _LONGEST:
         # The library says so too, but takes its time over a text of megabytes.
         raise InvalidAddress(f"The email address is too long ({len(address) - _LONGEST:,} characters too many).")
+    from email_validator import EmailNotValidError, validate_email
+
     try:
         checked = validate_email(address, strict=True, check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
@@ -75,7 +79,7 @@ def _examine(address: str) -> str:
     return f"{unicodedata.normalize('NFC', address.partition('@')[0])}@{checked.ascii_domain}"
 
 
-def _reason(error: EmailNotValidError) -> str:
+def _reason(error: "EmailNotValidError") -> str:
     # In parentheses, IDNA's own words quote the domain; and a character may be none that every column can hold.
     reason = re.sub(r" \((?!\d).*", ".", str(error)).encode("ascii", "backslashreplace").decode()
     # The library lists every character that it does not like.
@@ -112,7 +116,7 @@ def domain_hash(domain: str) -> str:
     return blake2b(domain.encode(), digest_size=8).hexdigest()
 
 
-def normalise_all(addresses: "pd.Series[str]") -> pd.DataFrame:
+def normalise_all(addresses: "pd.Series[str]") -> "pd.DataFrame":
     """Normalises many addresses.
 
     Args:
@@ -122,6 +126,8 @@ def normalise_all(addresses: "pd.Series[str]") -> pd.DataFrame:
         A row for each, with the same index: ``address`` (normalised), ``key`` (16 bytes), ``domain``, and for those
         that are no addresses ``reason`` instead.
     """
+    import pandas as pd
+
     rows = [_normalise_one(address) for address in addresses]
     return pd.DataFrame(rows, columns=["address", "key", "domain", "reason"], index=addresses.index, dtype=object)
 

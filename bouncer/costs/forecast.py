@@ -147,7 +147,7 @@ def forecast_file(
     lines = 0
     with opened_list(str(path)) as source:
         for chunk in read_chunks(inspect(source.path, column, source.name), _CHUNK_ROWS):
-            checked = check_cells(chunk.addresses, split=split).addresses.assign(verdict_after=None)
+            checked = check_cells(chunk.addresses, split=split).frame().assign(verdict_after=None)
             due += count.add(checked, unreadable=len(chunk.rejected))
             lines += len(chunk.lines) + len(chunk.rejected)
             if progress is not None:

@@ -3,13 +3,33 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
-import pandas as pd
-
-from bouncer.addresses.normalisation import InvalidAddress, normalise_all
+from bouncer.addresses.normalisation import InvalidAddress, address_key, domain_of, normalise
 from bouncer.files.address_cells import addresses_in, take_address
 
-__all__ = ["CheckedCells", "check_cells"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["CheckedAddress", "CheckedCells", "check_cells"]
+
+
+class CheckedAddress(NamedTuple):
+    """An address of a cell, or the reason why there is none.
+
+    Attributes:
+        address: Normalised; empty, as key and domain, where there is a reason.
+        key: By which equal addresses find each other.
+        domain: The part after the @.
+        reason: None for an address that can be mailed to.
+        cell: The position of its cell.
+    """
+
+    address: str
+    key: bytes
+    domain: str
+    reason: str | None
+    cell: int
 
 
 @dataclass(frozen=True)
@@ -17,13 +37,19 @@ class CheckedCells:
     """Cells, each with its address or the reason why it has none.
 
     Attributes:
-        addresses: A row for each cell, or for each address of one that was split: ``address`` (normalised), ``key``,
-            ``domain``, ``reason`` (None for an address that can be mailed to), ``cell`` (its position).
+        addresses: One for each cell, or for each address of one that was split, in order.
         taken_off: Cells by what was taken off them, in words.
     """
 
-    addresses: pd.DataFrame
+    addresses: list[CheckedAddress]
     taken_off: Counter[str]
+
+    def frame(self) -> "pd.DataFrame":
+        """Makes a frame of the addresses, with a column for each attribute; None where there is a reason instead."""
+        import pandas as pd
+
+        rows = [one if one.reason is None else (None, None, None, one.reason, one.cell) for one in self.addresses]
+        return pd.DataFrame(rows, columns=CheckedAddress._fields, dtype=object).astype({"cell": int})
 
 
 def check_cells(cells: Sequence[str], *, split: bool = False) -> CheckedCells:
@@ -33,9 +59,7 @@ def check_cells(cells: Sequence[str], *, split: bool = False) -> CheckedCells:
         cells: As the file has them.
         split: Makes of a cell with several addresses a row for each; otherwise it is no address.
     """
-    positions: list[int] = []
-    texts: list[str] = []
-    refused: dict[int, str] = {}
+    addresses: list[CheckedAddress] = []
     taken_off: Counter[str] = Counter()
     for position, cell in enumerate(cells):
         try:
@@ -43,16 +67,23 @@ def check_cells(cells: Sequence[str], *, split: bool = False) -> CheckedCells:
         except InvalidAddress as refusal:
             several = addresses_in(cell) if split else []
             if len(several) > 1:
-                positions += [position] * len(several)
-                texts += several
+                addresses += [_check(text, position) for text in several]
                 taken_off["cells split"] += 1
-                continue
-            refused[len(texts)] = str(refusal)
-            text, off = "", frozenset()
-        positions.append(position)
-        texts.append(text)
+            else:
+                addresses.append(_refused(refusal, position))
+            continue
+        addresses.append(_check(text, position))
         taken_off.update(off)
-    addresses = normalise_all(pd.Series(texts, dtype=object)).assign(cell=positions)
-    for row, reason in refused.items():
-        addresses.loc[row, "reason"] = reason
     return CheckedCells(addresses, taken_off)
+
+
+def _check(text: str, cell: int) -> CheckedAddress:
+    try:
+        address = normalise(text)
+    except InvalidAddress as refusal:
+        return _refused(refusal, cell)
+    return CheckedAddress(address, address_key(address), domain_of(address), None, cell)
+
+
+def _refused(refusal: InvalidAddress, cell: int) -> CheckedAddress:
+    return CheckedAddress("", b"", "", str(refusal), cell)

@@ -1,13 +1,12 @@
 """Import: the contacts of a CSV file go into the queue, each once, in chunks that are safe to run twice."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from sqlalchemy import (
     Connection,
     Engine,
@@ -30,13 +29,13 @@ from bouncer.addresses.normalisation import InvalidAddress, domain_hash, normali
 from bouncer.batches.cancellation import is_cancelled
 from bouncer.credits.caps import set_cap
 from bouncer.errors import InputRefused
-from bouncer.files.checked_cells import check_cells
+from bouncer.files.checked_cells import CheckedAddress, check_cells
 from bouncer.files.csv.reading import Chunk, Layout, RejectedLine, inspect, read_chunks
 from bouncer.files.lists.records import note_import, note_import_ended, record_list
 from bouncer.files.lists.sources import STANDARD_INPUT, ListSource, is_url, name_of, opened_list
 from bouncer.files.rejected_lines import RejectedFile
 from bouncer.requests.progress import note_open
-from bouncer.storage.bulk import stage
+from bouncer.storage.bulk import frame_of, stage
 from bouncer.storage.engine import write
 from bouncer.storage.locks import Only, alone
 from bouncer.storage.prefetching import one_ahead
@@ -235,7 +234,8 @@ class _Checked:
     lines: int
     addresses: int
     taken_off: Counter[str]
-    contacts: pd.DataFrame
+    contacts: Mapping[str, Sequence[Any]]
+    """A column for each of ``_STAGED``."""
     rejected: list[RejectedLine]
     bytes_done: int
 
@@ -313,20 +313,27 @@ def _new_id(connection: Connection, statement: Insert) -> int:
 
 def _check(chunk: Chunk, *, split: bool) -> _Checked:
     cells = check_cells(chunk.addresses, split=split)
-    checked = cells.addresses.assign(line=cells.addresses["cell"].map(dict(enumerate(chunk.lines))))
-    invalid = checked[checked["reason"].notna()]
     rejected = [
-        RejectedLine(line, reason, chunk.addresses[cell])
-        for line, reason, cell in zip(invalid["line"], invalid["reason"], invalid["cell"], strict=True)
+        RejectedLine(chunk.lines[one.cell], one.reason, chunk.addresses[one.cell])
+        for one in cells.addresses
+        if one.reason is not None
     ]
-    valid = checked[checked["reason"].isna()]
-    contacts = valid.drop_duplicates("key")
-    hashes = {domain: domain_hash(domain) for domain in contacts["domain"].unique()}
+    valid = [one for one in cells.addresses if one.reason is None]
+    first_of_key: dict[bytes, CheckedAddress] = {}
+    for one in valid:
+        first_of_key.setdefault(one.key, one)
+    contacts = first_of_key.values()
+    hashes = {domain: domain_hash(domain) for domain in {one.domain for one in contacts}}
     return _Checked(
         lines=len(chunk.lines) + len(chunk.rejected),
         addresses=len(valid),
         taken_off=cells.taken_off,
-        contacts=contacts.assign(domain_hash=contacts["domain"].map(hashes)),
+        contacts={
+            "line": [chunk.lines[one.cell] for one in contacts],
+            "address": [one.address for one in contacts],
+            "key": list(first_of_key),
+            "domain_hash": [hashes[one.domain] for one in contacts],
+        },
         rejected=sorted(chunk.rejected + rejected, key=lambda line: line.line),
         bytes_done=chunk.bytes_done,
     )
@@ -336,7 +343,7 @@ def _queue(
     connection: Connection,
     request: NamedRequest,
     priority: Priority,
-    contacts: pd.DataFrame,
+    contacts: Mapping[str, Sequence[Any]],
     so_far: dict[str, int],
     tries: list[tuple[int, int]],
 ) -> None:
@@ -347,7 +354,7 @@ def _queue(
     staged = table.c
     created = _make_missing(connection, table)
     # Where all are new there is nothing to be mistaken about, so a first import does not pay for this look.
-    if created < len(contacts) and _renew_keys(connection, table):
+    if created < len(contacts["key"]) and _renew_keys(connection, table):
         created += _make_missing(connection, table)
     queued = connection.execute(
         insert(QueuedContact).from_select(
@@ -402,5 +409,7 @@ def _renew_keys(connection: Connection, staged: Table) -> int:
         .join(Contact, Contact.bouncer_address_key == staged.c.key)
         .where(func.lower(Contact.email) != func.lower(staged.c.address))
     ).all()
-    contacts = pd.DataFrame(written_otherwise, columns=["global_id", "email", "stored_key"])
+    if not written_otherwise:
+        return 0
+    contacts = frame_of(written_otherwise, ["global_id", "email", "stored_key"])
     return renew_keys(connection, contacts.join(normalise_all(contacts["email"])[["key"]]))

@@ -1,14 +1,16 @@
 """Walks the queue by seeks in an index, however many contacts wait."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
 
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.engine import read
 from bouncer.storage.tables import Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["oldest_waiting_seconds", "walk"]
 
@@ -88,7 +90,7 @@ def _first_of_each_unsent_batch(connection: Connection, layer: Layer) -> list[in
     return [queue_id for queue_id in first_ones if queue_id is not None]
 
 
-def walk(engine: Engine, layer: Layer, request_id: int | None) -> Iterator[tuple[int, pd.DataFrame]]:
+def walk(engine: Engine, layer: Layer, request_id: int | None) -> Iterator[tuple[int, "pd.DataFrame"]]:
     """Reads the contacts that wait for a pass in the order of their claims, in chunks and short transactions.
 
     Args:
@@ -99,6 +101,8 @@ def walk(engine: Engine, layer: Layer, request_id: int | None) -> Iterator[tuple
     Yields:
         A request, and some of its contacts: columns ``email`` and ``verdict_after``.
     """
+    import pandas as pd
+
     waits = (QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer)
     for priority in read(engine, _priorities, layer):
         here = (*waits, QueuedContact.priority == priority)

@@ -1,9 +1,8 @@
 """Brings rows over to the database in bulk: into a table, or a temporary one for set-based statements to work on."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from sqlalchemy import JSON, Column, Connection, Integer, LargeBinary, MetaData, String, Table, Text
 from sqlalchemy.dialects.mysql import BINARY, LONGTEXT
 from sqlalchemy.exc import DBAPIError
@@ -12,6 +11,11 @@ from sqlalchemy.types import DateTime, TypeEngine
 from bouncer.storage.dialects import is_sqlite
 from bouncer.storage.local_infile import can_load_files, load_rows
 from bouncer.storage.prefetching import one_ahead
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Columns = pd.DataFrame | Mapping[str, Sequence[Any]]
 
 __all__ = ["frame_of", "insert_all", "stage"]
 
@@ -25,7 +29,7 @@ _STRETCH_ROWS = 1_000
 _STORAGE: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 
-def stage(connection: Connection, name: str, columns: Mapping[str, TypeEngine[Any]], frame: pd.DataFrame) -> Table:
+def stage(connection: Connection, name: str, columns: Mapping[str, TypeEngine[Any]], rows: "Columns") -> Table:
     """Creates a temporary table, only this connection's, and fills it; one of the same name is replaced.
 
     On MariaDB and MySQL a statement can name the table once only, and the account needs the privilege CREATE
@@ -36,7 +40,7 @@ def stage(connection: Connection, name: str, columns: Mapping[str, TypeEngine[An
         name: The table's name.
         columns: Name and type of each column: Integer, String, Text, LargeBinary, DateTime (UTC, without a zone),
             or JSON for a column that holds JSON as text.
-        frame: The rows; has at least these columns. None, NaN and NaT become NULL.
+        rows: A frame or a mapping with at least these columns. None, and in a frame NaN and NaT, become NULL.
 
     Returns:
         The table with these columns, for use in statements.
@@ -57,12 +61,12 @@ def stage(connection: Connection, name: str, columns: Mapping[str, TypeEngine[An
         f"DROP TABLE IF EXISTS temp.{name}" if lite else f"DROP TEMPORARY TABLE IF EXISTS {name}"
     )
     made.create(connection, checkfirst=False)
-    insert_all(connection, "INSERT", name, columns, frame)
+    insert_all(connection, "INSERT", name, columns, rows)
     return Table(name, MetaData(), *(Column(column, kind) for column, kind in kinds.items()))
 
 
 def insert_all(
-    connection: Connection, verb: str, table: str, columns: Mapping[str, TypeEngine[Any]], frame: pd.DataFrame
+    connection: Connection, verb: str, table: str, columns: Mapping[str, TypeEngine[Any]], rows: "Columns"
 ) -> None:
     """Writes rows into a table, in few and large statements.
 
@@ -71,15 +75,15 @@ def insert_all(
         verb: ``INSERT``, or ``REPLACE`` to overwrite the rows whose key is there already.
         table: The table's name.
         columns: As for ``stage``.
-        frame: As for ``stage``.
+        rows: As for ``stage``.
     """
     quoted = ", ".join(map(connection.dialect.identifier_preparer.quote, columns))
     head = f"{verb} INTO {table} ({quoted}) VALUES "
-    cells = [_plain(frame[column], kind) for column, kind in columns.items()]
+    cells = [_plain(rows[column], kind) for column, kind in columns.items()]
     if is_sqlite(connection):
-        rows = list(zip(*cells, strict=True))
-        if rows:
-            connection.exec_driver_sql(head + f"({', '.join('?' * len(cells))})", rows)
+        values = list(zip(*cells, strict=True))
+        if values:
+            connection.exec_driver_sql(head + f"({', '.join('?' * len(cells))})", values)
         return
     if can_load_files(connection):
         load_rows(connection, verb, table, columns, cells)
@@ -103,16 +107,20 @@ def _on_server(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     return kind
 
 
-def _plain(column: "pd.Series[Any]", kind: TypeEngine[Any]) -> Sequence[Any]:
-    known = column.notna()
+def _plain(column: "pd.Series[Any] | Sequence[Any]", kind: TypeEngine[Any]) -> Sequence[Any]:
+    if not isinstance(kind, Integer | DateTime | String | Text | LargeBinary | JSON):
+        raise TypeError(f"cannot stage a column of type {kind!r}")
+    if isinstance(column, Sequence):
+        values = column
+    else:
+        known = column.notna()
+        values = column.tolist() if known.all() else column.astype(object).where(known, None).tolist()
     if isinstance(kind, Integer):
         # A column of numbers with gaps is one of floats in pandas.
-        return [int(value) if there else None for value, there in zip(column, known, strict=True)]
+        return [None if value is None else int(value) for value in values]
     if isinstance(kind, DateTime):
-        return [f"{value:%Y-%m-%d %H:%M:%S}" if there else None for value, there in zip(column, known, strict=True)]
-    if not isinstance(kind, String | Text | LargeBinary | JSON):
-        raise TypeError(f"cannot stage a column of type {kind!r}")
-    return column.tolist() if known.all() else column.astype(object).where(known, None).tolist()
+        return [None if value is None else f"{value:%Y-%m-%d %H:%M:%S}" for value in values]
+    return values
 
 
 def _rows(cells: Sequence[Sequence[Any]], kinds: Sequence[TypeEngine[Any]]) -> Iterator[Sequence[str]]:
@@ -156,11 +164,13 @@ def _statements(head: str, rows: Iterable[Sequence[str]]) -> Iterator[str]:
         yield head + ",".join(values)
 
 
-def frame_of(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
+def frame_of(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> "pd.DataFrame":
     """Makes a frame, column by column: pandas takes three times as long over single rows of SQLAlchemy.
 
     Args:
         rows: As many values each as there are columns.
         columns: Their names.
     """
+    import pandas as pd
+
     return pd.DataFrame(dict(zip(columns, zip(*rows, strict=True), strict=False)), columns=list(columns))

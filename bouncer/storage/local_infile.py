@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pymysql.constants import CLIENT
 from sqlalchemy import Connection, LargeBinary
 from sqlalchemy.types import TypeEngine
 
@@ -26,6 +25,8 @@ def can_load_files(connection: Connection) -> bool:
     if connection.dialect.driver != "pymysql" or not hasattr(os, "memfd_create"):
         return False
     if _ALLOWED not in connection.info:
+        from pymysql.constants import CLIENT
+
         client = connection.connection.driver_connection
         willing = client is not None and bool(client.client_flag & CLIENT.LOCAL_FILES)
         connection.info[_ALLOWED] = willing and bool(

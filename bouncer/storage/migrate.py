@@ -3,11 +3,9 @@
 import threading
 from functools import cache
 from hashlib import md5
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.script.revision import RevisionError
 from sqlalchemy import Connection, Engine, column, func, inspect, select, table
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -15,6 +13,10 @@ from bouncer.errors import DatabaseUnavailable, SettingRefused
 from bouncer.storage.dialects import is_sqlite
 from bouncer.storage.engine import read, write
 from bouncer.storage.server_settings import unusable_settings
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 __all__ = ["pending", "upgrade"]
 
@@ -78,6 +80,11 @@ def pending(engine: Engine) -> list[str]:
         DatabaseUnavailable: The database cannot be reached.
     """
     current = read(engine, _current)
+    if current == _newest():
+        # Nearly always; Alembic takes longer to load than most commands take.
+        return []
+    from alembic.script.revision import RevisionError
+
     try:
         missing = list(_scripts().iterate_revisions("head", current or "base"))
     except RevisionError:
@@ -107,9 +114,11 @@ def _run_in_turn(connection: Connection) -> list[str]:
 
 
 def _run(connection: Connection) -> list[str]:
+    from alembic import command
+
     changes: list[str] = []
     # Another process may have done it while this one waited.
-    if _current(connection) != _scripts().get_current_head():
+    if _current(connection) != _newest():
         config = _config()
         config.attributes.update(connection=connection, version_table=_VERSIONS.name, changes=changes)
         command.upgrade(config, "head")
@@ -128,12 +137,23 @@ def _current(connection: Connection) -> str | None:
     return version
 
 
-def _config() -> Config:
+@cache
+def _newest() -> str:
+    # The files of the revisions are named by their numbers.
+    files = (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py")
+    return max(file.name.partition("_")[0] for file in files)
+
+
+def _config() -> "Config":
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", "bouncer.storage:migrations")
     return config
 
 
 @cache
-def _scripts() -> ScriptDirectory:
+def _scripts() -> "ScriptDirectory":
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory.from_config(_config())

@@ -5,9 +5,8 @@ That a mail server was busy or grey-listed the question passes. Their request is
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from sqlalchemy import ColumnElement, Connection, DateTime, Integer, exists, func, select, true, update
 from sqlalchemy.types import TypeEngine
 
@@ -25,6 +24,9 @@ from bouncer.storage.tables import (
     Result,
     SecondChance,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Chances", "count_second_chances", "give_second_chances", "keep_verdicts", "take_second_chances"]
 
@@ -46,7 +48,7 @@ class Chances:
 
 
 def give_second_chances(
-    connection: Connection, batch_id: int, layer: Layer, settled: pd.DataFrame, chances: Chances
+    connection: Connection, batch_id: int, layer: Layer, settled: "pd.DataFrame", chances: Chances
 ) -> int:
     """Notes which of the contacts that got a verdict should be retried, and when.
 
@@ -63,6 +65,8 @@ def give_second_chances(
     Returns:
         How many contacts without a clear verdict there were.
     """
+    import pandas as pd
+
     unclear = settled[(settled["bouncer_status"] == "unknown") | settled["retry_after_ts"].notna()]
     if unclear.empty or chances.most < 1:
         return 0

@@ -81,7 +81,7 @@ def list_lines(
     for records in one_ahead(read_records(layout, _CHUNK_ROWS)):
         column = layout.column
         texts = [cells[column] if cells is not None and len(cells) > column else "" for _, cells in records]
-        checked = check_cells(texts, split=split).addresses
+        checked = check_cells(texts, split=split).frame()
         verdicts = read(engine, _verdicts, checked, request_id)
         lines = []
         columns = (checked["cell"], checked["reason"], checked["address"], checked["key"])

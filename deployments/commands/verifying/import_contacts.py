@@ -33,11 +33,12 @@ def import_contacts(
     Args:
         priority: The priority; higher goes first.
     """
-    from deployments.server.orchestration import orchestrator
     from deployments.settings import read_settings
 
+    settings = read_settings()
     if dry_run:
-        settings = read_settings()
+        from deployments.server.orchestration import orchestrator
+
         with orchestrator(settings):
             from deployments.terminal.forecast_report import forecast_import
 
@@ -51,7 +52,7 @@ def import_contacts(
     from bouncer.storage.tables import Priority
     from deployments.terminal.display import byte_progress
 
-    engine = open_contacts(read_settings())
+    engine = open_contacts(settings)
     with opened_list(file) as source, byte_progress("importing", source.path, quiet=json) as advance:
         report = importing.import_contacts(
             engine,

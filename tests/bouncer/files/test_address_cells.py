@@ -83,15 +83,16 @@ def test_leaves_what_belongs_to_an_address(cell: str) -> None:
 
 def test_free_text_is_no_address() -> None:
     """A remark that mentions an address is not taken for it."""
-    checked = check_cells(["please ask ines@mole.example.org first"]).addresses
-    assert checked["reason"].notna().all()
+    (checked,) = check_cells(["please ask ines@mole.example.org first"]).addresses
+    assert checked.reason is not None
 
 
 def test_splits_cells_on_demand() -> None:
     """On demand, each address of a cell counts by itself, with the cell that it comes from."""
     checked = check_cells(["a@mole.example", "B@mole.example; c@mole.example.", "nobody"], split=True)
-    assert list(checked.addresses["address"].dropna()) == ["a@mole.example", "B@mole.example", "c@mole.example"]
-    assert list(checked.addresses["cell"]) == [0, 1, 1, 2]
+    valid = [one.address for one in checked.addresses if one.reason is None]
+    assert valid == ["a@mole.example", "B@mole.example", "c@mole.example"]
+    assert [one.cell for one in checked.addresses] == [0, 1, 1, 2]
     assert checked.taken_off == {"cells split": 1}
 
 

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event, insert, inspect, make_url, select, text
 
 from bouncer.addresses.normalisation import address_key
 from bouncer.errors import SettingRefused
+from bouncer.storage import migrations
 from bouncer.storage.engine import engine_for
 from bouncer.storage.migrate import pending, upgrade
+from bouncer.storage.migrations import versions
 from bouncer.storage.tables import Base, Contact
 from tests.bouncer.storage.existing_tables import (
     APPLICATION_ROWS,
@@ -31,6 +34,13 @@ from tests.bouncer.storage.existing_tables import (
 )
 from tests.bouncer.storage.plan_ddl import APPLICATION, PLAN
 from tests.database_server import DatabaseServer
+
+
+def test_the_newest_revision_is_known_without_alembic() -> None:
+    """Commands compare the database's revision with the last file's number; it is the revision that Alembic ends at."""
+    newest = ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head()
+    files = sorted(Path(versions.__file__).parent.glob("[0-9]*.py"))
+    assert files[-1].name.partition("_")[0] == newest
 
 
 def test_from_nothing(empty_engine: Engine) -> None:
