@@ -14,9 +14,6 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import urlsplit, urlunsplit
 
-import fsspec  # type: ignore[import-untyped]  # it brings no types
-import httpx
-
 from bouncer.errors import InputRefused
 from bouncer.files.lists.workbooks import is_workbook, rows_of
 
@@ -25,7 +22,7 @@ __all__ = ["STANDARD_INPUT", "ListSource", "is_url", "name_of", "opened_list"]
 STANDARD_INPUT = "-"
 _PIECE = 1 << 20
 _GZIP = b"\x1f\x8b"
-_TIMEOUT = httpx.Timeout(30)
+_TIMEOUT_SECONDS = 30
 _NAME_OF_STANDARD_INPUT = "standard input"
 
 
@@ -105,11 +102,14 @@ def _without_secrets(url: str) -> str:
 
 
 def _fetch(url: str, name: str, path: Path) -> None:
+    import fsspec  # type: ignore[import-untyped]  # it brings no types
+    import httpx
+
     try:
         with path.open("wb") as file:
             if url.startswith(("http://", "https://")):
                 # By itself, because fsspec needs a further package for it.
-                with httpx.stream("GET", url, follow_redirects=True, timeout=_TIMEOUT) as answer:
+                with httpx.stream("GET", url, follow_redirects=True, timeout=_TIMEOUT_SECONDS) as answer:
                     answer.raise_for_status()
                     for piece in answer.iter_bytes(_PIECE):
                         file.write(piece)
