@@ -5,9 +5,10 @@ import gzip
 import shutil
 import sys
 import tempfile
+import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -43,7 +44,16 @@ class ListSource:
     digest: str
 
 
-_open: dict[str, ListSource] = {}
+@dataclass
+class _Opened:
+    # Two imports of one list in one process have one file, which goes when both have ended.
+    source: ListSource
+    files: ExitStack
+    users: int = 0
+
+
+_open: dict[str, _Opened] = {}
+_opening = threading.Lock()
 
 
 def is_url(place: str) -> bool:
@@ -71,28 +81,39 @@ def opened_list(place: str) -> Iterator[ListSource]:
     Raises:
         InputRefused: It cannot be read.
     """
-    if place in _open:
-        yield _open[place]
-        return
-    with tempfile.TemporaryDirectory(prefix="bouncer-flows-list-") as folder:
-        name = name_of(place)
-        given, path = place, Path(folder) / "fetched"
-        if place == STANDARD_INPUT:
-            with path.open("wb") as file:
-                shutil.copyfileobj(sys.stdin.buffer, file, _PIECE)
-        elif is_url(place):
-            _fetch(place, name, path)
-            given = _without_secrets(place)
-        else:
-            path = Path(place).expanduser()
-            given = str(path.absolute())
-            path = Path(given)
-        path = _unpacked(path, name, Path(folder))
-        _open[place] = ListSource(given, name, path, _digest(path))
-        try:
-            yield _open[place]
-        finally:
-            del _open[place]
+    with _opening:
+        opened = _open.get(place)
+        if opened is None:
+            with ExitStack() as files:
+                folder = files.enter_context(tempfile.TemporaryDirectory(prefix="bouncer-flows-list-"))
+                source = _source_of(place, Path(folder))
+                opened = _open[place] = _Opened(source, files.pop_all())
+        opened.users += 1
+    try:
+        yield opened.source
+    finally:
+        with _opening:
+            opened.users -= 1
+            if opened.users == 0:
+                del _open[place]
+                opened.files.close()
+
+
+def _source_of(place: str, folder: Path) -> ListSource:
+    name = name_of(place)
+    given, path = place, folder / "fetched"
+    if place == STANDARD_INPUT:
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file, _PIECE)
+    elif is_url(place):
+        _fetch(place, name, path)
+        given = _without_secrets(place)
+    else:
+        path = Path(place).expanduser()
+        given = str(path.absolute())
+        path = Path(given)
+    path = _unpacked(path, name, folder)
+    return ListSource(given, name, path, _digest(path))
 
 
 def _without_secrets(url: str) -> str:
