@@ -38,6 +38,7 @@ _FUNCTIONS = {
     "verify-risky": "verifying.verify_risky:verify_risky",
     "demo": "verifying.demo:demo",
     "status": "looking.status:status",
+    "requests": "looking.requests:requests",
     "export": "looking.export:export",
     "ledger": "looking.ledger:ledger",
     "probe": "looking.probe:probe",

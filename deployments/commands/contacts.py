@@ -1,13 +1,13 @@
 """The contacts database, as commands that need no Prefect open it: by the environment, not by its block."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from deployments.settings import Settings
 
-__all__ = ["open_contacts"]
+__all__ = ["open_contacts", "request_number"]
 
 
 def open_contacts(settings: "Settings") -> "Engine":
@@ -26,3 +26,35 @@ def open_contacts(settings: "Settings") -> "Engine":
     probe(engine)
     upgrade(engine)
     return engine
+
+
+@overload
+def request_number(given: str, engine: "Engine | None" = None) -> int: ...
+@overload
+def request_number(given: str | None, engine: "Engine | None" = None) -> int | None: ...
+def request_number(given: str | None, engine: "Engine | None" = None) -> int | None:
+    """Gives the number of the request that a person has named.
+
+    Args:
+        given: Its name or number; None for none.
+        engine: The contacts database; opened by the environment where it is needed and not given.
+
+    Raises:
+        InputRefused: No request has this name, or several have.
+    """
+    from bouncer.errors import InputRefused
+    from bouncer.requests.names import find_request
+    from bouncer.storage.engine import read
+    from deployments.settings import read_settings
+
+    if given is None:
+        return None
+    if given.strip().isdecimal() and engine is None:
+        return int(given)
+    try:
+        return read(engine or open_contacts(read_settings()), find_request, given)
+    except InputRefused:
+        if given.strip().isdecimal():
+            # Said in the words of the command, which looks for it anyway.
+            return int(given)
+        raise

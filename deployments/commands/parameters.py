@@ -1,22 +1,28 @@
 """The arguments and options that several commands have."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
 __all__ = [
     "LARGEST_COUNT",
+    "AddressesOnly",
     "AsJson",
     "Credits",
     "DryRun",
+    "Excel",
     "FileOrDash",
+    "Force",
     "Id",
     "ListPlace",
     "OneAccount",
     "OneRequest",
+    "OneRequestOnly",
+    "Only",
     "Result",
     "Verbose",
+    "Where",
     "not_an_option",
 ]
 
@@ -37,6 +43,11 @@ def not_an_option(file: Path) -> None:
         raise ValueError(f"there is no option {file}")
 
 
+def _within_bounds(kind: Any, given: str | None) -> None:
+    if given is not None and given.strip().removeprefix("-").isdecimal():
+        Id(kind, int(given))
+
+
 Id = validators.Number(gte=1, lte=_LARGEST_ID)
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
 Verbose = Annotated[bool, Parameter(name="--verbose", negative="", help="Show the runs' logs, not just warnings.")]
@@ -50,7 +61,22 @@ Credits = Annotated[
 ]
 OneAccount = Annotated[str | None, Parameter(name="--account", help="The name of one account block; all if left out.")]
 OneRequest = Annotated[
-    int | None, Parameter(name="--request", help="The id of one request; all if left out.", validator=Id)
+    str | None,
+    Parameter(
+        name="--request",
+        help="The name or number of one request; all if left out.",
+        allow_leading_hyphen=True,
+        validator=_within_bounds,
+    ),
+]
+OneRequestOnly = Annotated[
+    str,
+    Parameter(
+        name="--request",
+        help="The name or number of the request.",
+        allow_leading_hyphen=True,
+        validator=_within_bounds,
+    ),
 ]
 ListPlace = Annotated[
     str,
@@ -71,3 +97,17 @@ Result = Annotated[
 FileOrDash = Annotated[
     Path, Parameter(help="A CSV file.", allow_leading_hyphen=True, validator=lambda _, file: not_an_option(file))
 ]
+Only = Annotated[
+    Literal["send", "review", "suppress"] | None, Parameter(help="Only the lines with this advice; all if left out.")
+]
+Where = Annotated[
+    str | None,
+    Parameter(help="A rule on the columns of the result, as pandas' query has it: status == 'risky' and score < 60."),
+]
+AddressesOnly = Annotated[
+    bool, Parameter(negative="", help="Nothing but the addresses, each once, as mail systems take suppression lists.")
+]
+Excel = Annotated[
+    bool, Parameter(negative="", help="With a byte order mark and the separator of the locale, as Excel opens it.")
+]
+Force = Annotated[bool, Parameter(negative="", help="Overwrite a file that is there already.")]

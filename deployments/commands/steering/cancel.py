@@ -6,7 +6,8 @@ from cyclopts import Parameter
 
 from deployments.commands.answers import print_json
 from deployments.commands.caller import caller
-from deployments.commands.parameters import AsJson, Id
+from deployments.commands.contacts import request_number
+from deployments.commands.parameters import AsJson, OneRequestOnly
 from deployments.terminal.exit_codes import ExitCode
 
 __all__ = ["cancel"]
@@ -14,7 +15,7 @@ __all__ = ["cancel"]
 
 def cancel(
     *,
-    request: Annotated[int, Parameter(help="The id of the request.", validator=Id)],
+    request: OneRequestOnly,
     reason: str = "by hand",
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     json: AsJson = False,
@@ -29,12 +30,11 @@ def cancel(
     from deployments.settings import read_settings
 
     settings = read_settings()
+    number = request_number(request)
     with orchestrator(settings) as ui:
         from deployments.running import run_cancel
 
-        report = run_cancel(
-            settings, request_id=request, reason=reason, by=caller(), dry_run=dry_run, ui=ui, quiet=json
-        )
+        report = run_cancel(settings, request_id=number, reason=reason, by=caller(), dry_run=dry_run, ui=ui, quiet=json)
     if json:
         print_json(report)
     else:

@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from deployments.commands.answers import print_json
-from deployments.commands.contacts import open_contacts
+from deployments.commands.contacts import open_contacts, request_number
 from deployments.commands.parameters import AsJson, Id, OneRequest
 
 __all__ = ["requeue"]
@@ -30,9 +30,15 @@ def requeue(
     from deployments.terminal.display import row_progress
 
     engine = open_contacts(read_settings())
+    number = request_number(request, engine)
     with row_progress("requeueing") as advance:
         report = requeue_failed(
-            engine, request_id=request, dead_letter=dead_letter, held=held, dry_run=dry_run, progress=advance
+            engine,
+            request_id=number,
+            dead_letter=dead_letter,
+            held=held,
+            dry_run=dry_run,
+            progress=advance,
         )
     if json:
         print_json(report)

@@ -1,6 +1,7 @@
 """Verifies what waits in the queue."""
 
 from deployments.commands.answers import tell_forecast, tell_summary
+from deployments.commands.contacts import request_number
 from deployments.commands.parameters import AsJson, Credits, DryRun, OneRequest, Verbose
 
 __all__ = ["ingest"]
@@ -22,14 +23,15 @@ def ingest(
     from deployments.settings import read_settings
 
     settings = read_settings()
+    number = request_number(request)
     if dry_run:
         with orchestrator(settings, verbose=verbose):
             from deployments.terminal.forecast_report import forecast_ingest
 
-            forecast = forecast_ingest(request, max_credits=max_credits, verbose=verbose)
+            forecast = forecast_ingest(number, max_credits=max_credits, verbose=verbose)
         return tell_forecast(forecast, json=json)
     with orchestrator(settings, verbose=verbose) as ui:
         from deployments.running import run_ingest
 
-        summary = run_ingest(settings, request_id=request, max_credits=max_credits, ui=ui, quiet=json, verbose=verbose)
+        summary = run_ingest(settings, request_id=number, max_credits=max_credits, ui=ui, quiet=json, verbose=verbose)
     return tell_summary(summary, json=json)

@@ -7,26 +7,24 @@ from cyclopts import Parameter, validators
 
 from bouncer.errors import SpendingRefused
 from deployments.commands.answers import print_json, tell_forecast
-from deployments.commands.parameters import LARGEST_COUNT, AsJson, Credits, DryRun, ListPlace, Result, Verbose
+from deployments.commands.parameters import (
+    LARGEST_COUNT,
+    AddressesOnly,
+    AsJson,
+    Credits,
+    DryRun,
+    Excel,
+    Force,
+    ListPlace,
+    Only,
+    Result,
+    Verbose,
+    Where,
+)
 from deployments.terminal.console import say
 from deployments.terminal.exit_codes import ExitCode
 
 __all__ = ["verify"]
-
-Only = Annotated[
-    Literal["send", "review", "suppress"] | None, Parameter(help="Only the lines with this advice; all if left out.")
-]
-Where = Annotated[
-    str | None,
-    Parameter(help="A rule on the columns of the result, as pandas' query has it: status == 'risky' and score < 60."),
-]
-AddressesOnly = Annotated[
-    bool, Parameter(negative="", help="Nothing but the addresses, each once, as mail systems take suppression lists.")
-]
-Excel = Annotated[
-    bool, Parameter(negative="", help="With a byte order mark and the separator of the locale, as Excel opens it.")
-]
-Force = Annotated[bool, Parameter(negative="", help="Overwrite a file that is there already.")]
 
 
 def verify(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, validators
 
 from deployments.commands.answers import tell_summary
+from deployments.commands.contacts import request_number
 from deployments.commands.parameters import AsJson, OneRequest, Verbose
 
 __all__ = ["verify_risky"]
@@ -33,9 +34,10 @@ def verify_risky(
     from deployments.settings import read_settings
 
     settings = read_settings()
+    number = request_number(request)
     with orchestrator(settings, verbose=verbose) as ui:
         from deployments.running import Wanted, run_verify_risky
 
-        wanted = Wanted(request, score_below, status, again)
+        wanted = Wanted(number, score_below, status, again)
         summary = run_verify_risky(settings, wanted, ui=ui, quiet=json, verbose=verbose)
     return tell_summary(summary, json=json)
