@@ -68,6 +68,7 @@ _put("400 to an upload, once", {"kind": "status", "operation": "create", "code":
 _put("400 to uploads, three times", {"kind": "status", "operation": "create", "code": 400, "times": 3})
 _put("404 at first", {"kind": "late", "seconds": 3, "times": 2})
 _put("Bouncer forgets a batch", {"kind": "forget"})
+_put("results removed before they are fetched", {"kind": "removed"})
 _put("405 to a download", {"kind": "not_completed", "times": 2})
 _put("400 not completed to a download", {"kind": "not_completed", "code": 400, "times": 2})
 _put("results are missing", expected=Expected(failed=None), missing_results=0.1)
@@ -90,6 +91,16 @@ def _(site: Site, draw: random.Random) -> Expected:
     site.account = Account(deadline_seconds=4)
     site.queue(draw, 3)
     site.sandbox.fault("stuck", fraction=draw.choice([0.0, 0.5, 0.9]), times=draw.randint(1, 2))
+    site.ingest().wait(_END_SECONDS)
+    return Expected()
+
+
+@scenario("a finish is refused, then granted")
+def _(site: Site, draw: random.Random) -> Expected:
+    site.account = Account(deadline_seconds=4)
+    site.queue(draw, 3)
+    site.sandbox.fault("stuck", fraction=draw.choice([0.0, 0.5, 0.9]))
+    site.sandbox.fault("finish_refused", code=draw.choice([200, 400]), times=draw.randint(1, 3))
     site.ingest().wait(_END_SECONDS)
     return Expected()
 

@@ -21,6 +21,8 @@ _MORE = {
     "ambiguous_upload": "[lost uploads](../promises.md)",
     "max_credits_per_run": "[caps](../costs.md#caps)",
     "realtime_max_addresses": "[real time](../realtime.md)",
+    "delete_at_bouncer": "[what remains there](../security.md#what-remains-at-bouncer)",
+    "realtime_per_hour": "[real time](../realtime.md)",
     "bouncer_flows_name": "[several on one server](../prefect-server.md)",
     "work_pool": "[pools](../prefect-server.md)",
     "callback_url": "[callbacks](../callbacks.md)",
