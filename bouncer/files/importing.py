@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from bouncer.files.csv.reading import Chunk, Layout, RejectedLine, inspect, read
 from bouncer.files.lists.records import note_import, note_import_ended, record_list
 from bouncer.files.lists.sources import STANDARD_INPUT, ListSource, is_url, name_of, opened_list
 from bouncer.files.rejected_lines import RejectedFile
+from bouncer.files.unstorable import unstorable
 from bouncer.requests.progress import note_open
 from bouncer.storage.bulk import frame_of, stage
 from bouncer.storage.engine import write
@@ -194,7 +196,10 @@ def _import(
                 "addresses": addresses,
                 "rejected": rejected,
             }
-            write(engine, _queue, request, priority, chunk.contacts, so_far, tries)
+            unfit = _queue_what_fits(engine, request, priority, chunk.contacts, so_far, tries)
+            listing.add(unfit)
+            addresses -= len(unfit)
+            rejected += len(unfit)
             # After a commit of unknown outcome, the second try finds done what the first did.
             created += max(contacts for contacts, _ in tries)
             queued += max(rows for _, rows in tries)
@@ -216,6 +221,33 @@ def _import(
         taken_off=dict(taken_off),
         notes=layout.notes + listing.notes,
     )
+
+
+def _queue_what_fits(
+    engine: Engine,
+    request: NamedRequest,
+    priority: Priority,
+    contacts: Mapping[str, Sequence[Any]],
+    so_far: dict[str, int],
+    tries: list[tuple[int, int]],
+) -> list[RejectedLine]:
+    try:
+        write(engine, _queue, request, priority, contacts, so_far, tries)
+    except (DataError, IntegrityError, OperationalError):
+        # The application may have made one of these contacts since, which then only lacks its key.
+        fill_address_keys(engine)
+        unfit = write(engine, unstorable, contacts)
+        left_out = {line.value for line in unfit}
+        fits = [address not in left_out for address in contacts["address"]]
+        fitting = {name: list(compress(values, fits)) for name, values in contacts.items()}
+        so_far = {
+            **so_far,
+            "addresses": so_far["addresses"] - len(unfit),
+            "rejected": so_far["rejected"] + len(unfit),
+        }
+        write(engine, _queue, request, priority, fitting, so_far, tries)
+        return unfit
+    return []
 
 
 def _beside(source: ListSource) -> Path:
@@ -352,6 +384,8 @@ def _queue(
     note_import(connection, request.request_id, **so_far)
     table = stage(connection, "import_contacts", _STAGED, contacts)
     staged = table.c
+    # Nor must two imports into two requests.
+    alone(connection, Only.NEW_CONTACTS)
     created = _make_missing(connection, table)
     # Where all are new there is nothing to be mistaken about, so a first import does not pay for this look.
     if created < len(contacts["key"]) and _renew_keys(connection, table):

@@ -15,6 +15,8 @@ class Only(StrEnum):
 
     CLAIM = "claim"
     """Contacts leave the queue for batches."""
+    NEW_CONTACTS = "new contacts"
+    """An import makes the contacts that are missing."""
     NEW_USER = "new user"
     """An import makes a user."""
 

@@ -17,7 +17,9 @@ from bouncer.errors import InputRefused
 from bouncer.files.importing import LOCAL_USER, find_or_make_request, import_contacts
 from bouncer.requests.cancelling import mark
 from bouncer.storage.engine import write
+from bouncer.storage.migrate import upgrade
 from bouncer.storage.tables import Base, Contact, Priority, QueuedContact, Request, User
+from tests.bouncer.storage.existing_tables import execute, on_servers, on_sqlite
 
 _IMPORT_UNTIL_KILLED = """
 import os, signal, sys
@@ -304,6 +306,7 @@ def test_refusals_change_nothing(engine: Engine, tmp_path: Path, content: str, s
         assert [connection.scalar(count) for count in rows] == before
 
 
+@on_sqlite
 def test_refusal_of_the_database_names_no_address(engine: Engine, tmp_path: Path) -> None:
     """Where a rule of the application's tables keeps a contact out, one line says so, and no address is in it."""
     with engine.begin() as connection:
@@ -315,3 +318,48 @@ def test_refusal_of_the_database_names_no_address(engine: Engine, tmp_path: Path
     assert "import again" in str(refused.value)
     assert "anna" not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@on_servers
+@pytest.mark.parametrize(
+    ("column", "bad"),
+    [
+        ("varchar(40) CHARACTER SET utf8mb4", "verylonglocalpartverylonglocalpart@example.com"),
+        ("varchar(320) CHARACTER SET latin1", "漢字@example.com"),
+        ("varchar(320) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci UNIQUE", "jose@example.com"),
+        ("varchar(320) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci UNIQUE", "josé@example.com"),
+    ],
+)
+def test_a_line_that_an_adopted_column_cannot_hold_is_listed_and_the_others_are_queued(
+    empty_engine: Engine, tmp_path: Path, column: str, bad: str
+) -> None:
+    """One such line once kept the whole list out, and nobody was told which it was."""
+    execute(
+        empty_engine,
+        f"CREATE TABLE Contacts_Global (global_id int AUTO_INCREMENT PRIMARY KEY, email {column} NOT NULL)",
+        "INSERT INTO Contacts_Global (email) VALUES ('owner@example.com')",
+    )
+    upgrade(empty_engine)
+    if bad == "josé@example.com":
+        execute(empty_engine, "INSERT INTO Contacts_Global (email) VALUES ('jose@example.com')")
+    first = ["josé@example.com"] if bad == "jose@example.com" else []
+    report = import_contacts(empty_engine, _csv(tmp_path, [*first, "ann@example.com", bad, "owner@example.com"]))
+    assert (report.queued, report.rejected, report.duplicates) == (2 + len(first), 1, 0)
+    assert report.rejected_file is not None
+    ((line, reason, value),) = list(csv.reader(report.rejected_file.open()))[1:]
+    assert (int(line), value) == (3 + len(first), bad)
+    assert reason.startswith("the database's column for addresses")
+
+
+@pytest.mark.parametrize("unique", [False, True])
+def test_imports_at_once_make_each_contact_once(engine: Engine, tmp_path: Path, unique: bool) -> None:
+    """Two lists with the same new addresses once made two contacts of each, or the second was refused."""
+    if unique:
+        execute(engine, "CREATE UNIQUE INDEX one_address ON Contacts_Global (email)")
+    addresses = [f"a{number}@example{number % 7}.com" for number in range(3_000)]
+    files = [_csv(tmp_path, addresses, f"{name}.csv") for name in ("one", "two", "three")]
+    with ThreadPoolExecutor(3) as pool:
+        reports = list(pool.map(lambda file: import_contacts(engine, file), files))
+    assert [report.queued for report in reports] == [3_000] * 3
+    assert sum(report.created for report in reports) == 3_000
+    assert _rows(engine, func.count(Contact.global_id)) == [(3_000,)]
