@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ["clean_message", "plain"]
+__all__ = ["VISIBLE", "clean_message", "in_event", "in_markdown", "plain", "visible"]
 
 _ADDRESS = re.compile(r"[^\s@<>\",;:()\[\]]+@[^\s@<>\"',;:()\[\]{}]+")
 
@@ -22,3 +22,46 @@ def plain(text: str) -> str:
     """Makes a text fit to be stored: one line, bounded, in the BMP. For what holds no addresses, such as user@host."""
     one_line = " ".join(text[:10_000].split())
     return "".join(c for c in one_line if c.isprintable() and ord(c) < 0x10000)[:_LONGEST_MESSAGE]
+
+
+# A control character as the picture of itself; what turns the direction of text, or is not seen, as a replacement.
+VISIBLE = {
+    **{number: 0x2400 + number for number in range(0x20)},
+    0x7F: 0x2421,
+    **dict.fromkeys(
+        [
+            *range(0x80, 0xA0),
+            *(0x61C, 0x200B, 0xFEFF),
+            *range(0x2028, 0x202F),
+            *range(0x2060, 0x2070),
+            *range(0xFFF9, 0xFFFC),
+        ],
+        0xFFFD,
+    ),
+}
+"""For ``str.translate``; see ``visible``."""
+
+_MARKDOWN = {
+    **{ord(sign): f"\\{sign}" for sign in "\\`*_[]|~"},
+    ord("<"): "&lt;",
+    ord(">"): "&gt;",
+    ord("&"): "&amp;",
+}
+# Addresses on the web become links without any sign.
+_WEB = re.compile(r":(?=//)|(?<=\bwww)\.", re.IGNORECASE)
+_TEMPLATE = str.maketrans("{}<>%`", "()()/'")
+
+
+def visible(text: str) -> str:
+    """Makes a text fit for terminals and logs: one line, in which nothing moves the cursor or is hidden."""
+    return text.translate(VISIBLE)
+
+
+def in_markdown(text: str) -> str:
+    """Makes a text fit for an artifact: it is shown as it is, and makes no picture, link, table, heading or HTML."""
+    return _WEB.sub(lambda sign: f"&#{ord(sign[0])};", visible(text).translate(_MARKDOWN))
+
+
+def in_event(text: str) -> str:
+    """Makes a text fit for an event, which automations put into templates and chats: it is no command there."""
+    return visible(text).translate(_TEMPLATE)

@@ -13,6 +13,7 @@ from typing import TextIO
 from cyclopts import App, CycloptsError
 
 from bouncer.errors import BouncerFlowsError, InputRefused
+from deployments.protection.process_privacy import leave_nothing_to_others
 from deployments.server.memory import give_back_freed_memory
 from deployments.terminal.console import console, ready_outputs, say
 from deployments.terminal.exit_codes import ExitCode
@@ -60,6 +61,7 @@ for _command, _function in _FUNCTIONS.items():
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
     ready_outputs()
+    leave_nothing_to_others()
     give_back_freed_memory()
     sys.exit(_run(sys.argv[1:]))
 

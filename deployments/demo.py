@@ -15,15 +15,17 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from bouncer.api.base_url import stays_here
-from bouncer.errors import BouncerUnavailable, InputRefused
+from bouncer.errors import BouncerUnavailable
 from bouncer.files.exporting import export_results
 from bouncer.files.importing import import_contacts
+from bouncer.files.private_folders import private_folder
 from bouncer.installation import here
 from bouncer.storage.engine import engine_for, probe
 from bouncer.storage.migrate import upgrade
+from deployments.protection.working_folder import python_module, working_folder
 from deployments.server.orchestration import orchestrator
 from deployments.settings import Settings, read_settings, without_secrets
-from deployments.terminal.console import say
+from deployments.terminal.console import say, tell
 from deployments.terminal.display import byte_progress, row_progress
 from sandbox.sample import write_sample
 
@@ -48,11 +50,7 @@ def run_demo(contacts: int, folder: Path) -> int:
     Returns:
         The exit code of ``ingest``.
     """
-    folder = folder.absolute()
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise InputRefused(f"{folder} cannot be made ({error.strerror}); choose another with --folder") from None
+    folder = private_folder(folder.absolute())
     given = read_settings()
     is_embedded = given.database_url is None or given.bouncer_api_key is None
     database = given.database_url or SecretStr(f"sqlite:///{folder / 'contacts.db'}")
@@ -88,8 +86,8 @@ def run_demo(contacts: int, folder: Path) -> int:
         with row_progress("exporting") as rows:
             export_results(engine, results, request_id=report.request_id, progress=rows)
         print_summary(summary)
-        print(f"results: {results}")
-        print(f"Prefect UI: {ui or os.environ['PREFECT_API_URL'].removesuffix('/api')}")
+        tell(f"results: {results}")
+        tell(f"Prefect UI: {ui or os.environ['PREFECT_API_URL'].removesuffix('/api')}")
         if ui is not None and sys.stdin.isatty():
             say("Look around; Enter ends it.")
             input()
@@ -118,10 +116,14 @@ async def _set_up(settings: Settings, engine: Engine, *, is_embedded: bool, has_
 
 @contextmanager
 def _with_sandbox(settings: Settings, given: Set[str]) -> Iterator[Settings]:
-    command = [sys.executable, "-m", "sandbox", "--port", "0", *_SPEED]
+    command = [*python_module("sandbox"), "--port", "0", *_SPEED]
     environment = without_secrets(os.environ)
     with subprocess.Popen(  # noqa: S603  # our own interpreter and constants
-        command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        env=environment,
+        cwd=working_folder(settings.bouncer_flows_home),
     ) as process:
         try:
             line = process.stdout.readline() if process.stdout is not None else b""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,6 +20,11 @@ DEFAULT_BASE_URL = "https://api.usebouncer.com/v1.1"
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|::1|localhost")
 # What basic authentication can carry everywhere; others come out differently in one program than in another.
 _PASSWORD = re.compile(r"[!-~]{8,200}")
+
+# Files are named from where the user stands; the runs, which read them too, stand elsewhere.
+_RELATIVE_FILE = re.compile(
+    r"(?P<before>^sqlite(?:\+\w+)?:///|[?&]ssl_(?:ca|cert|key)=)(?P<file>(?![/:?]|%2F|file:)[^?&]+)"
+)
 
 
 class Settings(BaseSettings):
@@ -131,6 +137,11 @@ class Settings(BaseSettings):
         pattern=r"^https?://[^\s/@]+$",
         description="The local Prefect server's address as browsers see it, where a proxy stands before it.",
     )
+    server_proxies: str | None = Field(
+        default=None,
+        pattern=r"^[0-9A-Fa-f.:/, ]*$",
+        description="The proxies before the local Prefect server whose X-Forwarded-For is believed, with commas.",
+    )
 
     @field_validator("bouncer_flows_home")
     @classmethod
@@ -139,6 +150,11 @@ class Settings(BaseSettings):
             return home.expanduser().absolute()
         except RuntimeError:
             raise ValueError("it begins with the home of a user who has none") from None
+
+    @field_validator("database_url")
+    @classmethod
+    def _names_whole_paths(cls, url: SecretStr | None) -> SecretStr | None:
+        return None if url is None else SecretStr(_RELATIVE_FILE.sub(_absolute, url.get_secret_value()))
 
     @field_validator("server_password")
     @classmethod
@@ -151,6 +167,8 @@ class Settings(BaseSettings):
     def _not_open_to_others(self) -> Self:
         if self.server_password is None and not _LOOPBACK.fullmatch(self.server_host):
             raise ValueError("SERVER_HOST opens the Prefect server, which hands out keys; set SERVER_PASSWORD too")
+        if self.server_password is None and self.server_public_url is not None:
+            raise ValueError("SERVER_PUBLIC_URL opens the Prefect server to others; set SERVER_PASSWORD too")
         return self
 
     @property
@@ -200,6 +218,12 @@ _ACCOUNT_FIELDS = {
 def variable_of(field: str) -> str:
     """The environment variable that sets a field of the account block."""
     return next(name for name, of_block in _ACCOUNT_FIELDS.items() if of_block == field).upper()
+
+
+def _absolute(found: re.Match[str]) -> str:
+    folder = str(Path.cwd())
+    # The parameters of a URL are quoted, the file of SQLite is not.
+    return f"{found['before']}{folder if found['before'].startswith('sqlite') else quote(folder)}/{found['file']}"
 
 
 def read_settings() -> Settings:

@@ -5,7 +5,10 @@ Source: https://docs.usebouncer.com (batch-create, batch-status, batch-results, 
 
 import math
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -17,6 +20,7 @@ __all__ = [
     "BatchProgress",
     "Credits",
     "Granted",
+    "TooManyVerdicts",
     "Verdict",
     "VerdictList",
     "verdict_in",
@@ -47,6 +51,22 @@ def _count(value: object) -> int:
     return max(_integer(value) or 0, 0)
 
 
+def _credits(value: object) -> int:
+    # More than a column holds are plenty: taken for a count, three billion would be none.
+    number = float(value) if isinstance(value, float | str) and _is_number(value) else value
+    if isinstance(number, int | float) and not isinstance(number, bool) and number >= 2**31:
+        return 2**31 - 1
+    return _count(value)
+
+
+def _is_number(value: float | str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _object(value: object) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
@@ -67,6 +87,10 @@ Count = Annotated[int, BeforeValidator(_count)]
 Details = Annotated[dict[str, Any] | None, BeforeValidator(_object)]
 _Small = Annotated[int | None, Field(gt=-(2**31), lt=2**31)]
 Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+
+
+class TooManyVerdicts(Exception):
+    """A download has far more elements than addresses were sent."""
 
 
 class _Answer(BaseModel):
@@ -118,7 +142,7 @@ class Granted(_Answer):
 class Credits(_Answer):
     """Credits that the account has left."""
 
-    credits: Count
+    credits: Annotated[int, BeforeValidator(_credits)]
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore", populate_by_name=True))
@@ -180,16 +204,22 @@ _Tolerant = Annotated[Verdict, BeforeValidator(lambda value: _object(value) or {
 # Escapes in the order in which they stand, so that a backslash that is escaped itself begins none.
 _ESCAPE = re.compile(rb"(?i:\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2}))|\\.", re.DOTALL)
 
-VerdictList: TypeAdapter[list[Verdict]] = TypeAdapter(
-    list[Annotated[_Documented | _Tolerant, Field(union_mode="left_to_right")]]
-)
+_Each = Annotated[_Documented | _Tolerant, Field(union_mode="left_to_right")]
+
+VerdictList: TypeAdapter[list[Verdict]] = TypeAdapter(list[_Each])
 """Parses a whole download at once."""
+
+_OneByOne: TypeAdapter[Iterable[Verdict]] = TypeAdapter(Iterable[_Each])
+
+_USUAL_COMMAS, _MOST_COMMAS = 30, 200
+_MOST_VERDICTS = 4
+_A_FEW = 1_000
 
 _OneVerdict: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 _Parsed = TypeVar("_Parsed")
 
 
-def verdicts_in(body: bytes) -> list[Verdict]:
+def verdicts_in(body: bytes, quantity: int | None = None) -> list[Verdict]:
     """Parses a download.
 
     A character that is none (bytes that are no UTF-8, one half of a surrogate pair) becomes the replacement character:
@@ -197,11 +227,30 @@ def verdicts_in(body: bytes) -> list[Verdict]:
 
     Args:
         body: A JSON array.
+        quantity: How many addresses were sent, or None for any number.
 
     Raises:
         ValidationError: It is none, or not whole.
+        TooManyVerdicts: It has far more elements than addresses were sent.
     """
+    if quantity is not None:
+        _refuse_far_too_many(body, quantity)
     return _mended(VerdictList, body)
+
+
+def _refuse_far_too_many(body: bytes, quantity: int) -> None:
+    # Before an object is made of each: a million of `{}` are 3 MB, and took 137 MB as verdicts. A verdict as documented
+    # has some 20 commas, so that most bodies need no more than a look at those.
+    commas = body.count(b",")
+    if commas <= _USUAL_COMMAS * quantity + _A_FEW:
+        return
+    most = _MOST_VERDICTS * quantity + _A_FEW
+    if commas > _MOST_COMMAS * quantity + _A_FEW:
+        raise TooManyVerdicts
+    with suppress(ValidationError):
+        # What it is wrong with, the parser of all tells.
+        if next(islice(_OneByOne.validate_json(body), most, None), None) is not None:
+            raise TooManyVerdicts
 
 
 def verdict_in(body: bytes) -> Verdict:

@@ -27,7 +27,16 @@ from tenacity import (
 )
 
 from bouncer.accounts.call_statistics import ANSWERED, CUT_SHORT, Call, CallNote, outcome_of
-from bouncer.api.answers import BatchCreated, BatchProgress, Credits, Granted, Verdict, verdict_in, verdicts_in
+from bouncer.api.answers import (
+    BatchCreated,
+    BatchProgress,
+    Credits,
+    Granted,
+    TooManyVerdicts,
+    Verdict,
+    verdict_in,
+    verdicts_in,
+)
 from bouncer.api.base_url import refuse_to_send_in_the_clear, stays_here
 from bouncer.api.failures import (
     ATTEMPTS,
@@ -77,7 +86,7 @@ _FAILURES = (*WORTH_ANOTHER_ATTEMPT, UploadOutcomeUnknown)
 _TIMEOUT = httpx.Timeout(connect=10, read=90, write=60, pool=30)
 _WHOLE_CALL_SECONDS = 600
 # Bouncer's answers are some 400 bytes an address; a body far beyond that is not an answer.
-_BYTES_AN_ADDRESS = 8_192
+_BYTES_AN_ADDRESS = 2_048
 _BYTES_OF_AN_ANSWER = 1_000_000
 
 
@@ -235,11 +244,13 @@ class BouncerClient:
             most = _BYTES_OF_AN_ANSWER + quantity * _BYTES_AN_ADDRESS
             body = await self._answer(request, "GET", path, most_bytes=most, params={"download": "all"})
             try:
-                return await to_thread(verdicts_in, body)
+                return await to_thread(verdicts_in, body, quantity)
             except ValidationError as error:
-                count = error.error_count()
+                trouble = f"cannot be parsed ({error.error_count()} errors)"
+            except TooManyVerdicts:
+                trouble = f"has far more verdicts than {quantity:,}"
             # Out here, or it would carry the first error, whose text quotes the body and with it addresses.
-            raise DownloadTruncated(f"a download cannot be parsed ({count} errors)")
+            raise DownloadTruncated(f"a download {trouble}")
 
         return await self._attempts(Call.DOWNLOAD, fetch, sleep)
 

@@ -4,6 +4,7 @@ Statuses as in https://docs.usebouncer.com; where the documentation is silent, t
 double a payment was taken.
 """
 
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -67,6 +68,9 @@ CERTAINLY_REFUSED = (RateLimited, OutOfCredits, KeyRefused, AddressesRefused, Bo
 between_attempts = wait_exponential(multiplier=2, max=30) + wait_random(0, 1)
 """Exponential from 2 s, with jitter, so that workers that failed together do not come back together."""
 
+# Not float: it reads a sign, an exponent, "inf", and digits of other scripts.
+_SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
+_LONGEST_RETRY_AFTER = 100
 _NEVER_CONNECTED = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -97,19 +101,17 @@ def until_told(header: str | None, now: datetime) -> float | None:
     Returns:
         Seconds to wait, from 0 to RETRY_AFTER_CAP_SECONDS, or None where the header says nothing usable.
     """
-    if header is None:
+    if header is None or len(header) > _LONGEST_RETRY_AFTER:
         return None
+    if _SECONDS.fullmatch(header.strip()):
+        return min(float(header), RETRY_AFTER_CAP_SECONDS)
     try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(header)
-        except (ValueError, OverflowError):
-            return None
+        moment = parsedate_to_datetime(header)
         seconds = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
-    if seconds != seconds:  # noqa: PLR0124  # NaN is the only number that differs from itself
+    except (ValueError, OverflowError):
         return None
-    return min(max(seconds, 0.0), RETRY_AFTER_CAP_SECONDS)
+    # A clock that goes wrong says nothing of how long to wait; no wait at all would be a request every half second.
+    return min(seconds, RETRY_AFTER_CAP_SECONDS) if seconds > 0 else None
 
 
 def wait_as_told(state: RetryCallState) -> float:

@@ -29,6 +29,7 @@ __all__ = [
     "is_known",
     "is_of_another_batch",
     "is_token",
+    "last_tokens",
     "look_for",
     "note",
     "present",
@@ -43,6 +44,7 @@ _TOKEN = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[A-Za-z0-9_-]{6,50}")
 _MOST_IDS = 4
 _MOST_VALUES = 1_000
+_LONGEST_QUERY = 4_000
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def ids_in(body: bytes, query: str = "") -> tuple[str, ...]:
     Returns:
         At most four ids, the likeliest first; none where nothing has the form of one.
     """
-    found = [*_named_values(body), *parse_qsl(query, max_num_fields=_MOST_VALUES // 10)]
+    found = [*_named_values(body), *parse_qsl(query[:_LONGEST_QUERY])]
     found.sort(key=lambda pair: _doubt(pair[0]))
     return tuple(dict.fromkeys(value for _, value in found if _ID.fullmatch(value)))[:_MOST_IDS]
 
@@ -102,6 +104,12 @@ def ensure_token(connection: Connection, batch: BatchWork) -> str:
 def is_known(connection: Connection, token: str) -> bool:
     """Tells whether a token is any batch's."""
     return connection.scalar(select(Batch.id).where(Batch.callback_token == token)) is not None
+
+
+def last_tokens(connection: Connection, count: int) -> frozenset[str]:
+    """The tokens of the latest batches that have one."""
+    tokens = select(Batch.callback_token).where(Batch.callback_token.is_not(None)).order_by(Batch.id.desc())
+    return frozenset(token for token in connection.scalars(tokens.limit(count)) if token is not None)
 
 
 def note(connection: Connection, token: str, ids: tuple[str, ...]) -> bool:

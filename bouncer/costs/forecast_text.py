@@ -2,6 +2,7 @@
 
 from bouncer.costs.address_count import DomainShare
 from bouncer.costs.forecast import Forecast
+from bouncer.safe_text import in_markdown
 
 __all__ = ["duration", "headline", "lines", "markdown", "with_bars"]
 
@@ -52,7 +53,8 @@ def lines(forecast: Forecast) -> list[tuple[str, str]]:
 def markdown(forecast: Forecast) -> str:
     """The forecast as an artifact shows it."""
     bars = [
-        f"| {share.domain} | {share.contacts:,} | {share.share:.1%} | {bar} |" for share, bar in with_bars(forecast)
+        f"| {in_markdown(share.domain)} | {share.contacts:,} | {share.share:.1%} | {bar} |"
+        for share, bar in with_bars(forecast)
     ]
     return "\n".join(
         [

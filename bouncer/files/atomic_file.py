@@ -1,5 +1,6 @@
 """Files that appear under their name whole or not at all."""
 
+import errno
 import fcntl
 import glob
 import os
@@ -21,10 +22,11 @@ _PRIVATE = 0o600
 def atomic_file(path: Path) -> Iterator[TextIO]:
     """Opens a UTF-8 text file that takes its name, and the place of an older file, when the block ends well.
 
-    Before, only its owner can read it; on Linux it has no name, elsewhere one that begins with a dot. What kill -9
-    leaves behind of it goes when the file is written the next time. The rights of an older file stay.
+    Only its owner can read it, whatever the umask; an older file's rights stay. Until then it has no name on Linux, and
+    elsewhere one that begins with a dot. What kill -9 leaves behind of it goes when the file is written the next time.
 
-    A pipe or a device is written into: a new file in its place would take it away from everybody else.
+    A pipe or a device is written into: a new file in its place would take it away from everybody else. In a folder that
+    others may write to, nothing of theirs is followed, written into or replaced.
 
     Args:
         path: The file's name.
@@ -33,12 +35,16 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
         The file, which writes line ends as they are given.
 
     Raises:
-        OSError: The folder does not exist or cannot be written to, or the disk is full.
+        OSError: The folder does not exist or cannot be written to, the disk is full, or what has the name is somebody
+            else's.
     """
+    _refuse_what_others_laid(path)
     # Through a link, the file that it leads to is replaced; the link stays.
     path = path.resolve()
     if path.exists() and not path.is_file():
         with path.open("w", encoding="utf-8", newline="") as itself:
+            # Somebody may have exchanged it since.
+            _refuse_owner(os.fstat(itself.fileno()), path)
             yield itself
         return
     _remove_left_behind(path)
@@ -76,10 +82,20 @@ def _remove_left_behind(path: Path) -> None:
 def _rights(path: Path) -> int:
     with suppress(OSError):
         return stat.S_IMODE(path.stat().st_mode)
-    # There is no way to read the umask but to set it.
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return 0o666 & ~umask
+    return _PRIVATE
+
+
+def _refuse_what_others_laid(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        _refuse_owner(path.lstat(), path)
+
+
+def _refuse_owner(found: os.stat_result, path: Path) -> None:
+    ours = {os.geteuid(), 0}
+    folder = path.parent.stat()
+    is_shared = folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or folder.st_uid not in ours
+    if is_shared and found.st_uid not in ours:
+        raise OSError(errno.EACCES, "it belongs to somebody else", str(path))
 
 
 def _open_unnamed(folder: Path) -> int | None:

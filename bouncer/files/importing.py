@@ -37,6 +37,7 @@ from bouncer.files.lists.sources import STANDARD_INPUT, ListSource, is_url, name
 from bouncer.files.rejected_lines import RejectedFile
 from bouncer.files.unstorable import unstorable
 from bouncer.requests.progress import note_open
+from bouncer.safe_text import visible
 from bouncer.storage.bulk import frame_of, stage
 from bouncer.storage.engine import write
 from bouncer.storage.locks import Only, alone
@@ -283,7 +284,7 @@ def request_names(path: Path | str, request_name: str | None, user_email: str | 
     Raises:
         InputRefused: One of them cannot be used.
     """
-    name = (name_of(str(path)) if request_name is None else request_name).strip()
+    name = visible((name_of(str(path)) if request_name is None else request_name).strip())
     if not 1 <= len(name) <= _NAME_CHARACTERS:
         raise InputRefused(
             f"The name of a request has 1 to {_NAME_CHARACTERS} characters; choose another with --request"

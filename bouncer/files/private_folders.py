@@ -21,9 +21,16 @@ def private_folder(folder: Path) -> Path:
     """
     try:
         expanded = folder.expanduser()
-        expanded.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make(expanded)
     except RuntimeError:
         raise InputRefused(f"{folder} begins with the home of a user who has none; choose another folder") from None
     except OSError as error:
         raise InputRefused(f"{folder} cannot be made ({error.strerror}); choose another folder") from None
     return expanded
+
+
+def _make(folder: Path) -> None:
+    # Path.mkdir gives its mode to the last folder only, and to those above it what the umask leaves.
+    if not folder.parent.exists():
+        _make(folder.parent)
+    folder.mkdir(exist_ok=True, mode=0o700)

@@ -4,6 +4,8 @@ import base64
 import itertools
 from collections.abc import Mapping, Sequence
 
+from bouncer.safe_text import in_markdown
+
 __all__ = ["bar", "line_chart", "sparkline", "verdict_table"]
 
 _EIGHTHS = "▁▂▃▄▅▆▇█"
@@ -81,7 +83,8 @@ def verdict_table(verdicts: Mapping[str, int]) -> str:
         return ""
     most, total = max(verdicts.values()), sum(verdicts.values())
     rows = [
-        f"| {verdict} | {count:,} | {count / total:.1%} | {'█' * max(1, round(_VERDICT_BAR * count / most))} |"
+        f"| {in_markdown(verdict)} | {count:,} | {count / total:.1%} |"
+        f" {'█' * max(1, round(_VERDICT_BAR * count / most))} |"
         for verdict, count in verdicts.items()
     ]
     return "\n".join(["| verdict | contacts | share | |", "|---|---:|---:|---|", *rows])

@@ -4,9 +4,8 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import orjson
-
 from deployments.terminal.exit_codes import ExitCode
+from deployments.terminal.json_text import json_text
 
 if TYPE_CHECKING:
     from bouncer.costs.forecast import Forecast
@@ -17,7 +16,7 @@ __all__ = ["print_json", "tell_forecast", "tell_summary"]
 
 def print_json(report: object) -> None:
     """Prints a report, which is a dataclass, as one JSON object on a line of its own."""
-    sys.stdout.buffer.write(orjson.dumps(asdict(report), default=str, option=orjson.OPT_APPEND_NEWLINE))  # type: ignore[call-overload]  # every report is a dataclass
+    print(json_text(asdict(report)))  # type: ignore[call-overload]  # every report is a dataclass
     sys.stdout.flush()
 
 

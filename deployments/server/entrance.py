@@ -26,16 +26,20 @@ class Entrance:
         host: Where it listens.
         password: What its user has to give; None for a server that asks nobody.
         public_url: Its address as browsers see it, where a proxy stands before it.
+        proxies: The proxies that are believed about who calls, with commas.
     """
 
     host: str = "127.0.0.1"
     password: SecretStr | None = field(default=None, repr=False)
     public_url: str | None = None
+    proxies: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> "Entrance":
         """The entrance that the environment asks for."""
-        return cls(settings.server_host, settings.server_password, settings.server_public_url)
+        return cls(
+            settings.server_host, settings.server_password, settings.server_public_url, settings.server_proxies or ""
+        )
 
     @property
     def auth_string(self) -> str | None:
@@ -78,6 +82,8 @@ def server_environment(home: Path, port: int, entrance: Entrance | None = None) 
     return {
         **guard,
         "PREFECT_HOME": str(home / "prefect"),
+        # uvicorn's: by default every program of this machine may say who calls, and so try any number of passwords.
+        "FORWARDED_ALLOW_IPS": entrance.proxies,
         "PREFECT_API_URL": "",
         "PREFECT_UI_API_URL": f"{ui}/api",
         # The default lets every web page that somebody has open read the blocks, and with them the keys.

@@ -1,8 +1,10 @@
 """The folder of our own files, BOUNCER_FLOWS_HOME."""
 
+import os
 from pathlib import Path
 
-from bouncer.errors import SettingRefused
+from bouncer.errors import InputRefused, SettingRefused
+from bouncer.files.private_folders import private_folder
 
 __all__ = ["make_home"]
 
@@ -11,11 +13,15 @@ def make_home(home: Path) -> None:
     """Makes the folder, where it is not there, for its owner alone.
 
     Raises:
-        SettingRefused: It cannot be made.
+        SettingRefused: It cannot be made, or others may write to it.
     """
     try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
+        private_folder(home)
+        found = home.stat()
+    except InputRefused as refusal:
+        raise SettingRefused(f"BOUNCER_FLOWS_HOME: {refusal}") from None
+    if found.st_mode & 0o022 or (found.st_uid not in {os.geteuid(), 0} and os.geteuid() != 0):
+        # Whoever may write there could put a server of his own in the place of ours, and be sent the key.
         raise SettingRefused(
-            f"BOUNCER_FLOWS_HOME: the folder {home} cannot be made ({error.strerror}); name another"
-        ) from None
+            f"BOUNCER_FLOWS_HOME: others may write to {home}; take that right away (chmod go-w), or name another folder"
+        )

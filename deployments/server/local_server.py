@@ -2,6 +2,9 @@
 
 All commands of one home share one server. Each holds a shared lock while it runs; the last to leave stops the server.
 A lock dies with its process, so a server that outlived a kill -9 is found by the next command and used again.
+
+Nothing is sent to a server, and nothing killed, that has not proven to be this home's:
+``deployments.protection.server_proof`` and ``deployments.server.server_files`` say how.
 """
 
 import contextlib
@@ -10,7 +13,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,14 +24,20 @@ import httpx
 from pydantic import SecretStr
 
 from bouncer.errors import OrchestratorUnavailable
+from deployments.protection.http_server import listening_socket
+from deployments.protection.server_proof import new_secret, proves_itself
+from deployments.protection.working_folder import python_module, working_folder
 from deployments.server.entrance import USER, Entrance, server_environment
 from deployments.server.home import make_home
+from deployments.server.reserved_port import SERVER_SOCKET
+from deployments.server.server_files import SERVER_HOME, ServerFiles, is_alone, locked
 from deployments.settings import without_secrets
+from deployments.terminal.console import say
 
 __all__ = ["LocalServer", "local_server"]
 
 _START_SECONDS = 90.0
-_STOP_SECONDS = 10.0
+_PATIENCE_SECONDS = 30.0
 _ANSWER_SECONDS = 10.0
 _FIRST_PORT = 4200
 
@@ -45,8 +53,8 @@ class LocalServer:
     def __init__(self, home: Path, entrance: Entrance | None = None) -> None:
         self._home = home
         self._entrance = entrance or Entrance()
-        self._port_file = home / "server.port"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._files = ServerFiles(home)
+        self._socket: socket.socket | None = None
         self._leaving = threading.Event()
         self.port = 0
 
@@ -64,28 +72,26 @@ class LocalServer:
         """Makes sure that the server runs.
 
         Raises:
-            OrchestratorUnavailable: It does not come up, or it runs with another entrance.
+            OrchestratorUnavailable: It does not come up, it runs with another entrance, or its port is taken.
         """
-        with _locked(self._home / "server.start.lock", fcntl.LOCK_EX):
-            known = self._known_port()
-            if known and self._answers(known):
+        with locked(self._home / "server.start.lock", fcntl.LOCK_EX):
+            known = self._files.port()
+            if self._files.runs() and known and self._answers_soon(known):
                 self.port = known
                 return
-            self.port = known if known and self._is_free(known) else self._free_port()
+            # One of ours that does not answer is of no use to anybody, and has the database open.
+            self._files.kill()
+            self._listen(known)
             try:
                 self._start()
             except OrchestratorUnavailable:
-                # It takes seconds to start, in which another program may take the port.
-                if self._is_free(self.port):
-                    raise
-                self.port = self._free_port()
-                self._start()
-            self._port_file.write_text(str(self.port))
+                self._close()
+                raise
 
     def watch(self) -> None:
         """Looks after the server until ``stop``: a server that dies is started again, on the same port."""
         while not self._leaving.wait(2):
-            if self._is_dead():
+            if not self._files.runs():
                 with contextlib.suppress(OrchestratorUnavailable):
                     self.ensure()
 
@@ -95,32 +101,73 @@ class LocalServer:
 
     def stop(self) -> None:
         """Stops the server, whoever started it."""
-        pid = _pid_in(self._home / "server.pid")
-        if pid is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        end = time.monotonic() + _STOP_SECONDS
-        while self._answers(self.port) or (self._process is not None and self._process.poll() is None):
-            if time.monotonic() > end:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                break
-            time.sleep(0.1)
-        (self._home / "server.pid").unlink(missing_ok=True)
+        self._files.kill()
+        self._files.forget()
+        self._close()
 
-    def _known_port(self) -> int | None:
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _listen(self, known: int | None) -> None:
+        # Kept by this process too: were the server to die, nobody else could take the port while it is started again.
+        if self._socket is not None:
+            return
+        if self.port:
+            # What runs here goes on to talk to this port, so another one would help nobody.
+            self._socket = self._bound(self.port)
+            if self._socket is None:
+                say(f"port {self.port} of the local Prefect server was taken by another program; this command ends")
+                os.kill(os.getpid(), signal.SIGTERM)
+                raise OrchestratorUnavailable(f"port {self.port} was taken by another program")
+            return
+        for port in (*([known] if known else []), _FIRST_PORT, 0):
+            self._socket = self._bound(port)
+            if self._socket is not None:
+                self.port = int(self._socket.getsockname()[1])
+                return
+        raise OrchestratorUnavailable(f"SERVER_HOST {self._entrance.host} cannot be listened on; name another")
+
+    def _bound(self, port: int) -> socket.socket | None:
         try:
-            return int(self._port_file.read_text())
-        except (OSError, ValueError):
+            return listening_socket(self._entrance.host, port)
+        except OSError:
             return None
 
-    def _is_dead(self) -> bool:
-        if self._process is not None:
-            return self._process.poll() is not None
-        # Another command started it and may be gone by now. Asked by its port: in a container, nobody may have buried
-        # the process, which then still has its id.
-        return not self._listens(self.port)
+    def _answers_soon(self, port: int) -> bool:
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while not self._answers(port):
+            if not self._files.runs() or time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def _answers(self, port: int) -> bool:
+        origin = self._entrance.origin(port)
+        # A connection costs next to nothing; a client for HTTP costs 50 ms of a processor that a start needs itself.
+        if not self._listens(port) or not proves_itself(self._home, origin, port, seconds=_ANSWER_SECONDS):
+            return False
+        password = self._entrance.password
+        try:
+            answer = _settings_of(origin, password)
+            if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                raise OrchestratorUnavailable(
+                    "the local Prefect server was sent many wrong passwords; wait a minute, then run the same again"
+                )
+            if answer.status_code == httpx.codes.UNAUTHORIZED:
+                raise OrchestratorUnavailable(
+                    "the local Prefect server runs with another password; set SERVER_PASSWORD as it was at its start"
+                )
+            if not answer.is_success:
+                return False
+            if password is not None and _settings_of(origin, None).is_success:
+                raise OrchestratorUnavailable(
+                    "the local Prefect server runs without a password; end the other commands, which use it, first"
+                )
+        except httpx.HTTPError:
+            return False
+        return True
 
     def _listens(self, port: int) -> bool:
         try:
@@ -129,68 +176,36 @@ class LocalServer:
             return False
         return True
 
-    def _answers(self, port: int) -> bool:
-        # A connection costs next to nothing; a client for HTTP costs 50 ms of a processor that a start needs itself.
-        if not self._listens(port):
-            return False
-        # By its home: the port that this server had may be another home's by now, and with it other blocks.
-        password = self._entrance.password
-        try:
-            answer = _settings_of(self._entrance.origin(port), password)
-            if answer.status_code == httpx.codes.UNAUTHORIZED and _runs(_pid_in(self._home / "server.pid")):
-                raise OrchestratorUnavailable(
-                    "the local Prefect server runs with another password; set SERVER_PASSWORD as it was at its start"
-                )
-            if not answer.is_success or Path(answer.json()["home"]) != self._home / "prefect":
-                return False
-            if password is not None and _settings_of(self._entrance.origin(port), None).is_success:
-                raise OrchestratorUnavailable(
-                    "the local Prefect server runs without a password; end the other commands, which use it, first"
-                )
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            return False
-        return True
-
     def _start(self) -> None:
+        if self._socket is None:
+            raise AssertionError("a server is started on a socket")
         # Without keys and passwords: it finds them in its blocks, and has no use for them elsewhere.
         environment = {**without_secrets(os.environ), **server_environment(self._home, self.port, self._entrance)}
-        with _opened_privately(self._home / "server.log") as log:
-            command = [sys.executable, "-m", "deployments.server.prefect_program", "server", "start"]
-            command += ["--host", self._entrance.host]
-            self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and constants
-                [*command, "--port", str(self.port)],
-                env=environment,
+        new_secret(self._home)
+        with self._files.begun() as alive, _opened_privately(self._home / "server.log") as log:
+            # Prefect looks whether the port is free; ours is taken by the socket that the server is given.
+            command = [*python_module("deployments.server.prefect_program"), "server", "start"]
+            process = subprocess.Popen(  # noqa: S603  # our own interpreter and constants
+                [*command, "--host", self._entrance.host, "--port", "0"],
+                env={**environment, SERVER_HOME: str(self._home), SERVER_SOCKET: str(self._socket.fileno())},
+                cwd=working_folder(self._home),
+                pass_fds=(alive, self._socket.fileno()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 # Of its own session: an interrupt at the terminal is for the command, which still needs the server.
                 start_new_session=True,
             )
-        (self._home / "server.pid").write_text(str(self._process.pid))
+        # Buries it when it dies.
+        threading.Thread(target=process.wait, name="server-process", daemon=True).start()
+        self._files.note_port(self.port)
         end = time.monotonic() + _START_SECONDS
         while not self._answers(self.port):
-            if self._process.poll() is not None or time.monotonic() > end:
+            if not self._files.runs() or time.monotonic() > end:
                 # Nobody would find it, and it would keep the port.
-                self._process.kill()
+                process.kill()
                 raise OrchestratorUnavailable(f"the local Prefect server does not start; see {self._home}/server.log")
             time.sleep(0.1)
-
-    def _is_free(self, port: int) -> bool:
-        family = socket.AF_INET6 if ":" in self._entrance.host else socket.AF_INET
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((self._entrance.host, port))
-            except OSError:
-                return False
-        return True
-
-    def _free_port(self) -> int:
-        if self._is_free(_FIRST_PORT):
-            return _FIRST_PORT
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -211,7 +226,7 @@ def local_server(home: Path, entrance: Entrance | None = None, *, keep: bool = F
     """
     make_home(home)
     server = LocalServer(home, entrance)
-    with _locked(home / "server.users.lock", fcntl.LOCK_SH) as users:
+    with locked(home / "server.users.lock", fcntl.LOCK_SH) as users:
         server.ensure()
         watch = threading.Thread(target=server.watch, name="server-watch", daemon=True)
         watch.start()
@@ -220,45 +235,8 @@ def local_server(home: Path, entrance: Entrance | None = None, *, keep: bool = F
         finally:
             server.leave()
             watch.join()
-            if not keep and _is_last(users):
+            if not keep and is_alone(users):
                 server.stop()
-
-
-@contextmanager
-def _locked(path: Path, how: int) -> Iterator[int]:
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(descriptor, how)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _is_last(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _pid_in(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _runs(pid: int | None) -> bool:
-    if pid is None:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _settings_of(origin: str, password: SecretStr | None) -> httpx.Response:

@@ -1,10 +1,12 @@
 """Chooses the Prefect server for a command: the configured one, or a local one of its own."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from deployments.protection.working_folder import distrust_current_folder, load_prefect_settings
 from deployments.server.address import configured_server, spare_this_machine_the_proxy
 from deployments.server.entrance import Entrance
 from deployments.server.local_server import local_server
@@ -54,12 +56,14 @@ def orchestrator(
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     if settings.log_format == "json":
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS", _JSON_HANDLER)
+    distrust_current_folder()
     spare_this_machine_the_proxy(os.environ)
     configured = None if local else configured_server()
     if configured is not None:
         os.environ.update(configured.variables)
         say(f"the Prefect server is {configured.url}, as {configured.source} says")
         _keep_the_password_out_of_logs()
+        load_prefect_settings()
         yield None
         return
     home = settings.bouncer_flows_home
@@ -70,6 +74,7 @@ def orchestrator(
         if entrance.auth_string is not None:
             os.environ["PREFECT_API_AUTH_STRING"] = entrance.auth_string
         _keep_the_password_out_of_logs()
+        load_prefect_settings()
         try:
             yield server.ui_url
         finally:
@@ -79,9 +84,11 @@ def orchestrator(
 
 def _keep_the_password_out_of_logs() -> None:
     # The library of WebSockets, by which Prefect sends events, writes down whatever it sends.
-    if "PREFECT_API_AUTH_STRING" in os.environ and os.environ.get(_ROOT_LEVEL, "").upper() == "DEBUG":
+    level = os.environ.get(_ROOT_LEVEL, "").strip().upper()
+    number = int(level) if level.isdecimal() else logging.getLevelName(level)
+    if "PREFECT_API_AUTH_STRING" in os.environ and isinstance(number, int) and number <= logging.DEBUG:
         os.environ[_ROOT_LEVEL] = "INFO"
-        say(f"{_ROOT_LEVEL}=DEBUG would log the Prefect server's password; it is taken as INFO")
+        say(f"{_ROOT_LEVEL}={level} would log the Prefect server's password; it is taken as INFO")
 
 
 def _send_what_waits() -> None:

@@ -8,31 +8,34 @@ A writer that waits must not stop the event loop, though: ``deployments.server.g
 
 A page on the internet whose name is made to lead to 127.0.0.1 (DNS rebinding) could ask a server that has no password
 for its blocks. It asks under its own name, which is refused here. So is a page that asks under the server's name:
-``deployments.server.own_pages`` has the reason.
+``deployments.protection.own_pages`` has the reason. A server that has a password stops those who try many.
 """
 
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import prefect.server.api.server
 from fastapi import FastAPI
-from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from prefect.cli import app
 from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.settings import get_current_settings
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
+from bouncer.files.private_files import read_private
+from deployments.protection.own_pages import NotFramed, OwnNamesOnly, OwnPagesOnly
+from deployments.protection.process_privacy import leave_nothing_to_others
+from deployments.protection.server_proof import FILE, ProvesItself
+from deployments.protection.slow_guesses import SlowGuesses
 from deployments.server.entrance import ALLOWED_HOSTS
 from deployments.server.garbage_collection import collect_aside
 from deployments.server.memory import give_back_freed_memory
-from deployments.server.own_pages import OwnPagesOnly
+from deployments.server.reserved_port import listen_on_inherited_socket
+from deployments.server.server_files import SERVER_HOME, ServerFiles
 
 __all__ = ["main"]
-
-_ITSELF = "prefect-in-memory"
-"""The host that Prefect's server calls itself by, without a network."""
 
 _begin = AioSqliteConfiguration.begin_transaction
 _create_app = prefect.server.api.server.create_app
@@ -40,22 +43,33 @@ _create_app = prefect.server.api.server.create_app
 
 def main() -> None:
     """Runs ``prefect`` with the arguments of this process."""
+    leave_nothing_to_others()
     give_back_freed_memory()
     AioSqliteConfiguration.begin_transaction = _begin_immediate  # type: ignore[method-assign]  # there is no setting
     collect_aside()
-    if os.environ.get(ALLOWED_HOSTS):
-        prefect.server.api.server.create_app = _create_app_for_its_own_pages
+    listen_on_inherited_socket()
+    home = os.environ.get(SERVER_HOME)
+    if home is not None:
+        ServerFiles(Path(home)).note_process()
+    prefect.server.api.server.create_app = _create_guarded_app
     app()
 
 
-def _create_app_for_its_own_pages(*args: Any, **kwargs: Any) -> FastAPI:
+def _create_guarded_app(*args: Any, **kwargs: Any) -> FastAPI:
     made = _create_app(*args, **kwargs)
-    # Automations ask for the running app again, which takes no more middleware, and talk to it under a name of its own.
+    # Automations ask for the running app again, which takes no more middleware.
     present: list[object] = [one.cls for one in made.user_middleware]
-    if TrustedHostMiddleware not in present:
-        hosts = [*os.environ[ALLOWED_HOSTS].split(","), _ITSELF]
-        made.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    if NotFramed in present:
+        return made
+    # The last that is added is the first that is asked.
+    if hosts := os.environ.get(ALLOWED_HOSTS):
+        made.add_middleware(OwnNamesOnly, hosts=hosts.split(","))
         made.add_middleware(OwnPagesOnly, origins=get_current_settings().server.api.cors_allowed_origins.split(","))
+    else:
+        made.add_middleware(SlowGuesses)
+    made.add_middleware(NotFramed)
+    if home := os.environ.get(SERVER_HOME):
+        made.add_middleware(ProvesItself, secret=read_private(Path(home) / FILE))
     return made
 
 

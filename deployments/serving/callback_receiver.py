@@ -8,23 +8,22 @@ import contextlib
 import errno
 import logging
 import signal
-import socket
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import uvicorn
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bouncer.batches import callbacks
 from bouncer.errors import DatabaseUnavailable, SettingRefused
 from bouncer.storage.engine import read, write
+from deployments.protection.http_server import listening_socket, serving
+from deployments.protection.own_pages import AddressedByName
 from deployments.settings import Settings
 from deployments.terminal.console import say
 
@@ -32,12 +31,11 @@ __all__ = ["CallbackReceiver", "receive_until_stopped", "receiving_callbacks"]
 
 _log = logging.getLogger(__name__)
 
-GUESSES_PER_MINUTE = 30
-"""Wrong tokens that one caller may try in a minute before the receiver stops listening to it."""
+LOOKS_PER_SECOND = 20
+"""How often a token is looked up in the database; beyond that among those of the last batches, read once a second."""
 
-_CALLERS_REMEMBERED = 1_000
+_LAST_BATCHES = 1_000
 _BODY_SECONDS = 10.0
-_STOP_SECONDS = 10.0
 
 
 class CallbackReceiver:
@@ -49,7 +47,10 @@ class CallbackReceiver:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._guesses = _Guesses()
+        self._looks = 0
+        self._second = 0.0
+        self._last: frozenset[str] = frozenset()
+        self._reading = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one call."""
@@ -61,15 +62,11 @@ class CallbackReceiver:
 
     async def _status(self, request: Request) -> int:
         token = request.url.path.rpartition("/")[2]
-        caller = request.client.host if request.client is not None else ""
         if request.method not in {"GET", "POST", "PUT"} or not callbacks.is_token(token):
-            return 404
-        if not self._guesses.allows(caller):
             return 404
         try:
             # Before the body is read: strangers are not listened to.
-            if not await asyncio.to_thread(read, self._engine, callbacks.is_known, token):
-                self._guesses.count(caller)
+            if not await self._is_known(token):
                 return 404
             ids = callbacks.ids_in(await _body(request), request.url.query)
             # Once, with what it names: a run that saw the call without its ids would think that it names none.
@@ -80,23 +77,18 @@ class CallbackReceiver:
             return 503
         return 200
 
-
-class _Guesses:
-    # A window of a minute for each caller, of the last so many callers.
-
-    def __init__(self) -> None:
-        self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
-
-    def allows(self, caller: str) -> bool:
-        begun, guesses = self._windows.get(caller, (0.0, 0))
-        return guesses < GUESSES_PER_MINUTE or time.monotonic() - begun > 60
-
-    def count(self, caller: str) -> None:
-        now = time.monotonic()
-        begun, guesses = self._windows.pop(caller, (now, 0))
-        self._windows[caller] = (now, 1) if now - begun > 60 else (begun, guesses + 1)
-        while len(self._windows) > _CALLERS_REMEMBERED:
-            self._windows.popitem(last=False)
+    async def _is_known(self, token: str) -> bool:
+        # A stranger who guesses, perhaps behind the same proxy, must cost little, and must not silence Bouncer.
+        async with self._reading:
+            now = time.monotonic()
+            if now - self._second >= 1:
+                self._second, self._looks = now, 0
+            self._looks += 1
+            if self._looks == LOOKS_PER_SECOND + 1:
+                self._last = await asyncio.to_thread(read, self._engine, callbacks.last_tokens, _LAST_BATCHES)
+            if self._looks > LOOKS_PER_SECOND:
+                return token in self._last
+        return await asyncio.to_thread(read, self._engine, callbacks.is_known, token)
 
 
 async def _body(request: Request) -> bytes:
@@ -125,34 +117,25 @@ def receiving_callbacks(settings: Settings, engine: Engine) -> Iterator[int | No
     Raises:
         SettingRefused: The address cannot be listened on.
     """
-    listening = _listening(settings.callback_host, settings.callback_port) if settings.callback_port else None
-    if listening is None:
+    if settings.callback_port == 0:
         yield None
         return
-    server = uvicorn.Server(
-        uvicorn.Config(
-            CallbackReceiver(engine),
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            server_header=False,
-            log_config=None,
-            limit_concurrency=100,
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=1,
-        )
-    )
-    # access_log=False only takes its handlers away, and whoever gives it another would have the tokens in a log.
-    logging.getLogger("uvicorn.access").disabled = True
-    # In a thread of its own: signals stay with whoever has the main one.
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="callback-receiver", daemon=True)
-    thread.start()
     try:
+        listening = listening_socket(settings.callback_host, settings.callback_port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            yield None
+            return
+        raise SettingRefused(
+            f"CALLBACK_HOST {settings.callback_host}, port {settings.callback_port} cannot be listened on: "
+            f"{error.strerror}"
+        ) from None
+    app: ASGIApp = CallbackReceiver(engine)
+    # The name of the block's URL is known only where the environment has it too; a token is asked for in any case.
+    if settings.callback_url not in {None, "off"}:
+        app = AddressedByName(app, settings.callback_host, settings.callback_url)
+    with serving(app, listening, name="callback-receiver"):
         yield settings.callback_port
-    finally:
-        server.should_exit = True
-        thread.join(_STOP_SECONDS)
-        listening.close()
 
 
 def receive_until_stopped(settings: Settings, engine: Engine) -> None:
@@ -175,22 +158,3 @@ def receive_until_stopped(settings: Settings, engine: Engine) -> None:
             raise SettingRefused(f"CALLBACK_PORT: {settings.callback_port} is taken by another process; name another")
         say(f"callbacks are received at {settings.callback_host}, port {port}; Ctrl-C ends it")
         stopped.wait()
-
-
-def _listening(host: str, port: int) -> socket.socket | None:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.socket(family)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((host, port))
-            # Here, since two sockets that do not listen yet may share a port.
-            listening.listen()
-        except OSError:
-            listening.close()
-            raise
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return None
-        raise SettingRefused(f"CALLBACK_HOST {host}, port {port} cannot be listened on: {error.strerror}") from None
-    return listening

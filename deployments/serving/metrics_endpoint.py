@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_asgi_app
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Engine, select
@@ -15,6 +15,8 @@ from bouncer.monitoring.figures import FIGURES, SHARED
 from bouncer.monitoring.measurement import latest_metrics
 from bouncer.storage.dialects import database_now
 from bouncer.storage.tables import Account
+from deployments.protection.http_server import listening_socket, serving
+from deployments.protection.own_pages import AddressedByName
 from deployments.settings import Settings
 
 __all__ = ["PREFIX", "FigureCollector", "serving_metrics"]
@@ -69,18 +71,15 @@ def serving_metrics(settings: Settings, engine: Engine) -> Iterator[int | None]:
     registry = CollectorRegistry()
     registry.register(FigureCollector(engine))
     try:
-        server, thread = start_http_server(port, settings.metrics_host, registry)
+        listening = listening_socket(settings.metrics_host, port)
     except OSError as error:
         raise SettingRefused(
             f"METRICS_HOST {settings.metrics_host}, METRICS_PORT {port} cannot be listened on ({error.strerror}); "
             "name another"
         ) from None
-    try:
+    app = AddressedByName(make_asgi_app(registry), settings.metrics_host)
+    with serving(app, listening, name="metrics"):
         yield port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _families(connection: Connection) -> list[GaugeMetricFamily]:

@@ -3,15 +3,26 @@
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
-__all__ = ["agreed", "console", "on_stderr", "ready_outputs", "say"]
+from bouncer.safe_text import VISIBLE, visible
+
+__all__ = ["agreed", "console", "on_stderr", "ready_outputs", "say", "tell"]
+
+
+_BUT_LINE_ENDS = {number: shown for number, shown in VISIBLE.items() if number != ord("\n")}
 
 
 class _Console(Console):
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        # All that is shown comes by here, in whatever table or bar it stands; colours are no text.
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=segment.text.translate(_BUT_LINE_ENDS))
+
     def on_broken_pipe(self) -> NoReturn:
         # Rich would end the process here, with an exit code that means something else to us.
         raise BrokenPipeError
@@ -37,7 +48,12 @@ def say(message: str) -> None:
     """Tells a person something, on standard error."""
     # Where both outputs go to one file, what was printed before stands before it.
     sys.stdout.flush()
-    on_stderr.print(message, soft_wrap=True)
+    on_stderr.print(visible(message), soft_wrap=True)
+
+
+def tell(message: str) -> None:
+    """Prints a line on standard output, for a person."""
+    print(visible(message))
 
 
 def agreed(lines: Sequence[str], *, yes: bool) -> bool:

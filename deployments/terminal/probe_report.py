@@ -6,6 +6,7 @@ import orjson
 
 from bouncer.probe.findings import Outcome
 from bouncer.probe.run import ProbeReport
+from bouncer.safe_text import visible
 
 __all__ = ["print_probe", "print_probe_as_json"]
 
@@ -15,12 +16,12 @@ def print_probe(report: ProbeReport) -> None:
     for outcome in (Outcome.EXPECTED, Outcome.UNTRIED):
         for finding in report.findings:
             if finding.outcome is outcome:
-                print(f"{outcome}  {finding.behaviour.name}: {finding.seen}")
+                print(visible(f"{outcome}  {finding.behaviour.name}: {finding.seen}"))
     for finding in report.differences:
         row = finding.behaviour
         print(f"\nDIFFERS  {row.name}")
         print(f"  {row.mark}: {row.bouncer} ({row.source})")
-        print(f"  seen: {finding.seen}")
+        print(visible(f"  seen: {finding.seen}"))
         print(f"  for us: {row.if_not}")
     expected = sum(finding.outcome is Outcome.EXPECTED for finding in report.findings)
     untried = sum(finding.outcome is Outcome.UNTRIED for finding in report.findings)

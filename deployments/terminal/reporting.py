@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from deployments.terminal.console import tell
 from deployments.terminal.display import print_table
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ __all__ = ["print_summary"]
 
 def print_summary(summary: "IngestSummary") -> None:
     """Prints what an ingest run did."""
-    print(summary.message)
+    tell(summary.message)
     if summary.outcome == "nothing to do":
         return
     verdicts = [(f"· {verdict}", f"{count:,}") for verdict, count in summary.verdicts.items()]

@@ -6,9 +6,10 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from prefect.context import FlowRunContext
 from prefect.logging.handlers import PrefectConsoleHandler
+
+from deployments.terminal.json_text import json_text
 
 __all__ = ["StructuredHandler"]
 
@@ -22,7 +23,7 @@ class StructuredHandler(PrefectConsoleHandler):
     def emit(self, record: logging.LogRecord) -> None:
         """Writes one line on standard error."""
         try:
-            sys.stderr.buffer.write(orjson.dumps(self._line(record), default=str, option=orjson.OPT_APPEND_NEWLINE))
+            sys.stderr.write(f"{json_text(self._line(record))}\n")
             sys.stderr.flush()
         except Exception:  # noqa: BLE001  # as every handler of the standard library does
             self.handleError(record)

@@ -16,6 +16,7 @@ from bouncer.batches.load import LoadReport
 from bouncer.batches.state import BatchWork
 from bouncer.errors import BatchLost, DatabaseUnavailable, DownloadTruncated
 from bouncer.installation import here
+from bouncer.safe_text import in_markdown
 from bouncer.verdicts import matching
 from bouncer.verdicts.matching import Awaited
 from tasks.running.events import announce
@@ -79,7 +80,11 @@ async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
 async def _show(batch: BatchWork, report: LoadReport) -> None:
     counts = {**report.by_status, "none, requeued": report.missing}
     rows = [
-        {"verdict": verdict, "contacts": f"{count:,}", "share": f"{count / max(1, sum(counts.values())):.1%}"}
+        {
+            "verdict": in_markdown(verdict),
+            "contacts": f"{count:,}",
+            "share": f"{count / max(1, sum(counts.values())):.1%}",
+        }
         for verdict, count in sorted(counts.items(), key=lambda pair: -pair[1])
         if count
     ]

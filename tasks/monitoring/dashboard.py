@@ -27,6 +27,7 @@ from bouncer.monitoring.charts import line_chart, sparkline
 from bouncer.monitoring.figures import Health
 from bouncer.monitoring.measurement import history
 from bouncer.monitoring.thresholds import Thresholds
+from bouncer.safe_text import in_markdown
 
 __all__ = ["draw_dashboard"]
 
@@ -124,7 +125,9 @@ def _markdown(healths: Sequence[Health], thresholds: Thresholds, alerts: Sequenc
     several = len(healths) > 1
     for known in alerts:
         account = f" ({known.account})" if several else ""
-        parts.append(f"- **{known.alert}{account}** since {known.began_ts:%Y-%m-%d %H:%M} UTC: {known.message}")
+        parts.append(
+            f"- **{known.alert}{account}** since {known.began_ts:%Y-%m-%d %H:%M} UTC: {in_markdown(known.message)}"
+        )
     for one in healths:
         parts += _switches(one, named=several)
     for one in healths:
@@ -140,13 +143,18 @@ def _switches(health: Health, *, named: bool) -> list[str]:
     paused = (
         "Uploads are on"
         if state.paused_ts is None
-        else f"**Paused** since {state.paused_ts:%Y-%m-%d %H:%M} UTC by {state.paused_by}: {state.paused_reason}"
+        else f"**Paused** since {state.paused_ts:%Y-%m-%d %H:%M} UTC by {in_markdown(state.paused_by or '')}: "
+        f"{in_markdown(state.paused_reason or '')}"
     )
     lasts = health.credits_last_hours
     left = "credits not known" if state.credits is None else f"{state.credits:,} credits left"
     pace = "" if lasts is None else f", {lasts:,} h at the last hour's pace"
     breaker = "closed" if state.breaker_state == "closed" else f"**{state.breaker_state}**"
-    trouble = [] if health.service.bouncer_trouble is None else [f"- **Bouncer**: {health.service.bouncer_trouble}"]
+    trouble = (
+        []
+        if health.service.bouncer_trouble is None
+        else [f"- **Bouncer**: {in_markdown(health.service.bouncer_trouble)}"]
+    )
     account = f"Account {state.account}: " if named else ""
     return [f"- {account}{paused} · circuit breaker {breaker} · {left}{pace}", *trouble]
 

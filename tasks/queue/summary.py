@@ -20,6 +20,7 @@ from bouncer.requests.counting import (
     open_layers,
 )
 from bouncer.requests.progress import last_counted_open
+from bouncer.safe_text import in_markdown
 from bouncer.storage.tables import Layer
 from tasks.batches.subflows import Crews
 from tasks.queue.outlook import Outlook
@@ -196,7 +197,7 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
         summary = await _of_a_run(access, request_id, tally, tally.before)
     # A summary of nothing each minute would bury those that are worth reading.
     if summary.outcome != "nothing to do":
-        about = f"Ingest: {summary.message}"
+        about = f"Ingest: {in_markdown(summary.message)}"
         state = await access.read(read_state, access.name)
         figures = _figures_of_a_tick(summary) if tally.before is None else _figures_of_a_run(summary)
         text = _markdown(summary, figures, state.credits)
@@ -288,7 +289,7 @@ def _markdown(summary: IngestSummary, figures: dict[str, str], credits_left: int
     whose = [] if in_all is None else [f"All {in_all:,} contacts that were verified so far, in all runs:", ""]
     return "\n".join(
         [
-            f"## {summary.message}",
+            f"## {in_markdown(summary.message)}",
             "",
             *whose,
             verdict_table(summary.verdicts),

@@ -1,5 +1,6 @@
 """Events that automations can act on, all under one name space."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -9,6 +10,7 @@ from prefect.events import emit_event
 from prefect.events.schemas.events import Event, Resource
 
 from bouncer.installation import here
+from bouncer.safe_text import in_event
 
 __all__ = ["EVENTS", "announce", "announce_of_request", "announce_once"]
 
@@ -37,7 +39,7 @@ def announce(what: str, *, account: str, **details: str | float | bool | None) -
         account: The name of the account block.
         **details: The payload; never a key, never an address.
     """
-    emit_event(event=f"bouncer-flows.{what}", resource=_resource(account), payload=dict(details))
+    emit_event(event=f"bouncer-flows.{what}", resource=_resource(account), payload=_payload(details))
 
 
 async def announce_once(what: str, *, account: str, once: str, **details: str | float | bool | None) -> None:
@@ -83,10 +85,14 @@ async def _send(what: str, resource: dict[str, str], id_: str, payload: dict[str
         occurred=datetime.now(UTC),
         event=f"bouncer-flows.{what}",
         resource=Resource(resource),
-        payload=payload,
+        payload=_payload(payload),
     )
     async with get_client() as client:
         await client.request("POST", "/events", json=[event.model_dump(mode="json")])
+
+
+def _payload(details: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: in_event(value) if isinstance(value, str) else value for name, value in details.items()}
 
 
 def _resource(account: str) -> dict[str, str]:

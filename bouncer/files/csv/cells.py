@@ -6,12 +6,14 @@ __all__ = ["harmless", "without_guard"]
 
 # Spreadsheets run a cell that begins with one of these; in East Asian locales, with its full-width form too.
 _SIGNS = "=+@＝＋－＠-"  # noqa: RUF001  # the full-width forms are meant
-_FORMULA = tuple(f"{_SIGNS}\t\r\n")
+# Spreadsheets leave out what begins a cell and is not seen, and quotes that mean another cell to them than to us.
+_UNSEEN = r"[\s\"\ufeff\u200b\0]*"
 # A spreadsheet that takes another separator than the comma begins a cell behind it, and a row behind a line break.
-_BEHIND = re.compile(rf"([;\t|\r\n]\s*)(?=[{_SIGNS}])")
-_GUARD = re.compile(rf"(^|[;\t|\r\n]\s*)'(?=[\t\r\n{_SIGNS}])")
+_BEHIND = re.compile(rf"([;\t|\r\n]{_UNSEEN})(?=[{_SIGNS}])")
+_GUARD = re.compile(rf"(^|[;\t|\r\n]{_UNSEEN})'(?={_UNSEEN}[\t\r\n{_SIGNS}])")
+_BEGINS = re.compile(rf"[\t\r\n]|{_UNSEEN}[{_SIGNS}]")
 # Most cells, recognised at once.
-_PLAIN = re.compile(rf"(?![{_SIGNS}])[^;\t|\r\n]*")
+_PLAIN = re.compile(rf"(?!{_UNSEEN}[{_SIGNS}])[^;\t|\r\n]*")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 
 
@@ -20,7 +22,7 @@ def harmless(cell: str) -> str:
     if _PLAIN.fullmatch(cell):
         return cell
     cell = _BEHIND.sub(r"\1'", cell)
-    return f"'{cell}" if cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell) else cell
+    return f"'{cell}" if _BEGINS.match(cell) and not _NUMBER.fullmatch(cell) else cell
 
 
 def without_guard(cell: str) -> str:

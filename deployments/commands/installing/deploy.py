@@ -17,6 +17,7 @@ def deploy(
     """
     from deployments.server.orchestration import orchestrator
     from deployments.settings import read_settings
+    from deployments.terminal.console import tell
 
     settings = read_settings()
     with orchestrator(settings):
@@ -24,5 +25,5 @@ def deploy(
 
         changes = asyncio.run(deploy_for_workers(settings, image))
     for line in changes:
-        print(line)
+        tell(line)
     return 0

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from bouncer.errors import SettingRefused
 from deployments.commands.contacts import open_contacts
-from deployments.terminal.console import say
+from deployments.terminal.console import say, tell
 
 __all__ = ["move"]
 
@@ -25,6 +25,6 @@ def move(file: Annotated[Path, Parameter(help="The SQLite file that has been use
     with row_progress("copying", "rows") as advance:
         moved = move_database.move(file, engine, progress=advance)
     for table, rows in moved.rows.items():
-        print(f"{table}: {rows:,} rows")
+        tell(f"{table}: {rows:,} rows")
     say("copied; run bouncer-flows setup --yes, so that runs work on the new database")
     return 0

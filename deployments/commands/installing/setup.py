@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from bouncer.errors import SettingRefused
-from deployments.terminal.console import agreed, say
+from deployments.terminal.console import agreed, say, tell
 from deployments.terminal.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def setup(
             changes = [*asyncio.run(set_up(settings)), *asyncio.run(set_up_pool(settings))]
             faults = asyncio.run(check_server())
     for line in changes:
-        print(line)
+        tell(line)
     if not changes:
-        print("everything is as it should be")
+        tell("everything is as it should be")
     for fault in faults:
         say(f"warning: {fault}")
     return ExitCode.SOME_FAILED if check and changes else 0

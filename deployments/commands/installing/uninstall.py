@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from bouncer.errors import SettingRefused
-from deployments.terminal.console import agreed, say
+from deployments.terminal.console import agreed, say, tell
 
 __all__ = ["uninstall"]
 
@@ -30,7 +30,7 @@ def uninstall(*, yes: Annotated[bool, Parameter(negative="")] = False) -> int:
             raise SettingRefused(f"nothing of installation {name} is deleted without --yes")
         changes = asyncio.run(take_off(pool_name(settings.work_pool)))
     for line in changes:
-        print(line)
-    print(f"installation {name} is off the Prefect server")
+        tell(line)
+    tell(f"installation {name} is off the Prefect server")
     say("the contacts database is as it was: contacts, requests, verdicts, the ledger, and what waits in the queue")
     return 0

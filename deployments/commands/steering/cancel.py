@@ -28,6 +28,7 @@ def cancel(
     """
     from deployments.server.orchestration import orchestrator
     from deployments.settings import read_settings
+    from deployments.terminal.console import tell
 
     settings = read_settings()
     number = request_number(request)
@@ -38,5 +39,5 @@ def cancel(
     if json:
         print_json(report)
     else:
-        print(report.message)
+        tell(report.message)
     return ExitCode.COULD_NOT_RUN if report.batches and not dry_run else 0

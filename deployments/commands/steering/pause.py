@@ -16,10 +16,11 @@ def pause(*, reason: str = "by hand", account: OneAccount = None) -> int:
     from bouncer.accounts import state as account_state
     from bouncer.storage.engine import read, write
     from deployments.settings import read_settings
+    from deployments.terminal.console import tell
 
     engine = open_contacts(read_settings())
     named = read(engine, account_state.known_or_all, account)
     paused = [name for name in named if write(engine, account_state.pause, name, by=caller(), reason=reason)]
     which = f" {', '.join(paused)}" if len(named) > 1 else ""
-    print(f"paused{which}; bouncer-flows resume lets uploads begin again" if paused else "it was paused already")
+    tell(f"paused{which}; bouncer-flows resume lets uploads begin again" if paused else "it was paused already")
     return 0

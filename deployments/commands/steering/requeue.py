@@ -27,6 +27,7 @@ def requeue(
     """
     from bouncer.requests.requeueing import requeue as requeue_failed
     from deployments.settings import read_settings
+    from deployments.terminal.console import tell
     from deployments.terminal.display import row_progress
 
     engine = open_contacts(read_settings())
@@ -44,7 +45,7 @@ def requeue(
         print_json(report)
     else:
         did = "would go back" if dry_run else "went back"
-        print(f"{report.contacts:,} failed contacts {did} into the queue, from {report.dead_letters:,} dead letters")
+        tell(f"{report.contacts:,} failed contacts {did} into the queue, from {report.dead_letters:,} dead letters")
         if report.held:
-            print(f"{report.held:,} held batches {'would be' if dry_run else 'will be'} sent again")
+            tell(f"{report.held:,} held batches {'would be' if dry_run else 'will be'} sent again")
     return 0

@@ -11,10 +11,11 @@ def resume(*, account: OneAccount = None) -> int:
     from bouncer.accounts import state as account_state
     from bouncer.storage.engine import read, write
     from deployments.settings import read_settings
+    from deployments.terminal.console import tell
 
     engine = open_contacts(read_settings())
     named = read(engine, account_state.known_or_all, account)
     resumed = [name for name in named if write(engine, account_state.resume, name)]
     which = f" {', '.join(resumed)}" if len(named) > 1 else ""
-    print(f"resumed{which}" if resumed else "it was not paused")
+    tell(f"resumed{which}" if resumed else "it was not paused")
     return 0

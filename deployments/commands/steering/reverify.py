@@ -7,7 +7,7 @@ from cyclopts import Parameter, validators
 from deployments.commands.answers import print_json
 from deployments.commands.contacts import open_contacts
 from deployments.commands.parameters import LARGEST_COUNT, AsJson
-from deployments.terminal.console import say
+from deployments.terminal.console import say, tell
 
 __all__ = ["reverify"]
 
@@ -50,7 +50,7 @@ def reverify(
         print_json(report)
         return 0
     where = "" if report.request_id is None else f" in request {report.request_id}"
-    print(
+    tell(
         f"{report.contacts:,} contacts {'would be' if dry_run else 'are'} requeued{where}; "
         f"{report.budget_left:,} more fit into the budget of {report.month}"
     )

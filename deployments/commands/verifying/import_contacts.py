@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from deployments.commands.answers import print_json, tell_forecast
 from deployments.commands.contacts import open_contacts
 from deployments.commands.parameters import AsJson, Credits, DryRun, ListPlace
-from deployments.terminal.console import say
+from deployments.terminal.console import say, tell
 
 __all__ = ["import_contacts"]
 
@@ -69,7 +69,7 @@ def import_contacts(
     if json:
         print_json(report)
         return 0
-    print(outcome(report))
+    tell(outcome(report))
     for line in remarks(report):
         say(line)
     return 0

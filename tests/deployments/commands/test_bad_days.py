@@ -101,8 +101,8 @@ def test_wrong_arguments(complain: Complain, tmp_path: Path, contacts: Path, arg
         ({"DATABASE_URL": "mysql://me:secret@127.0.0.1:1/x"}, "check DATABASE_URL: Can't connect"),
         ({"DATABASE_URL": "sqlite:///contacts.csv"}, "check DATABASE_URL: file is not a database"),
         ({"DATABASE_URL": "sqlite:////no-such-folder/x.db"}, "check DATABASE_URL: unable to open database file"),
-        ({"BOUNCER_FLOWS_HOME": "contacts.csv"}, "contacts.csv cannot be made (File exists); name another"),
-        ({"BOUNCER_FLOWS_HOME": "/proc/no"}, "the folder /proc/no cannot be made"),
+        ({"BOUNCER_FLOWS_HOME": "contacts.csv"}, "contacts.csv cannot be made (File exists); choose another"),
+        ({"BOUNCER_FLOWS_HOME": "/proc/no"}, "BOUNCER_FLOWS_HOME: /proc/no cannot be made"),
     ],
 )
 def test_a_database_or_a_home_that_is_none(

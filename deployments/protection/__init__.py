@@ -1,0 +1,1 @@
+"""What keeps strangers out: of our processes, our servers and our files."""

@@ -1,0 +1,34 @@
+"""What a process of ours leaves behind can be read by its owner only, and a crash leaves nothing."""
+
+import os
+import resource
+import tempfile
+from pathlib import Path
+
+from bouncer.files.private_folders import private_folder
+
+__all__ = ["leave_nothing_to_others", "use_own_temporary_folder"]
+
+_PRIVATE_UMASK = 0o077
+
+
+def leave_nothing_to_others() -> None:
+    """Makes new files private and switches core dumps off, for this process and those that it starts.
+
+    A core dump holds keys and passwords, and goes where the system says, which others may read.
+    """
+    os.umask(_PRIVATE_UMASK)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def use_own_temporary_folder(home: Path) -> None:
+    """Lets this process, and those that it starts, put temporary files where nobody else can get at them.
+
+    Prefect keeps the code of its runs in ``runner_storage`` in the system's temporary folder, which whoever comes first
+    owns.
+
+    Args:
+        home: BOUNCER_FLOWS_HOME.
+    """
+    os.environ["TMPDIR"] = str(private_folder(home / "tmp"))
+    tempfile.tempdir = None

@@ -1,0 +1,189 @@
+"""Others lay links, pipes and files where ours are written, or read what we leave lying about."""
+
+import csv
+import os
+import stat
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from sqlalchemy import Engine
+
+from bouncer.errors import InputRefused
+from bouncer.files.atomic_file import atomic_file
+from bouncer.files.csv.cells import harmless
+from bouncer.files.exporting import export_results
+from bouncer.files.importing import import_contacts
+from bouncer.files.private_folders import private_folder
+from tests.bouncer.storage.existing_tables import on_sqlite
+
+_STRANGER = 65_534
+"""Nobody, who owns nothing of ours."""
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files that belong to somebody else")
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """A folder like /tmp."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    return folder
+
+
+@pytest.fixture(params=[0o000, 0o002, 0o022, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever the user's habits are."""
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def _rights(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def _write(path: Path) -> None:
+    with atomic_file(path) as file:
+        file.write("ada@example.com")
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
+    """Results had the rights that the umask left, which on most machines lets everybody read them."""
+    _write(tmp_path / "results.csv")
+    assert _rights(tmp_path / "results.csv") == 0o600
+
+
+@pytest.mark.usefixtures("umask")
+def test_all_folders_that_are_made_are_their_owners_alone(tmp_path: Path) -> None:
+    """Those above the last one had the rights that the umask left."""
+    private_folder(tmp_path / "one" / "two" / "three")
+    for name in ("one", "one/two", "one/two/three"):
+        assert _rights(tmp_path / name) == 0o700
+
+
+def _link(path: Path, target: Path) -> None:
+    path.symlink_to(target)
+    os.lchown(path, _STRANGER, _STRANGER)
+
+
+def _pipe(path: Path) -> list[bytes]:
+    os.mkfifo(path, 0o666)
+    os.lchown(path, _STRANGER, _STRANGER)
+    heard: list[bytes] = []
+
+    def listen() -> None:
+        # Without waiting for a writer, who may never come.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        os.set_blocking(descriptor, False)
+        for _ in range(20):
+            try:
+                heard.append(os.read(descriptor, 100))
+            except BlockingIOError:
+                heard.append(b"")
+            os.sched_yield()
+        os.close(descriptor)
+
+    Thread(target=listen, daemon=True).start()
+    return heard
+
+
+def test_a_link_that_a_stranger_laid_is_not_followed(shared: Path, tmp_path: Path) -> None:
+    """It led to a file of the user's, which was overwritten, or to one that the stranger reads."""
+    mine = tmp_path / "mine.txt"
+    mine.write_text("precious")
+    _link(shared / "results.csv", mine)
+    with pytest.raises(OSError, match="belongs to somebody else"):
+        _write(shared / "results.csv")
+    assert mine.read_text() == "precious"
+
+
+def test_a_pipe_of_a_stranger_is_not_written_into(shared: Path) -> None:
+    """He would read along."""
+    heard = _pipe(shared / "results.csv")
+    with pytest.raises(OSError, match="belongs to somebody else"):
+        _write(shared / "results.csv")
+    assert not any(heard)
+
+
+def test_a_file_of_a_stranger_lends_its_rights_to_nothing(shared: Path) -> None:
+    """Results that took its place kept its rights: everybody could read them."""
+    (shared / "results.csv").write_text("")
+    (shared / "results.csv").chmod(0o666)
+    os.lchown(shared / "results.csv", _STRANGER, _STRANGER)
+    with pytest.raises(OSError, match="belongs to somebody else"):
+        _write(shared / "results.csv")
+    assert (shared / "results.csv").read_text() == ""
+
+
+def test_what_the_user_has_laid_himself_is_used(shared: Path, tmp_path: Path) -> None:
+    """A link of one's own leads where it should, in a shared folder too; rights that one gave stay."""
+    (tmp_path / "mine.csv").write_text("old")
+    (tmp_path / "mine.csv").chmod(0o640)
+    (shared / "results.csv").symlink_to(tmp_path / "mine.csv")
+    _write(shared / "results.csv")
+    assert (tmp_path / "mine.csv").read_text() == "ada@example.com"
+    assert _rights(tmp_path / "mine.csv") == 0o640
+
+
+@on_sqlite
+@pytest.mark.parametrize("lay", [_link, lambda path, _: _pipe(path)])
+def test_the_list_of_rejected_lines_goes_nowhere_else(
+    engine: Engine, shared: Path, tmp_path: Path, lay: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody typed its name, and everybody can guess it; it goes where it goes if the folder cannot be written to."""
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "mine.txt"
+    mine.write_text("precious")
+    (shared / "contacts.csv").write_text("email\nada@example.com\nsomeone.secret\n")
+    lay(shared / "contacts.rejected.csv", mine)  # type: ignore[operator]  # one of the two above
+    report = import_contacts(engine, shared / "contacts.csv")
+    assert (report.queued, report.rejected) == (1, 1)
+    assert mine.read_text() == "precious"
+    assert report.rejected_file == Path("contacts.rejected.csv")
+    assert "someone.secret" in (tmp_path / "contacts.rejected.csv").read_text()
+    assert _rights(tmp_path / "contacts.rejected.csv") == 0o600
+
+
+@on_sqlite
+def test_an_export_says_what_to_do(engine: Engine, shared: Path, tmp_path: Path) -> None:
+    """One line, as for every file that cannot be written."""
+    _link(shared / "results.csv", tmp_path / "anything")
+    with pytest.raises(InputRefused, match=r"results\.csv cannot be written \(it belongs to somebody else\); choose"):
+        export_results(engine, shared / "results.csv")
+
+
+_CELLS = [
+    ("=1+1", ","),
+    ("a;=cmd|'/c calc'!A1", ";"),
+    ("a;\"=cmd|'/c calc'!A1\"", ";"),
+    ('a;"=cmd', ";"),
+    ('a\t"@SUM(1)', "\t"),
+    ('a|" =1+1', "|"),
+    ("a;'=1", ";"),
+    ('"=1+1"', ","),
+    ('a;""=1', ";"),
+    ("x\n=1+1", ","),
+    ('x\n"=1+1', ";"),
+    ("\ufeff=1+1", ","),
+    (" =1+1", ","),
+    ('a;\ufeff" "@SUM(1)', ";"),
+    ("a,=1+1", ","),
+    ('a,"=1+1', ","),
+]
+
+
+@pytest.mark.parametrize(("cell", "separator"), _CELLS)
+def test_no_cell_is_run_by_a_spreadsheet_whatever_it_takes_for_the_separator(cell: str, separator: str) -> None:
+    """A file is opened with the separator of the country, and the quotes that ours has then mean something else."""
+    written = StringIO()
+    csv.writer(written).writerow(["1", harmless(cell), "2"])
+    for taken in {separator, ",", ";", "\t", "|"}:
+        for row in csv.reader(StringIO(written.getvalue()), delimiter=taken):
+            for found in row:
+                bare = found.lstrip(' "\ufeff')
+                assert not bare.startswith(tuple("=+@-")), (written.getvalue(), taken, row)

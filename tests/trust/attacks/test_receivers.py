@@ -1,0 +1,123 @@
+"""Strangers call where Bouncer or Prometheus should: with guesses, odd requests, silence, and names of their own."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+
+import httpx
+import pytest
+from sqlalchemy import Engine
+
+from bouncer.batches import callbacks
+from bouncer.storage.engine import write
+from deployments.protection import http_server
+from deployments.serving import callback_receiver
+from deployments.serving.callback_receiver import receiving_callbacks
+from deployments.serving.metrics_endpoint import serving_metrics
+from deployments.settings import Settings
+from tests.bouncer.contacts import batch_rows, small_batches, take
+from tests.bouncer.storage.existing_tables import on_sqlite
+from tests.ports import free_port
+
+pytestmark = on_sqlite
+
+_REBOUND = ("evil.example", "evil.example:8026", "127.0.0.1.evil.example", "localhost.evil.example", "a@b", "[", "")
+
+
+@pytest.fixture
+def token(engine: Engine) -> str:
+    """The token of the one batch that there is."""
+    return write(engine, callbacks.ensure_token, take(engine, small_batches(engine, 1)[0]))
+
+
+@pytest.fixture
+def port(engine: Engine) -> Iterator[int]:
+    """Where the receiver listens."""
+    with receiving_callbacks(Settings(callback_port=free_port()), engine) as port:
+        assert port is not None
+        yield port
+
+
+def test_one_stranger_does_not_silence_bouncer(
+    engine: Engine, token: str, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a proxy all have one address: after 30 guesses of anybody, Bouncer's own calls were not heard either."""
+    monkeypatch.setattr(callback_receiver, "LOOKS_PER_SECOND", 3)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        assert {client.post(f"/{guess:064x}").status_code for guess in range(50)} == {404}
+        assert client.post(f"/{token}").status_code == 200
+    assert batch_rows(engine)[0].callback_ts is not None
+
+
+def test_guesses_do_not_keep_the_database_busy(
+    token: str, port: int, monkeypatch: pytest.MonkeyPatch, engine: Engine
+) -> None:
+    """However many guesses there are, a few a second are looked up."""
+    looked: list[str] = []
+    known = callbacks.is_known
+    monkeypatch.setattr(callbacks, "is_known", lambda *given: looked.append(given[1]) or known(*given))
+    began = time.monotonic()
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        for guess in range(200):
+            assert client.post(f"/{guess:064x}").status_code == 404
+    assert len(looked) <= callback_receiver.LOOKS_PER_SECOND * (time.monotonic() - began + 2)
+
+
+@pytest.mark.parametrize("query", ["&".join(f"f{n}={n}" for n in range(500)), "a" * 20_000, "%", "&&&=;=", "a=%ff%00"])
+def test_an_odd_query_string_is_a_call_all_the_same(engine: Engine, token: str, port: int, query: str) -> None:
+    """With more than a hundred fields there was a traceback, and the call was lost."""
+    assert httpx.post(f"http://127.0.0.1:{port}/{token}?{query}", timeout=10).status_code == 200
+    assert batch_rows(engine)[0].callback_ts is not None
+
+
+def test_silent_connections_do_not_fill_the_receiver(engine: Engine, token: str, port: int) -> None:
+    """A hundred and more that say nothing kept Bouncer out, for as long as they liked."""
+    with ExitStack() as open_ones:
+        for _ in range(3 * http_server.MOST_SILENT):
+            open_ones.enter_context(socket.create_connection(("127.0.0.1", port)))
+        assert httpx.post(f"http://127.0.0.1:{port}/{token}", timeout=10).status_code == 200
+    assert batch_rows(engine)[0].callback_ts is not None
+
+
+def test_a_request_that_dawdles_is_hung_up_on(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head that comes letter by letter held its connection for ever; so did one that does not come."""
+    monkeypatch.setattr(http_server, "REQUEST_SECONDS", 0.5)
+    for said in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\nA: "):
+        with socket.create_connection(("127.0.0.1", port)) as dawdler:
+            dawdler.settimeout(10)
+            dawdler.sendall(said)
+            with suppress(ConnectionResetError):
+                assert dawdler.recv(100) == b""
+
+
+def test_one_connection_makes_one_request(port: int) -> None:
+    """Else it could dawdle in the second."""
+    with socket.create_connection(("127.0.0.1", port)) as caller:
+        caller.settimeout(10)
+        caller.sendall(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n")
+        said = b"".join(iter(lambda: caller.recv(4096), b""))
+    assert said.count(b"HTTP/1.1 404") == 1
+
+
+@pytest.mark.parametrize("name", _REBOUND)
+def test_a_page_reads_no_figures(engine: Engine, name: str) -> None:
+    """Its name can be made to lead to this machine (DNS rebinding); the request still has that name."""
+    with serving_metrics(Settings(metrics_port=free_port()), engine) as port:
+        url = f"http://127.0.0.1:{port}/metrics"
+        refused = httpx.get(url, headers={"Host": name}, timeout=30)
+        assert (refused.status_code, refused.content) == (404, b"")
+        for own in (f"127.0.0.1:{port}", "localhost", "[::1]:9464", "metrics:9464", socket.gethostname()):
+            assert httpx.get(url, headers={"Host": own}, timeout=30).status_code == 200, own
+
+
+@pytest.mark.parametrize("name", _REBOUND)
+def test_a_page_calls_nobody_back(engine: Engine, token: str, name: str) -> None:
+    """Where the public address is known, calls come by its name, or from the proxy by an address."""
+    settings = Settings(callback_port=free_port(), callback_url="https://hooks.example.com/bouncer")
+    with receiving_callbacks(settings, engine) as port:
+        url = f"http://127.0.0.1:{port}/{token}"
+        assert httpx.post(url, headers={"Host": name}, timeout=10).status_code == 404
+        assert batch_rows(engine)[0].callback_ts is None
+        for own in ("hooks.example.com", f"127.0.0.1:{port}"):
+            assert httpx.post(url, headers={"Host": own}, timeout=10).status_code == 200, own
