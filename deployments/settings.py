@@ -173,9 +173,11 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
-        """The URL of the contacts database; an SQLite file of our own where none was set."""
+        """The URL of the contacts database, a file with its whole path; a file of our own where none was set."""
         if self.database_url is not None:
-            return self.database_url.get_secret_value()
+            from bouncer.storage.urls import with_whole_path  # noqa: PLC0415  # help needs no database's libraries
+
+            return with_whole_path(self.database_url.get_secret_value())
         return f"sqlite:///{self.bouncer_flows_home / 'contacts.db'}"
 
     def account_values(self) -> dict[str, Any]:

@@ -76,7 +76,7 @@ async def _check_database(settings: Settings) -> list[str]:
     await asyncio.to_thread(probe, engine)
     wrong = await asyncio.to_thread(read, engine, unusable_settings)
     wrong += await asyncio.to_thread(pending, engine)
-    if settings.database_url is not None and database.url != settings.database_url:
+    if settings.database_url is not None and database.url.get_secret_value() != settings.url:
         wrong.append(f"block contacts-database/{here().block} is not what DATABASE_URL says")
     return wrong
 

@@ -57,9 +57,10 @@ async def _of_database(settings: Settings) -> list[Replacement]:
     saved = await _usable(ContactsDatabase, here().block)
     if saved is None:
         return []
-    if settings.database_url is None or saved.url == settings.database_url:
+    wanted = SecretStr(settings.url)
+    if settings.database_url is None or saved.url == wanted:
         return await _of_database_itself(saved)
-    was, would_be = _place(saved.url), _place(settings.database_url)
+    was, would_be = _place(saved.url), _place(wanted)
     block = f"block contacts-database/{here().block}"
     if was == would_be:
         return [Replacement("DATABASE_URL", f"{block} has another user, password or option", points_elsewhere=False)]

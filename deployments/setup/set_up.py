@@ -144,4 +144,4 @@ def _database(settings: Settings, saved: ContactsDatabase | None) -> ContactsDat
     if settings.database_url is None:
         return saved
     # How it is reached was set in the UI and stays.
-    return ContactsDatabase(url=settings.database_url, tls=saved.tls, tls_authority=saved.tls_authority)
+    return ContactsDatabase(url=SecretStr(settings.url), tls=saved.tls, tls_authority=saved.tls_authority)

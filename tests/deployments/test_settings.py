@@ -74,3 +74,10 @@ def test_a_home_may_be_relative(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BOUNCER_FLOWS_HOME", "here")
     assert read_settings().bouncer_flows_home == tmp_path / "here"
+
+
+def test_a_relative_file_is_the_same_one_for_every_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A worker in another folder once made a second, empty database of the same name there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///contacts.db")
+    assert read_settings().url == f"sqlite:///{tmp_path / 'contacts.db'}"
