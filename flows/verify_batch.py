@@ -9,7 +9,7 @@ from prefect.states import Completed, Failed
 
 from blocks.access import Access
 from blocks.marks import marked
-from bouncer.batches.state import BatchTitle, BatchWork, Step
+from bouncer.batches.state import BEFORE_VERDICTS, SETTLED, BatchTitle, BatchWork
 from bouncer.errors import (
     AddressesRefused,
     BatchLost,
@@ -97,17 +97,17 @@ async def _settle(access: Access, batch: BatchWork) -> State[None]:  # noqa: PLR
 
 
 async def _verify(access: Access, batch: BatchWork) -> State[None]:
-    if batch.realtime and batch.step is not Step.NOTHING:
+    if batch.realtime and batch.state not in SETTLED:
         settled = await verify_now(access, batch)
         return Completed(message=f"{settled:,} contacts settled in real time")
-    bouncer_id = batch.batch_id
+    bouncer_id = batch.bouncer_id
     await give_back_stale_lease(access, batch)
-    if batch.step in {Step.UPLOAD, Step.DECIDE, Step.POLL}:
+    if batch.state in BEFORE_VERDICTS:
         async with batch_slot(access, batch) as slot:
             if bouncer_id is None:
                 bouncer_id = await upload(access, batch, slot)
             await poll(access, batch, bouncer_id)
-    elif batch.step is Step.NOTHING:
+    elif batch.state in SETTLED:
         return Completed(message="Nothing to do: this batch is settled")
     report = await load(access, batch, str(bouncer_id))
     await delete_at_bouncer(access, batch.id, str(bouncer_id))

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Annotated, Any, TypeVar
 
@@ -27,6 +27,7 @@ __all__ = [
     "verdicts_in",
 ]
 
+PROCESSING = "processing"
 COMPLETED = "completed"
 """The one status that says that results can be downloaded; any other, known or not, means wait."""
 
@@ -122,12 +123,26 @@ class BatchProgress(_Answer):
         processed: Addresses that are verified, or None where Bouncer did not tell.
         credits: What the batch cost, once it is complete.
         quantity: How many addresses the batch has, or None where Bouncer did not tell.
+        created: When Bouncer took it, by Bouncer's clock, or None where it did not tell.
+        started: When it began with it, likewise; None while it is queued, too.
     """
 
     status: Annotated[str, BeforeValidator(lambda value: str(value).strip().lower())]
     processed: Integer = None
     credits: Integer = None
     quantity: Integer = None
+    created: Moment = None
+    started: Moment = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether Bouncer has begun with it: its turn has come, or addresses of it are verified."""
+        return self.status == PROCESSING or self.started is not None or bool(self.processed)
+
+    @property
+    def waited(self) -> timedelta | None:
+        """How long it was queued at Bouncer, or None where Bouncer does not tell, or it still is."""
+        return None if self.created is None or self.started is None else self.started - self.created
 
     @property
     def is_completed(self) -> bool:

@@ -3,16 +3,16 @@
 import enum
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
 from bouncer.accounts.state import ensure_row
 from bouncer.accounts.upload_history import count_upload
 from bouncer.addresses.interleaving import interleave
 from bouncer.addresses.normalisation import normalise_all
-from bouncer.batches.state import BatchWork
-from bouncer.batches.transitions import step_of
+from bouncer.batches import transitions
+from bouncer.batches.state import BEFORE_VERDICTS, IN_FLIGHT, BatchState, BatchWork, held_seconds, is_in
 from bouncer.storage.dialects import age_seconds
-from bouncer.storage.tables import Account, Batch, BatchStatus, Contact, QueuedContact, QueueStatus, Request
+from bouncer.storage.tables import Account, Batch, Contact, QueuedContact, QueueStatus, Request
 
 __all__ = [
     "ALL_PLACES_HELD",
@@ -22,6 +22,7 @@ __all__ = [
     "has_room",
     "held_fill_all_places",
     "held_uploads",
+    "is_cancelled",
     "longest_at_bouncer_seconds",
 ]
 
@@ -51,12 +52,12 @@ class Admission(enum.Enum):
     FULL = "as many batches in flight as the account may have"
 
 
-def addresses_to_send(connection: Connection, id: int) -> list[str]:  # noqa: A002  # the column's name
+def addresses_to_send(connection: Connection, batch_id: int) -> list[str]:
     """The addresses of a batch, normalised, each once, with each domain spread evenly."""
     emails = connection.scalars(
         select(Contact.email)
         .join(QueuedContact, QueuedContact.global_id == Contact.global_id)
-        .where(QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED)
+        .where(QueuedContact.batch_id == batch_id, QueuedContact.status == QueueStatus.ASSIGNED)
         .order_by(QueuedContact.queue_id)
     ).all()
     # An application may have changed an address since it was claimed; what is none any more fails at the next claim.
@@ -83,9 +84,7 @@ def held_fill_all_places(connection: Connection, account: str, max_batches: int)
 
     Then nothing that runs makes room: a person decides on them, or they count no more after HELD_IN_FLIGHT_SECONDS.
     """
-    query = select(func.sum(held_uploads())).where(
-        Batch.account == account, Batch.held_ts.is_not(None), Batch.status.in_([BatchStatus.QUEUED])
-    )
+    query = select(func.sum(held_uploads())).where(Batch.account == account, is_in(BatchState.HELD))
     return int(connection.scalar(query) or 0) >= max_batches
 
 
@@ -108,44 +107,42 @@ def admit_upload(connection: Connection, batch: BatchWork, max_batches: int, add
     if paused is not None:
         return Admission.PAUSED
     # A cancellation waits for the lock above, so that it either sees this upload begun or is seen here.
-    its_request = Request.request_id == batch.request_id
-    if connection.scalar(select(Request.bouncer_cancelled_ts).where(its_request)) is not None:
+    if is_cancelled(connection, batch.request_id):
         return Admission.CANCELLED
     if connection.scalar(select(Batch.callback_ts).where(Batch.id == batch.id)) is not None:
         return Admission.CALLED
     if not has_room(connection, batch, max_batches):
         return Admission.FULL
-    step_of(
-        connection,
-        batch,
-        update(Batch).where(Batch.status == BatchStatus.QUEUED, Batch.batch_id.is_(None)),
-        upload_begun_ts=func.current_timestamp(),
-        held_ts=None,
-        quantity=addresses or Batch.quantity,
-    )
+    transitions.begin_upload(connection, batch, addresses)
     count_upload(connection, batch.account)
     return Admission.ADMITTED
 
 
+def is_cancelled(connection: Connection, request_id: int) -> bool:
+    """Whether a request is cancelled."""
+    marked = and_(Request.request_id == request_id, Request.bouncer_cancelled_ts.is_not(None))
+    return connection.scalar(select(Request.request_id).where(marked)) is not None
+
+
 def held_uploads() -> ColumnElement[int]:
-    """Counts the uploads of a batch that are in flight while it waits for a person."""
-    return case((age_seconds(Batch.held_ts) < HELD_IN_FLIGHT_SECONDS, Batch.ambiguous_uploads), else_=0)
+    """How many uploads of a batch count as in flight while it waits for a person."""
+    recently = held_seconds() < HELD_IN_FLIGHT_SECONDS
+    return case((and_(is_in(BatchState.HELD), recently), Batch.ambiguous_uploads), else_=0)
 
 
 def _in_flight(connection: Connection, account: str, max_batches: int, besides: int) -> int:
-    at_bouncer = or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None))
     lost = _lost(max_batches)
     uploads = case(
         # The upload that a held batch began is counted among its lost ones.
-        (Batch.held_ts.is_not(None), held_uploads()),
-        (at_bouncer, lost + 1),
+        (is_in(BatchState.HELD), held_uploads()),
+        (is_in(*IN_FLIGHT), lost + 1),
         else_=lost,
     )
     count = connection.scalar(
         select(func.sum(uploads)).where(
             Batch.account == account,
             Batch.id != besides,
-            Batch.status.in_([BatchStatus.QUEUED, BatchStatus.PROCESSING]),
+            is_in(*BEFORE_VERDICTS),
         )
     )
     return int(count or 0)

@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import Connection, func, select, update
 
 from bouncer.batches.admission import longest_at_bouncer_seconds
-from bouncer.batches.state import BatchWork
+from bouncer.batches.state import BatchState, BatchWork, state_of
 from bouncer.errors import OwnershipLost
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.tables import Batch
@@ -126,9 +126,9 @@ def note(connection: Connection, token: str, ids: tuple[str, ...]) -> bool:
     return True
 
 
-def present(connection: Connection, id: int) -> datetime | None:  # noqa: A002  # the column's name
-    """Reads the time of Bouncer's last callback for a batch, or None; cheap enough for every second: one row by key."""
-    return connection.scalar(select(Batch.callback_ts).where(Batch.id == id))
+def present(connection: Connection, batch_id: int) -> datetime | None:
+    """When Bouncer last called for a batch, or None; one row by its key, cheap enough for every second."""
+    return connection.scalar(select(Batch.callback_ts).where(Batch.id == batch_id))
 
 
 def look_for(connection: Connection, batch: BatchWork, *, max_batches: int, longest_wait: float) -> Callback:
@@ -145,13 +145,13 @@ def look_for(connection: Connection, batch: BatchWork, *, max_batches: int, long
             Batch.callback_ts,
             Batch.callback_ids,
             Batch.callback_token,
-            Batch.held_ts,
+            state_of(),
             Batch.quantity,
             age_seconds(Batch.progress_ts).label("age"),
         ).where(Batch.id == batch.id)
     ).one()
     wait = 0.0
-    if row.callback_token is not None and row.age is not None and row.held_ts is None:
+    if row.callback_token is not None and row.age is not None and row.state != BatchState.HELD:
         wait = min(longest_wait, longest_at_bouncer_seconds(row.quantity, max_batches)) - float(row.age)
     ids = tuple(row.callback_ids.split(",")) if row.callback_ids else ()
     return Callback(row.callback_ts, ids, wait, row.quantity)
@@ -183,9 +183,9 @@ def forget(connection: Connection, batch: BatchWork, call: Callback) -> bool:
     return True
 
 
-def is_of_another_batch(connection: Connection, batch: BatchWork, batch_id: str) -> bool:
-    """Tells whether an id that a callback names is another batch's already."""
-    return connection.scalar(select(Batch.id).where(Batch.batch_id == batch_id, Batch.id != batch.id)) is not None
+def is_of_another_batch(connection: Connection, batch: BatchWork, bouncer_id: str) -> bool:
+    """Whether an id that a callback names is another batch's already."""
+    return connection.scalar(select(Batch.id).where(Batch.bouncer_id == bouncer_id, Batch.id != batch.id)) is not None
 
 
 def record_found(connection: Connection, batch: BatchWork) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
-from bouncer.batches.state import UNSETTLED
+from bouncer.batches.state import AWAITS_UPLOAD, UNSETTLED, BatchState, is_in
 from bouncer.storage.tables import Batch
 
 __all__ = ["batches_ahead", "room_for", "rooms_for"]
@@ -52,7 +52,7 @@ def rooms_for(connection: Connection, slots: Mapping[str, int], priority: int | 
     query = (
         select(Batch.account, func.count(), func.sum(case((_is_ready(priority), 1), else_=0)))
         # Held ones wait for a person.
-        .where(Batch.account.in_(slots), Batch.status.in_(UNSETTLED), Batch.held_ts.is_(None))
+        .where(Batch.account.in_(slots), is_in(*(UNSETTLED - {BatchState.HELD})))
         .group_by(Batch.account)
     )
     counts = {account: (int(under_way), int(ready)) for account, under_way, ready in connection.execute(query)}
@@ -60,12 +60,7 @@ def rooms_for(connection: Connection, slots: Mapping[str, int], priority: int | 
 
 
 def _is_ready(priority: int | None) -> ColumnElement[bool]:
-    return and_(
-        Batch.priority >= (priority or 0),
-        Batch.batch_id.is_(None),
-        Batch.upload_begun_ts.is_(None),
-        Batch.realtime.is_(False),
-    )
+    return and_(Batch.priority >= (priority or 0), is_in(*AWAITS_UPLOAD), Batch.realtime.is_(False))
 
 
 def _room(slots: int, priority: int | None, under_way: int, ready: int) -> int:

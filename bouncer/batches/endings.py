@@ -3,12 +3,8 @@
 from sqlalchemy import (
     Connection,
     Integer,
-    Row,
-    SQLColumnExpression,
     Update,
-    and_,
     case,
-    delete,
     func,
     insert,
     or_,
@@ -16,11 +12,13 @@ from sqlalchemy import (
     update,
 )
 
-from bouncer.batches.state import UNSETTLED, BatchWork, is_unsent, was_asked_for
+from bouncer.batches import transitions
+from bouncer.batches.state import SETTLED, WITHOUT_ID, BatchState, BatchWork, is_in, state_of
+from bouncer.batches.transition_table import RETURN_UNSENT
 from bouncer.errors import OwnershipLost
 from bouncer.safe_text import clean_message
 from bouncer.storage.bulk import frame_of, stage
-from bouncer.storage.tables import Batch, BatchStatus, Contact, DeadLetter, QueuedContact, QueueStatus
+from bouncer.storage.tables import Batch, Contact, DeadLetter, QueuedContact, QueueStatus
 from bouncer.verdicts.second_chances import keep_verdicts
 
 __all__ = [
@@ -28,7 +26,6 @@ __all__ = [
     "dissolve",
     "fail",
     "lose",
-    "new_batch",
     "requeue_freely",
     "requeue_or_fail",
     "requeue_orphans",
@@ -62,14 +59,10 @@ def dissolve(connection: Connection, batch: BatchWork) -> int:
     Returns:
         How many contacts went back.
     """
-    row = _lock(connection, batch)
-    if row.batch_id is not None:
+    if transitions.lock(connection, batch).state not in WITHOUT_ID:
         return 0
     returned = connection.execute(_assigned_to(batch.id).values(_waiting_again()))
-    if row.ambiguous_uploads or connection.scalar(select(was_asked_for()).where(Batch.id == batch.id)):
-        _close(connection, batch, "not uploaded; its contacts went back to the queue")
-    else:
-        connection.execute(delete(Batch).where(Batch.id == batch.id))
+    transitions.dissolve(connection, batch)
     return returned.rowcount
 
 
@@ -81,12 +74,13 @@ def return_unsent(connection: Connection, account: str) -> int:
     Returns:
         How many contacts went back.
     """
-    unsent = connection.scalars(select(Batch.id).where(Batch.account == account, *is_unsent()).with_for_update()).all()
+    query = select(Batch.id).where(Batch.account == account, RETURN_UNSENT.applies)
+    unsent = connection.scalars(query.with_for_update()).all()
     if not unsent:
         return 0
     its_contacts = (QueuedContact.batch_id.in_(unsent), QueuedContact.status == QueueStatus.ASSIGNED)
     returned = connection.execute(update(QueuedContact).where(*its_contacts).values(_waiting_again()))
-    connection.execute(delete(Batch).where(Batch.id.in_(unsent)))
+    transitions.return_unsent(connection, unsent)
     return returned.rowcount
 
 
@@ -98,11 +92,10 @@ def lose(connection: Connection, batch: BatchWork, message: str) -> int:
     Returns:
         How many contacts it held.
     """
-    _lock(connection, batch)
-    connection.execute(update(Batch).where(Batch.id == batch.id).values(lost_addresses=_paid_at_most()))
+    transitions.lock(connection, batch)
     count = requeue_or_fail(connection, _assigned_to(batch.id), message)
     keep_verdicts(connection, QueuedContact.batch_id == batch.id)
-    _close(connection, batch, message)
+    transitions.lose(connection, batch, message)
     return count
 
 
@@ -128,7 +121,7 @@ def fail(connection: Connection, batch: BatchWork, message: str) -> int:
     kept = keep_verdicts(connection, QueuedContact.batch_id == batch.id)
     letter = {"batch_id": batch.id, "user_id": batch.user_id, "request_id": batch.request_id, "error_message": reason}
     connection.execute(insert(DeadLetter).values(letter))
-    _close(connection, batch, reason)
+    transitions.fail(connection, batch, reason)
     return failed.rowcount - kept
 
 
@@ -148,10 +141,10 @@ def split(connection: Connection, batch: BatchWork) -> list[int]:
     _lock_unsent(connection, batch)
     root = batch.split_from or batch.id
     parts = connection.execute(
-        select(Batch.status, Batch.batch_id, Batch.quantity).where(Batch.split_from == root)
+        select(state_of(), Batch.bouncer_id.label("bouncer_id"), Batch.quantity).where(Batch.split_from == root)
     ).all()
-    refused = [part.quantity for part in parts if part.status == BatchStatus.FAILED and part.batch_id is None]
-    any_taken = any(part.batch_id for part in parts)
+    refused = [part.quantity for part in parts if part.state == BatchState.FAILED and part.bouncer_id is None]
+    any_taken = any(part.bouncer_id for part in parts)
     keys = connection.scalars(
         select(Contact.bouncer_address_key)
         .join(QueuedContact, QueuedContact.global_id == Contact.global_id)
@@ -167,12 +160,12 @@ def split(connection: Connection, batch: BatchWork) -> list[int]:
     lower = select(Contact.global_id).where(
         Contact.global_id == QueuedContact.global_id, Contact.bouncer_address_key < keys[cut]
     )
-    halves = []
+    halves: list[int] = []
     for quantity, contacts in (
         (cut, _assigned_to(batch.id).where(lower.exists())),
         (len(keys) - cut, _assigned_to(batch.id)),
     ):
-        id_of_half = new_batch(
+        id_of_half = transitions.make(
             connection,
             account=batch.account,
             layer=batch.layer,
@@ -184,7 +177,7 @@ def split(connection: Connection, batch: BatchWork) -> list[int]:
         )
         connection.execute(contacts.values(batch_id=id_of_half))
         halves.append(id_of_half)
-    _close(connection, batch, f"refused by Bouncer as a whole; parted into batches {halves[0]} and {halves[1]}")
+    transitions.split(connection, batch, (halves[0], halves[1]))
     return halves
 
 
@@ -243,7 +236,7 @@ def requeue_orphans(connection: Connection) -> int:
         .outerjoin(Batch, Batch.id == QueuedContact.batch_id)
         .where(
             QueuedContact.status == QueueStatus.ASSIGNED,
-            or_(Batch.id.is_(None), Batch.status.not_in(UNSETTLED)),
+            or_(Batch.id.is_(None), is_in(*SETTLED)),
         )
     ).all()
     if not found:
@@ -262,43 +255,11 @@ def requeue_orphans(connection: Connection) -> int:
     return changed.rowcount
 
 
-def new_batch(connection: Connection, **columns: int | str | bool) -> int:
-    """Makes the row of a batch whose contacts are about to be assigned to it, and returns its id."""
-    made = connection.execute(insert(Batch).values(columns))
-    key = made.inserted_primary_key
-    if key is None:
-        raise TypeError("the database told no id of the new batch")
-    return int(key[0])
-
-
-def _lock(connection: Connection, batch: BatchWork) -> Row[str | None, str | None, int]:
-    # As the row stands now: since the run took the batch, it may have lost uploads, and an earlier owner may have
-    # written down that Bouncer has it.
-    row = connection.execute(
-        select(Batch.owner, Batch.batch_id, Batch.ambiguous_uploads).where(Batch.id == batch.id).with_for_update()
-    ).one_or_none()
-    if row is None or row.owner != batch.owner:
-        raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
-    return row
-
-
 def _lock_unsent(connection: Connection, batch: BatchWork) -> None:
-    if _lock(connection, batch).batch_id is not None:
+    if transitions.lock(connection, batch).state not in WITHOUT_ID:
         raise OwnershipLost(
             f"batch {batch.id} is at Bouncer after all, uploaded by an earlier run; it is paid for, and goes on there"
         )
-
-
-def _paid_at_most() -> SQLColumnExpression[int]:
-    # A batch that was asked to finish and never did has stood still since Bouncer last told how far it was; the credits
-    # of the rest come back. Of any other, nobody knows how far it came after that.
-    stood_still = and_(Batch.finish_requested_ts.is_not(None), Batch.verified_ts.is_(None))
-    return case(
-        (Batch.credits.is_not(None), Batch.credits),
-        (Batch.batch_id.is_(None), 0),
-        (stood_still, Batch.processed),
-        else_=Batch.quantity,
-    )
 
 
 def _assigned_to(id: int) -> Update:  # noqa: A002  # the column's name
@@ -307,20 +268,3 @@ def _assigned_to(id: int) -> Update:  # noqa: A002  # the column's name
 
 def _waiting_again() -> dict[str, object]:
     return {"status": QueueStatus.QUEUED, "batch_id": None, "assigned_ts": None}
-
-
-def _close(connection: Connection, batch: BatchWork, message: str) -> None:
-    connection.execute(
-        update(Batch)
-        .where(Batch.id == batch.id)
-        .values(
-            status=BatchStatus.FAILED,
-            error_message=clean_message(message),
-            completed_ts=func.current_timestamp(),
-            # What was charged for it brought no verdict, and the ledger is to show that.
-            expected_credits=func.coalesce(Batch.expected_credits, 0),
-            owner=None,
-            heartbeat_ts=None,
-            slot_lease=None,
-        )
-    )

@@ -14,12 +14,13 @@ from sqlalchemy import (
     update,
 )
 
-from bouncer.batches.cancellation import is_cancelled
+from bouncer.batches import transitions
+from bouncer.batches.admission import is_cancelled
 from bouncer.batches.endings import requeue_freely, requeue_or_fail
-from bouncer.batches.state import BatchWork
+from bouncer.batches.state import BatchState, BatchWork
 from bouncer.errors import OwnershipLost
 from bouncer.storage.bulk import stage
-from bouncer.storage.tables import Batch, BatchStatus, QueuedContact, QueueStatus
+from bouncer.storage.tables import Batch, QueuedContact, QueueStatus
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.matching import Awaited, Prepared, await_verdicts, expected_credits, prepare
 from bouncer.verdicts.second_chances import Chances, give_second_chances, keep_verdicts
@@ -75,10 +76,8 @@ def load(
     Raises:
         OwnershipLost: Another run has the batch now, or has loaded it already.
     """
-    row = connection.execute(
-        select(Batch.owner, Batch.status, Batch.credits, Batch.processed).where(Batch.id == batch.id).with_for_update()
-    ).one_or_none()
-    if row is None or row.owner != batch.owner or row.status != BatchStatus.DOWNLOADING:
+    row = transitions.lock(connection, batch)
+    if row.state is not BatchState.VERIFIED:
         raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
     awaited, prepared = _present(connection, batch.id, prepared)
     contacts, matched = awaited.contacts, prepared.matched
@@ -99,24 +98,16 @@ def load(
     paid_for_nothing = row.processed - answered if row.credits is None else row.credits - expected
     maybe_paid = max(0, min(int(without["address_key"].nunique()), paid_for_nothing))
     were_unknown = matched[matched["was_unknown"] == 1]
-    connection.execute(
-        update(Batch)
-        .where(Batch.id == batch.id)
-        .values(
-            status=BatchStatus.COMPLETED,
-            completed_ts=func.current_timestamp(),
-            processed=Batch.quantity,
-            expected_credits=expected,
-            unknown_before=were_unknown["address_key"].nunique(),
-            unknown_resolved=expected_credits(were_unknown),
-            missing=missing,
-            lost_addresses=maybe_paid,
-            unmatched=prepared.unmatched,
-            error_message=None,
-            owner=None,
-            heartbeat_ts=None,
-            slot_lease=None,
-        )
+    transitions.complete(
+        connection,
+        batch,
+        processed=Batch.quantity,
+        expected_credits=expected,
+        unknown_before=were_unknown["address_key"].nunique(),
+        unknown_resolved=expected_credits(were_unknown),
+        missing=missing,
+        lost_addresses=maybe_paid,
+        unmatched=prepared.unmatched,
     )
     return LoadReport(
         settled=len(matched),

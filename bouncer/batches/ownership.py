@@ -1,25 +1,44 @@
-"""One owner a batch: taken by compare-and-set, alive while its heart beats, its slot"s lease on record."""
+"""One owner a batch: taken by compare-and-set, alive while its heart beats, its notes fenced by its token."""
 
 from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Connection, case, exists, func, not_, or_, select, update
+from sqlalchemy.sql.dml import Update
 
-from bouncer.batches.state import BatchWork, has_no_owner, step_from
+from bouncer.batches.state import BEFORE_VERDICTS, BatchState, BatchWork, is_in, state_of
+from bouncer.errors import OwnershipLost
 from bouncer.storage.dialects import age_seconds
-from bouncer.storage.tables import Batch, BatchStatus, Layer
+from bouncer.storage.tables import Batch, Layer
 
 __all__ = [
+    "HEARTBEAT_SECONDS",
+    "STALE_SECONDS",
     "account_of",
     "beat",
     "count_held_slots",
     "forget_dead_leases",
     "has_leases_of_silent_owners",
+    "has_no_owner",
+    "note",
+    "record_finish_requested",
+    "record_lease",
+    "record_lost_answer",
+    "record_unreadable",
     "release",
     "take",
 ]
 
+HEARTBEAT_SECONDS = 5.0
+STALE_SECONDS = 20.0
+"""An owner that has been silent for four heartbeats is gone. A false alarm costs nothing: every step is fenced."""
 
-def take(connection: Connection, id: int, owner: str) -> BatchWork | None:  # noqa: A002  # the column's name
+
+def has_no_owner() -> ColumnElement[bool]:
+    """Nobody works on the batch: it has no owner, or its owner has gone silent."""
+    return or_(Batch.owner.is_(None), Batch.heartbeat_ts.is_(None), age_seconds(Batch.heartbeat_ts) > STALE_SECONDS)
+
+
+def take(connection: Connection, batch_id: int, owner: str) -> BatchWork | None:
     """Makes ``owner`` the one owner of a batch, if it has none or its owner has gone silent.
 
     Returns:
@@ -27,30 +46,31 @@ def take(connection: Connection, id: int, owner: str) -> BatchWork | None:  # no
     """
     taken = connection.execute(
         update(Batch)
-        .where(Batch.id == id, or_(Batch.owner == owner, has_no_owner()))
+        .where(Batch.id == batch_id, or_(Batch.owner == owner, has_no_owner()))
         .values(owner=owner, heartbeat_ts=func.current_timestamp(), retry_count=Batch.retry_count + 1)
     )
     if taken.rowcount == 0:
         return None
-    in_flight = func.coalesce(Batch.uploaded_ts, case((Batch.batch_id.is_not(None), Batch.created_ts)))
+    in_flight = func.coalesce(Batch.uploaded_ts, case((Batch.bouncer_id.is_not(None), Batch.created_ts)))
     row = connection.execute(
         select(
-            Batch,
+            *Batch.__table__.columns,
+            state_of(),
             func.coalesce(age_seconds(in_flight), 0).label("in_flight_seconds"),
             func.coalesce(age_seconds(func.coalesce(Batch.progress_ts, in_flight)), 0).label("idle_seconds"),
-        ).where(Batch.id == id)
+        ).where(Batch.id == batch_id)
     ).one()
     return BatchWork(
         id=row.id,
         owner=owner,
-        batch_id=row.batch_id,
+        bouncer_id=row.batch_id,
         account=row.account,
         user_id=row.user_id,
         request_id=row.request_id,
         priority=row.priority,
         quantity=row.quantity,
         processed=row.processed,
-        step=step_from(row.status, has_id=row.batch_id is not None, begun=row.upload_begun_ts is not None),
+        state=BatchState(row.state),
         in_flight_seconds=float(row.in_flight_seconds),
         idle_seconds=float(row.idle_seconds),
         ambiguous_uploads=row.ambiguous_uploads,
@@ -58,15 +78,14 @@ def take(connection: Connection, id: int, owner: str) -> BatchWork | None:  # no
         finishing=row.finish_requested_ts is not None,
         split_from=row.split_from,
         layer=Layer(row.layer),
-        held=row.held_ts is not None,
         realtime=row.realtime,
         unanswered=row.unanswered,
     )
 
 
-def account_of(connection: Connection, id: int) -> str | None:  # noqa: A002  # the column's name
+def account_of(connection: Connection, batch_id: int) -> str | None:
     """The account block that a batch is sent with, or None where there is no such batch."""
-    return connection.scalar(select(Batch.account).where(Batch.id == id))
+    return connection.scalar(select(Batch.account).where(Batch.id == batch_id))
 
 
 def beat(connection: Connection, owners: Sequence[str], ids: Sequence[int]) -> None:
@@ -109,8 +128,77 @@ def count_held_slots(connection: Connection, account: str) -> int:
     """Counts the slots that living owners hold, by the leases in the rows of their batches in flight."""
     query = select(func.count()).where(
         Batch.account == account,
-        Batch.status.in_([BatchStatus.QUEUED, BatchStatus.PROCESSING]),
+        is_in(*BEFORE_VERDICTS),
         Batch.slot_lease.is_not(None),
         not_(has_no_owner()),
     )
     return connection.scalar(query) or 0
+
+
+def record_lease(connection: Connection, batch: BatchWork, lease: str | None) -> None:
+    """Writes down which slot lease the owner holds, so that its successor can give it back."""
+    note(connection, batch, update(Batch), slot_lease=lease)
+
+
+def record_lost_answer(connection: Connection, batch: BatchWork) -> None:
+    """Writes down when an answer was lost: from there the time runs for which the upload counts as in flight.
+
+    Safe to run twice: the first time counts, or waiting for a callback would begin anew with every restart.
+    """
+    note(
+        connection,
+        batch,
+        update(Batch).where(or_(Batch.progress_ts.is_(None), Batch.progress_ts < Batch.upload_begun_ts)),
+        must_match=False,
+        progress_ts=func.current_timestamp(),
+    )
+
+
+def record_finish_requested(connection: Connection, batch: BatchWork) -> None:
+    """Writes down that Bouncer was asked to finish the batch early."""
+    note(
+        connection,
+        batch,
+        update(Batch),
+        finish_requested_ts=func.current_timestamp(),
+        progress_ts=func.current_timestamp(),
+    )
+
+
+def record_unreadable(connection: Connection, batch: BatchWork) -> float:
+    """Writes down that a download of the batch could not be read, unless an earlier one could not either.
+
+    Returns:
+        For how many seconds that has been so, over all runs that had the batch.
+    """
+    since = func.coalesce(Batch.unreadable_ts, func.current_timestamp())
+    note(connection, batch, update(Batch), unreadable_ts=since)
+    return float(connection.scalar(select(age_seconds(Batch.unreadable_ts)).where(Batch.id == batch.id)) or 0)
+
+
+def note(
+    connection: Connection, batch: BatchWork, statement: Update, *, must_match: bool = True, **values: object
+) -> bool:
+    """Changes the row of a batch, if it is still the owner's.
+
+    Args:
+        connection: In a transaction that writes.
+        batch: The batch, owned by the caller.
+        statement: An UPDATE of batches, perhaps with conditions.
+        must_match: Whether it is an error where the conditions do not hold.
+        values: What is set.
+
+    Returns:
+        Whether the conditions held.
+
+    Raises:
+        OwnershipLost: Another run has the batch, or a condition that must hold does not.
+    """
+    changed = connection.execute(
+        statement.where(Batch.id == batch.id, Batch.owner == batch.owner).values(
+            {"heartbeat_ts": func.current_timestamp(), **values}
+        )
+    )
+    if must_match and changed.rowcount == 0:
+        raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
+    return changed.rowcount == 1

@@ -2,8 +2,9 @@
 
 from sqlalchemy import Connection, func, select
 
+from bouncer.batches.state import BatchState, is_in
 from bouncer.storage.dialects import age_seconds
-from bouncer.storage.tables import Batch, BatchStatus
+from bouncer.storage.tables import Batch
 
 __all__ = ["Pace", "seconds_an_address"]
 
@@ -27,7 +28,7 @@ def seconds_an_address(connection: Connection, account: str) -> float | None:
         )
         .where(
             Batch.account == account,
-            Batch.status == BatchStatus.COMPLETED,
+            is_in(BatchState.COMPLETED),
             # Batches from the plan's own tables do not tell.
             Batch.uploaded_ts.is_not(None),
             Batch.verified_ts.is_not(None),

@@ -14,19 +14,18 @@ from bouncer.accounts.state import ensure_row
 from bouncer.accounts.upload_history import count_upload
 from bouncer.addresses.normalisation import address_key
 from bouncer.api.answers import Verdict
-from bouncer.batches.admission import Admission
-from bouncer.batches.cancellation import is_cancelled
+from bouncer.batches import transitions
+from bouncer.batches.admission import Admission, is_cancelled
 from bouncer.batches.state import BatchWork
-from bouncer.errors import OwnershipLost
 from bouncer.safe_text import clean_message
 from bouncer.storage.bulk import stage
-from bouncer.storage.tables import Account, Batch, BatchStatus, QueuedContact, QueueStatus
+from bouncer.storage.tables import Account, QueuedContact, QueueStatus
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.matching import Awaited, await_verdicts, expected_credits, prepare
 from bouncer.verdicts.second_chances import Chances, give_second_chances, keep_verdicts
 from bouncer.verdicts.storing import write_verdicts
 
-__all__ = ["begin", "complete", "count_lost", "next_addresses", "store"]
+__all__ = ["begin", "complete", "next_addresses", "store"]
 
 
 def next_addresses(
@@ -56,25 +55,9 @@ def begin(connection: Connection, batch: BatchWork, addresses: int) -> Admission
         return Admission.PAUSED
     if is_cancelled(connection, batch.request_id):
         return Admission.CANCELLED
-    _change(connection, batch, unanswered=addresses, held_ts=None, progress_ts=func.current_timestamp())
+    transitions.begin_asking(connection, batch, addresses)
     count_upload(connection, batch.account)
     return Admission.ADMITTED
-
-
-def count_lost(connection: Connection, batch: BatchWork, *, hold: bool) -> None:
-    """Counts the addresses whose answers an earlier run was waiting for when it died; safe to run twice."""
-    held = func.current_timestamp() if hold else None
-    # MySQL and MariaDB assign from left to right: what the others read must come last.
-    statement = (
-        update(Batch)
-        .where(Batch.id == batch.id, Batch.owner == batch.owner, Batch.unanswered > 0)
-        .ordered_values(
-            (Batch.ambiguous_addresses, Batch.ambiguous_addresses + Batch.unanswered),
-            (Batch.held_ts, held),
-            (Batch.unanswered, 0),
-        )
-    )
-    connection.execute(statement)
 
 
 def store(  # noqa: PLR0913  # each is a part of what came of one round
@@ -106,9 +89,7 @@ def store(  # noqa: PLR0913  # each is a part of what came of one round
     Raises:
         OwnershipLost: Another run has the batch now.
     """
-    owner = connection.scalar(select(Batch.owner).where(Batch.id == batch.id).with_for_update())
-    if owner != batch.owner:
-        raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
+    transitions.lock(connection, batch)
     waiting = await_verdicts(connection, batch.id)
     matched = prepare(verdicts, waiting).matched
     if not matched.empty:
@@ -118,14 +99,13 @@ def store(  # noqa: PLR0913  # each is a part of what came of one round
     if refused:
         _fail(connection, waiting, refused)
         keep_verdicts(connection, QueuedContact.batch_id == batch.id)
-    _change(
+    transitions.record_answers(
         connection,
         batch,
-        unanswered=0,
-        ambiguous_addresses=Batch.ambiguous_addresses + lost,
-        held_ts=func.current_timestamp() if lost and hold else None,
-        processed=Batch.processed + int(matched["address_key"].nunique()),
-        expected_credits=func.coalesce(Batch.expected_credits, 0) + expected_credits(matched),
+        answered=int(matched["address_key"].nunique()),
+        expected=expected_credits(matched),
+        lost=lost,
+        hold=hold,
     )
     return len(matched)
 
@@ -140,17 +120,11 @@ def complete(connection: Connection, batch: BatchWork) -> bool:
         OwnershipLost: Another run has the batch now.
     """
     # Whoever joins it locks its row too.
-    connection.execute(select(Batch.id).where(Batch.id == batch.id).with_for_update())
+    transitions.lock(connection, batch)
     still_waits = exists().where(QueuedContact.batch_id == batch.id, QueuedContact.status == QueueStatus.ASSIGNED)
     if connection.scalar(select(still_waits)):
         return False
-    _change(
-        connection,
-        batch,
-        status=BatchStatus.COMPLETED,
-        completed_ts=func.current_timestamp(),
-        error_message=None,
-    )
+    transitions.complete_asking(connection, batch)
     return True
 
 
@@ -171,13 +145,3 @@ def _settle(connection: Connection, contacts: pd.DataFrame, status: QueueStatus,
         .where(QueuedContact.queue_id == staged.c.queue_id, QueuedContact.status == QueueStatus.ASSIGNED)
         .values(status=status, completed_ts=func.current_timestamp(), error_message=reason, **attempts)
     )
-
-
-def _change(connection: Connection, batch: BatchWork, **values: object) -> None:
-    changed = connection.execute(
-        update(Batch)
-        .where(Batch.id == batch.id, Batch.owner == batch.owner, Batch.status == BatchStatus.QUEUED)
-        .values(**values, heartbeat_ts=func.current_timestamp())
-    )
-    if changed.rowcount == 0:
-        raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")

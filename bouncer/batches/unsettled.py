@@ -3,11 +3,12 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, case, or_, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from bouncer.batches.admission import held_uploads
-from bouncer.batches.state import UNSETTLED, BatchTitle, has_no_owner, is_unsent, was_asked_for
-from bouncer.storage.tables import Batch, BatchStatus
+from bouncer.batches.ownership import has_no_owner
+from bouncer.batches.state import UNSETTLED, WITHOUT_ID, BatchState, BatchTitle, is_called, is_in, state_of
+from bouncer.storage.tables import Batch
 
 __all__ = ["Unsettled", "ownerless", "unsettled"]
 
@@ -17,25 +18,31 @@ class Unsettled:
     """A batch that is not settled.
 
     Attributes:
-        title: The batch.
+        title: The batch, with its state.
         is_owned: Whether a living owner works on it.
-        is_held: Whether it waits for a person, and Bouncer has not called for it.
-        is_at_bouncer: Whether Bouncer certainly has it.
-        is_unsent: Whether nobody works on it and Bouncer certainly never had it.
+        is_called: Whether Bouncer has called for it, so that it certainly has it.
         held_uploads: How many uploads of it count as in flight while it waits for a person.
     """
 
     title: BatchTitle
     is_owned: bool
-    is_held: bool
-    is_at_bouncer: bool
-    is_unsent: bool
+    is_called: bool
     held_uploads: int
 
     @property
     def is_left_behind(self) -> bool:
-        """True if the next run is to take the batch up."""
-        return not (self.is_owned or self.is_held)
+        """Whether it is for the next run to take up."""
+        return not self.is_owned and (self.title.state is not BatchState.HELD or self.is_called)
+
+    @property
+    def goes_on_while_paused(self) -> bool:
+        """Whether nothing of it is to be sent any more: Bouncer has it certainly, or is done with it."""
+        return self.title.state not in WITHOUT_ID or self.is_called
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether nobody works on it and Bouncer certainly never had it."""
+        return not self.is_owned and self.title.state is BatchState.READY
 
 
 def unsettled(connection: Connection, accounts: Collection[str], *where: ColumnElement[bool]) -> list[Unsettled]:
@@ -48,7 +55,6 @@ def unsettled(connection: Connection, accounts: Collection[str], *where: ColumnE
         accounts: The accounts that they are sent with.
         where: Only those that meet these conditions.
     """
-    called = Batch.callback_ts.is_not(None)
     query = select(
         Batch.id,
         Batch.quantity,
@@ -56,23 +62,28 @@ def unsettled(connection: Connection, accounts: Collection[str], *where: ColumnE
         Batch.priority,
         Batch.account,
         Batch.retry_count,
-        or_(Batch.batch_id.is_not(None), Batch.upload_begun_ts.is_not(None), was_asked_for()),
+        state_of(),
         Batch.realtime,
-        has_no_owner(),
-        and_(Batch.held_ts.is_not(None), ~called),
-        or_(Batch.batch_id.is_not(None), called),
-        and_(*is_unsent()),
-        case((Batch.status == BatchStatus.QUEUED, held_uploads()), else_=0),
-    ).where(Batch.account.in_(accounts), Batch.status.in_(UNSETTLED), *where)
+        has_no_owner().label("is_free"),
+        is_called().label("is_called"),
+        held_uploads().label("held_uploads"),
+    ).where(Batch.account.in_(accounts), is_in(*UNSETTLED), *where)
     rows = connection.execute(query.order_by(Batch.priority.desc(), Batch.id)).all()
     return [
         Unsettled(
-            BatchTitle(*row[:8]),
-            is_owned=not row[8],
-            is_held=bool(row[9]),
-            is_at_bouncer=bool(row[10]),
-            is_unsent=bool(row[11]),
-            held_uploads=int(row[12]),
+            BatchTitle(
+                row.id,
+                row.quantity,
+                row.request_id,
+                row.priority,
+                row.account,
+                row.retry_count,
+                BatchState(row.state),
+                row.realtime,
+            ),
+            is_owned=not row.is_free,
+            is_called=bool(row.is_called),
+            held_uploads=int(row.held_uploads),
         )
         for row in rows
     ]

@@ -10,11 +10,12 @@ from typing import Any, TextIO
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, case, func, or_, select
 
+from bouncer.batches.state import SETTLED, is_in, state_of, was_accepted
 from bouncer.errors import SettingRefused
 from bouncer.files.csv.cells import harmless
 from bouncer.requests.counting import maybe_paid_twice
 from bouncer.storage.engine import read
-from bouncer.storage.tables import Batch, BatchStatus, Request, User
+from bouncer.storage.tables import Batch, Request, User
 
 __all__ = ["BATCH_COLUMNS", "Cost", "Ledger", "Month", "take_ledger", "write_batches"]
 
@@ -209,8 +210,8 @@ def write_batches(engine: Engine, file: TextIO, month: Month | None = None) -> i
 
 def _settled(month: Month | None) -> list[ColumnElement[bool]]:
     # A failed batch without an id, and without a lost upload, was never sent and cost nothing.
-    sent = or_(Batch.batch_id.is_not(None), Batch.realtime, Batch.ambiguous_uploads > 0)
-    conditions: list[ColumnElement[bool]] = [Batch.status.in_([BatchStatus.COMPLETED, BatchStatus.FAILED]), sent]
+    sent = or_(was_accepted(), Batch.realtime, Batch.ambiguous_uploads > 0)
+    conditions: list[ColumnElement[bool]] = [is_in(*SETTLED), sent]
     if month is not None:
         first, next_ = month.bounds
         conditions += [Batch.completed_ts >= first, Batch.completed_ts < next_]
@@ -237,10 +238,10 @@ def _rows(connection: Connection, month: Month | None, after: int) -> list[Row[*
             Batch.request_id,
             Request.name,
             Batch.id,
-            Batch.batch_id,
+            Batch.bouncer_id.label("bouncer_id"),
             Batch.account,
             Batch.realtime,
-            Batch.status,
+            state_of(),
             Batch.quantity,
             Batch.expected_credits,
             Batch.credits,
@@ -264,10 +265,10 @@ def _line(row: Row[*tuple[Any, ...]]) -> list[Any]:
         row.request_id,
         harmless(row.name or ""),
         row.id,
-        row.batch_id,
+        row.bouncer_id,
         row.account,
         "real time" if row.realtime else "batch",
-        row.status,
+        row.state,
         row.quantity,
         row.expected_credits,
         row.credits,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, case, func, not_, or_, select, update
 from sqlalchemy.orm import aliased
 
-from bouncer.storage.tables import Batch, BatchStatus, QueuedContact, QueueStatus, Request
+from bouncer.batches.state import SETTLED, UNSETTLED, BatchState, is_in, was_accepted
+from bouncer.storage.tables import Batch, QueuedContact, QueueStatus, Request
 
 __all__ = [
     "RequestCap",
@@ -183,18 +184,17 @@ def _committed(connection: Connection, condition: ColumnElement[bool]) -> int:
 
 
 def _commits() -> ColumnElement[int]:
-    settled = Batch.status.in_([BatchStatus.COMPLETED, BatchStatus.FAILED])
     own = case(
         (Batch.credits.is_not(None), Batch.credits),
         # What was not asked for, or not answered, has gone back to the queue; lost answers are added below.
-        (Batch.realtime & settled, func.coalesce(Batch.expected_credits, 0)),
+        (Batch.realtime & is_in(*SETTLED), func.coalesce(Batch.expected_credits, 0)),
         (
-            Batch.status == BatchStatus.COMPLETED,
+            is_in(BatchState.COMPLETED),
             func.coalesce(Batch.expected_credits + Batch.lost_addresses, Batch.quantity),
         ),
         # Its one upload is among the lost ones; in real time only single addresses are.
-        (Batch.held_ts.is_not(None) & not_(Batch.realtime), 0),
-        ((Batch.status != BatchStatus.FAILED) | Batch.batch_id.is_not(None), Batch.quantity),
+        (is_in(BatchState.HELD) & not_(Batch.realtime), 0),
+        (is_in(*UNSETTLED) | was_accepted(), Batch.quantity),
         else_=0,
     )
     lost = Batch.ambiguous_uploads * Batch.quantity + Batch.ambiguous_addresses

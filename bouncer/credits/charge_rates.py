@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from bouncer.storage.tables import Batch, BatchStatus
+from bouncer.batches.state import BatchState, is_in
+from bouncer.storage.tables import Batch
 
 __all__ = ["ChargeRates", "charge_rates"]
 
@@ -49,7 +50,7 @@ def charge_rates(connection: Connection, account: str) -> ChargeRates:
             Batch.unknown_before,
             Batch.unknown_resolved,
         )
-        .where(Batch.account == account, Batch.status == BatchStatus.COMPLETED, Batch.credits.is_not(None))
+        .where(Batch.account == account, is_in(BatchState.COMPLETED), Batch.credits.is_not(None))
         .order_by(Batch.id.desc())
         .limit(_RECENT_BATCHES)
         .subquery()

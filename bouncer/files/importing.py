@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeEngine
 
 from bouncer.addresses.keys import fill_address_keys, renew_keys
 from bouncer.addresses.normalisation import InvalidAddress, domain_hash, normalise, normalise_all
-from bouncer.batches.cancellation import is_cancelled
+from bouncer.batches.admission import is_cancelled
 from bouncer.credits.caps import set_cap
 from bouncer.errors import InputRefused
 from bouncer.files.checked_cells import CheckedAddress, check_cells

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, func, insert, select
 
 from bouncer.accounts.call_statistics import count_calls, figures_of
 from bouncer.accounts.state import read_state
-from bouncer.batches.state import UNSETTLED
+from bouncer.batches.state import AT_BOUNCER, AWAITS_UPLOAD, IN_FLIGHT, UNSETTLED, BatchState, is_in, state_of
 from bouncer.monitoring.figures import AccountHealth, QueueHealth
 from bouncer.queue.waiting_contacts import oldest_waiting_seconds
 from bouncer.requests.counting import count_batches, count_dead_letters
@@ -22,7 +22,6 @@ from bouncer.storage.dialects import age_seconds, database_now
 from bouncer.storage.tables import (
     Account,
     Batch,
-    BatchStatus,
     HealthMetric,
     Layer,
     QueuedContact,
@@ -58,18 +57,19 @@ def measure_queue(
         window_minutes: Over how many minutes the rate is taken.
         deadline_seconds: How long a batch may be at Bouncer without progress.
     """
-    batches = _batches_under_way(connection, account, deadline_seconds)
+    batches = _batches_under_way(connection, account)
+    longest = deadline_seconds + DEADLINE_GRACE_SECONDS
     ever = count_batches(connection)
     settled_in_window, _ = _settled(connection, account, timedelta(minutes=window_minutes))
     settled_an_hour, credits_an_hour = _settled(connection, account, timedelta(hours=1))
     return QueueHealth(
         backlog_contacts=_count_waiting(connection, layer),
         oldest_waiting_seconds=oldest_waiting_seconds(connection, layer),
-        batches_under_way=sum(one.held_ts is None for one in batches),
-        batches_in_flight=sum(one.at_bouncer for one in batches),
-        batches_held=sum(one.held_ts is not None for one in batches),
-        batches_overdue=sum(one.overdue for one in batches),
-        unsent_contacts=sum(one.quantity for one in batches if one.unsent),
+        batches_under_way=sum(one.state != BatchState.HELD for one in batches),
+        batches_in_flight=sum(one.state in IN_FLIGHT for one in batches),
+        batches_held=sum(one.state == BatchState.HELD for one in batches),
+        batches_overdue=sum(one.state in AT_BOUNCER | {BatchState.VERIFIED} and one.idle > longest for one in batches),
+        unsent_contacts=sum(one.quantity for one in batches if one.state in AWAITS_UPLOAD),
         settled_in_window=settled_in_window,
         settled_an_hour=settled_an_hour,
         credits_an_hour=credits_an_hour,
@@ -105,18 +105,11 @@ def record_metrics(connection: Connection, metrics: Mapping[str, int]) -> None:
     )
 
 
-def _batches_under_way(connection: Connection, account: str, deadline_seconds: float) -> list[Row[Any]]:
-    at_bouncer = (Batch.batch_id.is_not(None) | Batch.upload_begun_ts.is_not(None)) & Batch.held_ts.is_(None)
+def _batches_under_way(connection: Connection, account: str) -> list[Row[Any]]:
     idle = age_seconds(func.coalesce(Batch.progress_ts, Batch.uploaded_ts, Batch.created_ts))
     return list(
         connection.execute(
-            select(
-                Batch.quantity,
-                Batch.held_ts,
-                (at_bouncer & (Batch.status != BatchStatus.DOWNLOADING)).label("at_bouncer"),
-                (Batch.batch_id.is_(None) & Batch.upload_begun_ts.is_(None)).label("unsent"),
-                (at_bouncer & (idle > deadline_seconds + DEADLINE_GRACE_SECONDS)).label("overdue"),
-            ).where(Batch.account == account, Batch.status.in_(UNSETTLED))
+            select(Batch.quantity, state_of(), idle.label("idle")).where(Batch.account == account, is_in(*UNSETTLED))
         )
     )
 
@@ -126,7 +119,7 @@ def _settled(connection: Connection, account: str, span: timedelta) -> tuple[int
         select(func.sum(Batch.quantity - Batch.missing), func.sum(func.coalesce(Batch.credits, Batch.quantity))).where(
             Batch.completed_ts >= database_now(connection) - span,
             Batch.account == account,
-            Batch.status == BatchStatus.COMPLETED,
+            is_in(BatchState.COMPLETED),
         )
     ).one()
     return int(addresses or 0), int(charged or 0)

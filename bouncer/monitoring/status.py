@@ -13,7 +13,7 @@ from bouncer.accounts.call_statistics import EXPECTED, Call
 from bouncer.accounts.state import AccountState, read_state
 from bouncer.api.request_gate import requests_in_window
 from bouncer.batches.polling import seconds_an_address
-from bouncer.batches.state import UNSETTLED
+from bouncer.batches.state import IN_FLIGHT, POLLED, UNSETTLED, BatchState, is_in, state_of
 from bouncer.credits.caps import RequestCap, take_caps
 from bouncer.monitoring.alerts import AlertInForce, in_force
 from bouncer.monitoring.measurement import latest_metrics
@@ -26,7 +26,7 @@ from bouncer.requests.counting import (
     count_verdicts,
 )
 from bouncer.storage.dialects import age_seconds, database_now
-from bouncer.storage.tables import Account, Batch, BatchStatus, CallCount, QueuedContact, QueueStatus, Request
+from bouncer.storage.tables import Account, Batch, CallCount, QueuedContact, QueueStatus, Request
 from bouncer.verdicts.second_chances import count_second_chances
 
 __all__ = [
@@ -99,7 +99,7 @@ class BatchInFlight:
     Attributes:
         batch: Its row in ``Bouncer_Batches``.
         account: The account that pays.
-        step: ``waiting`` for its upload, ``at Bouncer``, ``loading``, or ``held`` for a person.
+        state: As docs/reference/states.md lists them.
         quantity: Addresses in it.
         processed: Addresses that Bouncer has verified.
         seconds: Since the upload; None before it.
@@ -110,7 +110,7 @@ class BatchInFlight:
     batch: int
     account: str
     request_id: int
-    step: str
+    state: BatchState
     quantity: int
     processed: int
     seconds: int | None
@@ -160,7 +160,7 @@ class StatusReport:
 
     Attributes:
         contacts: Contacts by where they stand.
-        batches: Batches by step, and what went oddly with them.
+        batches: Batches by state, and what went oddly with them.
         verdicts: Contacts by verdict.
         dead_letters: Dead letters that nobody has reviewed.
         second_chances: Contacts without a clear verdict that are retried once their time has come.
@@ -257,7 +257,7 @@ def take_stock(
         limits=[
             Limits(
                 account=name,
-                batches=sum(one.account == name and one.step == _AT_BOUNCER for one in in_flight),
+                batches=sum(one.account == name and one.state in IN_FLIGHT for one in in_flight),
                 most_batches=most.get("limit_batches" if name == "default" else f"limit_batches@{name}"),
                 requests_this_minute=requests_in_window(connection, name),
                 most_requests_a_minute=most.get(
@@ -276,9 +276,6 @@ def take_stock(
     )
 
 
-_AT_BOUNCER = "at Bouncer"
-
-
 def _waiting(connection: Connection) -> list[Waiting]:
     rows = connection.execute(
         select(QueuedContact.layer, QueuedContact.priority, func.count())
@@ -295,33 +292,25 @@ def _in_flight(connection: Connection) -> list[BatchInFlight]:
             Batch.id,
             Batch.account,
             Batch.request_id,
-            Batch.status,
+            state_of(),
             Batch.quantity,
             Batch.processed,
-            Batch.held_ts,
-            (Batch.batch_id.is_not(None) | Batch.upload_begun_ts.is_not(None)).label("at_bouncer"),
             age_seconds(Batch.uploaded_ts).label("seconds"),
         )
-        .where(Batch.status.in_(UNSETTLED))
+        .where(is_in(*UNSETTLED))
         .order_by(Batch.id)
     ).all()
     paces = {name: seconds_an_address(connection, name) for name in {row.account for row in rows}}
     found = []
     for row in rows:
-        if row.held_ts is not None:
-            step = "held"
-        elif row.status == BatchStatus.DOWNLOADING:
-            step = "loading"
-        else:
-            step = _AT_BOUNCER if row.at_bouncer else "waiting"
         seconds = None if row.seconds is None else int(row.seconds)
-        left = _seconds_left(seconds, row.processed, row.quantity, paces[row.account]) if step == _AT_BOUNCER else None
+        left = _seconds_left(seconds, row.processed, row.quantity, paces[row.account]) if row.state in POLLED else None
         found.append(
             BatchInFlight(
                 row.id,
                 row.account,
                 row.request_id,
-                step,
+                BatchState(row.state),
                 row.quantity,
                 row.processed,
                 seconds,

@@ -17,9 +17,9 @@ from bouncer.accounts.state import ensure_row
 from bouncer.addresses.interleaving import lay_out
 from bouncer.addresses.keys import renew_keys
 from bouncer.addresses.normalisation import domain_hash, normalise_all
-from bouncer.batches.cancellation import is_cancelled
+from bouncer.batches import transitions
+from bouncer.batches.admission import is_cancelled
 from bouncer.batches.capacity import room_for
-from bouncer.batches.endings import new_batch
 from bouncer.batches.state import BatchTitle
 from bouncer.credits.caps import Spending, caps_reached, room_of_run
 from bouncer.queue.fair_order import Source, sources_in_turn
@@ -267,7 +267,7 @@ def _make_batches(
     numbers = pd.Series(lay_out(addresses["domain"], batch_size)["batch"].to_numpy(), index=addresses["key"])
     made = [
         BatchTitle(
-            new_batch(
+            transitions.make(
                 connection,
                 account=account,
                 layer=source.layer,

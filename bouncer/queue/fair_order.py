@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, func, literal, select, true
 from sqlalchemy.orm import aliased
 
-from bouncer.batches.state import UNSETTLED
+from bouncer.batches.state import UNSETTLED, is_in
 from bouncer.credits.caps import room_of_requests
 from bouncer.storage.tables import Batch, Layer, QueuedContact, QueueStatus, Request
 
@@ -97,7 +97,7 @@ def _fairest_first(
 ) -> list[Source]:
     under_way = connection.execute(
         select(Batch.user_id, Batch.request_id, func.count())
-        .where(Batch.layer == layer, Batch.status.in_(UNSETTLED))
+        .where(Batch.layer == layer, is_in(*UNSETTLED))
         .group_by(Batch.user_id, Batch.request_id)
     ).all()
     by_user: dict[int, int] = {}

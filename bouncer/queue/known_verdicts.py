@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from bouncer.addresses.keys import BY_ADDRESS_KEY, VERDICT_OF_CONTACT
-from bouncer.batches.state import UNSETTLED
+from bouncer.batches.state import UNSETTLED, is_in
 from bouncer.storage.bulk import frame_of, stage
 from bouncer.storage.dialects import database_now, insert_ignoring
 from bouncer.storage.tables import Batch, Contact, Layer, QueuedContact, QueueStatus, Result
@@ -142,7 +142,7 @@ def join_batches_in_flight(
         select(Batch.id)
         .where(
             Batch.id.in_([int(id_) for id_ in twins["batch_id"].unique()]),
-            Batch.status.in_(UNSETTLED),
+            is_in(*UNSETTLED),
         )
         .with_for_update(skip_locked=True)
     ).all()

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
 
+from bouncer.batches.state import AWAITS_UPLOAD, BatchState, is_in
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.engine import read
-from bouncer.storage.tables import Batch, BatchStatus, Contact, Layer, QueuedContact, QueueStatus
+from bouncer.storage.tables import Batch, Contact, Layer, QueuedContact, QueueStatus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,10 +76,9 @@ def _first_of_each_request(connection: Connection, layer: Layer, priority: int) 
 
 
 def _first_of_each_unsent_batch(connection: Connection, layer: Layer) -> list[int]:
-    is_unsent = Batch.batch_id.is_(None) & Batch.upload_begun_ts.is_(None)
     unsent = connection.scalars(
         select(Batch.id)
-        .where(Batch.status == BatchStatus.QUEUED, Batch.layer == layer, is_unsent | Batch.held_ts.is_not(None))
+        .where(is_in(*AWAITS_UPLOAD, BatchState.HELD), Batch.layer == layer)
         .order_by(Batch.id)
         .limit(_MOST_BATCHES)
     ).all()

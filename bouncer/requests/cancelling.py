@@ -6,15 +6,17 @@ after the mark sees it. All else follows from the mark, by whoever comes first, 
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from bouncer.batches.cancellation import is_cancelled
-from bouncer.batches.state import UNSETTLED, has_no_owner, was_asked_for
+from bouncer.batches import transitions
+from bouncer.batches.admission import is_cancelled
+from bouncer.batches.state import POLLED, UNSETTLED, is_in
+from bouncer.batches.transitions import may_be_withdrawn
 from bouncer.requests.counting import require_request
 from bouncer.requests.progress import note_open
 from bouncer.safe_text import clean_message, plain
 from bouncer.storage.locks import Only, alone
-from bouncer.storage.tables import Account, Batch, BatchStatus, QueuedContact, QueueStatus, Request
+from bouncer.storage.tables import Account, Batch, QueuedContact, QueueStatus, Request
 from bouncer.verdicts.second_chances import keep_verdicts
 
 __all__ = [
@@ -60,7 +62,7 @@ class InFlight:
 
     id: int
     account: str
-    batch_id: str
+    bouncer_id: str
 
 
 def prospect(connection: Connection, request_id: int) -> Prospect:
@@ -70,15 +72,23 @@ def prospect(connection: Connection, request_id: int) -> Prospect:
         InputRefused: There is no such request.
     """
     require_request(connection, request_id)
-    of_request = (Batch.request_id == request_id, Batch.status.in_(UNSETTLED))
-    unsent = select(func.coalesce(func.sum(Batch.quantity), 0)).where(*of_request, Batch.batch_id.is_(None))
-    at_bouncer = select(func.count(), func.coalesce(func.sum(Batch.quantity - Batch.processed), 0)).where(
-        *of_request, Batch.batch_id.is_not(None), Batch.status != BatchStatus.DOWNLOADING
+    # Contacts, and only its own: other requests may have contacts in its batches, and it in theirs.
+    unsent = (
+        select(func.count())
+        .select_from(QueuedContact)
+        .join(Batch, Batch.id == QueuedContact.batch_id)
+        .where(
+            QueuedContact.request_id == request_id,
+            QueuedContact.status == QueueStatus.ASSIGNED,
+            Batch.request_id == request_id,
+            may_be_withdrawn(),
+        )
     )
-    batches, unverified = connection.execute(at_bouncer).one()
+    at_bouncer = select(func.count(), func.coalesce(func.sum(Batch.quantity - Batch.processed), 0))
+    batches, unverified = connection.execute(at_bouncer.where(*_to_finish(request_id))).one()
     return Prospect(
         waiting=connection.scalar(select(func.count()).select_from(QueuedContact).where(*_waits(request_id))) or 0,
-        unsent=int(connection.scalar(unsent) or 0),
+        unsent=connection.scalar(unsent) or 0,
         batches=batches,
         unverified=int(unverified),
     )
@@ -185,64 +195,25 @@ def withdraw_unsent(connection: Connection, request_id: int) -> int:
     """
     if not is_cancelled(connection, request_id):
         return 0
-    # A run that asks in real time sees the mark before its next addresses; what it has asked for is to be stored first.
-    nobody_asks = or_(not_(was_asked_for()), has_no_owner())
-    never_begun = and_(Batch.upload_begun_ts.is_(None), Batch.held_ts.is_(None), nobody_asks)
-    held = and_(Batch.held_ts.is_not(None), has_no_owner())
-    found = connection.execute(
-        # Of a batch in real time some contacts may have verdicts, which would go with its row.
-        select(Batch.id, or_(Batch.ambiguous_uploads > 0, was_asked_for()).label("is_kept"))
-        .where(
-            Batch.request_id == request_id,
-            Batch.status == BatchStatus.QUEUED,
-            Batch.batch_id.is_(None),
-            or_(never_begun, held),
-        )
-        .with_for_update()
-    ).all()
+    query = select(Batch.id).where(Batch.request_id == request_id, may_be_withdrawn())
+    found = connection.scalars(query.with_for_update()).all()
     if not found:
         return 0
     connection.execute(
         update(QueuedContact)
-        .where(QueuedContact.batch_id.in_([row.id for row in found]), QueuedContact.status == QueueStatus.ASSIGNED)
+        .where(QueuedContact.batch_id.in_(found), QueuedContact.status == QueueStatus.ASSIGNED)
         .values(status=QueueStatus.QUEUED, batch_id=None, assigned_ts=None)
     )
-    kept = [row.id for row in found if row.is_kept]
-    connection.execute(delete(Batch).where(Batch.id.in_([row.id for row in found if not row.is_kept])))
-    if kept:
-        # Whoever asked for these in real time was killed: each may have been paid for.
-        connection.execute(
-            update(Batch)
-            .where(Batch.id.in_(kept), Batch.unanswered > 0)
-            .ordered_values(
-                (Batch.ambiguous_addresses, Batch.ambiguous_addresses + Batch.unanswered), (Batch.unanswered, 0)
-            )
-        )
-        connection.execute(
-            update(Batch)
-            .where(Batch.id.in_(kept))
-            .values(
-                status=BatchStatus.FAILED,
-                error_message="its request was cancelled when an upload of it was lost, or a part of it verified",
-                completed_ts=func.current_timestamp(),
-                owner=None,
-                heartbeat_ts=None,
-                held_ts=None,
-                slot_lease=None,
-            )
-        )
+    transitions.withdraw(
+        connection, found, "its request was cancelled when an upload of it was lost, or a part of it verified"
+    )
     return len(found)
 
 
 def to_finish(connection: Connection, request_id: int) -> list[InFlight]:
     """The batches of a request that Bouncer works on and was not asked to finish yet."""
-    query = select(Batch.id, Batch.account, Batch.batch_id).where(
-        Batch.request_id == request_id,
-        Batch.status.in_([BatchStatus.QUEUED, BatchStatus.PROCESSING]),
-        Batch.batch_id.is_not(None),
-        Batch.finish_requested_ts.is_(None),
-    )
-    return [InFlight(row.id, row.account, str(row.batch_id)) for row in connection.execute(query.order_by(Batch.id))]
+    query = select(Batch.id, Batch.account, Batch.bouncer_id).where(*_to_finish(request_id)).order_by(Batch.id)
+    return [InFlight(id_, account, str(bouncer_id)) for id_, account, bouncer_id in connection.execute(query)]
 
 
 def note_finish_requested(connection: Connection, batch_id: int) -> None:
@@ -255,10 +226,14 @@ def note_finish_requested(connection: Connection, batch_id: int) -> None:
 
 
 def under_way(connection: Connection, request_id: int) -> int:
-    """Counts the batches of a request that are not settled."""
-    query = select(func.count()).where(Batch.request_id == request_id, Batch.status.in_(UNSETTLED))
+    """How many batches of a request are not settled."""
+    query = select(func.count()).where(Batch.request_id == request_id, is_in(*UNSETTLED))
     return connection.scalar(query) or 0
 
 
 def _waits(request_id: int) -> tuple[ColumnElement[bool], ...]:
     return QueuedContact.request_id == request_id, QueuedContact.status == QueueStatus.QUEUED
+
+
+def _to_finish(request_id: int) -> tuple[ColumnElement[bool], ...]:
+    return Batch.request_id == request_id, is_in(*POLLED), Batch.finish_requested_ts.is_(None)

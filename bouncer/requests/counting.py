@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Connection, exists, func, select
 
-from bouncer.batches.state import UNSETTLED
+from bouncer.batches.state import UNSETTLED, BatchState, state_of
 from bouncer.errors import InputRefused
 from bouncer.storage.tables import Batch, DeadLetter, Layer, QueuedContact, QueueStatus, Request, Result
 
@@ -57,15 +57,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class BatchCounts:
-    """Batches by step, and what went oddly with them.
+    """Batches by state, and what went oddly with them.
 
     Attributes:
-        by_status: Batches by status.
+        by_state: Batches by state.
         held: Batches whose upload was lost and that wait for a person.
         possible_double_payments: Addresses that may have been paid twice; see ``maybe_paid_twice``.
     """
 
-    by_status: dict[str, int] = field(default_factory=dict)
+    by_state: dict[str, int] = field(default_factory=dict)
     held: int = 0
     possible_double_payments: int = 0
     missing: int = 0
@@ -74,7 +74,7 @@ class BatchCounts:
     @property
     def under_way(self) -> int:
         """Batches that are not settled."""
-        return sum(self.by_status.get(status, 0) for status in UNSETTLED)
+        return sum(self.by_state.get(state, 0) for state in UNSETTLED)
 
 
 def count_contacts(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> Progress:
@@ -114,21 +114,25 @@ def _count_cancelled(connection: Connection, request_id: int | None) -> int:
 def count_batches(connection: Connection, request_id: int | None = None) -> BatchCounts:
     """Counts the batches of a request, or all."""
     of_request = [] if request_id is None else [Batch.request_id == request_id]
-    by_status = select(Batch.status, func.count()).where(*of_request).group_by(Batch.status)
-    held, lost, missing, unmatched = connection.execute(
+    state = state_of()
+    rows = connection.execute(
         select(
-            func.count(Batch.held_ts),
-            func.coalesce(func.sum(maybe_paid_twice()), 0),
-            func.coalesce(func.sum(Batch.missing), 0),
-            func.coalesce(func.sum(Batch.unmatched), 0),
-        ).where(*of_request)
-    ).one()
+            state,
+            func.count().label("batches"),
+            func.sum(maybe_paid_twice()).label("lost"),
+            func.sum(Batch.missing).label("missing"),
+            func.sum(Batch.unmatched).label("unmatched"),
+        )
+        .where(*of_request)
+        .group_by(state)
+    ).all()
+    by_state = {str(row.state): int(row.batches) for row in rows}
     return BatchCounts(
-        by_status={str(status): count for status, count in connection.execute(by_status)},
-        held=held,
-        possible_double_payments=int(lost),
-        missing=int(missing),
-        unmatched=int(unmatched),
+        by_state=by_state,
+        held=by_state.get(BatchState.HELD, 0),
+        possible_double_payments=sum(int(row.lost) for row in rows),
+        missing=sum(int(row.missing) for row in rows),
+        unmatched=sum(int(row.unmatched) for row in rows),
     )
 
 

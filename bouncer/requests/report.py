@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from bouncer.batches.state import BatchState, is_in
 from bouncer.requests.counting import count_credits, count_verdicts
 from bouncer.requests.progress import Completion
 from bouncer.storage.dialects import age_seconds
-from bouncer.storage.tables import Batch, BatchStatus, Request
+from bouncer.storage.tables import Batch, Request
 
 __all__ = ["RequestReport", "report_request"]
 
@@ -45,7 +46,7 @@ def report_request(connection: Connection, completion: Completion) -> RequestRep
             Request.request_id == completion.request_id
         )
     )
-    verified = select(func.count()).where(of_request, Batch.status == BatchStatus.COMPLETED)
+    verified = select(func.count()).where(of_request, is_in(BatchState.COMPLETED))
     return RequestReport(
         completion,
         count_verdicts(connection, completion.request_id),

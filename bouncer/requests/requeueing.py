@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, Connection, Engine, SQLColumnExpression, case, func, or_, select, update
 
-from bouncer.batches.cancellation import is_cancelled
+from bouncer.batches.admission import is_cancelled
+from bouncer.batches.transition_table import RESEND_HELD
+from bouncer.batches.transitions import resend_held
 from bouncer.errors import InputRefused
 from bouncer.requests.cancelling import CANCELLED, unmark
 from bouncer.requests.progress import note_open
 from bouncer.storage.engine import read, write
-from bouncer.storage.tables import Batch, BatchStatus, DeadLetter, QueuedContact, QueueStatus, Request
+from bouncer.storage.tables import Batch, DeadLetter, QueuedContact, QueueStatus, Request
 
 __all__ = ["Requeued", "requeue"]
 
@@ -61,7 +63,7 @@ class _Scope:
     def holding(self) -> tuple[ColumnElement[bool], ...]:
         of_letter = [] if self.batch_id is None else [Batch.id == self.batch_id]
         theirs = self.of_requests(Batch.request_id)
-        return Batch.held_ts.is_not(None), Batch.status == BatchStatus.QUEUED, theirs, *of_letter
+        return RESEND_HELD.applies, theirs, *of_letter
 
     def of_requests(self, column: SQLColumnExpression[int]) -> ColumnElement[bool]:
         if self.request_id is not None:
@@ -117,8 +119,7 @@ def requeue(  # each is an option of the command
     # The letters last: one that is reviewed has its contacts in the queue.
     letters = write(engine, lambda c: c.execute(update(DeadLetter).where(*scope.letters()).values(reviewed=True)))
     if held:
-        again = update(Batch).where(*scope.holding()).values(held_ts=None, upload_begun_ts=None)
-        write(engine, lambda c: c.execute(again))
+        write(engine, resend_held, *scope.holding())
     return replace(would, contacts=contacts, dead_letters=letters.rowcount, dry_run=False)
 
 

@@ -84,10 +84,9 @@ class Layer(enum.StrEnum):
 
 
 class BatchStatus(enum.StrEnum):
-    """The steps of a batch, as the plan names them.
+    """The steps of a batch, as the plan names them; only ``bouncer.batches.state`` knows what they mean.
 
-    A batch that is ``queued`` with ``upload_begun_ts`` set and no ``batch_id`` was being uploaded when its owner
-    was lost: its outcome at Bouncer is unknown.
+    They are too few for what a batch can be: its state follows from other columns of the row too.
     """
 
     QUEUED = "queued"
@@ -226,7 +225,7 @@ class Batch(Base):
     )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    batch_id: Mapped[str | None] = mapped_column(String(50), unique=True)
+    bouncer_id: Mapped[str | None] = mapped_column("batch_id", String(50), unique=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("Users.id", ondelete="CASCADE"))
     request_id: Mapped[int] = mapped_column(ForeignKey("Requests.request_id", ondelete="CASCADE"))
     status: Mapped[str] = mapped_column(
@@ -270,6 +269,7 @@ class Batch(Base):
     lost_addresses: Mapped[int] = mapped_column(server_default=text("0"))
     unknown_before: Mapped[int] = mapped_column(server_default=text("0"))
     unknown_resolved: Mapped[int] = mapped_column(server_default=text("0"))
+    running_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
 
 
 class QueuedContact(Base):

@@ -22,11 +22,12 @@ from sqlalchemy import (
     tuple_,
 )
 
-from bouncer.batches.state import UNSETTLED, has_no_owner
+from bouncer.batches.ownership import has_no_owner
+from bouncer.batches.state import UNSETTLED, is_in
 from bouncer.errors import InputRefused
 from bouncer.storage.engine import engine_for, read, write
 from bouncer.storage.migrate import pending
-from bouncer.storage.tables import Base, Batch, Database
+from bouncer.storage.tables import Base, Database
 
 __all__ = ["Moved", "move"]
 
@@ -77,7 +78,7 @@ def move(file: Path, target: Engine, *, progress: Callable[[int], None] | None =
 
 
 def _count_owned(connection: Connection) -> int:
-    query = select(func.count()).where(Batch.status.in_(UNSETTLED), not_(has_no_owner()))
+    query = select(func.count()).where(is_in(*UNSETTLED), not_(has_no_owner()))
     return connection.scalar(query) or 0
 
 

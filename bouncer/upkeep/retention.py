@@ -8,14 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Connection, delete, exists, func, not_, select, update
+from sqlalchemy import Connection, delete, exists, func, not_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from bouncer.batches.state import UNSETTLED, has_no_owner
+from bouncer.batches.state import SETTLED, is_in
+from bouncer.batches.transition_table import CLOSE_EMPTY
 from bouncer.storage.dialects import age_seconds, database_now
 from bouncer.storage.tables import (
     Batch,
-    BatchStatus,
     CallCount,
     HealthMetric,
     QueuedContact,
@@ -29,7 +29,6 @@ __all__ = [
     "OLD_ROWS",
     "OldRows",
     "Retention",
-    "close_empty_batch",
     "delete_results",
     "delete_rows",
     "find_batches_with_old_results",
@@ -128,7 +127,7 @@ def find_batches_with_old_results(connection: Connection, *, days: float, after:
             select(Batch.id)
             .where(
                 Batch.id > after,
-                Batch.status.not_in(UNSETTLED),
+                is_in(*SETTLED),
                 ended < database_now(connection) - timedelta(days=days),
                 any_result.is_not(None),
             )
@@ -164,31 +163,10 @@ def find_empty_batches(connection: Connection, account: str) -> list[tuple[int, 
         Their rows' ids, with Bouncer's id where it has them.
     """
     waiting = exists().where(QueuedContact.batch_id == Batch.id, QueuedContact.status == QueueStatus.ASSIGNED)
-    query = select(Batch.id, Batch.batch_id).where(
+    query = select(Batch.id, Batch.bouncer_id).where(
         Batch.account == account,
-        Batch.status.in_(UNSETTLED),
-        has_no_owner(),
+        CLOSE_EMPTY.applies,
         age_seconds(Batch.updated_ts) > _EMPTY_SECONDS,
         not_(waiting),
     )
-    return [(row.id, row.batch_id) for row in connection.execute(query.order_by(Batch.id))]
-
-
-def close_empty_batch(connection: Connection, batch_id: int) -> bool:
-    """Closes a batch whose contacts are gone, unless somebody has taken it meanwhile.
-
-    Returns:
-        Whether it was closed.
-    """
-    closed = connection.execute(
-        update(Batch)
-        .where(Batch.id == batch_id, Batch.status.in_(UNSETTLED), has_no_owner())
-        .values(
-            status=BatchStatus.FAILED,
-            error_message="its contacts are gone; nothing was loaded",
-            completed_ts=func.current_timestamp(),
-            slot_lease=None,
-            owner=None,
-        )
-    )
-    return closed.rowcount == 1
+    return [(id_, bouncer_id) for id_, bouncer_id in connection.execute(query.order_by(Batch.id))]

@@ -280,7 +280,7 @@ def _requests(report: StatusReport) -> _List:
 def _batches(report: StatusReport) -> _List:
     table = _table("Batch")
     table.add_column("request", justify="right", no_wrap=True)
-    table.add_column("step", no_wrap=True)
+    table.add_column("state", no_wrap=True)
     table.add_column("progress", no_wrap=True)
     table.add_column("verified", justify="right", no_wrap=True)
     table.add_column("expected end", no_wrap=True)
@@ -292,7 +292,7 @@ def _batches(report: StatusReport) -> _List:
         row = (
             f"{one.batch}",
             f"{one.request_id}",
-            one.step,
+            one.state,
             f"{bar(share, width=10)} {share:4.0%}" if one.seconds is not None else "",
             f"{one.processed:,} of {one.quantity:,}",
             "" if end is None else f"{end:%H:%M}, {minutes} min" if minutes else f"{end:%H:%M}, now",

@@ -81,10 +81,10 @@ async def find_again(access: Access, batch: BatchWork, *, counted: bool) -> str 
             callbacks.look_for, batch, max_batches=account.max_concurrent_batches, longest_wait=longest
         )
         if call.at is not None:
-            for batch_id in call.ids:
-                if await _confirms(access, batch, batch_id, call.addresses):
-                    await _adopt(access, batch, batch_id, counted=counted)
-                    return batch_id
+            for bouncer_id in call.ids:
+                if await _confirms(access, batch, bouncer_id, call.addresses):
+                    await _adopt(access, batch, bouncer_id, counted=counted)
+                    return bouncer_id
             get_run_logger().warning("a callback for batch %d names no batch that Bouncer confirms", batch.id)
             if not await access.write(callbacks.forget, batch, call):
                 await sleep_unless_stopping(_LOOK_SECONDS)
@@ -101,24 +101,24 @@ async def find_again(access: Access, batch: BatchWork, *, counted: bool) -> str 
         await sleep_unless_stopping(min(call.wait_seconds, _LOOK_SECONDS))
 
 
-async def _confirms(access: Access, batch: BatchWork, batch_id: str, addresses: int) -> bool:
-    if await access.read(callbacks.is_of_another_batch, batch, batch_id):
+async def _confirms(access: Access, batch: BatchWork, bouncer_id: str, addresses: int) -> bool:
+    if await access.read(callbacks.is_of_another_batch, batch, bouncer_id):
         return False
     pause = access.account.poll_seconds_min
     persistent = through_outages(pause_seconds=pause, limit_seconds=access.account.batch_deadline_seconds)
     try:
-        progress: BatchProgress = await persistent(until_known(pause_seconds=pause), _ask, access, batch_id)
+        progress: BatchProgress = await persistent(until_known(pause_seconds=pause), _ask, access, bouncer_id)
     except (BatchLost, BatchNotCompleted):
         return False
     return progress.quantity == addresses
 
 
-async def _ask(access: Access, batch_id: str) -> BatchProgress:
-    return await access.client.batch_progress(batch_id)
+async def _ask(access: Access, bouncer_id: str) -> BatchProgress:
+    return await access.client.batch_progress(bouncer_id)
 
 
-async def _adopt(access: Access, batch: BatchWork, batch_id: str, *, counted: bool) -> None:
-    await access.write(transitions.record_upload, batch, batch_id, 0)
+async def _adopt(access: Access, batch: BatchWork, bouncer_id: str, *, counted: bool) -> None:
+    await access.write(transitions.record_upload, batch, bouncer_id, 0)
     if counted:
         await access.write(callbacks.record_found, batch)
     announce("upload.found", account=access.name, batch=batch.id, contacts=batch.quantity)

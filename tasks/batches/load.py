@@ -11,7 +11,7 @@ from prefect.exceptions import PrefectException
 
 from blocks.access import Access
 from bouncer.batches import load as loading
-from bouncer.batches import transitions
+from bouncer.batches import ownership
 from bouncer.batches.load import LoadReport
 from bouncer.batches.state import BatchWork
 from bouncer.errors import BatchLost, DatabaseUnavailable, DownloadTruncated
@@ -118,7 +118,7 @@ async def _load_once(access: Access, batch: BatchWork, batch_id: str) -> LoadRep
 
 async def _bear_with(access: Access, batch: BatchWork, error: DownloadTruncated) -> None:
     # Bouncer answers, so it is no outage. What cannot be read for a whole deadline never will be.
-    seconds = await access.write(transitions.record_unreadable, batch)
+    seconds = await access.write(ownership.record_unreadable, batch)
     if seconds > access.account.batch_deadline_seconds:
         raise BatchLost(f"{error}; so it has been for {seconds:.0f} s") from None
     get_run_logger().warning("batch %d: %s; it is downloaded again", batch.id, error)

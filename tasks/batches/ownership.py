@@ -14,7 +14,8 @@ from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixe
 
 from blocks.access import Access, open_access, open_database
 from bouncer.batches import ownership
-from bouncer.batches.state import HEARTBEAT_SECONDS, STALE_SECONDS, BatchWork
+from bouncer.batches.ownership import HEARTBEAT_SECONDS, STALE_SECONDS
+from bouncer.batches.state import BatchWork
 from bouncer.errors import BouncerFlowsError
 from bouncer.storage.engine import read, write
 from tasks.running.stopping import sleep_unless_stopping

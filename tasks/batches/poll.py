@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
 from bouncer.api.answers import BatchProgress
-from bouncer.batches import transitions
+from bouncer.batches import ownership, transitions
 from bouncer.batches.polling import Pace, seconds_an_address
 from bouncer.batches.state import BatchWork
 from bouncer.errors import BatchLost, BatchNotCompleted, FinishRefused
@@ -19,7 +19,7 @@ __all__ = ["poll"]
 
 
 @task(name="poll", task_run_name="poll", cache_policy=NO_CACHE, persist_result=False)
-async def poll(access: Access, batch: BatchWork, batch_id: str) -> None:
+async def poll(access: Access, batch: BatchWork, bouncer_id: str) -> None:
     """Waits until Bouncer has completed a batch, and writes that down.
 
     A callback makes the next poll come at once. A batch without any progress before the deadline is finished early.
@@ -28,7 +28,7 @@ async def poll(access: Access, batch: BatchWork, batch_id: str) -> None:
     Args:
         access: The account and the database.
         batch: The batch, uploaded.
-        batch_id: Bouncer's id of it.
+        bouncer_id: Bouncer's id of it.
 
     Raises:
         BatchLost: Bouncer does not know the batch, or makes nothing of it even after it was finished.
@@ -42,46 +42,52 @@ async def poll(access: Access, batch: BatchWork, batch_id: str) -> None:
         await bell.sleep(watch.next_wait(account.poll_seconds_min, account.poll_seconds_max))
     while True:
         try:
-            progress: BatchProgress = await until_known(pause_seconds=account.poll_seconds_min)(_ask, access, batch_id)
+            progress: BatchProgress = await until_known(pause_seconds=account.poll_seconds_min)(
+                _ask, access, bouncer_id
+            )
         except AWAY as error:
             log.warning("%s; a status check that fails says nothing about the batch", error)
         else:
             if progress.is_completed:
-                await access.write(transitions.record_verified, batch, progress.credits, progress.processed)
+                await access.write(
+                    transitions.record_verified, batch, progress.credits, progress.processed, progress.waited
+                )
                 await bar.end(watch.elapsed)
                 log.info("batch %d is verified after %.0f s", batch.id, watch.elapsed)
                 return
+            if progress.is_running and await access.write(transitions.record_running, batch, progress.waited):
+                log.info("Bouncer has begun with batch %d", batch.id)
             if watch.note(progress.processed or 0):
                 await access.write(transitions.record_progress, batch, watch.processed)
                 await bar.move(watch.percent, watch.elapsed)
             # Only after an answer: while Bouncer is away, nobody knows what has become of the batch.
             if watch.idle > account.batch_deadline_seconds:
-                await _finish_early(access, batch, batch_id, watch)
+                await _finish_early(access, batch, bouncer_id, watch)
         await bell.sleep(watch.next_wait(account.poll_seconds_min, account.poll_seconds_max))
 
 
-async def _ask(access: Access, batch_id: str) -> BatchProgress:
+async def _ask(access: Access, bouncer_id: str) -> BatchProgress:
     try:
-        return await access.client.batch_progress(batch_id)
+        return await access.client.batch_progress(bouncer_id)
     except BatchNotCompleted as error:
         raise BatchLost(str(error)) from None
 
 
-async def _finish_early(access: Access, batch: BatchWork, batch_id: str, watch: "_Watch") -> None:
+async def _finish_early(access: Access, batch: BatchWork, bouncer_id: str, watch: "_Watch") -> None:
     if watch.finishing:
         raise BatchLost(f"Bouncer made no progress with batch {batch.id}, even after it was asked to finish it")
     get_run_logger().warning(
         "batch %d made no progress for %.0f s; it is finished early and its rest requeued", batch.id, watch.idle
     )
     try:
-        await access.client.finish(batch_id)
+        await access.client.finish(bouncer_id)
     except AWAY as error:
         get_run_logger().warning("%s; the batch is finished at the next poll", error)
         return
     except FinishRefused as error:
         get_run_logger().warning("%s; it is asked again at the next poll", error)
         return
-    await access.write(transitions.record_finish_requested, batch)
+    await access.write(ownership.record_finish_requested, batch)
     watch.begin_finishing()
 
 
@@ -93,7 +99,7 @@ class _Watch:
         self.quantity = batch.quantity
         self.processed = min(batch.processed, batch.quantity)
         self.finishing = batch.finishing
-        self.is_new = batch.batch_id is None
+        self.is_new = batch.bouncer_id is None
         self._began = now - batch.in_flight_seconds
         self._progressed = now - batch.idle_seconds
         self._pace = Pace(

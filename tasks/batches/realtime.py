@@ -9,9 +9,9 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
 from bouncer.api.answers import Verdict
-from bouncer.batches import realtime
+from bouncer.batches import realtime, transitions
 from bouncer.batches.admission import Admission
-from bouncer.batches.state import BatchWork
+from bouncer.batches.state import BatchState, BatchWork
 from bouncer.credits import caps
 from bouncer.errors import (
     AddressesRefused,
@@ -61,9 +61,11 @@ async def verify_now(access: Access, batch: BatchWork) -> int:
         UploadOutcomeUnknown: So many answers were lost that asking again is no use.
         BouncerUnavailable: Bouncer was away for longer than the deadline.
     """
+    if batch.state is BatchState.HELD:
+        raise _held(batch, "some")
     if batch.unanswered:
         hold = await _holds(access, batch, batch.unanswered)
-        await access.write(realtime.count_lost, batch, hold=hold)
+        await access.write(transitions.record_lost_answers, batch, hold=hold)
         _tell_lost(access, batch, batch.unanswered, hold=hold)
     persistent = through_outages(
         pause_seconds=access.account.poll_seconds_min, limit_seconds=access.account.batch_deadline_seconds
@@ -159,12 +161,16 @@ async def _holds(access: Access, batch: BatchWork, lost: int) -> bool:
 def _tell_lost(access: Access, batch: BatchWork, lost: int, *, hold: bool) -> None:
     announce("upload.lost", account=access.name, batch=batch.id, contacts=lost, held=hold)
     if hold:
-        raise UploadHeld(
-            f"the answers on {lost} addresses of batch {batch.id} were lost; it is held. To ask again, which may be"
-            " paid twice: bouncer-flows requeue --held"
-        )
+        raise _held(batch, f"{lost}")
     get_run_logger().warning(
         "the answers on %d addresses of batch %d were lost; they are asked for again and may be paid twice",
         lost,
         batch.id,
+    )
+
+
+def _held(batch: BatchWork, lost: str) -> UploadHeld:
+    return UploadHeld(
+        f"the answers on {lost} addresses of batch {batch.id} were lost; it is held. To ask again, which may be"
+        " paid twice: bouncer-flows requeue --held"
     )

@@ -7,7 +7,8 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
 from bouncer.batches import endings, ownership
-from bouncer.batches.state import HEARTBEAT_SECONDS, BatchTitle
+from bouncer.batches.ownership import HEARTBEAT_SECONDS
+from bouncer.batches.state import BatchTitle
 from bouncer.batches.unsettled import ownerless
 from tasks.batches.slot_repair import mend_slots
 from tasks.batches.slots import give_back

@@ -9,7 +9,7 @@ from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 
 from bouncer.batches.capacity import batches_ahead
-from bouncer.batches.state import BatchTitle
+from bouncer.batches.state import AWAITS_UPLOAD, BatchTitle
 from bouncer.errors import BouncerFlowsError, DatabaseUnavailable, KeyRefused, LimitsMissing, OrchestratorUnavailable
 from tasks.batches.slots import telling_when_done
 from tasks.running.stopping import stopping_with
@@ -84,7 +84,7 @@ class Crew:
         """
         known = set(self.known)
         for batch in batches:
-            if (batch.in_flight or batch.realtime or self.room > 0) and batch.id not in known:
+            if (batch.state not in AWAITS_UPLOAD or batch.realtime or self.room > 0) and batch.id not in known:
                 if batch.realtime:
                     self._without_slot.add(batch.id)
                 with stopping_with(self._given_up), telling_when_done(partial(self._note_verified, batch.id)):

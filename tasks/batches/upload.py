@@ -4,9 +4,9 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
-from bouncer.batches import admission, transitions
+from bouncer.batches import admission, ownership, transitions
 from bouncer.batches.admission import Admission
-from bouncer.batches.state import BatchWork, Step
+from bouncer.batches.state import IN_DOUBT, BatchState, BatchWork
 from bouncer.credits import caps
 from bouncer.errors import (
     BouncerFlowsError,
@@ -51,7 +51,7 @@ async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
 
     Args:
         access: The account and the database.
-        batch: The batch, at step UPLOAD or DECIDE.
+        batch: The batch, not answered by Bouncer yet.
         slot: The slot that it holds, to be given back while there is no room.
 
     Returns:
@@ -69,7 +69,7 @@ async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
         BouncerUnavailable: Bouncer was away for longer than the deadline.
     """
     lost = batch.ambiguous_uploads
-    if batch.step is Step.DECIDE:
+    if batch.state in IN_DOUBT:
         found = await _after_loss(access, batch)
         if found is not None:
             return found
@@ -96,9 +96,9 @@ async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
 
 
 async def _after_loss(access: Access, batch: BatchWork) -> str | None:
-    await access.write(transitions.record_lost_answer, batch)
-    found = await find_again(access, batch, counted=batch.held)
-    if found is None and batch.held:
+    await access.write(ownership.record_lost_answer, batch)
+    found = await find_again(access, batch, counted=batch.state is BatchState.HELD)
+    if found is None and batch.state is BatchState.HELD:
         raise _held(batch)
     return found
 
@@ -161,7 +161,7 @@ async def _count_lost(access: Access, batch: BatchWork, lost: int) -> None:
     hold = access.account.ambiguous_upload == "hold" or await access.read(
         caps.repeat_would_pass, batch.request_id, batch.quantity
     )
-    await access.write(transitions.record_ambiguous_upload, batch, hold=hold)
+    await access.write(transitions.record_lost_upload, batch, hold=hold)
     announce("upload.lost", account=access.name, batch=batch.id, contacts=batch.quantity, held=hold)
     if hold:
         raise _held(batch)

@@ -6,7 +6,7 @@ from prefect import get_run_logger
 
 from blocks.access import Access
 from bouncer.batches import endings
-from bouncer.batches.state import BatchTitle
+from bouncer.batches.state import AWAITS_UPLOAD, BatchTitle
 from bouncer.credits.caps import Spending
 
 __all__ = ["Budget"]
@@ -46,8 +46,8 @@ class Budget:
         self._batches.update(batch.id for batch in batches)
 
     def may_send(self, batch: BatchTitle) -> bool:
-        """Tells whether the run may go on with a batch: under a cap, only with its own and with those that are paid."""
-        return not self.is_capped or batch.in_flight or batch.id in self._batches
+        """Whether the run may go on with a batch: under a cap, only with its own and with those that are paid."""
+        return not self.is_capped or batch.state not in AWAITS_UPLOAD or batch.id in self._batches
 
     async def take_back_unsent(self, accounts: Sequence[Access]) -> None:
         """Under a cap, puts contacts of batches that earlier runs made and never sent back into the queue.

@@ -104,7 +104,7 @@ def _look(
         if name not in refused
         for batch in of_account[name]
         if batch.is_left_behind
-        and (batch.is_at_bouncer or name not in paused)
+        and (batch.goes_on_while_paused or name not in paused)
         and request_id in {None, batch.title.request_id}
         and batch.title.id not in ours
     ]

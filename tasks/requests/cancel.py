@@ -81,7 +81,7 @@ async def finish_in_flight(accounts: Sequence[Access], request_id: int) -> int:
             log.warning("block bouncer-account/%s is missing; batch %d goes on to its end", batch.account, batch.id)
             continue
         try:
-            await access.client.finish(batch.batch_id)
+            await access.client.finish(batch.bouncer_id)
         except AWAY as error:
             log.warning("%s; batch %d is finished a little later", error, batch.id)
             continue

@@ -7,6 +7,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
+from bouncer.batches import transitions
 from bouncer.errors import BouncerFlowsError
 from bouncer.upkeep import retention as old_rows
 from bouncer.upkeep.retention import OLD_ROWS, Retention
@@ -81,14 +82,14 @@ async def close_empty_batches(access: Access) -> int:
         Batches closed.
     """
     closed = 0
-    for batch, batch_id in await access.read(old_rows.find_empty_batches, access.name):
-        if batch_id is not None:
+    for batch, bouncer_id in await access.read(old_rows.find_empty_batches, access.name):
+        if bouncer_id is not None:
             try:
-                await access.client.finish(batch_id)
+                await access.client.finish(bouncer_id)
             except BouncerFlowsError as error:
                 # It may have been completed or forgotten long ago; there is nothing to load either way.
                 get_run_logger().warning("%s; batch %d is closed all the same", error, batch)
-        closed += await access.write(old_rows.close_empty_batch, batch)
+        closed += await access.write(transitions.close_empty, batch)
     return closed
 
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from bouncer.batches import transitions
-from bouncer.batches.state import Step
+from bouncer.batches.state import BatchState
 from bouncer.requests.requeueing import requeue
 from bouncer.storage.engine import engine_for, write
 from bouncer.storage.migrate import pending, upgrade
@@ -55,8 +55,8 @@ def test_every_contact_of_an_older_version_goes_on(old_engine: Engine) -> None:
 
     set_back(old_engine, Batch.heartbeat_ts, 3600)
     flying = take(old_engine, 3)
-    assert (flying.step, flying.batch_id) == (Step.POLL, "bouncer-3")
-    assert take(old_engine, 4).step is Step.DECIDE
+    assert (flying.state, flying.bouncer_id) == (BatchState.QUEUED_AT_BOUNCER, "bouncer-3")
+    assert take(old_engine, 4).state is BatchState.UPLOADING
     write(old_engine, transitions.record_verified, flying, 3)
     names = [f"flying.{number}@example.com" for number in range(3)]
     assert load_verdicts(old_engine, take(old_engine, 3), verdicts(names)).settled == 3

@@ -41,7 +41,7 @@ async def test_an_older_contacts_database_fetches_what_was_paid(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A backup from while batches were at Bouncer: they are polled and loaded again, and nothing is uploaded."""
-    monkeypatch.setattr("bouncer.batches.state.STALE_SECONDS", 1)
+    monkeypatch.setattr("bouncer.batches.ownership.STALE_SECONDS", 1)
     engine = await set_up_account(batch_size=30, max_concurrent_batches=2)
     sandbox.post("/_sandbox/settings", {"fixed_seconds": 60})
     queue(engine, addresses(60))
@@ -49,7 +49,7 @@ async def test_an_older_contacts_database_fetches_what_was_paid(
 
     @until_it_holds
     async def uploaded() -> None:
-        assert len([id_ for id_ in read(engine, lambda c: list(c.scalars(select(Batch.batch_id)))) if id_]) == 2
+        assert len([id_ for id_ in read(engine, lambda c: list(c.scalars(select(Batch.bouncer_id)))) if id_]) == 2
 
     await uploaded()
     file = Path(str(make_url(database_url).database))

@@ -35,6 +35,7 @@ from bouncer.errors import SettingRefused
 __all__ = [
     "NOW_AT_EVERY_UPDATE",
     "ensure_application_table",
+    "ensure_columns",
     "ensure_table",
     "note_change",
     "require_application_table",
@@ -105,6 +106,11 @@ def ensure_application_table(name: str, *items: SchemaItem) -> None:
         return
     _ensure_columns(table)
     _ensure_indexes(table)
+
+
+def ensure_columns(name: str, *columns: Column[Any]) -> None:
+    """Adds the columns that an existing table lacks."""
+    _ensure_columns(Table(name, MetaData(), *columns))
 
 
 def ensure_table(

@@ -89,7 +89,7 @@ def test_a_lost_upload_counts_beside_its_repetition(engine: Engine) -> None:
     upload(engine, first)
     work = take(engine, second)
     assert _admit(engine, work, 2) is Admission.ADMITTED
-    write(engine, transitions.record_ambiguous_upload, work, hold=False)
+    write(engine, transitions.record_lost_upload, work, hold=False)
     assert _admit(engine, work, 2) is Admission.FULL
     assert _admit(engine, work, 3) is Admission.ADMITTED
     write(engine, transitions.record_refused_upload, work)
@@ -105,6 +105,6 @@ def test_no_upload_begins_while_the_account_is_paused(engine: Engine) -> None:
     assert _admit(engine, take(engine, second)) is Admission.PAUSED
     write(engine, ownership.release, take(engine, second))
     waiting = read(engine, unsettled, [ACCOUNT])
-    assert [(batch.title.id, batch.is_at_bouncer) for batch in waiting] == [(first, True), (second, False)]
+    assert [(batch.title.id, batch.goes_on_while_paused) for batch in waiting] == [(first, True), (second, False)]
     write(engine, account_state.resume, ACCOUNT)
     assert _admit(engine, take(engine, second)) is Admission.ADMITTED

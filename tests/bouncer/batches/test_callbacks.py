@@ -74,7 +74,7 @@ def test_a_lost_upload_waits_as_long_as_bouncer_may_need(engine: Engine) -> None
         return read(engine, callbacks.look_for, batch, max_batches=15, longest_wait=longest).wait_seconds
 
     assert write(engine, admission.admit_upload, batch, 15) is admission.Admission.ADMITTED
-    write(engine, transitions.record_lost_answer, batch)
+    write(engine, ownership.record_lost_answer, batch)
     assert wait(1000) <= 0, "an upload without a token cannot be called back"
     write(engine, callbacks.ensure_token, batch)
     slowest = admission.longest_at_bouncer_seconds(2, 15)
@@ -83,7 +83,7 @@ def test_a_lost_upload_waits_as_long_as_bouncer_may_need(engine: Engine) -> None
     assert wait(20) <= 20
     set_back(engine, Batch.upload_begun_ts, 50)
     set_back(engine, Batch.progress_ts, 40)
-    write(engine, transitions.record_lost_answer, batch)
+    write(engine, ownership.record_lost_answer, batch)
     assert wait(1000) <= slowest - 40
 
 
@@ -127,19 +127,19 @@ def test_a_held_batch_is_taken_up_when_bouncer_calls_for_it(engine: Engine) -> N
     batch = take(engine, small_batches(engine, 1)[0])
     token = write(engine, callbacks.ensure_token, batch)
     write(engine, admission.admit_upload, batch, 15)
-    write(engine, transitions.record_ambiguous_upload, batch, hold=True)
+    write(engine, transitions.record_lost_upload, batch, hold=True)
     write(engine, ownership.release, batch)
     assert read(engine, ownerless, ACCOUNT) == []
     write(engine, callbacks.note, token, ())
     (called,) = read(engine, unsettled, [ACCOUNT])
-    assert (called.title.id, called.is_left_behind, called.is_at_bouncer) == (batch.id, True, True)
+    assert (called.title.id, called.is_left_behind, called.goes_on_while_paused) == (batch.id, True, True)
 
 
 def test_an_upload_that_was_found_is_not_counted_as_paid_twice(engine: Engine) -> None:
     """What was counted when the answer was lost is taken back, and no more than that."""
     batch = take(engine, small_batches(engine, 1)[0])
     write(engine, admission.admit_upload, batch, 15)
-    write(engine, transitions.record_ambiguous_upload, batch, hold=True)
+    write(engine, transitions.record_lost_upload, batch, hold=True)
     for _ in range(2):
         write(engine, callbacks.record_found, batch)
     assert batch_rows(engine)[0].ambiguous_uploads == 0

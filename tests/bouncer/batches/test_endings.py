@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import Engine, delete, event, update
 
-from bouncer.batches import admission, endings, transitions
+from bouncer.batches import admission, endings, ownership, transitions
 from bouncer.batches.endings import DOUBTFUL_REFUSALS, LONE_REFUSALS_TO_GIVE_UP, MOST_ATTEMPTS
 from bouncer.batches.state import BatchWork
 from bouncer.batches.unsettled import ownerless
@@ -57,7 +57,7 @@ def test_a_dissolved_batch_still_tells_of_its_lost_upload(engine: Engine) -> Non
     """A possible double payment stays on record, also one that this very run has met."""
     work = _claimed(engine)
     write(engine, admission.admit_upload, work, 15)
-    write(engine, transitions.record_ambiguous_upload, work, hold=False)
+    write(engine, transitions.record_lost_upload, work, hold=False)
     assert write(engine, endings.dissolve, work) == 3
     (batch,) = batch_rows(engine)
     assert (batch.status, batch.owner, batch.slot_lease) == ("failed", None, None)
@@ -90,7 +90,7 @@ def test_what_a_lost_batch_may_have_cost_is_declared(
     work = upload(engine, batch.id)
     write(engine, transitions.record_progress, work, processed)
     if finishing:
-        write(engine, transitions.record_finish_requested, work)
+        write(engine, ownership.record_finish_requested, work)
     if charged is not None:
         write(engine, transitions.record_verified, work, charged)
     write(engine, endings.lose, work, "results have been removed")

@@ -16,7 +16,7 @@ from bouncer.api.answers import Verdict
 from bouncer.batches import transitions
 from bouncer.batches.endings import MOST_ATTEMPTS
 from bouncer.batches.load import LoadReport, load
-from bouncer.batches.state import BatchWork, Step
+from bouncer.batches.state import BatchState, BatchWork
 from bouncer.costs.ledger import take_ledger
 from bouncer.errors import OwnershipLost
 from bouncer.requests.counting import count_batches
@@ -47,12 +47,12 @@ _ALL_TABLES = ("Contacts_Global", "Bouncer_Batches", "Bouncer_Queue", "Bouncer_R
 _LOAD_UNTIL_KILLED = """
 import os, signal, sys
 from sqlalchemy import event
+from bouncer.api.answers import Verdict
+from bouncer.batches.load import load
 from bouncer.batches.ownership import take
 from bouncer.storage.engine import engine_for, write
-from bouncer.batches.load import load
-from bouncer.verdicts.matching import prepare
-from bouncer.api.answers import Verdict
 from bouncer.verdicts.freshness import FreshFor
+from bouncer.verdicts.matching import prepare
 engine = engine_for(sys.argv[1])
 batch = write(engine, take, int(sys.argv[2]), "worker")
 @event.listens_for(engine, "before_cursor_execute")
@@ -234,7 +234,7 @@ def test_loading_again_changes_nothing(engine: Engine) -> None:
         load_verdicts(engine, work, verdicts(_addresses(5), status="undeliverable"))
     assert rows(engine, *_ALL_TABLES) == before
     successor = take(engine, work.id, "successor")
-    assert successor.step is Step.NOTHING
+    assert successor.state is BatchState.COMPLETED
     with pytest.raises(OwnershipLost):
         load_verdicts(engine, successor, verdicts(_addresses(5), status="undeliverable"))
 

@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from bouncer.accounts import state as account_state
-from bouncer.batches import admission, ownership, realtime
+from bouncer.batches import admission, ownership, realtime, transitions
 from bouncer.batches.admission import Admission
-from bouncer.batches.state import BatchWork
+from bouncer.batches.state import BatchState, BatchWork
 from bouncer.batches.unsettled import unsettled
 from bouncer.queue import claiming, fair_order
 from bouncer.queue.claiming import Claimed
@@ -111,7 +111,7 @@ def test_what_a_dead_run_waited_for_is_counted_once(engine: Engine) -> None:
     batch = _batch(engine)
     write(engine, realtime.begin, batch, 4)
     for _ in range(2):
-        write(engine, realtime.count_lost, batch, hold=False)
+        write(engine, transitions.record_lost_answers, batch, hold=False)
     assert read(engine, count_batches).possible_double_payments == 4
     (row,) = batch_rows(engine)
     assert (row.unanswered, row.held_ts) == (0, None)
@@ -131,7 +131,7 @@ def test_one_that_was_begun_is_never_undone(engine: Engine) -> None:
     write(engine, ownership.release, batch)
     (one,) = read(engine, unsettled, [ACCOUNT])
     assert (one.is_unsent, one.is_left_behind) == (False, True)
-    assert (one.title.in_flight, one.title.realtime) == (True, True)
+    assert (one.title.state, one.title.realtime) == (BatchState.ASKING, True)
 
 
 def test_a_cancelled_request_keeps_the_verdicts_that_it_paid_for(engine: Engine) -> None:

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Engine, select, update
 
 from bouncer.batches import admission, ownership, transitions
 from bouncer.batches.admission import Admission
-from bouncer.batches.state import STALE_SECONDS, BatchWork, Step
+from bouncer.batches.ownership import STALE_SECONDS
+from bouncer.batches.state import SETTLED, BatchState, BatchWork
 from bouncer.batches.unsettled import ownerless, unsettled
 from bouncer.errors import OwnershipLost
 from bouncer.requests.counting import count_batches
@@ -93,10 +94,10 @@ def test_a_worker_that_was_replaced_changes_nothing(engine: Engine) -> None:
     before = batch_rows(engine)
     for step in (
         partial(admission.admit_upload, batch=old, max_batches=15),
-        partial(transitions.record_lease, batch=old, lease="lease"),
+        partial(ownership.record_lease, batch=old, lease="lease"),
         partial(transitions.record_refused_upload, batch=old),
-        partial(transitions.record_ambiguous_upload, batch=old, hold=False),
-        partial(transitions.record_finish_requested, batch=old),
+        partial(transitions.record_lost_upload, batch=old, hold=False),
+        partial(ownership.record_finish_requested, batch=old),
         partial(transitions.record_verified, batch=old, credits_charged=1),
     ):
         with pytest.raises(OwnershipLost):
@@ -104,28 +105,28 @@ def test_a_worker_that_was_replaced_changes_nothing(engine: Engine) -> None:
     write(engine, transitions.record_progress, old, 1)
     assert batch_rows(engine) == before
     write(engine, transitions.record_upload, old, "paid", 0)
-    assert take(engine, batch, "new").step is Step.POLL
+    assert take(engine, batch, "new").state is BatchState.QUEUED_AT_BOUNCER
 
 
 def test_a_batch_goes_on_where_it_was(engine: Engine) -> None:
     """Every step is written down before the next, so that a successor repeats none that costs money."""
     (batch,) = small_batches(engine, 1)
     work = take(engine, batch)
-    assert (work.step, work.batch_id, work.in_flight_seconds) == (Step.UPLOAD, None, 0)
+    assert (work.state, work.bouncer_id, work.in_flight_seconds) == (BatchState.READY, None, 0)
     _admit(engine, work)
-    assert take(engine, batch).step is Step.DECIDE
+    assert take(engine, batch).state is BatchState.UPLOADING
     write(engine, transitions.record_refused_upload, work)
-    assert take(engine, batch).step is Step.UPLOAD
+    assert take(engine, batch).state is BatchState.READY
     _admit(engine, work)
     write(engine, transitions.record_upload, work, "bouncer-1", 3)
-    assert (take(engine, batch).step, take(engine, batch).batch_id) == (Step.POLL, "bouncer-1")
+    assert (take(engine, batch).state, take(engine, batch).bouncer_id) == (BatchState.QUEUED_AT_BOUNCER, "bouncer-1")
     with pytest.raises(OwnershipLost):
         _admit(engine, work)
     write(engine, transitions.record_progress, work, 1)
-    write(engine, transitions.record_finish_requested, work)
+    write(engine, ownership.record_finish_requested, work)
     assert (take(engine, batch).processed, take(engine, batch).finishing) == (1, True)
     write(engine, transitions.record_verified, work, 2)
-    assert take(engine, batch).step is Step.LOAD
+    assert take(engine, batch).state is BatchState.VERIFIED
     (row,) = batch_rows(engine)
     assert (row.duplicates, row.credits, row.slot_lease) == (3, 2, None)
 
@@ -137,9 +138,9 @@ def test_a_kill_between_the_upload_and_the_first_poll(engine: Engine) -> None:
     assert read(engine, ownerless, ACCOUNT) == []
     set_back(engine, Batch.heartbeat_ts, STALE_SECONDS + 5)
     (left,) = read(engine, ownerless, ACCOUNT)
-    assert (left.id, left.in_flight) == (batch, True)
+    assert (left.id, left.state) == (batch, BatchState.QUEUED_AT_BOUNCER)
     work = take(engine, batch, "successor")
-    assert (work.step, work.batch_id) == (Step.POLL, f"bouncer-{batch}")
+    assert (work.state, work.bouncer_id) == (BatchState.QUEUED_AT_BOUNCER, f"bouncer-{batch}")
 
 
 def test_only_progress_counts_as_progress(engine: Engine) -> None:
@@ -173,11 +174,11 @@ def test_lost_uploads_are_counted(engine: Engine) -> None:
     for batch, hold in ((resent, False), (held, True)):
         work = take(engine, batch)
         _admit(engine, work)
-        write(engine, transitions.record_ambiguous_upload, work, hold=hold)
+        write(engine, transitions.record_lost_upload, work, hold=hold)
         write(engine, ownership.release, work)
     assert [title.id for title in read(engine, ownerless, ACCOUNT)] == [resent]
-    assert take(engine, resent).step is Step.UPLOAD
-    assert take(engine, held).step is Step.DECIDE
+    assert take(engine, resent).state is BatchState.TO_RESEND
+    assert take(engine, held).state is BatchState.HELD
     counts = read(engine, count_batches)
     assert (counts.held, counts.possible_double_payments) == (1, 4)
 
@@ -203,7 +204,7 @@ def test_slots_of_dead_workers_are_given_back(engine: Engine) -> None:
     """The leases of workers that were killed are found once; those of living ones are kept."""
     dead, living = small_batches(engine, 2)
     for batch in (dead, living):
-        write(engine, transitions.record_lease, take(engine, batch), f"lease-{batch}")
+        write(engine, ownership.record_lease, take(engine, batch), f"lease-{batch}")
     set_back(engine, Batch.heartbeat_ts, 60, Batch.id == dead)
     assert write(engine, ownership.forget_dead_leases, ACCOUNT) == [f"lease-{dead}"]
     assert write(engine, ownership.forget_dead_leases, ACCOUNT) == []
@@ -228,7 +229,7 @@ def test_batches_of_the_plans_own_program_are_not_paid_for_again(engine: Engine,
     _change(engine, batch_id="theirs", status=status)
     set_back(engine, Batch.created_ts, 600)
     work = take(engine, batch)
-    assert (work.step, work.batch_id) == (Step.POLL, "theirs")
+    assert (work.state, work.bouncer_id) == (BatchState.QUEUED_AT_BOUNCER, "theirs")
     assert 600 <= work.in_flight_seconds < 630
     assert 600 <= work.idle_seconds < 630
     with pytest.raises(OwnershipLost):
@@ -236,7 +237,7 @@ def test_batches_of_the_plans_own_program_are_not_paid_for_again(engine: Engine,
     write(engine, transitions.record_progress, work, 1)
     assert take(engine, batch).idle_seconds < 30
     write(engine, transitions.record_verified, work, 2)
-    assert take(engine, batch).step is Step.LOAD
+    assert take(engine, batch).state is BatchState.VERIFIED
 
 
 def test_settled_batches_need_nothing(engine: Engine) -> None:
@@ -244,7 +245,7 @@ def test_settled_batches_need_nothing(engine: Engine) -> None:
     (batch,) = small_batches(engine, 1)
     for status in ("completed", "failed"):
         _change(engine, status=status, owner=None)
-        assert take(engine, batch).step is Step.NOTHING
+        assert take(engine, batch).state in SETTLED
     assert read(engine, ownerless, ACCOUNT) == []
     assert {row.status for row in queue_rows(engine)} == {"assigned"}
 
@@ -266,10 +267,10 @@ def test_a_kill_between_completion_and_the_return_of_the_slot_leaves_word_of_the
     """Bouncer has completed the batch but its worker dies with the slot in hand: the successor can give it back."""
     (batch,) = small_batches(engine, 1)
     work = upload(engine, batch)
-    write(engine, transitions.record_lease, work, "lease")
+    write(engine, ownership.record_lease, work, "lease")
     write(engine, transitions.record_verified, work, 2)
     successor = take(engine, batch)
-    assert (successor.step, successor.stale_lease) == (Step.LOAD, "lease")
+    assert (successor.state, successor.stale_lease) == (BatchState.VERIFIED, "lease")
     load_verdicts(engine, successor, verdicts(sent(engine, batch)))
     assert batch_rows(engine)[0].slot_lease is None
 
@@ -281,8 +282,10 @@ def test_a_lost_upload_is_counted_once_though_its_commit_was_unsure(engine: Engi
     work = take(engine, batch)
     _admit(engine, work)
     for _ in range(2):
-        write(engine, transitions.record_ambiguous_upload, work, hold=hold)
+        write(engine, transitions.record_lost_upload, work, hold=hold)
     assert batch_rows(engine)[0].ambiguous_uploads == 1
+    if hold:
+        assert write(engine, transitions.resend_held) == 1
     _admit(engine, work)
-    write(engine, transitions.record_ambiguous_upload, work, hold=hold)
+    write(engine, transitions.record_lost_upload, work, hold=hold)
     assert batch_rows(engine)[0].ambiguous_uploads == 2

@@ -206,7 +206,7 @@ def test_an_upload_is_not_repeated_beyond_a_cap(engine: Engine, cap: int | None,
     work = take(engine, batch.id)
     assert read(engine, repeat_would_pass, work.request_id, 10) is passes
     write(engine, admission.admit_upload, work, 15)
-    write(engine, transitions.record_ambiguous_upload, work, hold=True)
+    write(engine, transitions.record_lost_upload, work, hold=True)
     if cap is not None:
         (told,) = read(engine, take_caps)
         assert told.committed == 10

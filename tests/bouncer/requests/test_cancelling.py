@@ -113,7 +113,7 @@ def test_a_batch_that_was_not_sent_goes_though_a_run_works_on_it(engine: Engine)
     assert _withdraw(engine, request) == 3
     assert batch_rows(engine) == []
     with pytest.raises(OwnershipLost):
-        write(engine, transitions.record_lease, work, "lease")
+        write(engine, ownership.record_lease, work, "lease")
     assert read(engine, count_contacts, request) == Progress(cancelled=3)
     (again,) = claim(engine).batches
     assert sorted(sent(engine, again.id)) == sorted(_emails(3)[:2])
@@ -132,7 +132,7 @@ def test_what_bouncer_has_is_loaded_and_its_rest_costs_others_nothing(engine: En
     _mark(engine, request)
     assert _withdraw(engine, request) == 0
     (found,) = read(engine, cancelling.to_finish, request)
-    assert (found.id, found.account, found.batch_id) == (batch.id, "default", f"bouncer-{batch.id}")
+    assert (found.id, found.account, found.bouncer_id) == (batch.id, "default", f"bouncer-{batch.id}")
     write(engine, cancelling.note_finish_requested, batch.id)
     assert read(engine, cancelling.to_finish, request) == []
     assert read(engine, cancelling.under_way, request) == 1
@@ -167,7 +167,7 @@ def test_a_lost_upload_of_a_cancelled_request_is_not_repeated(engine: Engine) ->
     (batch,) = claim(engine).batches
     work = take(engine, batch.id)
     write(engine, admission.admit_upload, work, 15)
-    write(engine, transitions.record_ambiguous_upload, work, hold=True)
+    write(engine, transitions.record_lost_upload, work, hold=True)
     write(engine, ownership.release, work)
     _mark(engine, request)
     assert _withdraw(engine, request) == 3
@@ -186,7 +186,7 @@ def test_an_upload_that_has_begun_is_left_to_its_run(engine: Engine) -> None:
     _mark(engine, request)
     assert _withdraw(engine, request) == 0
     write(engine, transitions.record_upload, work, "late", 0)
-    assert [found.batch_id for found in read(engine, cancelling.to_finish, request)] == ["late"]
+    assert [found.bouncer_id for found in read(engine, cancelling.to_finish, request)] == ["late"]
 
 
 def test_claims_uploads_and_a_cancellation_at_once(engine: Engine) -> None:

@@ -52,10 +52,14 @@ def test_batches_and_what_went_oddly(engine: Engine) -> None:
     for batch, hold in ((lost, False), (held, True)):
         work = take(engine, batch)
         write(engine, admission.admit_upload, work, 15)
-        write(engine, transitions.record_ambiguous_upload, work, hold=hold)
+        write(engine, transitions.record_lost_upload, work, hold=hold)
     counts = read(engine, count_batches, request)
     assert counts == BatchCounts(
-        by_status={"completed": 1, "queued": 2}, held=1, possible_double_payments=6, missing=2, unmatched=1
+        by_state={"completed": 1, "to be sent again": 1, "held": 1},
+        held=1,
+        possible_double_payments=6,
+        missing=2,
+        unmatched=1,
     )
     assert counts.under_way == 2
     assert read(engine, count_batches) == counts

@@ -164,7 +164,7 @@ def test_held_batches_are_sent_again_where_asked(engine: Engine) -> None:
     (batch,) = claim(engine).batches
     work = take(engine, batch.id)
     write(engine, admission.admit_upload, work, 15)
-    write(engine, transitions.record_ambiguous_upload, work, hold=True)
+    write(engine, transitions.record_lost_upload, work, hold=True)
     write(engine, ownership.release, work)
     assert requeue(engine).held == 0
     assert requeue(engine, held=True, dry_run=True).held == 1

@@ -5,13 +5,13 @@ from sqlalchemy import Connection, Engine
 
 from bouncer.batches.load import load
 from bouncer.queue.claiming import claim
+from bouncer.queue.second_chances import take_second_chances
 from bouncer.repeats.deep_pass import Risk, pick_some
 from bouncer.storage.dialects import is_sqlite
 from bouncer.storage.engine import write
 from bouncer.storage.tables import Request
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.matching import prepare
-from bouncer.verdicts.second_chances import take_second_chances
 from tests.bouncer.contacts import ACCOUNT, new_request, queue, sent, set_back, verdicts, verify
 from tests.bouncer.storage.existing_tables import execute, on_servers
 from tests.bouncer.storage.explaining import Explainer, rows_read

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, Engine, event, func, insert, select, update
 
+from bouncer.batches import transitions
 from bouncer.storage.dialects import database_now
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch, CallCount, HealthMetric, RateLimitWindow, Result
@@ -127,9 +128,9 @@ def test_batches_whose_contacts_are_gone_are_closed(engine: Engine) -> None:
     write(engine, lambda c: c.execute(update(Batch).values(updated_ts=Batch.updated_ts)))
     assert take(engine, owned)
     assert read(engine, retention.find_empty_batches, ACCOUNT) == [(empty, f"bouncer-{empty}")]
-    assert write(engine, retention.close_empty_batch, empty)
-    assert not write(engine, retention.close_empty_batch, empty)
-    assert not write(engine, retention.close_empty_batch, owned)
+    assert write(engine, transitions.close_empty, empty)
+    assert not write(engine, transitions.close_empty, empty)
+    assert not write(engine, transitions.close_empty, owned)
     assert [(row.id, row.status) for row in batch_rows(engine)] == [
         (empty, "failed"),
         (full, "queued"),

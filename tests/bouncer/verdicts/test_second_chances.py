@@ -10,13 +10,14 @@ from sqlalchemy import Engine, func, select, update
 from bouncer.batches import endings
 from bouncer.batches.load import load
 from bouncer.credits.caps import set_cap
+from bouncer.queue.second_chances import take_second_chances
 from bouncer.requests.cancelling import withdraw_waiting
 from bouncer.requests.progress import note_open
 from bouncer.storage.dialects import database_now
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import QueuedContact, Request, SecondChance
 from bouncer.verdicts.matching import prepare
-from bouncer.verdicts.second_chances import Chances, count_second_chances, take_second_chances
+from bouncer.verdicts.second_chances import Chances, count_second_chances
 from tests.bouncer.contacts import (
     at_once,
     claim,

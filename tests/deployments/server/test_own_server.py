@@ -43,7 +43,7 @@ def _wait_for(sandbox: SandboxHandle, operation: str, count: int) -> None:
 
 @retry(retry=retry_if_exception_type(AssertionError), wait=wait_fixed(0.2), stop=stop_after_delay(90), reraise=True)
 def _until_uploaded(engine: Engine, count: int) -> None:
-    uploaded = select(func.count()).where(Batch.batch_id.is_not(None))
+    uploaded = select(func.count()).where(Batch.bouncer_id.is_not(None))
     assert read(engine, lambda connection: connection.scalar(uploaded)) == count
 
 

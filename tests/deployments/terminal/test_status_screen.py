@@ -46,7 +46,7 @@ def _busy(engine: Engine) -> None:
     with engine.begin() as connection:
         ago = database_now(connection) - timedelta(minutes=10)
         batch = {"user_id": 1, "request_id": 1, "quantity": 10}
-        at_bouncer = {"status": BatchStatus.PROCESSING, "batch_id": "b-1", "processed": 5, "uploaded_ts": ago}
+        at_bouncer = {"status": BatchStatus.PROCESSING, "bouncer_id": "b-1", "processed": 5, "uploaded_ts": ago}
         connection.execute(insert(Batch).values(**batch, **at_bouncer))
         connection.execute(insert(Batch).values(**batch))
         connection.execute(
@@ -77,10 +77,10 @@ def test_everything_is_told(engine: Engine) -> None:
         (2, "request 2", 4, 0),
     ]
     half_done, waiting = report.in_flight
-    assert (half_done.step, half_done.processed, half_done.quantity) == ("at Bouncer", 5, 10)
+    assert (half_done.state, half_done.processed, half_done.quantity) == ("queued at Bouncer", 5, 10)
     assert half_done.expected_end_ts is not None
     assert abs((half_done.expected_end_ts - report.taken_ts).total_seconds() - 600) < 60
-    assert (waiting.step, waiting.seconds, waiting.expected_end_ts) == ("waiting", None, None)
+    assert (waiting.state, waiting.seconds, waiting.expected_end_ts) == ("ready", None, None)
     (limits,) = report.limits
     assert (limits.batches, limits.most_batches, limits.most_requests_a_minute) == (1, 7, 99)
     assert [(one.alert, one.message) for one in report.alerts] == [("backlog", "24 contacts wait (threshold 20)")]

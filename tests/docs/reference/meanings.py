@@ -23,7 +23,7 @@ COLUMNS = {
     "Bouncer_Batches.batch_id": "Bouncer's own id, NULL until it has answered the upload",
     "Bouncer_Batches.user_id": "whose contacts they are",
     "Bouncer_Batches.request_id": "which request they are of",
-    "Bouncer_Batches.status": "the step that it has reached",
+    "Bouncer_Batches.status": "the plan's name for its step; [states](states.md) tells them further apart",
     "Bouncer_Batches.quantity": "addresses in it, each once",
     "Bouncer_Batches.duplicates": "addresses that Bouncer found twice in it; 0 as a rule, since each is sent once",
     "Bouncer_Batches.created_ts": "when its contacts were claimed",

@@ -9,6 +9,7 @@ from tests.docs.reference.events import events_page
 from tests.docs.reference.flows import flows_page
 from tests.docs.reference.metrics import metrics_page
 from tests.docs.reference.settings import settings_page
+from tests.docs.reference.states import states_page
 from tests.docs.reference.tables import tables_page
 
 __all__ = ["FOLDER", "PAGES", "render"]
@@ -20,6 +21,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "flows.md": flows_page,
     "tables.md": tables_page,
+    "states.md": states_page,
     "events.md": events_page,
     "metrics.md": metrics_page,
     "bouncer.md": bouncer_page,

@@ -60,7 +60,7 @@ async def test_sigterm_leaves_the_batch_resumable(
         await client.delete_deployment(deployment)
     assert ended.state is not None
     assert (ended.state.is_completed(), ended.state.name) == (True, "LeftAsItIs")
-    row = read(engine, lambda c: c.execute(select(Batch.owner, Batch.batch_id, Batch.upload_begun_ts)).one())
+    row = read(engine, lambda c: c.execute(select(Batch.owner, Batch.bouncer_id, Batch.upload_begun_ts)).one())
     assert row.owner is None
     assert (row.batch_id is None, row.upload_begun_ts is None) == ((False, False) if kind == "slow" else (True, True))
 

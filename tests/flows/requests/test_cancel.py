@@ -75,7 +75,7 @@ async def test_a_killed_cancellation_is_completed_by_the_next(
         # Killed between an answer and its commit, it would have lost an upload, which nobody could finish.
         @until_it_holds
         async def written_down() -> None:
-            uploaded = select(func.count()).where(Batch.batch_id.is_not(None))
+            uploaded = select(func.count()).where(Batch.bouncer_id.is_not(None))
             assert read(engine, lambda connection: connection.scalar(uploaded)) == 2
             assert [batch["status"] for batch in sandbox.batches()] == ["processing"] * 2
 

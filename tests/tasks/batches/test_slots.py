@@ -6,7 +6,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from sqlalchemy import Engine
 
 from blocks.access import Access, open_access
-from bouncer.batches import ownership, transitions
+from bouncer.batches import ownership
 from bouncer.batches.state import BatchWork
 from bouncer.errors import BatchLost
 from bouncer.queue import claiming
@@ -106,10 +106,10 @@ async def test_a_slot_that_was_just_taken_stays_its_holders(
     queue(engine, addresses(3))
     batch = _own(engine, "me")
     async with open_access("default", "me") as access, batch_slot(access, batch):
-        write(engine, transitions.record_lease, batch, None)
+        write(engine, ownership.record_lease, batch, None)
 
         async def meanwhile(_seconds: float) -> None:
-            write(engine, transitions.record_lease, batch, "9d2f2c1e-0000-4000-8000-000000000000")
+            write(engine, ownership.record_lease, batch, "9d2f2c1e-0000-4000-8000-000000000000")
 
         monkeypatch.setattr("tasks.batches.slot_repair.sleep_unless_stopping", meanwhile)
         assert (await recover(access)).slots == 0

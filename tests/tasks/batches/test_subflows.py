@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed, exception_to_failed_state
 
-from bouncer.batches.state import BatchTitle
+from bouncer.batches.state import BatchState, BatchTitle
 from bouncer.errors import BatchLost, KeyRefused
 from deployments.server.local_server import LocalServer
 from tasks.batches.slots import tell_done
@@ -76,7 +76,7 @@ async def test_what_bouncer_has_is_taken_up_even_where_there_is_no_room() -> Non
 
     crews = Crews(start, {"default": 1})
     crews.begin(_titles(1, 2, 3))
-    crews.begin([BatchTitle(4, 1_000, 3, 50, in_flight=True)])
+    crews.begin([BatchTitle(4, 1_000, 3, 50, state=BatchState.QUEUED_AT_BOUNCER)])
     assert crews.known == [1, 2, 4]
     await crews.all_ended()
 
