@@ -58,6 +58,10 @@ class Access:
         """Runs ``work`` in one transaction, in a thread, so that the event loop goes on."""
         return await asyncio.to_thread(lambda: write(self.engine, work, *args, **kwargs))
 
+    async def compute(self, work: Callable[_Params, _Return], *args: _Params.args, **kwargs: _Params.kwargs) -> _Return:
+        """Runs ``work``, which keeps a processor busy, in a thread, so that the event loop goes on."""
+        return await asyncio.to_thread(work, *args, **kwargs)
+
 
 @asynccontextmanager
 async def open_access(name: str, caller: str) -> AsyncIterator[Access]:

@@ -13,6 +13,7 @@ from blocks.bouncer_account import BouncerAccount
 from blocks.saved import load_saved
 from bouncer.api.base_url import stays_here
 from bouncer.api.response_bodies import ACCEPTED_ENCODINGS
+from bouncer.batches.state import AT_BOUNCER
 from bouncer.batches.unsettled import unsettled
 from bouncer.errors import InputRefused, SettingRefused
 from bouncer.installation import here
@@ -57,7 +58,7 @@ async def probe_account(settings: Settings, name: str, callback: Callback | None
     if account is None:
         raise SettingRefused(f"there is no account {name}; run bouncer-flows setup")
     engine = await open_database()
-    in_flight = [batch for batch in await asyncio.to_thread(read, engine, unsettled, [name]) if batch.is_at_bouncer]
+    in_flight = [batch for batch in await asyncio.to_thread(read, engine, unsettled, [name]) if batch.title.state in AT_BOUNCER]
     if in_flight:
         raise InputRefused(f"{len(in_flight)} batches are in flight at account {name}; probe it once they are loaded")
     key = account.api_key.get_secret_value().strip()

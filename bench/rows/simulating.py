@@ -13,8 +13,8 @@ from bench.measuring import Bench, Row, median, stopwatch
 from bench.rows.claiming import fill
 from bench.rows.settling import verified_batches
 from bouncer.batches.load import load
-from bouncer.batches.polling import Pace
 from bouncer.queue import claiming
+from bouncer.steps.pacing import Pace
 from bouncer.storage.engine import engine_for, read, write
 from bouncer.storage.migrate import upgrade
 from bouncer.verdicts.freshness import FreshFor

@@ -14,7 +14,6 @@ from sqlalchemy import Connection, Engine
 
 from bouncer.accounts.state import read_state
 from bouncer.addresses.normalisation import normalise_all
-from bouncer.batches.polling import seconds_an_address
 from bouncer.costs.address_count import Census, DomainShare, Due
 from bouncer.credits.caps import shared_rooms
 from bouncer.credits.charge_rates import ChargeRates, charge_rates
@@ -24,6 +23,7 @@ from bouncer.files.csv.reading import inspect, read_chunks
 from bouncer.files.lists.records import request_of
 from bouncer.files.lists.sources import opened_list
 from bouncer.queue.waiting_contacts import walk
+from bouncer.steps.pacing import seconds_an_address
 from bouncer.storage.engine import read
 from bouncer.storage.tables import Layer
 from bouncer.verdicts.freshness import FreshFor

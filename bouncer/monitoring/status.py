@@ -12,7 +12,6 @@ from sqlalchemy import Connection, func, select
 from bouncer.accounts.call_statistics import EXPECTED, Call
 from bouncer.accounts.state import AccountState, read_state
 from bouncer.api.request_gate import requests_in_window
-from bouncer.batches.polling import seconds_an_address
 from bouncer.batches.state import IN_FLIGHT, POLLED, UNSETTLED, BatchState, is_in, state_of
 from bouncer.credits.caps import RequestCap, take_caps
 from bouncer.monitoring.alerts import AlertInForce, in_force
@@ -25,6 +24,7 @@ from bouncer.requests.counting import (
     count_dead_letters,
     count_verdicts,
 )
+from bouncer.steps.pacing import seconds_an_address
 from bouncer.storage.dialects import age_seconds, database_now
 from bouncer.storage.tables import Account, Batch, CallCount, QueuedContact, QueueStatus, Request
 from bouncer.verdicts.second_chances import count_second_chances

@@ -18,8 +18,9 @@ from bouncer.errors import (
     SettingRefused,
     UnexpectedAnswer,
 )
+from bouncer.steps.upload_marks import pause_if_older
 from bouncer.storage.tables import Layer
-from tasks.accounts.upload_marks import pause_if_older
+from tasks.batches.run import PrefectRun
 from tasks.running.events import announce
 from tasks.running.server_faults import server_faults
 
@@ -119,7 +120,7 @@ async def check_account(access: Access) -> int | None:
         get_run_logger().warning("%s; going on without knowing the credits", error)
     if credits_left is not None:
         await access.write(account_state.record_credits, access.name, credits_left)
-    await pause_if_older(access)
+    await pause_if_older(access, PrefectRun())
     state = await access.read(account_state.read_state, access.name)
     if state.waits_for_credits and credits_left:
         await access.write(account_state.resume, access.name, only_reason=account_state.OUT_OF_CREDITS)

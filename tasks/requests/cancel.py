@@ -10,7 +10,7 @@ from bouncer.batches.state import BatchTitle
 from bouncer.batches.unsettled import ownerless
 from bouncer.errors import BatchLost, FinishRefused
 from bouncer.requests import cancelling
-from tasks.running.retries import AWAY
+from bouncer.steps.retries import AWAY
 
 __all__ = ["finish_in_flight", "left_behind", "mark_cancelled", "withdraw"]
 

@@ -153,7 +153,7 @@ def test_what_kill_9_left_goes_with_the_next_file(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     code = (
         "import os, sys, pathlib; del os.O_TMPFILE\n"
-        "from bouncer.atomic_file import atomic_file\n"
+        "from bouncer.files.atomic_file import atomic_file\n"
         "with atomic_file(pathlib.Path(sys.argv[1])) as file:\n"
         "    file.write('address'); file.flush(); print('ready', flush=True); sys.stdin.read()\n"
     )

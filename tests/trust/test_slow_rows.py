@@ -24,7 +24,7 @@ async def test_a_lost_batch_and_an_outage_are_told_without_key_and_address(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What the logs, events and the Prefect server's files tell of them holds no secret."""
-    monkeypatch.setattr("tasks.running.retries.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("bouncer.steps.retries.PATIENCE_SECONDS", 0.5)
     monkeypatch.setattr("bouncer.api.client.between_attempts", wait_none())
     monkeypatch.setattr("bouncer.accounts.circuit_breaker.OPEN_SECONDS", 1)
     sandbox.post("/_sandbox/keys", {"key": _KEY, "same_account_as": sandbox.key})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 _PROGRAM = """
 import sqlite3, sys, threading, time
-from deployments.garbage import collect_aside
+from deployments.server.garbage_collection import collect_aside
 
 if sys.argv[2] == "aside":
     collect_aside()

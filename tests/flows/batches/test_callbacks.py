@@ -111,7 +111,7 @@ async def test_a_callback_is_believed_only_as_far_as_bouncer_confirms_it(
     set_up_account: SetUpAccount, sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An id that Bouncer does not know, or that has another number of addresses, changes nothing; the true one does."""
-    monkeypatch.setattr("tasks.running.retries.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("bouncer.steps.retries.PATIENCE_SECONDS", 0.5)
     port = free_port()
     engine = await set_up_account(**_with_callbacks(port, callback_wait_seconds=0, ambiguous_upload="hold"))
     sandbox.post("/_sandbox/settings", {"callback_loss": 1.0})

@@ -11,12 +11,12 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from bouncer.queue import claiming
 from bouncer.requests.counting import count_batches
+from bouncer.steps.load import LANES
 from bouncer.stopping import ask_to_stop, forget_stop
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch
 from bouncer.verdicts.freshness import FreshFor
 from flows.verify_batch import verify_batch
-from tasks.batches.load import LANES
 from tasks.batches.ownership import owned_batch
 from tests.bouncer.contacts import batch_rows, set_back
 from tests.bouncer.storage.existing_tables import on_sqlite

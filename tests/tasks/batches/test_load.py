@@ -6,10 +6,10 @@ import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from bouncer.queue import claiming
+from bouncer.steps import load
 from bouncer.storage.engine import write
 from bouncer.verdicts.freshness import FreshFor
 from flows.verify_batch import verify_batch
-from tasks.batches import load
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, assert_verified_once, queue, statuses

@@ -3,25 +3,16 @@
 import asyncio
 from weakref import WeakKeyDictionary
 
-import httpx
-from prefect import get_run_logger, task
-from prefect.artifacts import acreate_table_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.exceptions import PrefectException
-
-from blocks.access import Access
 from bouncer.batches import load as loading
 from bouncer.batches import ownership
 from bouncer.batches.load import LoadReport
 from bouncer.batches.state import BatchWork
 from bouncer.errors import BatchLost, DatabaseUnavailable, DownloadTruncated
-from bouncer.installation import here
-from bouncer.safe_text import in_markdown
+from bouncer.steps.ports import Access, Run
+from bouncer.steps.retries import through_outages, until_known
+from bouncer.stopping import sleep_unless_stopping
 from bouncer.verdicts import matching
 from bouncer.verdicts.matching import Awaited
-from tasks.running.events import announce
-from tasks.running.retries import through_outages, until_known
-from tasks.running.stopping import sleep_unless_stopping
 
 __all__ = ["load"]
 
@@ -32,8 +23,7 @@ quicker."""
 _lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
 
 
-@task(name="load", task_run_name="load", cache_policy=NO_CACHE, persist_result=False)
-async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
+async def load(access: Access, run: Run, batch: BatchWork, batch_id: str) -> LoadReport:
     """Downloads the verdicts of a batch and stores them.
 
     Safe to run twice: all is stored in one transaction that takes the batch to its end, and a batch at its end is
@@ -41,6 +31,7 @@ async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
 
     Args:
         access: The account and the database.
+        run: The run that does it.
         batch: The batch, verified.
         batch_id: Bouncer's id of it.
 
@@ -51,14 +42,14 @@ async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
         BatchLost: Bouncer has no results for the batch, or none any more, or none that can be read.
         BouncerUnavailable: Bouncer was away for longer than the deadline; the batch stays where it is.
     """
-    log = get_run_logger()
+    log = run.log
     pause = access.account.poll_seconds_min
     persistent = through_outages(pause_seconds=pause, limit_seconds=access.account.batch_deadline_seconds)
     while True:
         try:
             report: LoadReport = await persistent(until_known(pause_seconds=pause), _load_once, access, batch, batch_id)
         except DownloadTruncated as error:
-            await _bear_with(access, batch, error)
+            await _bear_with(access, run, batch, error)
             await sleep_unless_stopping(pause)
         else:
             break
@@ -71,29 +62,11 @@ async def load(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
             report.maybe_paid,
             report.unmatched,
         )
-        announce("batch.odd", account=access.name, batch=batch.id, missing=report.missing, unmatched=report.unmatched)
+        run.announce(
+            "batch.odd", account=access.name, batch=batch.id, missing=report.missing, unmatched=report.unmatched
+        )
     log.info("batch %d: %d contacts settled", batch.id, report.settled)
-    await _show(batch, report)
     return report
-
-
-async def _show(batch: BatchWork, report: LoadReport) -> None:
-    counts = {**report.by_status, "none, requeued": report.missing}
-    rows = [
-        {
-            "verdict": in_markdown(verdict),
-            "contacts": f"{count:,}",
-            "share": f"{count / max(1, sum(counts.values())):.1%}",
-        }
-        for verdict, count in sorted(counts.items(), key=lambda pair: -pair[1])
-        if count
-    ]
-    about = f"Batch {batch.id}: what Bouncer said of its {batch.quantity:,} addresses"
-    try:
-        await acreate_table_artifact(rows, key=here().artifact(f"batch-{batch.id}-verdicts"), description=about)
-    except (httpx.HTTPError, PrefectException) as error:
-        # The verdicts are stored; a table that is missing in the UI must not make the run look failed.
-        get_run_logger().warning("the table of batch %d could not be shown (%s)", batch.id, type(error).__name__)
 
 
 async def _load_once(access: Access, batch: BatchWork, batch_id: str) -> LoadReport:
@@ -112,16 +85,16 @@ async def _load_once(access: Access, batch: BatchWork, batch_id: str) -> LoadRep
         reading = asyncio.create_task(_await(access, batch))
         # Not gathered: a download that is left behind would take the lane back when nobody gives it free any more.
         verdicts = await access.client.download(batch_id, batch.quantity, sleep=beside_the_lane)
-        prepared = await asyncio.to_thread(matching.prepare, verdicts, await reading)
+        prepared = await access.compute(matching.prepare, verdicts, await reading)
         return await access.write(loading.load, batch, prepared, access.account.chances, access.account.fresh_for)
 
 
-async def _bear_with(access: Access, batch: BatchWork, error: DownloadTruncated) -> None:
+async def _bear_with(access: Access, run: Run, batch: BatchWork, error: DownloadTruncated) -> None:
     # Bouncer answers, so it is no outage. What cannot be read for a whole deadline never will be.
     seconds = await access.write(ownership.record_unreadable, batch)
     if seconds > access.account.batch_deadline_seconds:
         raise BatchLost(f"{error}; so it has been for {seconds:.0f} s") from None
-    get_run_logger().warning("batch %d: %s; it is downloaded again", batch.id, error)
+    run.log.warning("batch %d: %s; it is downloaded again", batch.id, error)
 
 
 async def _await(access: Access, batch: BatchWork) -> Awaited | None:

@@ -12,7 +12,7 @@ from bouncer.errors import (
     DatabaseUnavailable,
     RateLimited,
 )
-from tasks.running.stopping import is_stopping, sleep_unless_stopping
+from bouncer.stopping import is_stopping, sleep_unless_stopping
 
 __all__ = ["AWAY", "through_outages", "until_known", "until_stored"]
 

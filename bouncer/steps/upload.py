@@ -1,9 +1,5 @@
 """Uploading a batch: the call that costs money, made safe against answers that never come."""
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-
-from blocks.access import Access
 from bouncer.batches import admission, ownership, transitions
 from bouncer.batches.admission import Admission
 from bouncer.batches.state import IN_DOUBT, BatchState, BatchWork
@@ -18,12 +14,11 @@ from bouncer.errors import (
     UploadHeld,
     UploadOutcomeUnknown,
 )
-from tasks.accounts.upload_marks import mark_upload, pause_if_older
-from tasks.batches.callbacks import callback_of, find_again
-from tasks.batches.slots import Slot
-from tasks.running.events import announce
-from tasks.running.retries import through_outages, until_stored
-from tasks.running.stopping import sleep_unless_stopping
+from bouncer.steps.callbacks import callback_of, find_again
+from bouncer.steps.ports import Access, Run, Slot
+from bouncer.steps.retries import through_outages, until_stored
+from bouncer.steps.upload_marks import mark_upload, pause_if_older
+from bouncer.stopping import sleep_unless_stopping
 
 __all__ = ["upload"]
 
@@ -41,8 +36,7 @@ class _NoRoom(BouncerFlowsError):
     """As many batches are in flight as the account may have."""
 
 
-@task(name="upload", task_run_name="upload", cache_policy=NO_CACHE, persist_result=False)
-async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
+async def upload(access: Access, run: Run, batch: BatchWork, slot: Slot) -> str:
     """Uploads a batch and writes down Bouncer's id.
 
     That the upload begins is committed before its first byte is sent, and Bouncer's id as soon as it is there. Safe
@@ -51,6 +45,7 @@ async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
 
     Args:
         access: The account and the database.
+        run: The run that does it.
         batch: The batch, not answered by Bouncer yet.
         slot: The slot that it holds, to be given back while there is no room.
 
@@ -70,40 +65,40 @@ async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
     """
     lost = batch.ambiguous_uploads
     if batch.state in IN_DOUBT:
-        found = await _after_loss(access, batch)
+        found = await _after_loss(access, run, batch)
         if found is not None:
             return found
         lost += 1
-        await _count_lost(access, batch, lost)
+        await _count_lost(access, run, batch, lost)
     persistent = through_outages(
         pause_seconds=access.account.poll_seconds_min, limit_seconds=access.account.batch_deadline_seconds
     )
     while True:
         try:
-            return await persistent(_upload_once, access, batch, slot)
+            return await persistent(_upload_once, access, run, batch, slot)
         except _CalledBack:
-            found = await find_again(access, batch, counted=True)
+            found = await find_again(access, run, batch, counted=True)
             if found is not None:
                 return found
         except UploadOutcomeUnknown as error:
-            get_run_logger().warning("%s", error)
-            found = await _after_loss(access, batch)
+            run.log.warning("%s", error)
+            found = await _after_loss(access, run, batch)
             if found is not None:
                 return found
             lost += 1
-            await _count_lost(access, batch, lost)
+            await _count_lost(access, run, batch, lost)
             await sleep_unless_stopping(_AFTER_LOST_SECONDS**lost)
 
 
-async def _after_loss(access: Access, batch: BatchWork) -> str | None:
+async def _after_loss(access: Access, run: Run, batch: BatchWork) -> str | None:
     await access.write(ownership.record_lost_answer, batch)
-    found = await find_again(access, batch, counted=batch.state is BatchState.HELD)
+    found = await find_again(access, run, batch, counted=batch.state is BatchState.HELD)
     if found is None and batch.state is BatchState.HELD:
         raise _held(batch)
     return found
 
 
-async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
+async def _upload_once(access: Access, run: Run, batch: BatchWork, slot: Slot) -> str:
     addresses = await access.read(admission.addresses_to_send, batch.id)
     if not addresses:
         raise NothingToSend(f"no address of batch {batch.id} can be sent any more")
@@ -117,7 +112,7 @@ async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
         try:
             created = await access.client.create_batch(
                 addresses,
-                sending=lambda: _begin(access, batch, len(addresses)),
+                sending=lambda: _begin(access, run, batch, len(addresses)),
                 refused=lambda: access.write(transitions.record_refused_upload, batch),
                 callback=callback,
             )
@@ -131,11 +126,11 @@ async def _upload_once(access: Access, batch: BatchWork, slot: Slot) -> str:
             return bouncer_id
 
 
-async def _begin(access: Access, batch: BatchWork, addresses: int) -> None:
-    await pause_if_older(access)
+async def _begin(access: Access, run: Run, batch: BatchWork, addresses: int) -> None:
+    await pause_if_older(access, run)
     try:
         await _admit(access, batch, addresses)
-        await mark_upload(access)
+        await mark_upload(access, run)
     except (DatabaseUnavailable, OrchestratorUnavailable):
         # It may have been written down that the upload begins; nothing was sent.
         await access.write(transitions.record_refused_upload, batch)
@@ -156,18 +151,18 @@ async def _admit(access: Access, batch: BatchWork, addresses: int) -> None:
             return
 
 
-async def _count_lost(access: Access, batch: BatchWork, lost: int) -> None:
+async def _count_lost(access: Access, run: Run, batch: BatchWork, lost: int) -> None:
     # Asked before the loss is counted: what may have been paid is committed already.
     hold = access.account.ambiguous_upload == "hold" or await access.read(
         caps.repeat_would_pass, batch.request_id, batch.quantity
     )
     await access.write(transitions.record_lost_upload, batch, hold=hold)
-    announce("upload.lost", account=access.name, batch=batch.id, contacts=batch.quantity, held=hold)
+    run.announce("upload.lost", account=access.name, batch=batch.id, contacts=batch.quantity, held=hold)
     if hold:
         raise _held(batch)
     if lost >= MOST_LOST_UPLOADS:
         raise UploadOutcomeUnknown(f"{lost} uploads were never answered; each may have been paid")
-    get_run_logger().warning(
+    run.log.warning(
         "the answer to an upload of batch %d was lost; it is sent again, so %d addresses may be paid twice",
         batch.id,
         batch.quantity,

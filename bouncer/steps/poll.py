@@ -1,25 +1,20 @@
 """Polling a batch until Bouncer has verified it, with few requests."""
 
-import time
+import asyncio
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-
-from blocks.access import Access
 from bouncer.api.answers import BatchProgress
 from bouncer.batches import ownership, transitions
-from bouncer.batches.polling import Pace, seconds_an_address
 from bouncer.batches.state import BatchWork
 from bouncer.errors import BatchLost, BatchNotCompleted, FinishRefused
-from tasks.batches.callbacks import Bell
-from tasks.batches.progress_bar import ProgressBar
-from tasks.running.retries import AWAY, until_known
+from bouncer.steps.callbacks import Bell
+from bouncer.steps.pacing import Pace, seconds_an_address
+from bouncer.steps.ports import Access, Run
+from bouncer.steps.retries import AWAY, until_known
 
 __all__ = ["poll"]
 
 
-@task(name="poll", task_run_name="poll", cache_policy=NO_CACHE, persist_result=False)
-async def poll(access: Access, batch: BatchWork, bouncer_id: str) -> None:
+async def poll(access: Access, run: Run, batch: BatchWork, bouncer_id: str) -> None:
     """Waits until Bouncer has completed a batch, and writes that down.
 
     A callback makes the next poll come at once. A batch without any progress before the deadline is finished early.
@@ -27,16 +22,17 @@ async def poll(access: Access, batch: BatchWork, bouncer_id: str) -> None:
 
     Args:
         access: The account and the database.
+        run: The run that does it.
         batch: The batch, uploaded.
         bouncer_id: Bouncer's id of it.
 
     Raises:
         BatchLost: Bouncer does not know the batch, or makes nothing of it even after it was finished.
     """
-    log = get_run_logger()
+    log = run.log
     account = access.account
     watch = _Watch(batch, await access.read(seconds_an_address, batch.account))
-    bar = await ProgressBar.begin(batch.id, batch.quantity, watch.percent, watch.elapsed)
+    bar = await run.progress_bar(batch.id, batch.quantity, watch.percent, watch.elapsed)
     bell = Bell(access, batch)
     if watch.is_new:
         await bell.sleep(watch.next_wait(account.poll_seconds_min, account.poll_seconds_max))
@@ -62,7 +58,7 @@ async def poll(access: Access, batch: BatchWork, bouncer_id: str) -> None:
                 await bar.move(watch.percent, watch.elapsed)
             # Only after an answer: while Bouncer is away, nobody knows what has become of the batch.
             if watch.idle > account.batch_deadline_seconds:
-                await _finish_early(access, batch, bouncer_id, watch)
+                await _finish_early(access, run, batch, bouncer_id, watch)
         await bell.sleep(watch.next_wait(account.poll_seconds_min, account.poll_seconds_max))
 
 
@@ -73,29 +69,29 @@ async def _ask(access: Access, bouncer_id: str) -> BatchProgress:
         raise BatchLost(str(error)) from None
 
 
-async def _finish_early(access: Access, batch: BatchWork, bouncer_id: str, watch: "_Watch") -> None:
+async def _finish_early(access: Access, run: Run, batch: BatchWork, bouncer_id: str, watch: "_Watch") -> None:
     if watch.finishing:
         raise BatchLost(f"Bouncer made no progress with batch {batch.id}, even after it was asked to finish it")
-    get_run_logger().warning(
+    run.log.warning(
         "batch %d made no progress for %.0f s; it is finished early and its rest requeued", batch.id, watch.idle
     )
     try:
         await access.client.finish(bouncer_id)
     except AWAY as error:
-        get_run_logger().warning("%s; the batch is finished at the next poll", error)
+        run.log.warning("%s; the batch is finished at the next poll", error)
         return
     except FinishRefused as error:
-        get_run_logger().warning("%s; it is asked again at the next poll", error)
+        run.log.warning("%s; it is asked again at the next poll", error)
         return
     await access.write(ownership.record_finish_requested, batch)
     watch.begin_finishing()
 
 
 class _Watch:
-    # How far a batch has come and since when, by this process's own monotonic clock.
+    # How far a batch has come and since when, by the clock of the event loop.
 
     def __init__(self, batch: BatchWork, pace: float | None) -> None:
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         self.quantity = batch.quantity
         self.processed = min(batch.processed, batch.quantity)
         self.finishing = batch.finishing
@@ -115,23 +111,23 @@ class _Watch:
 
     @property
     def elapsed(self) -> float:
-        return time.monotonic() - self._began
+        return asyncio.get_running_loop().time() - self._began
 
     @property
     def idle(self) -> float:
-        return time.monotonic() - self._progressed
+        return asyncio.get_running_loop().time() - self._progressed
 
     def note(self, processed: int) -> bool:
         self._pace.note(self.elapsed, processed)
         if processed <= self.processed:
             return False
         self.processed = min(processed, self.quantity)
-        self._progressed = time.monotonic()
+        self._progressed = asyncio.get_running_loop().time()
         return True
 
     def begin_finishing(self) -> None:
         self.finishing = True
-        self._progressed = time.monotonic()
+        self._progressed = asyncio.get_running_loop().time()
 
     def next_wait(self, shortest: float, longest: float) -> float:
         return self._pace.seconds_to_next_poll(self.elapsed, shortest=shortest, longest=longest)

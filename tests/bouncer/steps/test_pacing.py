@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, insert
 
-from bouncer.batches.polling import Pace, seconds_an_address
+from bouncer.steps.pacing import Pace, seconds_an_address
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch
 from tests.bouncer.contacts import ACCOUNT, batch_rows, new_request, set_back, small_batches, verify

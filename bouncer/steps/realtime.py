@@ -4,10 +4,6 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-
-from blocks.access import Access
 from bouncer.api.answers import Verdict
 from bouncer.batches import realtime, transitions
 from bouncer.batches.admission import Admission
@@ -22,10 +18,10 @@ from bouncer.errors import (
     UploadHeld,
     UploadOutcomeUnknown,
 )
-from tasks.accounts.upload_marks import mark_upload, pause_if_older
-from tasks.running.events import announce
-from tasks.running.retries import through_outages
-from tasks.running.stopping import is_stopping
+from bouncer.steps.ports import Access, Run
+from bouncer.steps.retries import through_outages
+from bouncer.steps.upload_marks import mark_upload, pause_if_older
+from bouncer.stopping import is_stopping
 
 __all__ = ["verify_now"]
 
@@ -37,8 +33,7 @@ MOST_LOST_ROUNDS = 5
 been paid for again."""
 
 
-@task(name="verify-now", task_run_name="verify now", cache_policy=NO_CACHE, persist_result=False)
-async def verify_now(access: Access, batch: BatchWork) -> int:
+async def verify_now(access: Access, run: Run, batch: BatchWork) -> int:
     """Asks for each address of a small batch in real time, and stores the verdicts as they come.
 
     Safe to run twice: an address with a verdict is not asked for again, and one whose answer was lost goes by
@@ -46,6 +41,7 @@ async def verify_now(access: Access, batch: BatchWork) -> int:
 
     Args:
         access: The account and the database.
+        run: The run that does it.
         batch: The batch, which says that it is one for real time.
 
     Returns:
@@ -66,7 +62,7 @@ async def verify_now(access: Access, batch: BatchWork) -> int:
     if batch.unanswered:
         hold = await _holds(access, batch, batch.unanswered)
         await access.write(transitions.record_lost_answers, batch, hold=hold)
-        _tell_lost(access, batch, batch.unanswered, hold=hold)
+        _tell_lost(access, run, batch, batch.unanswered, hold=hold)
     persistent = through_outages(
         pause_seconds=access.account.poll_seconds_min, limit_seconds=access.account.batch_deadline_seconds
     )
@@ -76,14 +72,14 @@ async def verify_now(access: Access, batch: BatchWork) -> int:
         addresses = await access.read(realtime.next_addresses, batch, AT_ONCE, lost_answers)
         if not addresses:
             if await access.write(realtime.complete, batch):
-                get_run_logger().info("batch %d: %d contacts settled in real time", batch.id, settled)
+                run.log.info("batch %d: %d contacts settled in real time", batch.id, settled)
                 return settled
             continue
-        outcome: _Outcome = await persistent(_round, access, batch, addresses)
+        outcome: _Outcome = await persistent(_round, access, run, batch, addresses)
         settled += outcome.stored
         if outcome.lost:
             lost_answers.update(outcome.lost)
-            _tell_lost(access, batch, len(outcome.lost), hold=outcome.held)
+            _tell_lost(access, run, batch, len(outcome.lost), hold=outcome.held)
         lost_rounds = lost_rounds + 1 if outcome.lost and not outcome.stored else 0
         if lost_rounds >= MOST_LOST_ROUNDS:
             raise UploadOutcomeUnknown("answers in real time were lost again and again; each may have been paid")
@@ -97,10 +93,10 @@ class _Outcome:
     held: bool
 
 
-async def _round(access: Access, batch: BatchWork, addresses: list[str]) -> _Outcome:
+async def _round(access: Access, run: Run, batch: BatchWork, addresses: list[str]) -> _Outcome:
     if is_stopping():
         raise Stopped("stopped on request; the batch goes on with the next run")
-    await pause_if_older(access)
+    await pause_if_older(access, run)
     match await access.write(realtime.begin, batch, len(addresses)):
         case Admission.PAUSED:
             raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
@@ -108,7 +104,7 @@ async def _round(access: Access, batch: BatchWork, addresses: list[str]) -> _Out
             raise RequestCancelled(
                 f"request {batch.request_id} was cancelled; the rest of batch {batch.id} is not sent"
             )
-    answers = await _ask_all(access, addresses)
+    answers = await _ask_all(access, run, addresses)
     verdicts = [answer for answer in answers if isinstance(answer, Verdict)]
     refused = {
         address: str(answer)
@@ -136,9 +132,9 @@ async def _round(access: Access, batch: BatchWork, addresses: list[str]) -> _Out
     return _Outcome(stored, lost, hold)
 
 
-async def _ask_all(access: Access, addresses: list[str]) -> list[Verdict | BouncerFlowsError]:
+async def _ask_all(access: Access, run: Run, addresses: list[str]) -> list[Verdict | BouncerFlowsError]:
     try:
-        await mark_upload(access)
+        await mark_upload(access, run)
     except BouncerFlowsError as error:
         # Nothing was sent.
         return [error for _ in addresses]
@@ -158,11 +154,11 @@ async def _holds(access: Access, batch: BatchWork, lost: int) -> bool:
     )
 
 
-def _tell_lost(access: Access, batch: BatchWork, lost: int, *, hold: bool) -> None:
-    announce("upload.lost", account=access.name, batch=batch.id, contacts=lost, held=hold)
+def _tell_lost(access: Access, run: Run, batch: BatchWork, lost: int, *, hold: bool) -> None:
+    run.announce("upload.lost", account=access.name, batch=batch.id, contacts=lost, held=hold)
     if hold:
         raise _held(batch, f"{lost}")
-    get_run_logger().warning(
+    run.log.warning(
         "the answers on %d addresses of batch %d were lost; they are asked for again and may be paid twice",
         lost,
         batch.id,

@@ -3,16 +3,13 @@
 import asyncio
 from datetime import datetime
 
-from prefect import get_run_logger
-
-from blocks.access import Access
 from bouncer.api.answers import BatchProgress
 from bouncer.batches import callbacks, transitions
 from bouncer.batches.state import BatchWork
 from bouncer.errors import BatchLost, BatchNotCompleted
-from tasks.running.events import announce
-from tasks.running.retries import through_outages, until_known
-from tasks.running.stopping import sleep_unless_stopping
+from bouncer.steps.ports import Access, Run
+from bouncer.steps.retries import through_outages, until_known
+from bouncer.stopping import sleep_unless_stopping
 
 __all__ = ["Bell", "callback_of", "find_again"]
 
@@ -58,7 +55,7 @@ class Bell:
                 return
 
 
-async def find_again(access: Access, batch: BatchWork, *, counted: bool) -> str | None:
+async def find_again(access: Access, run: Run, batch: BatchWork, *, counted: bool) -> str | None:
     """Finds the batch whose upload's answer was lost by its callback, and writes Bouncer's id down.
 
     Waits for the callback for as long as Bouncer may need, or as the account allows, from the loss of the answer. What
@@ -67,6 +64,7 @@ async def find_again(access: Access, batch: BatchWork, *, counted: bool) -> str 
 
     Args:
         access: The account and the database.
+        run: The run that does it.
         batch: The batch, at step UPLOAD or DECIDE.
         counted: Whether the upload was counted as perhaps paid twice already; it is taken back then.
 
@@ -83,9 +81,9 @@ async def find_again(access: Access, batch: BatchWork, *, counted: bool) -> str 
         if call.at is not None:
             for bouncer_id in call.ids:
                 if await _confirms(access, batch, bouncer_id, call.addresses):
-                    await _adopt(access, batch, bouncer_id, counted=counted)
+                    await _adopt(access, run, batch, bouncer_id, counted=counted)
                     return bouncer_id
-            get_run_logger().warning("a callback for batch %d names no batch that Bouncer confirms", batch.id)
+            run.log.warning("a callback for batch %d names no batch that Bouncer confirms", batch.id)
             if not await access.write(callbacks.forget, batch, call):
                 await sleep_unless_stopping(_LOOK_SECONDS)
                 continue
@@ -93,7 +91,7 @@ async def find_again(access: Access, batch: BatchWork, *, counted: bool) -> str 
             return None
         if not told:
             told = True
-            get_run_logger().warning(
+            run.log.warning(
                 "the answer to the upload of batch %d was lost; Bouncer's callback is waited for, for %.0f s at most",
                 batch.id,
                 call.wait_seconds,
@@ -117,11 +115,11 @@ async def _ask(access: Access, bouncer_id: str) -> BatchProgress:
     return await access.client.batch_progress(bouncer_id)
 
 
-async def _adopt(access: Access, batch: BatchWork, bouncer_id: str, *, counted: bool) -> None:
+async def _adopt(access: Access, run: Run, batch: BatchWork, bouncer_id: str, *, counted: bool) -> None:
     await access.write(transitions.record_upload, batch, bouncer_id, 0)
     if counted:
         await access.write(callbacks.record_found, batch)
-    announce("upload.found", account=access.name, batch=batch.id, contacts=batch.quantity)
-    get_run_logger().info(
+    run.announce("upload.found", account=access.name, batch=batch.id, contacts=batch.quantity)
+    run.log.info(
         "the upload of batch %d, whose answer was lost, was found by its callback; nothing is sent twice", batch.id
     )

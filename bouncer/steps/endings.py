@@ -1,0 +1,80 @@
+"""What happens to a batch that cannot be verified as it is; none of its contacts is lost."""
+
+from dataclasses import dataclass
+
+from bouncer.accounts import state as account_state
+from bouncer.batches import endings
+from bouncer.batches.state import BatchWork
+from bouncer.errors import BouncerFlowsError
+from bouncer.steps.ports import Access, Run
+
+__all__ = ["Ending", "dissolve", "fail", "lose", "return_unpaid", "split", "withdraw"]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What became of a batch in a run.
+
+    Attributes:
+        name: What the state of the run is called.
+        message: What happened, for people.
+        is_failure: Whether somebody should look.
+    """
+
+    name: str
+    message: str
+    is_failure: bool = False
+
+
+async def return_unpaid(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
+    """Puts the contacts of a batch that the account cannot pay for back into the queue, and pauses the account."""
+    # First, or contacts that are back would be claimed again before the pause.
+    paused = await access.write(account_state.pause, access.name, by="ingest", reason=account_state.OUT_OF_CREDITS)
+    returned = await access.write(endings.dissolve, batch)
+    if paused:
+        run.announce("credits.exhausted", account=access.name, contacts=returned)
+    message = f"{error}; {returned:,} contacts are back in the queue, and uploads pause until there are credits"
+    run.log.warning("%s", message)
+    return Ending("OutOfCredits", message)
+
+
+async def withdraw(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
+    """Undoes a batch whose request was cancelled before it was sent; the cancellation takes its contacts."""
+    returned = await access.write(endings.dissolve, batch)
+    message = f"{error}; {returned:,} contacts left it"
+    run.log.info("%s", message)
+    return Ending("Cancelled", message)
+
+
+async def dissolve(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
+    """Undoes a batch whose addresses are all gone; the next claim fails each contact that is left, with its reason."""
+    returned = await access.write(endings.dissolve, batch)
+    message = f"{error}; {returned:,} contacts are back in the queue, to be looked at one by one"
+    run.log.info("%s", message)
+    return Ending("NothingToSend", message)
+
+
+async def split(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
+    """Halves a batch that Bouncer refuses; what cannot be halved any more fails."""
+    halves = await access.write(endings.split, batch)
+    if not halves:
+        return await fail(access, run, batch, error)
+    message = f"{error}; sent again as batches {halves[0]} and {halves[1]}, to find the addresses that it is about"
+    run.log.warning("%s", message)
+    return Ending("Split", message)
+
+
+async def fail(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
+    """Fails a batch for good: a dead letter, and its contacts failed with the reason."""
+    failed = await access.write(endings.fail, batch, str(error))
+    run.announce("batch.failed", account=access.name, batch=batch.id, contacts=failed, reason=str(error))
+    return Ending(
+        "Failed", f"{error}; {failed:,} contacts failed. To send them again: bouncer-flows requeue", is_failure=True
+    )
+
+
+async def lose(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
+    """Closes a batch that Bouncer lost; its contacts are sent again in other batches."""
+    returned = await access.write(endings.lose, batch, str(error))
+    run.announce("batch.lost", account=access.name, batch=batch.id, contacts=returned, reason=str(error))
+    return Ending("Lost", f"{error}; {returned:,} contacts are requeued", is_failure=True)
