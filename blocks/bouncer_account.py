@@ -17,6 +17,7 @@ from blocks.saved import load_saved
 from bouncer.api.base_url import refuse_to_send_in_the_clear
 from bouncer.api.client import BouncerClient
 from bouncer.api.request_gate import SharedGate
+from bouncer.batches.capacity import Places
 from bouncer.errors import SettingRefused
 from bouncer.installation import DEFAULT_NAME, here
 from bouncer.storage.tables import Layer
@@ -151,6 +152,13 @@ class BouncerAccount(Block):
         title="Real time, an hour",
         description="The most addresses in real time in any hour; a request beyond it goes as a batch.",
     )
+    queue_ahead_minutes: float = Field(
+        default=15,
+        ge=0,
+        title="Queue ahead",
+        description="Minutes that a new upload may have to wait in Bouncer's queue behind this account's own batches: "
+        "more are not sent ahead of need, so that urgent contacts wait no longer. 0: all slots are always filled.",
+    )
     callback_url: str | None = Field(
         default=None,
         title="Callback URL",
@@ -178,6 +186,16 @@ class BouncerAccount(Block):
             # What pydantic makes a ValidationError of.
             raise ValueError(str(refusal)) from None
         return self
+
+    @property
+    def queue_ahead_seconds(self) -> float:
+        """The longest that a new upload may have to wait in Bouncer's own queue; 0 for as long as it takes."""
+        return 60 * self.queue_ahead_minutes
+
+    @property
+    def places(self) -> Places:
+        """The places that the account has at Bouncer."""
+        return Places(self.max_concurrent_batches, self.queue_ahead_seconds, self.batch_size)
 
     @property
     def fresh_for(self) -> FreshFor:

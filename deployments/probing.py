@@ -58,7 +58,9 @@ async def probe_account(settings: Settings, name: str, callback: Callback | None
     if account is None:
         raise SettingRefused(f"there is no account {name}; run bouncer-flows setup")
     engine = await open_database()
-    in_flight = [batch for batch in await asyncio.to_thread(read, engine, unsettled, [name]) if batch.title.state in AT_BOUNCER]
+    in_flight = [
+        batch for batch in await asyncio.to_thread(read, engine, unsettled, [name]) if batch.title.state in AT_BOUNCER
+    ]
     if in_flight:
         raise InputRefused(f"{len(in_flight)} batches are in flight at account {name}; probe it once they are loaded")
     key = account.api_key.get_secret_value().strip()

@@ -78,6 +78,11 @@ class Settings(BaseSettings):
     realtime_per_hour: int = Field(
         default=1000, ge=1, le=1_000_000, description="The most addresses in real time in any hour."
     )
+    queue_ahead_minutes: float = Field(
+        default=15,
+        ge=0,
+        description="Minutes that a new upload may have to wait in Bouncer's queue behind our own; 0 fills all slots.",
+    )
     callback_url: str | None = Field(
         default=None,
         pattern=r"^(https?://\S+|off)$",
@@ -202,6 +207,7 @@ _ACCOUNT_FIELDS = {
     "rate_limit_per_minute": "rate_limit_per_minute",
     "poll_seconds_min": "poll_seconds_min",
     "poll_seconds_max": "poll_seconds_max",
+    "queue_ahead_minutes": "queue_ahead_minutes",
     "batch_deadline_seconds": "batch_deadline_seconds",
     "result_max_age_days": "result_max_age_days",
     "ambiguous_upload": "ambiguous_upload",

@@ -124,7 +124,7 @@ class BatchProgress(_Answer):
         credits: What the batch cost, once it is complete.
         quantity: How many addresses the batch has, or None where Bouncer did not tell.
         created: When Bouncer took it, by Bouncer's clock, or None where it did not tell.
-        started: When it began with it, likewise; None while it is queued, too.
+        started: When it began with it, by Bouncer's clock; None while it is queued, too.
     """
 
     status: Annotated[str, BeforeValidator(lambda value: str(value).strip().lower())]
@@ -136,12 +136,12 @@ class BatchProgress(_Answer):
 
     @property
     def is_running(self) -> bool:
-        """Whether Bouncer has begun with it: its turn has come, or addresses of it are verified."""
+        """True once Bouncer has begun with it: its turn has come, or addresses of it are verified."""
         return self.status == PROCESSING or self.started is not None or bool(self.processed)
 
     @property
     def waited(self) -> timedelta | None:
-        """How long it was queued at Bouncer, or None where Bouncer does not tell, or it still is."""
+        """The time that it was queued at Bouncer, or None where Bouncer does not tell, or it still is."""
         return None if self.created is None or self.started is None else self.started - self.created
 
     @property

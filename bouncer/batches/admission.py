@@ -10,6 +10,7 @@ from bouncer.accounts.upload_history import count_upload
 from bouncer.addresses.interleaving import interleave
 from bouncer.addresses.normalisation import normalise_all
 from bouncer.batches import transitions
+from bouncer.batches.capacity import SLOWEST_SECONDS_AN_ADDRESS, Places, more_urgent_is_ready, queue_ahead
 from bouncer.batches.state import BEFORE_VERDICTS, IN_FLIGHT, BatchState, BatchWork, held_seconds, is_in
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.tables import Account, Batch, Contact, QueuedContact, QueueStatus, Request
@@ -33,9 +34,6 @@ ALL_PLACES_HELD = (
 
 HELD_IN_FLIGHT_SECONDS = 7200
 """Seconds for which a held batch counts as in flight: by then Bouncer has finished it, if it ever had it."""
-
-SLOWEST_SECONDS_AN_ADDRESS = 0.036
-"""Bouncer verifies 100,000 to 200,000 addresses an hour of an account: https://docs.usebouncer.com."""
 
 LOST_IN_FLIGHT_SECONDS = 60
 """Seconds beyond that for which a lost upload counts as in flight: by then Bouncer has finished it, if it ever had
@@ -71,8 +69,22 @@ def longest_at_bouncer_seconds(quantity: int, max_batches: int) -> float:
     return LOST_IN_FLIGHT_SECONDS + quantity * max_batches * SLOWEST_SECONDS_AN_ADDRESS
 
 
-def has_room(connection: Connection, batch: BatchWork, max_batches: int) -> bool:
-    """Tells whether the account has room for one more batch in flight; without a lock, only a hint."""
+def has_room(connection: Connection, batch: BatchWork, max_batches: int, queue_seconds: float = 0.0) -> bool:
+    """Tells whether the account has room for one more batch in flight; without a lock, only a hint.
+
+    Args:
+        connection: In a transaction.
+        batch: The batch that is to be sent.
+        max_batches: The most batches in flight.
+        queue_seconds: How long it may have to wait in Bouncer's own queue, unless nothing is queued there; 0 for as
+            long as it takes.
+    """
+    if more_urgent_is_ready(connection, batch):
+        return False
+    if queue_seconds > 0:
+        ahead = queue_ahead(connection, batch.account, besides=batch.id)
+        if not ahead.admits(Places(max_batches, queue_seconds)):
+            return False
     others = _in_flight(connection, batch.account, max_batches, besides=batch.id)
     # Asked anew: this run may have lost an upload since it took the batch.
     lost = connection.scalar(select(_lost(max_batches)).where(Batch.id == batch.id)) or 0
@@ -88,7 +100,13 @@ def held_fill_all_places(connection: Connection, account: str, max_batches: int)
     return int(connection.scalar(query) or 0) >= max_batches
 
 
-def admit_upload(connection: Connection, batch: BatchWork, max_batches: int, addresses: int | None = None) -> Admission:
+def admit_upload(
+    connection: Connection,
+    batch: BatchWork,
+    max_batches: int,
+    addresses: int | None = None,
+    queue_seconds: float = 0.0,
+) -> Admission:
     """Lets an upload begin, and records that it has, if the account has room for one more batch in flight.
 
     The account's row is locked, so no two workers count at once; the batches of dead workers count too, since
@@ -101,6 +119,7 @@ def admit_upload(connection: Connection, batch: BatchWork, max_batches: int, add
         max_batches: The most batches in flight.
         addresses: How many are sent, if not as many as were claimed: an application may have deleted or changed
             contacts since. From then on that is the batch's quantity, by which a lost upload is recognised.
+        queue_seconds: How long it may have to wait in Bouncer's own queue, as in ``has_room``.
     """
     ensure_row(connection, batch.account)
     paused = connection.scalar(select(Account.paused_ts).where(Account.account == batch.account).with_for_update())
@@ -111,7 +130,7 @@ def admit_upload(connection: Connection, batch: BatchWork, max_batches: int, add
         return Admission.CANCELLED
     if connection.scalar(select(Batch.callback_ts).where(Batch.id == batch.id)) is not None:
         return Admission.CALLED
-    if not has_room(connection, batch, max_batches):
+    if not has_room(connection, batch, max_batches, queue_seconds):
         return Admission.FULL
     transitions.begin_upload(connection, batch, addresses)
     count_upload(connection, batch.account)
@@ -119,13 +138,13 @@ def admit_upload(connection: Connection, batch: BatchWork, max_batches: int, add
 
 
 def is_cancelled(connection: Connection, request_id: int) -> bool:
-    """Whether a request is cancelled."""
+    """Tells whether a request is cancelled."""
     marked = and_(Request.request_id == request_id, Request.bouncer_cancelled_ts.is_not(None))
     return connection.scalar(select(Request.request_id).where(marked)) is not None
 
 
 def held_uploads() -> ColumnElement[int]:
-    """How many uploads of a batch count as in flight while it waits for a person."""
+    """Counts the uploads of a batch that are in flight while it waits for a person."""
     recently = held_seconds() < HELD_IN_FLIGHT_SECONDS
     return case((and_(is_in(BatchState.HELD), recently), Batch.ambiguous_uploads), else_=0)
 

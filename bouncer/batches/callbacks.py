@@ -127,7 +127,7 @@ def note(connection: Connection, token: str, ids: tuple[str, ...]) -> bool:
 
 
 def present(connection: Connection, batch_id: int) -> datetime | None:
-    """When Bouncer last called for a batch, or None; one row by its key, cheap enough for every second."""
+    """Reads when Bouncer last called for a batch, or None: one row by its key, cheap enough for every second."""
     return connection.scalar(select(Batch.callback_ts).where(Batch.id == batch_id))
 
 
@@ -184,7 +184,7 @@ def forget(connection: Connection, batch: BatchWork, call: Callback) -> bool:
 
 
 def is_of_another_batch(connection: Connection, batch: BatchWork, bouncer_id: str) -> bool:
-    """Whether an id that a callback names is another batch's already."""
+    """Tells whether an id that a callback names is another batch's already."""
     return connection.scalar(select(Batch.id).where(Batch.bouncer_id == bouncer_id, Batch.id != batch.id)) is not None
 
 

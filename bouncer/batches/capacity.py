@@ -1,20 +1,170 @@
-"""Number of batches that may be made for workers: for the slots and a little ahead, and always a few urgent ones."""
+"""Capacity of an account: the batches that it may have ready, and those that may wait in Bouncer's own queue.
+
+Bouncer processes an account's batches one after another, or side by side, and does not say which: both are observed.
+What is queued there keeps whoever comes later waiting, however urgent, so no more is sent than keeps Bouncer busy.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, not_, or_, select, true
+from sqlalchemy.orm import aliased
 
-from bouncer.batches.state import AWAITS_UPLOAD, UNSETTLED, BatchState, is_in
-from bouncer.storage.tables import Batch
+from bouncer.batches.ownership import has_no_owner
+from bouncer.batches.state import AWAITS_UPLOAD, IN_FLIGHT, UNSETTLED, BatchState, BatchWork, is_in, state_of
+from bouncer.storage.dialects import age_seconds
+from bouncer.storage.tables import Batch, BatchStatus
 
-__all__ = ["batches_ahead", "room_for", "rooms_for"]
+__all__ = [
+    "SLOWEST_SECONDS_AN_ADDRESS",
+    "Places",
+    "QueueAhead",
+    "batches_ahead",
+    "more_urgent_is_ready",
+    "queue_ahead",
+    "room_for",
+    "rooms_for",
+    "run_seconds_an_address",
+]
+
+SLOWEST_SECONDS_AN_ADDRESS = 0.036
+"""Bouncer verifies 100,000 to 200,000 addresses an hour of an account: https://docs.usebouncer.com."""
 
 _AHEAD_SHARE = 3
 _MOST_AHEAD = 5
+_RECENT_BATCHES = 10
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places that an account has at Bouncer.
+
+    Attributes:
+        most: The most batches in flight.
+        queue_seconds: How long a new upload may have to wait in Bouncer's queue; 0 for as long as it takes.
+        batch_size: The most addresses in a batch.
+    """
+
+    most: int
+    queue_seconds: float = 0.0
+    batch_size: int = 10_000
+
+
+@dataclass(frozen=True)
+class QueueAhead:
+    """The batches that a new upload of an account would find ahead of it at Bouncer.
+
+    Attributes:
+        in_flight: Batches of the account there, or on their way.
+        queued: Those of them that Bouncer has not been seen to begin with.
+        seconds: How long it would wait for its turn, by the pace that was observed.
+        seconds_an_address: That pace.
+    """
+
+    in_flight: int
+    queued: int
+    seconds: float
+    seconds_an_address: float
+
+    def admits(self, places: Places, more: int = 0) -> bool:
+        """Tells whether one more upload may be queued behind these, and behind so many more full batches.
+
+        One batch is always queued, so that Bouncer never idles.
+        """
+        if self.in_flight + more >= places.most:
+            return False
+        wait = self.seconds + more * places.batch_size * self.seconds_an_address
+        return places.queue_seconds <= 0 or self.queued + more == 0 or wait <= places.queue_seconds
+
+    def usable(self, places: Places) -> int:
+        """Counts the places at Bouncer that are of use now: those that are taken, and those that an upload may take."""
+        more = 0
+        while self.admits(places, more):
+            more += 1
+        return self.in_flight + more
+
+
+def run_seconds_an_address(connection: Connection, account: str) -> float | None:
+    """Measures what an address took from the moment Bouncer began with its batch, over the account's recent batches.
+
+    Returns:
+        Seconds, or None where nothing was seen to run yet.
+    """
+    recent = (
+        select(
+            (age_seconds(Batch.running_ts) - age_seconds(Batch.verified_ts)).label("seconds"),
+            Batch.quantity.label("quantity"),
+        )
+        .where(
+            Batch.account == account,
+            Batch.status == BatchStatus.COMPLETED,
+            Batch.running_ts.is_not(None),
+            Batch.verified_ts.is_not(None),
+            Batch.finish_requested_ts.is_(None),
+        )
+        .order_by(Batch.id.desc())
+        .limit(_RECENT_BATCHES)
+        .subquery()
+    )
+    seconds, quantity = connection.execute(select(func.sum(recent.c.seconds), func.sum(recent.c.quantity))).one()
+    return max(0.0, float(seconds) / float(quantity)) if quantity else None
+
+
+def queue_ahead(connection: Connection, account: str, *, besides: int | None = None) -> QueueAhead:
+    """Looks at what is ahead of a new upload; what others have sent with the same key is not to be seen.
+
+    Args:
+        connection: In a transaction.
+        account: The account.
+        besides: The batch that is ahead of nobody here: the one that is to be sent, or one that was sent; then only
+            those count that were sent before it.
+    """
+    pace = run_seconds_an_address(connection, account)
+    if pace is None:
+        pace = SLOWEST_SECONDS_AN_ADDRESS
+    rows = connection.execute(
+        select(
+            state_of(),
+            Batch.quantity,
+            Batch.processed,
+            func.coalesce(age_seconds(Batch.running_ts), 0).label("running_seconds"),
+        ).where(Batch.account == account, is_in(*IN_FLIGHT), Batch.id != (besides or 0), _was_sent_before(besides))
+    ).all()
+    queued = [row for row in rows if row.state != BatchState.RUNNING_AT_BOUNCER]
+    left = [
+        # Between two looks nobody counts, but time tells how far it should be.
+        min((row.quantity - row.processed) * pace, row.quantity * pace - float(row.running_seconds))
+        for row in rows
+        if row.state == BatchState.RUNNING_AT_BOUNCER
+    ]
+    # One that should be done by now may have made room for the next, without having been looked at since.
+    side_by_side = max(1, sum(seconds > 0 for seconds in left))
+    seconds = sum(row.quantity for row in queued) * pace + sum(max(0.0, one) for one in left)
+    return QueueAhead(len(rows), len(queued), seconds / side_by_side, pace)
+
+
+def _was_sent_before(batch_id: int | None) -> ColumnElement[bool]:
+    if batch_id is None:
+        return true()
+    this = aliased(Batch)
+    its = select(this.uploaded_ts).where(this.id == batch_id).scalar_subquery()
+    return or_(its.is_(None), Batch.uploaded_ts <= its)
+
+
+def more_urgent_is_ready(connection: Connection, batch: BatchWork) -> bool:
+    """Tells whether a living run holds a more urgent batch of the account that waits for its upload too."""
+    ready = exists().where(
+        Batch.account == batch.account,
+        Batch.priority > batch.priority,
+        is_in(*AWAITS_UPLOAD),
+        Batch.realtime.is_(False),
+        not_(has_no_owner()),
+    )
+    return bool(connection.scalar(select(ready)))
 
 
 def batches_ahead(slots: int) -> int:
-    """Number of batches made beyond the slots, so that a freed slot finds the next one ready.
+    """Says how many batches are made beyond the slots, so that a freed slot finds the next one ready.
 
     More would take what is queued later, and may be more urgent, longer to get its turn.
 
@@ -24,39 +174,47 @@ def batches_ahead(slots: int) -> int:
     return max(1, slots // _AHEAD_SHARE)
 
 
-def room_for(connection: Connection, account: str, slots: int, priority: int | None) -> int:
-    """Counts how many more batches of an account may be made for contacts of a priority.
+def room_for(connection: Connection, account: str, places: Places, priority: int | None) -> int:
+    """Says how many more batches of an account may be made for contacts of a priority.
 
-    As many are under way, wherever they are, as there are slots and a third more, so that a freed slot finds the next
-    batch ready. Contacts also have room for up to five batches of their own that are ready, counted among the equally
-    and the more urgent ones: they overtake whatever else is ready by their work queue. So a queue without end becomes
-    no more batches than that, and nobody who is more urgent waits for a batch to end.
+    As many are under way, wherever they are, as there are usable places at Bouncer and a third more, so that a free
+    place finds the next batch ready. Contacts also have room for up to five ready batches of their own, counted among
+    the equally and the more urgent ones, which overtake whatever else is ready. So a queue without end becomes no more
+    batches than that, and urgent contacts do not wait for the ready batches of others.
 
     Args:
         connection: In a transaction; only in one that holds the lock of claims is the answer more than a hint.
         account: The account that the batches are sent with.
-        slots: The most batches of it in flight.
+        places: What it may have at Bouncer.
         priority: How urgent the contacts are, or None where none waits.
     """
-    return rooms_for(connection, {account: slots}, priority)[account]
+    return rooms_for(connection, {account: places}, priority)[account]
 
 
-def rooms_for(connection: Connection, slots: Mapping[str, int], priority: int | None) -> dict[str, int]:
-    """Counts for each of some accounts how many more batches may be made; like ``room_for``, in one statement.
+def rooms_for(connection: Connection, places: Mapping[str, Places], priority: int | None) -> dict[str, int]:
+    """Says how many more batches each of some accounts may be made for; like ``room_for``.
 
     Args:
         connection: In a transaction.
-        slots: The most batches in flight, by account.
+        places: What each may have at Bouncer.
         priority: How urgent the contacts are, or None where none waits.
     """
     query = (
         select(Batch.account, func.count(), func.sum(case((_is_ready(priority), 1), else_=0)))
         # Held ones wait for a person.
-        .where(Batch.account.in_(slots), is_in(*(UNSETTLED - {BatchState.HELD})))
+        .where(Batch.account.in_(places), is_in(*(UNSETTLED - {BatchState.HELD})))
         .group_by(Batch.account)
     )
     counts = {account: (int(under_way), int(ready)) for account, under_way, ready in connection.execute(query)}
-    return {account: _room(most, priority, *counts.get(account, (0, 0))) for account, most in slots.items()}
+    return {
+        account: _room(_usable(connection, account, its), priority, *counts.get(account, (0, 0)))
+        for account, its in places.items()
+    }
+
+
+def _usable(connection: Connection, account: str, places: Places) -> int:
+    # Where nothing may be queued for less than all, it need not be known what is.
+    return queue_ahead(connection, account).usable(places) if places.queue_seconds > 0 else places.most
 
 
 def _is_ready(priority: int | None) -> ColumnElement[bool]:

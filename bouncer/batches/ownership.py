@@ -16,10 +16,12 @@ __all__ = [
     "account_of",
     "beat",
     "count_held_slots",
+    "finish_is_requested",
     "forget_dead_leases",
     "has_leases_of_silent_owners",
     "has_no_owner",
     "note",
+    "record_finish_refused",
     "record_finish_requested",
     "record_lease",
     "record_lost_answer",
@@ -30,7 +32,7 @@ __all__ = [
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 20.0
-"""An owner that has been silent for four heartbeats is gone. A false alarm costs nothing: every step is fenced."""
+"""An owner that has been silent for four heartbeats is gone. A wrong guess costs nothing: every step is fenced."""
 
 
 def has_no_owner() -> ColumnElement[bool]:
@@ -163,6 +165,16 @@ def record_finish_requested(connection: Connection, batch: BatchWork) -> None:
         finish_requested_ts=func.current_timestamp(),
         progress_ts=func.current_timestamp(),
     )
+
+
+def finish_is_requested(connection: Connection, batch: BatchWork) -> bool:
+    """Tells whether Bouncer has agreed to finish the batch early."""
+    return connection.scalar(select(Batch.finish_requested_ts).where(Batch.id == batch.id)) is not None
+
+
+def record_finish_refused(connection: Connection, batch: BatchWork) -> None:
+    """Writes down that Bouncer refused to finish the batch; nothing has changed there."""
+    note(connection, batch, update(Batch), finish_refused_ts=func.current_timestamp())
 
 
 def record_unreadable(connection: Connection, batch: BatchWork) -> float:

@@ -139,7 +139,7 @@ def state_of() -> ColumnElement[str]:
 
 
 def held_seconds() -> ColumnElement[float]:
-    """How long a batch has waited for a person."""
+    """The seconds that a batch has waited for a person."""
     return age_seconds(Batch.held_ts)
 
 

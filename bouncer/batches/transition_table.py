@@ -168,13 +168,13 @@ DISSOLVE = Transition(
     "dissolve",
     {_READY: (None,), **_all({_TO_RESEND, _UPLOADING, _ASKING}, _FAILED)},
     By.OWNER,
-    "It cannot be sent (no credits, no addresses left, its request cancelled); its contacts are queued again.",
+    "It cannot be sent (no credits, no addresses left, its request cancelled); its contacts are requeued.",
 )
 RETURN_UNSENT = Transition(
     "return unsent",
     {_READY: (None,)},
     By.SUCCESSOR,
-    "Its account cannot send; its contacts are queued again for other accounts.",
+    "Its account cannot send; its contacts are requeued for other accounts.",
 )
 WITHDRAW = Transition(
     "withdraw",
@@ -192,7 +192,7 @@ LOSE = Transition(
     "lose",
     _all({*POLLED, _VERIFIED}, _FAILED),
     By.OWNER,
-    "Bouncer does not have it any more, or its verdicts cannot be had; its contacts are queued again.",
+    "Bouncer does not have it any more, or its verdicts cannot be had; its contacts are requeued.",
 )
 FAIL = Transition("fail", _all(WITHOUT_ID - {_HELD}, _FAILED), By.OWNER, "It will never be taken; its contacts fail.")
 SPLIT = Transition(

@@ -218,7 +218,8 @@ def record_verified(
         connection: In a transaction that writes.
         batch: The batch, owned by the caller.
         credits_charged: What it cost, or None where Bouncer did not tell.
-        processed: How many addresses are verified, likewise: fewer than all where it was finished early.
+        processed: How many addresses are verified: fewer than all where it was finished early. None where Bouncer did
+            not say.
         waited: How long it was queued by Bouncer's clock, where Bouncer reports that.
     """
     # A small batch may be complete before anybody saw it run; without Bouncer's word nobody knows how long it waited.

@@ -31,17 +31,17 @@ class Unsettled:
 
     @property
     def is_left_behind(self) -> bool:
-        """Whether it is for the next run to take up."""
+        """True if the next run is to take the batch up."""
         return not self.is_owned and (self.title.state is not BatchState.HELD or self.is_called)
 
     @property
     def goes_on_while_paused(self) -> bool:
-        """Whether nothing of it is to be sent any more: Bouncer has it certainly, or is done with it."""
+        """True if nothing of it is to be sent any more: Bouncer has it certainly, or is done with it."""
         return self.title.state not in WITHOUT_ID or self.is_called
 
     @property
     def is_unsent(self) -> bool:
-        """Whether nobody works on it and Bouncer certainly never had it."""
+        """True if nobody works on it and Bouncer certainly never had it."""
         return not self.is_owned and self.title.state is BatchState.READY
 
 

@@ -19,7 +19,7 @@ from bouncer.addresses.keys import renew_keys
 from bouncer.addresses.normalisation import domain_hash, normalise_all
 from bouncer.batches import transitions
 from bouncer.batches.admission import is_cancelled
-from bouncer.batches.capacity import room_for
+from bouncer.batches.capacity import Places, room_for
 from bouncer.batches.state import BatchTitle
 from bouncer.credits.caps import Spending, caps_reached, room_of_run
 from bouncer.queue.fair_order import Source, sources_in_turn
@@ -99,7 +99,7 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
     layer: Layer = Layer.BASIC,
     spending: Spending = _ANY_NUMBER,
     at_once: int | None = None,
-    slots: int | None = None,
+    places: Places | None = None,
 ) -> Claimed:
     """Takes the next contacts of one request out of the queue, some 40,000 at most; whoever has more room claims again.
 
@@ -118,8 +118,8 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
             leave room for; the contacts of the others stay where they are.
         at_once: Only requests with at most so many waiting contacts, for a batch in real time; None for any request,
             in batches that are uploaded.
-        slots: Where workers take the batches, the most of the account in flight: no more batches are made than there
-            is room for then (``bouncer.batches.capacity``), since others may have claimed since the caller looked.
+        places: Where workers take the batches, what the account may have at Bouncer: no more batches are made than
+            there is room for (``bouncer.batches.capacity``), since others may have claimed since the caller looked.
 
     Returns:
         What was claimed; all zeros where nothing waits.
@@ -134,11 +134,11 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
         return Claimed(capped=caps_reached((), run=spending.most))
     capped: list[int] = []
     for source in sources_in_turn(connection, layer, request_id, at_once, capped):
-        places = batches if slots is None else min(batches, room_for(connection, account, slots, source.priority))
-        if places < 1:
+        most = batches if places is None else min(batches, room_for(connection, account, places, source.priority))
+        if most < 1:
             continue
         claimed = _claim_from(
-            connection, account, source, places, batch_size, fresh_for, room, realtime=at_once is not None
+            connection, account, source, most, batch_size, fresh_for, room, realtime=at_once is not None
         )
         # Its contacts may all be held by an application, or by a load of their twins: the others go meanwhile.
         if claimed.took_any:

@@ -1,4 +1,4 @@
-"""Second chances whose time has come: their contacts are queued again, behind all others."""
+"""Second chances whose time has come: their contacts are requeued, behind all others."""
 
 from datetime import timedelta
 
@@ -25,7 +25,7 @@ def take_second_chances(connection: Connection, most: int) -> tuple[int, int]:
         most: The most contacts to look at.
 
     Returns:
-        How many it looked at, and how many are queued again.
+        How many it looked at, and how many are requeued.
     """
     now = database_now(connection)
     due = connection.scalars(

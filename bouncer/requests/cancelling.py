@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from bouncer.batches import transitions
 from bouncer.batches.admission import is_cancelled
-from bouncer.batches.state import POLLED, UNSETTLED, is_in
+from bouncer.batches.state import POLLED, UNSETTLED, BatchState, is_in
 from bouncer.batches.transitions import may_be_withdrawn
 from bouncer.requests.counting import require_request
 from bouncer.requests.progress import note_open
@@ -211,8 +211,15 @@ def withdraw_unsent(connection: Connection, request_id: int) -> int:
 
 
 def to_finish(connection: Connection, request_id: int) -> list[InFlight]:
-    """The batches of a request that Bouncer works on and was not asked to finish yet."""
-    query = select(Batch.id, Batch.account, Batch.bouncer_id).where(*_to_finish(request_id)).order_by(Batch.id)
+    """Finds the batches of a request that Bouncer runs and was not asked to finish yet.
+
+    One that is queued there cannot be finished; the run that polls it does that once it runs.
+    """
+    query = (
+        select(Batch.id, Batch.account, Batch.bouncer_id)
+        .where(*_to_finish(request_id), is_in(BatchState.RUNNING_AT_BOUNCER))
+        .order_by(Batch.id)
+    )
     return [InFlight(id_, account, str(bouncer_id)) for id_, account, bouncer_id in connection.execute(query)]
 
 
@@ -226,7 +233,7 @@ def note_finish_requested(connection: Connection, batch_id: int) -> None:
 
 
 def under_way(connection: Connection, request_id: int) -> int:
-    """How many batches of a request are not settled."""
+    """Counts the batches of a request that are not settled."""
     query = select(func.count()).where(Batch.request_id == request_id, is_in(*UNSETTLED))
     return connection.scalar(query) or 0
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from bouncer.api.answers import BatchProgress
 from bouncer.batches import callbacks, transitions
+from bouncer.batches.admission import is_cancelled
 from bouncer.batches.state import BatchWork
 from bouncer.errors import BatchLost, BatchNotCompleted
 from bouncer.steps.ports import Access, Run
@@ -14,6 +15,7 @@ from bouncer.stopping import sleep_unless_stopping
 __all__ = ["Bell", "callback_of", "find_again"]
 
 _LOOK_SECONDS = 1.0
+_CANCELLATION_SECONDS = 10.0
 
 
 async def callback_of(access: Access, batch: BatchWork) -> str | None:
@@ -25,7 +27,7 @@ async def callback_of(access: Access, batch: BatchWork) -> str | None:
 
 
 class Bell:
-    """Ends a wait as soon as Bouncer calls for a batch, whichever process received the call.
+    """Ends a wait as soon as Bouncer calls for a batch, or its request is cancelled, whichever process hears of it.
 
     Args:
         access: The account and the database.
@@ -34,22 +36,32 @@ class Bell:
 
     def __init__(self, access: Access, batch: BatchWork) -> None:
         self._access = access
-        self._batch = batch.id
+        self._batch = batch
         self._heard: datetime | None = None
+        self.is_cancelled = False
+
+    async def look(self) -> bool:
+        """Looks whether the request was cancelled, and says whether that is news."""
+        if self.is_cancelled or not await self._access.read(is_cancelled, self._batch.request_id):
+            return False
+        self.is_cancelled = True
+        return True
 
     async def sleep(self, seconds: float) -> None:
-        """Sleeps, at most until the next callback.
+        """Sleeps, at most until the next callback, or until a cancellation of the request.
 
         Raises:
             Stopped: The process was asked to stop.
         """
-        if self._access.account.callback_url is None:
-            await sleep_unless_stopping(seconds)
-            return
+        calls = self._access.account.callback_url is not None
         end = asyncio.get_running_loop().time() + seconds
         while (rest := end - asyncio.get_running_loop().time()) > 0:
-            await sleep_unless_stopping(min(rest, _LOOK_SECONDS))
-            called = await self._access.read(callbacks.present, self._batch)
+            await sleep_unless_stopping(min(rest, _LOOK_SECONDS if calls else _CANCELLATION_SECONDS))
+            if await self.look():
+                return
+            if not calls:
+                continue
+            called = await self._access.read(callbacks.present, self._batch.id)
             if called is not None and called != self._heard:
                 self._heard = called
                 return

@@ -1,4 +1,4 @@
-"""What happens to a batch that cannot be verified as it is; none of its contacts is lost."""
+"""Endings of a batch that cannot be verified as it is; none of its contacts is lost."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ __all__ = ["Ending", "dissolve", "fail", "lose", "return_unpaid", "split", "with
 
 @dataclass(frozen=True)
 class Ending:
-    """What became of a batch in a run.
+    """The end that a batch came to in a run.
 
     Attributes:
         name: What the state of the run is called.

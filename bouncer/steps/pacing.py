@@ -6,11 +6,14 @@ from bouncer.batches.state import BatchState, is_in
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.tables import Batch
 
-__all__ = ["Pace", "seconds_an_address"]
+__all__ = ["Pace", "seconds_an_address", "seconds_to_next_look_at_queue"]
 
 _RECENT_BATCHES = 20
 _SPARE_SECONDS = 0.5
 _SPARE_SHARE = 0.1
+_LONGEST_IN_QUEUE = 300.0
+"""The longest time between two looks at a batch that is overdue in Bouncer's queue, in seconds."""
+
 _RISE = 1.1
 """A speed so much greater than the one before is no accident of rounding."""
 
@@ -42,6 +45,28 @@ def seconds_an_address(connection: Connection, account: str) -> float | None:
     return float(seconds) / float(quantity) if quantity else None
 
 
+def seconds_to_next_look_at_queue(waited: float, turn: float, run: float, *, shortest: float, longest: float) -> float:
+    """Says how long to wait before the next look at a batch that is queued at Bouncer.
+
+    One look soon after the upload tells whether Bouncer has begun at once, as with an account whose batches run side by
+    side. After that half of the time to the expected end is let pass, so that a Bouncer twice as quick as expected is
+    noticed too.
+
+    Args:
+        waited: Seconds since the upload was answered.
+        turn: Seconds from the upload after which its turn is expected.
+        run: Seconds that it is expected to run.
+        shortest: The wait before the first look, in seconds.
+        longest: The least of the others.
+    """
+    if waited < shortest:
+        return shortest
+    left = turn + run - waited
+    if left > 0:
+        return max(longest, left / 2)
+    return max(longest, min(waited / 4, run / 2, _LONGEST_IN_QUEUE))
+
+
 class Pace:
     """Pace of a batch at Bouncer, and the time of the next poll.
 
@@ -61,6 +86,13 @@ class Pace:
         self._before = (0.0, 0)
         self._latest = (at, processed)
         self._earlier_speed: float | None = None
+        self._began = at if processed == 0 else 0.0
+
+    def begin(self, elapsed: float) -> None:
+        """Notes when Bouncer has begun with the batch, in seconds since the upload was answered."""
+        if self._latest[1] == 0:
+            self._latest = (elapsed, 0)
+            self._began = elapsed
 
     def note(self, elapsed: float, processed: int) -> None:
         """Notes what a poll has seen.
@@ -76,6 +108,7 @@ class Pace:
             self._latest = (elapsed, processed)
         elif seen == 0:
             self._latest = (elapsed, 0)
+            self._began = elapsed
 
     def seconds_to_next_poll(self, elapsed: float, *, shortest: float, longest: float) -> float:
         """Returns the seconds to wait before the next status request.
@@ -87,16 +120,16 @@ class Pace:
         Args:
             elapsed: Seconds since the upload was answered.
             shortest: The shortest wait allowed, in seconds.
-            longest: The longest wait allowed, in seconds.
+            longest: The longest wait allowed once the end is near, in seconds.
 
         Returns:
-            Seconds, from ``shortest`` to ``longest``.
+            Seconds, at least ``shortest``.
         """
         speed = self._speed(elapsed)
         if speed is not None:
             remaining = (self._quantity - self._latest[1]) / speed
         elif self._expected is not None:
-            remaining = self._expected - elapsed
+            remaining = self._expected - (elapsed - self._latest[0])
         else:
             return shortest
         # A look that comes a moment too early costs the shortest wait; on a busy machine answers are read late.
@@ -106,7 +139,14 @@ class Pace:
         rises = speed is not None and self._earlier_speed is not None and speed > _RISE * self._earlier_speed
         if rises or (wait > longest and remaining < longest + shortest):
             wait /= 2
-        return min(max(wait, shortest), longest)
+        return min(max(wait, shortest), max(longest, 0.0 if rises else self._far(elapsed, remaining, speed)))
+
+    def _far(self, elapsed: float, remaining: float, speed: float | None) -> float:
+        # A third of the way to an end that is far, so that it may come three times as soon as it seems; but on a speed
+        # that was seen for a minute only, no more than a minute is staked, unless earlier batches vouch for it.
+        if speed is None:
+            return remaining / 3
+        return min(remaining / 3, max(elapsed - self._began, (self._expected or 0.0) / 5))
 
     def _speed(self, elapsed: float) -> float | None:
         # Until now, and not only until the latest progress, so that a batch that stands still is asked for seldom.

@@ -32,7 +32,12 @@ class Account(Protocol):
 
     @property
     def ambiguous_upload(self) -> str:
-        """What becomes of an upload whose answer was lost: ``resubmit`` or ``hold``."""
+        """The fate of an upload whose answer was lost: ``resubmit`` or ``hold``."""
+        ...
+
+    @property
+    def queue_ahead_seconds(self) -> float:
+        """The longest that a new upload may have to wait in Bouncer's own queue; 0 for as long as it takes."""
         ...
 
     @property
@@ -42,7 +47,7 @@ class Account(Protocol):
 
     @property
     def chances(self) -> Chances:
-        """How often and when contacts without a clear verdict are tried again."""
+        """The number and the time of second chances."""
         ...
 
 

@@ -105,7 +105,9 @@ async def _upload_once(access: Access, run: Run, batch: BatchWork, slot: Slot) -
     callback = await callback_of(access, batch)
     while True:
         # Looked at first without a lock, since to be admitted costs requests of the rate limit.
-        while not await access.read(admission.has_room, batch, access.account.max_concurrent_batches):
+        while not await access.read(
+            admission.has_room, batch, access.account.max_concurrent_batches, access.account.queue_ahead_seconds
+        ):
             if await access.read(admission.held_fill_all_places, access.name, access.account.max_concurrent_batches):
                 raise Paused(f"{admission.ALL_PLACES_HELD}; batch {batch.id} waits")
             await slot.step_aside()
@@ -138,7 +140,9 @@ async def _begin(access: Access, run: Run, batch: BatchWork, addresses: int) -> 
 
 
 async def _admit(access: Access, batch: BatchWork, addresses: int) -> None:
-    match await access.write(admission.admit_upload, batch, access.account.max_concurrent_batches, addresses):
+    account = access.account
+    most, queue_seconds = account.max_concurrent_batches, account.queue_ahead_seconds
+    match await access.write(admission.admit_upload, batch, most, addresses, queue_seconds):
         case Admission.PAUSED:
             raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
         case Admission.CANCELLED:

@@ -270,6 +270,7 @@ class Batch(Base):
     unknown_before: Mapped[int] = mapped_column(server_default=text("0"))
     unknown_resolved: Mapped[int] = mapped_column(server_default=text("0"))
     running_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+    finish_refused_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
 
 
 class QueuedContact(Base):

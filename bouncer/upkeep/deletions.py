@@ -22,17 +22,17 @@ def to_delete(connection: Connection, account: str) -> list[tuple[int, str]]:
         Our number and Bouncer's id of each.
     """
     query = (
-        select(Batch.id, Batch.batch_id)
+        select(Batch.id, Batch.bouncer_id)
         .where(
             Batch.account == account,
             Batch.status == BatchStatus.COMPLETED,
-            Batch.batch_id.is_not(None),
+            Batch.bouncer_id.is_not(None),
             ~exists().where(Deletion.batch_id == Batch.id),
         )
         .order_by(Batch.id.desc())
         .limit(_MOST)
     )
-    return [(row.id, str(row.batch_id)) for row in connection.execute(query)]
+    return [(row.id, str(row.bouncer_id)) for row in connection.execute(query)]
 
 
 def note_deleted(connection: Connection, batch: int) -> None:

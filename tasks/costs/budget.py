@@ -46,7 +46,7 @@ class Budget:
         self._batches.update(batch.id for batch in batches)
 
     def may_send(self, batch: BatchTitle) -> bool:
-        """Whether the run may go on with a batch: under a cap, only with its own and with those that are paid."""
+        """Tells whether the run may go on with a batch: under a cap, only with its own and with those that are paid."""
         return not self.is_capped or batch.state not in AWAITS_UPLOAD or batch.id in self._batches
 
     async def take_back_unsent(self, accounts: Sequence[Access]) -> None:

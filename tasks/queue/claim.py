@@ -51,7 +51,7 @@ async def claim(
         layer=access.layer,
         spending=budget.spending,
         at_once=at_once,
-        slots=access.account.max_concurrent_batches if for_workers else None,
+        places=access.account.places if for_workers else None,
     )
     budget.note(claimed.batches)
     if claimed.contacts:

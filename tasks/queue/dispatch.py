@@ -16,7 +16,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.runtime import deployment, flow_run
 
 from blocks.access import Access
-from bouncer.batches.state import BatchTitle, BatchWork
+from bouncer.batches.state import AWAITS_UPLOAD, BatchTitle, BatchWork
 from bouncer.batches.unsettled import ownerless
 from bouncer.errors import BouncerFlowsError, SettingRefused
 from bouncer.installation import here
@@ -185,7 +185,11 @@ async def _was_cancelled(client: PrefectClient, batch: BatchTitle) -> bool:
 
 
 def _tell_cancelled(batch: BatchTitle) -> None:
-    what = "Bouncer has it, or may have it, and it may be paid for" if batch.in_flight else "nothing of it was uploaded"
+    what = (
+        "Bouncer has it, or may have it, and it may be paid for"
+        if batch.state not in AWAITS_UPLOAD
+        else "nothing of it was uploaded"
+    )
     get_run_logger().warning(
         "the run of batch %d was cancelled, so nothing is started for it; %s; retry that run to go on", batch.id, what
     )

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, exists, select
 from blocks.access import Access
 from bouncer.accounts.state import AccountState, read_states
 from bouncer.batches.admission import ALL_PLACES_HELD
-from bouncer.batches.capacity import rooms_for
+from bouncer.batches.capacity import Places, rooms_for
 from bouncer.batches.state import BatchTitle
 from bouncer.batches.unsettled import Unsettled, unsettled
 from bouncer.queue.fair_order import highest_waiting
@@ -68,20 +68,21 @@ async def look(
         budget: What the run may commit; under a cap, batches that other runs made and never sent are left alone.
     """
     layers = {access.name: access.layer for access in accounts}
-    places = {access.name: access.account.max_concurrent_batches for access in accounts}
+    places = {access.name: access.account.places for access in accounts}
     reading = accounts[0].read
+    room = await reading(_room, layers, places, request_id)
     if crews is not None:
-        outlook = await reading(_look, layers, places, request_id, crews.known, crews.room, list(crews.refused))
+        room = {name: min(room[name], crews.room[name]) for name in room}
+        outlook = await reading(_look, layers, places, request_id, crews.known, room, list(crews.refused))
         may_send = (budget or Budget()).may_send
         return replace(outlook, left_behind=[batch for batch in outlook.left_behind if may_send(batch)])
-    room = await reading(_room, layers, places, request_id)
     return await reading(_look, layers, places, request_id, (), room, ())
 
 
 def _look(
     connection: Connection,
     layers: Mapping[str, Layer],
-    places: Mapping[str, int],
+    places: Mapping[str, Places],
     request_id: int | None,
     known: Collection[int],
     room: Mapping[str, int],
@@ -92,7 +93,9 @@ def _look(
     of_account = {name: [batch for batch in found if batch.title.account == name] for name in layers}
     states = read_states(connection, list(layers))
     paused = {
-        name: why for name in layers if (why := _why_paused(states[name], of_account[name], places[name])) is not None
+        name: why
+        for name in layers
+        if (why := _why_paused(states[name], of_account[name], places[name].most)) is not None
     }
     able = {name: layer for name, layer in layers.items() if name not in paused and name not in refused}
     waiting = {layer for layer in set(able.values()) if _waits(connection, layer, request_id)}
@@ -129,7 +132,7 @@ def _why_paused(state: AccountState, under_way: Sequence[Unsettled], places: int
 
 
 def _room(
-    connection: Connection, layers: Mapping[str, Layer], places: Mapping[str, int], request_id: int | None
+    connection: Connection, layers: Mapping[str, Layer], places: Mapping[str, Places], request_id: int | None
 ) -> dict[str, int]:
     # As if the most urgent contacts were those that are claimed. Where a cap holds them back, the claim says so.
     room: dict[str, int] = {}

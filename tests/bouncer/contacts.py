@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from bouncer.api.answers import Verdict, VerdictList
 from bouncer.batches import admission, ownership, transitions
 from bouncer.batches.admission import Admission
+from bouncer.batches.capacity import Places
 from bouncer.batches.load import LoadReport, load
 from bouncer.batches.state import BatchWork
 from bouncer.queue import claiming
@@ -140,7 +141,7 @@ def claim(
         batch_size=batch_size,
         fresh_for=fresh_for or FreshFor(),
         request_id=request_id,
-        slots=slots,
+        places=None if slots is None else Places(slots),
     )
 
 

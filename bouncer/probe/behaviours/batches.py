@@ -32,7 +32,7 @@ BATCHES = (
         "openapi.yml, createBatch and getBatch; introduction to batches",
         "`completed` alone means that results can be had; any other word means wait",
         f"{_MODELS}statuses_of_a_batch",
-        ("field BatchProgress.status", "call status"),
+        ("field BatchProgress.status", "field BatchProgress.created", "field BatchProgress.started", "call status"),
         "an unknown status counts as not completed; the batch is waited for until its deadline",
     ),
     Behaviour(

@@ -305,5 +305,5 @@ def test_a_batch_that_bouncer_has_is_not_dissolved(engine: Engine) -> None:
     """A run that cannot pay for a batch which its predecessor has uploaded meanwhile throws nothing paid away."""
     work = upload(engine, _claimed(engine).id)
     assert write(engine, endings.dissolve, work) == 0
-    assert [row.batch_id for row in batch_rows(engine)] == [work.batch_id]
+    assert [row.batch_id for row in batch_rows(engine)] == [work.bouncer_id]
     assert {row.status for row in queue_rows(engine)} == {"assigned"}

@@ -131,6 +131,9 @@ def test_what_bouncer_has_is_loaded_and_its_rest_costs_others_nothing(engine: En
     upload(engine, batch.id)
     _mark(engine, request)
     assert _withdraw(engine, request) == 0
+    # Queued at Bouncer, it cannot be finished yet.
+    assert read(engine, cancelling.to_finish, request) == []
+    write(engine, transitions.record_running, take(engine, batch.id))
     (found,) = read(engine, cancelling.to_finish, request)
     assert (found.id, found.account, found.bouncer_id) == (batch.id, "default", f"bouncer-{batch.id}")
     write(engine, cancelling.note_finish_requested, batch.id)
@@ -186,6 +189,7 @@ def test_an_upload_that_has_begun_is_left_to_its_run(engine: Engine) -> None:
     _mark(engine, request)
     assert _withdraw(engine, request) == 0
     write(engine, transitions.record_upload, work, "late", 0)
+    write(engine, transitions.record_running, work)
     assert [found.bouncer_id for found in read(engine, cancelling.to_finish, request)] == ["late"]
 
 

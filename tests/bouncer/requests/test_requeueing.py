@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Engine, event, select, update
 
-from bouncer.batches import admission, cancellation, endings, ownership, transitions
+from bouncer.batches import admission, endings, ownership, transitions
 from bouncer.errors import InputRefused
 from bouncer.requests import cancelling, requeueing
 from bouncer.requests.counting import Progress, count_contacts, count_dead_letters
@@ -108,7 +108,7 @@ def test_a_letter_under_another_requests_number_is_not_lost(engine: Engine) -> N
     with pytest.raises(InputRefused, match=f"letter {letter} is of request {first}"):
         requeue(engine, request_id=second, dead_letter=letter)
     assert read(engine, count_dead_letters) == 1
-    assert read(engine, cancellation.is_cancelled, second)
+    assert read(engine, admission.is_cancelled, second)
 
 
 def test_a_letter_of_a_cancelled_request_is_not_lost(engine: Engine) -> None:
@@ -149,9 +149,9 @@ def test_a_cancelled_request_comes_back_by_name_only(engine: Engine) -> None:
     assert requeue(engine, dry_run=True).contacts == 0
     assert requeue(engine) == Requeued(contacts=0, dead_letters=0, held=0, dry_run=False)
     assert requeue(engine, request_id=request, dry_run=True).contacts == 4
-    assert read(engine, cancellation.is_cancelled, request)
+    assert read(engine, admission.is_cancelled, request)
     assert requeue(engine, request_id=request) == Requeued(contacts=4, dead_letters=1, held=0, dry_run=False)
-    assert not read(engine, cancellation.is_cancelled, request)
+    assert not read(engine, admission.is_cancelled, request)
     assert read(engine, count_contacts) == Progress(queued=4)
     assert read(engine, lambda c: c.scalar(select(Request.bouncer_cancelled))) == 0
     assert claim(engine).contacts == 4

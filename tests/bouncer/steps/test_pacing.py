@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, insert
 
-from bouncer.steps.pacing import Pace, seconds_an_address
+from bouncer.steps.pacing import Pace, seconds_an_address, seconds_to_next_look_at_queue
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch
 from tests.bouncer.contacts import ACCOUNT, batch_rows, new_request, set_back, small_batches, verify
@@ -50,11 +50,11 @@ def _watch(seconds: float, done: Callable[[float], float], quantity: int = 10**9
     [
         ({}, 10),
         ({"expected": 20}, 21.4),
-        ({"expected": 20, "elapsed": 15}, 10),
-        ({"expected": 20, "elapsed": 500}, 10),
-        ({"expected": 300}, 30),
+        ({"expected": 20, "elapsed": 15}, 21.4),
+        ({"expected": 20, "elapsed": 500}, 21.4),
+        ({"expected": 300}, 100),
         ({"expected": 38}, 19.88),
-        ({"elapsed": 100, "processed": 5_000}, 30),
+        ({"elapsed": 100, "processed": 5_000}, 100 / 3),
         ({"elapsed": 100, "processed": 8_000}, 27.25),
         ({"elapsed": 100, "processed": 8_000, "expected": 1_000}, 27.25),
         ({"elapsed": 100, "processed": 9_999}, 10),
@@ -80,16 +80,18 @@ def test_when_to_ask_next(facts: dict[str, Any], wait: float) -> None:
 def test_never_beyond_the_bounds(
     elapsed: float, processed: int, quantity: int, expected: float | None, shortest: float, longer: float
 ) -> None:
-    """Whatever is known, the wait is from POLL_SECONDS_MIN to POLL_SECONDS_MAX."""
+    """The wait is at least POLL_SECONDS_MIN; beyond POLL_SECONDS_MAX it is at most a third of the way to the end."""
+    longest = shortest + longer
     wait = _wait(
         elapsed=elapsed,
         processed=processed,
         quantity=quantity,
         expected=expected,
         shortest=shortest,
-        longest=shortest + longer,
+        longest=longest,
     )
-    assert shortest <= wait <= shortest + longer
+    ends = [expected or 0.0, (quantity - processed) * elapsed / processed if processed else 0.0]
+    assert shortest <= wait <= max(longest, *(end / 3 + 0.001 for end in ends))
 
 
 @given(seconds=st.floats(1, 3_600))
@@ -100,9 +102,9 @@ def test_a_steady_batch_is_found_done_soon(seconds: float) -> None:
     assert polls <= seconds / _LONGEST + 4
 
 
-@pytest.mark.parametrize(("seconds", "looks"), [(60, 3), (600, 21), (3_600, 121)])
-def test_an_hour_long_batch_costs_a_look_each_longest_wait(seconds: int, looks: int) -> None:
-    """Five requests a batch hold for a minute's batch alone: scaling.md once had them for an hour's, which has 123."""
+@pytest.mark.parametrize(("seconds", "looks"), [(60, 3), (360, 10), (3_600, 19)])
+def test_a_long_batch_costs_few_looks(seconds: int, looks: int) -> None:
+    """An hour-long batch once cost 123 requests, one each half minute."""
     _, polls = _watch(seconds, lambda share: share)
     assert abs(polls - looks) <= 1
 
@@ -120,7 +122,38 @@ _COURSES: dict[str, Callable[[float], float]] = {
 def test_an_unsteady_batch_is_found_done_soon(course: str) -> None:
     """Whoever was late because of time in Bouncer's queue, or because it speeds up, once waited twice as long."""
     lates = [_watch(seconds, _COURSES[course], quantity=10_000)[0] for seconds in range(120, 3_600, 7)]
-    assert max(lates) <= _SHORTEST
+    # Only what speeds up all of a sudden, against all that was seen, is found done a minute and a half later.
+    assert max(lates) <= (100 if "three times" in course else _SHORTEST)
+
+
+@pytest.mark.parametrize("turn", [0, 360, 720, 1_440, 7_200], ids="{:,} s queued".format)
+def test_a_batch_at_documented_speed_costs_ten_looks_wherever_it_waits(turn: float) -> None:
+    """With upload and download that is twelve requests for 10,000 addresses in six minutes, one batch after another."""
+    run, looks = 360.0, 0
+    elapsed, pace, running = 0.0, Pace(10_000, run), False
+    wait = seconds_to_next_look_at_queue(0, turn, run, shortest=_SHORTEST, longest=_LONGEST)
+    while (elapsed := elapsed + wait) < turn + run:
+        looks += 1
+        if elapsed < turn:
+            wait = seconds_to_next_look_at_queue(elapsed, turn, run, shortest=_SHORTEST, longest=_LONGEST)
+            continue
+        if not running:
+            running = True
+            pace.begin(turn)
+        pace.note(elapsed, int(10_000 * (elapsed - turn) / run))
+        wait = pace.seconds_to_next_poll(elapsed, shortest=_SHORTEST, longest=_LONGEST)
+    # Two hours in the queue cost two looks more.
+    assert looks + 1 <= (10 if turn <= 1_440 else 12)
+    assert elapsed - turn - run <= 30
+
+
+def test_a_batch_whose_turn_does_not_come_is_looked_at_every_few_minutes() -> None:
+    """With a list of somebody else's ahead nobody knows when the turn comes, and asking more often changes nothing."""
+    elapsed = looks = 0
+    while elapsed < 24 * 3_600:
+        elapsed += seconds_to_next_look_at_queue(elapsed, 0, 360, shortest=_SHORTEST, longest=_LONGEST)
+        looks += 1
+    assert looks <= 24 * 3_600 / 180 + 20
 
 
 def test_a_batch_that_stands_still_is_asked_for_seldom() -> None:

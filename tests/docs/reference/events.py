@@ -10,7 +10,7 @@ from tests.docs.reference.markdown import as_code, table
 __all__ = ["announced", "events_page"]
 
 _ROOT = Path(__file__).parents[3]
-_FOLDERS = ("blocks", "deployments", "flows", "tasks")
+_FOLDERS = ("blocks", "bouncer", "deployments", "flows", "tasks")
 
 
 def events_page() -> str:
@@ -54,5 +54,8 @@ def _calls() -> Iterator[ast.Call]:
     for folder in _FOLDERS:
         for file in sorted((_ROOT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text())):
-                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in _ANNOUNCERS:
+                if (
+                    isinstance(node, ast.Call)
+                    and getattr(node.func, "id", getattr(node.func, "attr", "")) in _ANNOUNCERS
+                ):
                     yield node

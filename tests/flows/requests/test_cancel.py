@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from bouncer.batches import cancellation
+from bouncer.batches import admission
 from bouncer.requests import cancelling
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch
@@ -86,7 +86,7 @@ async def test_a_killed_cancellation_is_completed_by_the_next(
 
         @until_it_holds
         async def marked() -> None:
-            assert read(engine, cancellation.is_cancelled, 3)
+            assert read(engine, admission.is_cancelled, 3)
 
         await marked()
         command.send(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""When Bouncer began to verify a batch: queued there and running there are two states."""
+"""The moment at which Bouncer began to verify a batch: queued there and running there are two states."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -6,8 +6,8 @@ from alembic import op
 from bouncer.errors import SettingRefused
 from bouncer.storage.migrations.adopting import ensure_columns
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 
 def upgrade() -> None:
