@@ -34,9 +34,12 @@ async def check_health(thresholds: Thresholds = _PLAN, accounts: list[AccountNam
         looked_at = among(everyone, accounts)
         healths = await measure(looked_at, everyone, thresholds)
         alerts = await alert(looked_at, everyone, healths, thresholds)
+        drawn = False
         if len(looked_at) == len(everyone):
-            await draw_dashboard(everyone[0], healths, thresholds, alerts)
+            drawn = await draw_dashboard(everyone[0], healths, thresholds, alerts)
     if not alerts:
-        await leave_no_trace()
+        # The artifact is found by its run.
+        if not drawn:
+            await leave_no_trace()
         return Completed(message="all is well")
     return Completed(name="Alerts", message="; ".join(f"{one.alert}: {one.message}" for one in alerts))

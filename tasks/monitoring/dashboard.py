@@ -62,7 +62,7 @@ _Gone = dict[str, list[int | None]]
 @task(name="draw-dashboard", task_run_name="draw dashboard", cache_policy=NO_CACHE, persist_result=False)
 async def draw_dashboard(
     access: Access, healths: Sequence[Health], thresholds: Thresholds, alerts: Sequence[AlertInForce]
-) -> None:
+) -> bool:
     """Publishes the dashboard as artifact ``dashboard``, where it has changed or is an hour old. Safe to run twice.
 
     Args:
@@ -70,17 +70,21 @@ async def draw_dashboard(
         healths: What was measured of each account.
         thresholds: What each figure stands beside.
         alerts: What is in force.
+
+    Returns:
+        Whether it was drawn.
     """
     names = [one.kept_as(name) for one in healths for name in _HISTORY]
     gone = await access.read(history, names, hours=_HOURS, slots=_SLOTS)
     text = _markdown(healths, thresholds, alerts, gone)
     async with get_client() as client:
         if await _is_drawn(client, text):
-            return
+            return False
         await acreate_markdown_artifact(
             text, key=here().artifact(_KEY), description=f"bouncer-flows: {_headline(alerts)}"
         )
         await _forget_old_versions(client)
+    return True
 
 
 async def _is_drawn(client: PrefectClient, text: str) -> bool:
