@@ -1,5 +1,6 @@
 """Pause and credits of an account, shared by all workers; the circuit breaker has its own module."""
 
+import enum
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +15,8 @@ from bouncer.storage.dialects import age_seconds
 from bouncer.storage.tables import Account
 
 __all__ = [
-    "OUT_OF_CREDITS",
     "AccountState",
+    "PauseKind",
     "credits_age_seconds",
     "ensure_row",
     "known_or_all",
@@ -26,8 +27,18 @@ __all__ = [
     "resume",
 ]
 
-OUT_OF_CREDITS = "out of credits"
-"""The reason that lets ingest resume by itself once there are credits again."""
+
+class PauseKind(enum.StrEnum):
+    """The kind of a pause, which decides what ends it; its reason is for people alone."""
+
+    PERSON = "person"
+    """Somebody wants it, and somebody ends it."""
+
+    OUT_OF_CREDITS = "out_of_credits"
+    """Ends by itself once there are credits again."""
+
+    RESTORED = "restored"
+    """The contacts database is older than its uploads; a person looks, and ends it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,7 @@ class AccountState:
     paused_ts: datetime | None = None
     paused_by: str | None = None
     paused_reason: str | None = None
+    paused_kind: PauseKind | None = None
     breaker_state: str = circuit_breaker.State.CLOSED
     breaker_failures: int = 0
     credits: int | None = None
@@ -52,7 +64,7 @@ class AccountState:
     @property
     def waits_for_credits(self) -> bool:
         """True if the pause ends by itself once there are credits again."""
-        return self.paused_ts is not None and self.paused_reason == OUT_OF_CREDITS
+        return self.paused_kind is PauseKind.OUT_OF_CREDITS
 
 
 def ensure_row(connection: Connection, account: str) -> None:
@@ -89,48 +101,74 @@ def read_states(connection: Connection, accounts: Collection[str]) -> dict[str, 
             Account.paused_ts,
             Account.paused_by,
             Account.paused_reason,
+            Account.paused_kind,
             Account.breaker_state,
             Account.breaker_failures,
             Account.credits,
             Account.credits_ts,
         ).where(Account.account.in_(accounts))
     )
-    states = {row.account: AccountState(*row) for row in rows}
+    states = {
+        row.account: AccountState(
+            row.account,
+            row.paused_ts,
+            row.paused_by,
+            row.paused_reason,
+            None if row.paused_kind is None else PauseKind(row.paused_kind),
+            row.breaker_state,
+            row.breaker_failures,
+            row.credits,
+            row.credits_ts,
+        )
+        for row in rows
+    }
     return {account: states.get(account, AccountState(account)) for account in accounts}
 
 
-def pause(connection: Connection, account: str, *, by: str, reason: str) -> bool:
+def pause(connection: Connection, account: str, *, by: str, reason: str, kind: PauseKind = PauseKind.PERSON) -> bool:
     """Lets no uploads begin; batches in flight go on to their end.
+
+    Args:
+        connection: In a transaction that writes.
+        account: The account.
+        by: Who wants it.
+        reason: Why, for people to read; no program decides by it.
+        kind: What ends it.
 
     Returns:
         Whether it was not paused before, or only until there are credits again.
     """
     ensure_row(connection, account)
     # A pause that a person wants must not end by itself once there are credits.
-    replaceable = [] if reason == OUT_OF_CREDITS else [Account.paused_reason == OUT_OF_CREDITS]
+    replaceable = [] if kind is PauseKind.OUT_OF_CREDITS else [Account.paused_kind == PauseKind.OUT_OF_CREDITS]
     changed = connection.execute(
         update(Account)
         .where(Account.account == account, or_(Account.paused_ts.is_(None), *replaceable))
-        .values(paused_ts=func.current_timestamp(), paused_by=by[:100], paused_reason=clean_message(reason)[:255])
+        .values(
+            paused_ts=func.current_timestamp(),
+            paused_by=by[:100],
+            paused_reason=clean_message(reason)[:255],
+            paused_kind=kind,
+        )
     )
     return changed.rowcount == 1
 
 
-def resume(connection: Connection, account: str, *, only_reason: str | None = None) -> bool:
+def resume(connection: Connection, account: str, *, only_kind: PauseKind | None = None) -> bool:
     """Lets uploads begin again.
 
     Args:
         connection: In a transaction that writes.
         account: The account.
-        only_reason: Only where it was paused for this reason.
+        only_kind: Only a pause of this kind.
 
     Returns:
         Whether it was paused.
     """
     statement = update(Account).where(Account.account == account, Account.paused_ts.is_not(None))
-    if only_reason is not None:
-        statement = statement.where(Account.paused_reason == only_reason)
-    changed = connection.execute(statement.values(paused_ts=None, paused_by=None, paused_reason=None))
+    if only_kind is not None:
+        statement = statement.where(Account.paused_kind == only_kind)
+    changed = connection.execute(statement.values(paused_ts=None, paused_by=None, paused_reason=None, paused_kind=None))
     return changed.rowcount == 1
 
 

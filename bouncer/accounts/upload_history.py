@@ -13,7 +13,7 @@ from uuid import UUID, uuid4, uuid5
 
 from sqlalchemy import Connection, func, select, update
 
-from bouncer.accounts.state import ensure_row
+from bouncer.accounts.state import PauseKind, ensure_row
 from bouncer.storage.tables import Account, Database
 
 __all__ = ["OLDER_THAN_ITS_UPLOADS", "UploadCount", "begin_new_history", "count_upload", "read_uploads"]
@@ -79,6 +79,7 @@ def begin_new_history(connection: Connection, account: str, mark: UploadCount) -
             paused_ts=func.current_timestamp(),
             paused_by="ingest",
             paused_reason=OLDER_THAN_ITS_UPLOADS,
+            paused_kind=PauseKind.RESTORED,
         )
     )
     return changed.rowcount == 1

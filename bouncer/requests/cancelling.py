@@ -20,7 +20,6 @@ from bouncer.storage.tables import Account, Batch, QueuedContact, QueueStatus, R
 from bouncer.verdicts.second_chances import keep_verdicts
 
 __all__ = [
-    "CANCELLED",
     "InFlight",
     "Prospect",
     "mark",
@@ -32,9 +31,6 @@ __all__ = [
     "withdraw_unsent",
     "withdraw_waiting",
 ]
-
-CANCELLED = "cancelled by "
-"""Beginning of a cancelled contact's reason."""
 
 _CHUNK_ROWS = 5_000
 
@@ -170,7 +166,8 @@ def withdraw_waiting(connection: Connection, request_id: int) -> int:
         .where(QueuedContact.queue_id.in_(waiting))
         .values(
             status=QueueStatus.FAILED,
-            error_message=f"{CANCELLED}{cancelled.bouncer_cancelled_by}: {cancelled.bouncer_cancelled_reason}",
+            cancelled=True,
+            error_message=f"cancelled by {cancelled.bouncer_cancelled_by}: {cancelled.bouncer_cancelled_reason}",
             completed_ts=func.current_timestamp(),
         )
     )

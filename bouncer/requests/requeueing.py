@@ -12,7 +12,7 @@ from bouncer.batches.admission import is_cancelled
 from bouncer.batches.transition_table import RESEND_HELD
 from bouncer.batches.transitions import resend_held
 from bouncer.errors import InputRefused
-from bouncer.requests.cancelling import CANCELLED, unmark
+from bouncer.requests.cancelling import unmark
 from bouncer.requests.progress import note_open
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch, DeadLetter, QueuedContact, QueueStatus, Request
@@ -51,7 +51,7 @@ class _Scope:
         of_batch = [] if self.batch_id is None else [QueuedContact.batch_id == self.batch_id]
         worth_it = QueuedContact.attempts > 0
         if self.request_id is not None:
-            worth_it = or_(worth_it, _was_cancelled())
+            worth_it = or_(worth_it, QueuedContact.cancelled)
         return QueuedContact.status == QueueStatus.FAILED, worth_it, *of_batch
 
     def letters(self) -> tuple[ColumnElement[bool], ...]:
@@ -193,7 +193,7 @@ def _next_request(connection: Connection, scope: _Scope, after: int) -> int | No
 
 def _requeue_some(connection: Connection, scope: _Scope, request_id: int, after: int) -> tuple[int, int | None]:
     found = connection.execute(
-        select(QueuedContact.queue_id, _was_cancelled())
+        select(QueuedContact.queue_id, QueuedContact.cancelled)
         .with_hint(QueuedContact, "FORCE INDEX (idx_request_status)" if scope.batch_id is None else "")
         .where(QueuedContact.request_id == request_id, QueuedContact.queue_id > after, *scope.failed())
         .order_by(QueuedContact.queue_id)
@@ -211,6 +211,7 @@ def _requeue_some(connection: Connection, scope: _Scope, request_id: int, after:
             assigned_ts=None,
             completed_ts=None,
             error_message=None,
+            cancelled=False,
         )
     )
     cancelled = sum(bool(was_cancelled) for _, was_cancelled in found)
@@ -223,7 +224,3 @@ def _requeue_some(connection: Connection, scope: _Scope, request_id: int, after:
         )
     note_open(connection, request_id)
     return changed.rowcount, found[-1].queue_id
-
-
-def _was_cancelled() -> ColumnElement[bool]:
-    return func.coalesce(QueuedContact.error_message.startswith(CANCELLED), False)

@@ -29,7 +29,13 @@ class Ending:
 async def return_unpaid(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
     """Puts the contacts of a batch that the account cannot pay for back into the queue, and pauses the account."""
     # First, or contacts that are back would be claimed again before the pause.
-    paused = await access.write(account_state.pause, access.name, by="ingest", reason=account_state.OUT_OF_CREDITS)
+    paused = await access.write(
+        account_state.pause,
+        access.name,
+        by="ingest",
+        reason="out of credits",
+        kind=account_state.PauseKind.OUT_OF_CREDITS,
+    )
     returned = await access.write(endings.dissolve, batch)
     if paused:
         run.announce("credits.exhausted", account=access.name, contacts=returned)

@@ -308,6 +308,7 @@ class QueuedContact(Base):
     error_message: Mapped[str | None] = mapped_column(Text)
     layer: Mapped[str] = _layer()
     verdict_after_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+    cancelled: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class SecondChance(Base):
@@ -491,3 +492,4 @@ class Account(Base):
     credits_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
     upload_history: Mapped[str | None] = mapped_column(String(32))
     uploads: Mapped[int] = mapped_column(server_default=text("0"))
+    paused_kind: Mapped[str | None] = mapped_column(String(20))

@@ -119,7 +119,7 @@ def keep_verdicts(connection: Connection, *of_contacts: ColumnElement[bool]) -> 
             QueuedContact.verdict_after_ts.is_not(None),
             exists().where(SecondChance.queue_id == QueuedContact.queue_id),
         )
-        .values(status=QueueStatus.COMPLETED, batch_id=its_last_batch, error_message=None)
+        .values(status=QueueStatus.COMPLETED, batch_id=its_last_batch, error_message=None, cancelled=False)
     )
     return kept.rowcount
 

@@ -123,7 +123,7 @@ async def check_account(access: Access) -> int | None:
     await pause_if_older(access, PrefectRun())
     state = await access.read(account_state.read_state, access.name)
     if state.waits_for_credits and credits_left:
-        await access.write(account_state.resume, access.name, only_reason=account_state.OUT_OF_CREDITS)
+        await access.write(account_state.resume, access.name, only_kind=account_state.PauseKind.OUT_OF_CREDITS)
         announce("credits.restored", account=access.name, credits=credits_left)
         get_run_logger().info("there are credits again (%d): uploads go on", credits_left)
     elif state.waits_for_credits:
