@@ -9,7 +9,7 @@ from bouncer.storage.dialects import is_sqlite
 __all__ = ["unusable_settings"]
 
 _PACKET_BYTES = 1_048_576
-"""What the driver fills a packet with at most, rounded up to what servers allow in whole."""
+"""Most bytes that the driver puts into a packet, rounded up to what servers allow in whole."""
 
 _ASKED = (
     "max_allowed_packet",

@@ -13,7 +13,7 @@ _NOT_FOUND_OUT = frozenset({"unknown", "timeout", "unsupported"})
 
 
 class Advice(enum.StrEnum):
-    """What to do with an address."""
+    """Advice on an address."""
 
     SEND = "send"
     REVIEW = "review"

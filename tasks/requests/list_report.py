@@ -1,4 +1,4 @@
-"""What became of a list, for people, for programs and for the exit code."""
+"""Report on a list, for people, for programs and for the exit code."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ __all__ = ["ListReport"]
 
 @dataclass(frozen=True)
 class ListReport:
-    """What became of a list.
+    """Result of a list.
 
     Attributes:
         request_id: Its request.

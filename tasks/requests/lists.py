@@ -30,7 +30,7 @@ __all__ = ["ListOrder", "give_back", "price_list", "publish_list", "queue_list"]
 
 @dataclass(frozen=True)
 class ListOrder:
-    """What somebody wants of a list; see flow verify-list.
+    """Order to verify a list; see flow verify-list.
 
     Attributes:
         place: Where the list is.

@@ -8,7 +8,7 @@ __all__ = ["Known", "known_as"]
 
 
 class Known(enum.Enum):
-    """What a known header names: the address of a contact, or one of several."""
+    """Content of a column that a known header names: the address of a contact, or one of several."""
 
     FIRST = enum.auto()
     FURTHER = enum.auto()

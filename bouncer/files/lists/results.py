@@ -42,7 +42,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which lines of a result are wanted, and what of them.
+    """Choice of lines of a result, and of their columns.
 
     Attributes:
         only: Lines with this advice; None for all.
