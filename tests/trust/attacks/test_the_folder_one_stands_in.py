@@ -90,14 +90,28 @@ def test_serve_runs_nothing_of_it(trap: Path, tmp_path: Path, sandbox: SandboxHa
     with _running(["serve"], trap, environment) as serve:
 
         @until
+        def is_up() -> str:
+            said = (tmp_path / "said").read_text()
+            assert "the Prefect UI is at" in said, said
+            return f"http://127.0.0.1:{(tmp_path / 'flows' / 'server.port').read_text()}/api"
+
+        server = is_up()
+
+        @until
+        def run_of_check_health() -> str:
+            deployments = httpx.post(f"{server}/deployments/filter", json={}, timeout=30).raise_for_status().json()
+            checks = [one["id"] for one in deployments if one["name"].startswith("check-health")]
+            assert checks, deployments
+            made = httpx.post(f"{server}/deployments/{checks[0]}/create_flow_run", json={}, timeout=30)
+            return str(made.raise_for_status().json()["id"])
+
+        # An idle installation is quiet, so one is asked for.
+        run = run_of_check_health()
+
+        @until
         def served() -> None:
-            assert "the Prefect UI is at" in (tmp_path / "said").read_text(), (tmp_path / "said").read_text()
-            port = int((tmp_path / "flows" / "server.port").read_text())
-            runs = httpx.post(
-                f"http://127.0.0.1:{port}/api/flow_runs/filter",
-                json={"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}},
-            )
-            assert runs.raise_for_status().json(), "no run has completed yet"
+            found = httpx.get(f"{server}/flow_runs/{run}", timeout=30).raise_for_status().json()
+            assert found["state"]["type"] == "COMPLETED", found["state"]
 
         served()
         standing = {path.resolve() for child in descendants(serve.pid) if (path := Path(f"/proc/{child}/cwd")).exists()}
