@@ -13,7 +13,7 @@ from sqlalchemy.orm import aliased
 from bouncer.batches.ownership import has_no_owner
 from bouncer.batches.state import AWAITS_UPLOAD, IN_FLIGHT, UNSETTLED, BatchState, BatchWork, is_in, state_of
 from bouncer.storage.dialects import age_seconds
-from bouncer.storage.tables import Batch, BatchStatus
+from bouncer.storage.tables import Batch
 
 __all__ = [
     "SLOWEST_SECONDS_AN_ADDRESS",
@@ -97,7 +97,7 @@ def run_seconds_an_address(connection: Connection, account: str) -> float | None
         )
         .where(
             Batch.account == account,
-            Batch.status == BatchStatus.COMPLETED,
+            is_in(BatchState.COMPLETED),
             Batch.running_ts.is_not(None),
             Batch.verified_ts.is_not(None),
             Batch.finish_requested_ts.is_(None),

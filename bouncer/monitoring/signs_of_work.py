@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, exists, func, select
 
-from bouncer.batches.state import UNSETTLED
+from bouncer.batches.state import UNSETTLED, is_in
 from bouncer.requests.counting import open_layers
 from bouncer.storage.dialects import database_now
-from bouncer.storage.tables import Alert, Batch, QueuedContact, SecondChance
+from bouncer.storage.tables import Alert, QueuedContact, SecondChance
 
 __all__ = ["SignsOfWork", "signs_of_work"]
 
@@ -33,7 +33,7 @@ def signs_of_work(connection: Connection) -> SignsOfWork:
     due = SecondChance.try_again_ts <= database_now(connection)
     is_open = (
         bool(open_layers(connection))
-        or bool(connection.scalar(select(exists().where(Batch.status.in_(UNSETTLED)))))
+        or bool(connection.scalar(select(exists().where(is_in(*UNSETTLED)))))
         or bool(connection.scalar(select(exists().where(due))))
     )
     alarmed = exists().where(Alert.began_ts.is_not(None), Alert.ended_ts.is_(None))

@@ -2,8 +2,9 @@
 
 from sqlalchemy import Connection, exists, select
 
+from bouncer.batches.state import BatchState, is_in, was_accepted
 from bouncer.storage.dialects import insert_ignoring
-from bouncer.storage.tables import Batch, BatchStatus, Deletion
+from bouncer.storage.tables import Batch, Deletion
 
 __all__ = ["note_deleted", "to_delete"]
 
@@ -25,14 +26,14 @@ def to_delete(connection: Connection, account: str) -> list[tuple[int, str]]:
         select(Batch.id, Batch.bouncer_id)
         .where(
             Batch.account == account,
-            Batch.status == BatchStatus.COMPLETED,
-            Batch.bouncer_id.is_not(None),
+            is_in(BatchState.COMPLETED),
+            was_accepted(),
             ~exists().where(Deletion.batch_id == Batch.id),
         )
         .order_by(Batch.id.desc())
         .limit(_MOST)
     )
-    return [(row.id, str(row.bouncer_id)) for row in connection.execute(query)]
+    return [(batch, str(bouncer_id)) for batch, bouncer_id in connection.execute(query)]
 
 
 def note_deleted(connection: Connection, batch: int) -> None:

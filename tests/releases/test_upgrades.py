@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, make_url, text
 
+from bouncer.accounts.state import PauseKind, read_states
 from bouncer.batches import transitions
 from bouncer.batches.state import BatchState
 from bouncer.requests.requeueing import requeue
-from bouncer.storage.engine import engine_for, write
+from bouncer.storage.engine import engine_for, read, write
 from bouncer.storage.migrate import pending, upgrade
 from bouncer.storage.tables import Batch
 from tests.bouncer.contacts import claim, load_verdicts, queue_rows, sent, set_back, take, verdicts
@@ -65,3 +66,37 @@ def test_every_contact_of_an_older_version_goes_on(old_engine: Engine) -> None:
     assert sorted(address for batch in waiting for address in sent(old_engine, batch.id)) == sorted(
         f"{kind}.{number}@example.com" for kind in ("failed", "waiting") for number in range(3)
     )
+
+
+def test_what_reasons_told_in_words_becomes_columns(old_engine: Engine) -> None:
+    """Pauses by what ended them, contacts of cancelled requests, and batches with progress are what they were."""
+    pauses = {
+        "poor": ("ingest", "out of credits"),
+        "wanted": ("anna", "out of credits"),
+        "older": ("ingest", "the contacts database is older than uploads that were made from it, so look"),
+    }
+    with old_engine.begin() as connection:
+        connection.execute(text("DELETE FROM bouncer_schema_version"))
+        for account, (by, reason) in pauses.items():
+            connection.execute(
+                text(
+                    "INSERT INTO Bouncer_Accounts (account, paused_ts, paused_by, paused_reason)"
+                    " VALUES (:account, CURRENT_TIMESTAMP, :by, :reason)"
+                ),
+                {"account": account, "by": by, "reason": reason},
+            )
+        failed = "SELECT MIN(queue_id) FROM Bouncer_Queue WHERE status = 'failed'"
+        first = connection.execute(text(failed)).scalar_one()
+        cancelled = "UPDATE Bouncer_Queue SET error_message = 'cancelled by ann: wrong list' WHERE queue_id = :id"
+        connection.execute(text(cancelled), {"id": first})
+        connection.execute(text("UPDATE Bouncer_Batches SET processed = 1 WHERE id = 3"))
+    upgrade(old_engine)
+    states = read(old_engine, read_states, list(pauses))
+    assert {name: state.paused_kind for name, state in states.items()} == {
+        "poor": PauseKind.OUT_OF_CREDITS,
+        "wanted": PauseKind.PERSON,
+        "older": PauseKind.RESTORED,
+    }
+    assert [row.queue_id for row in queue_rows(old_engine) if row.cancelled] == [first]
+    set_back(old_engine, Batch.heartbeat_ts, 3600)
+    assert take(old_engine, 3).state is BatchState.RUNNING_AT_BOUNCER
