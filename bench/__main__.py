@@ -14,22 +14,24 @@ from bench.measuring import Bench, Benchmark, Row
 from bench.page import PAGE, RESULTS, write_page
 from bench.report import print_table, write_chart, write_json
 from bench.rows.claiming import claiming
-from bench.rows.end_to_end import beside_bullmq, end_to_end
+from bench.rows.end_to_end import end_to_end, short_batches
 from bench.rows.files import exporting, importing
 from bench.rows.looking import looking
 from bench.rows.restarting import restarting
 from bench.rows.saturating import saturating
 from bench.rows.settling import settling
 from bench.rows.simulating import simulating
+from bench.rows.starting import starting
 from bench.servers import running_mariadb
 
 _BENCHMARKS: tuple[Benchmark, ...] = (
+    starting,
     settling,
     claiming,
     importing,
     exporting,
     end_to_end,
-    beside_bullmq,
+    short_batches,
     restarting,
     saturating,
     looking,

@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,6 +38,10 @@ class Row:
     most_ratio: float | None = None
     most: float | None = None
     least: float | None = None
+
+    def unjudged(self) -> "Row":
+        """The same figure without a target."""
+        return replace(self, most_ratio=None, most=None, least=None)
 
     @property
     def ratio(self) -> float | None:
