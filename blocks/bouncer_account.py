@@ -76,7 +76,10 @@ class BouncerAccount(Block):
         default=10, gt=0, title="Shortest poll interval", description="Seconds between two status requests, at least."
     )
     poll_seconds_max: float = Field(
-        default=30, gt=0, title="Longest poll interval", description="Seconds between two status requests, at most."
+        default=30,
+        gt=0,
+        title="Longest poll interval",
+        description="Seconds between two status requests near the end of a batch, at most.",
     )
     batch_deadline_seconds: float = Field(
         default=7200,

@@ -49,7 +49,9 @@ class Settings(BaseSettings):
         description="The most requests in any 60 seconds; never passed.",
     )
     poll_seconds_min: float = Field(default=10, gt=0, description="The shortest time between two status requests.")
-    poll_seconds_max: float = Field(default=30, gt=0, description="The longest time between two status requests.")
+    poll_seconds_max: float = Field(
+        default=30, gt=0, description="The longest time between two status requests near the end of a batch."
+    )
     batch_deadline_seconds: float = Field(
         default=7200, gt=0, description="Seconds without progress after which a batch is finished early."
     )

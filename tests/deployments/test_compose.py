@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,8 @@ def test_the_image_has_what_the_project_is_made_of() -> None:
     allowed = [line[1:] for line in (_PROJECT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert sorted(copied) == sorted(allowed)
     assert [source for source in copied if not (_PROJECT / source).exists()] == []
-    packages = re.findall(r'^    "(\w+)",$', (_PROJECT / "pyproject.toml").read_text(), re.MULTILINE)
+    found = tomllib.loads((_PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    packages = [pattern.removesuffix("*") for pattern in found["include"]]
     assert set(packages) <= set(copied)
     assert len(packages) >= 6
 

@@ -14,7 +14,7 @@ from prefect.states import Cancelled, Crashed, Pending, Running
 
 from blocks.access import open_access
 from blocks.bouncer_account import BouncerAccount
-from bouncer.batches.state import BatchTitle
+from bouncer.batches.state import BatchState, BatchTitle
 from bouncer.errors import SettingRefused
 from deployments.server.local_server import LocalServer
 from tasks.queue import dispatch
@@ -91,7 +91,7 @@ async def test_a_run_whose_worker_died_before_it_took_the_batch_is_replaced(
 @pytest.mark.parametrize("runs", [0, 1])
 async def test_cancelling_a_run_ends_the_work_on_its_batch(runs: int, caplog: pytest.LogCaptureFixture) -> None:
     """A new run of the batch began 20 s after somebody had cancelled one, before or after it had taken the batch."""
-    batch = replace(_BATCH, runs=runs, in_flight=True)
+    batch = replace(_BATCH, runs=runs, state=BatchState.RUNNING_AT_BOUNCER)
     await _dispatch(_BATCH)
     (cancelled,) = await _runs()
     async with get_client() as client:
