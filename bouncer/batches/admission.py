@@ -2,12 +2,10 @@
 
 import enum
 
-import pandas as pd
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
 from bouncer.accounts.state import ensure_row
 from bouncer.accounts.upload_history import count_upload
-from bouncer.addresses.interleaving import interleave
 from bouncer.addresses.normalisation import normalise_all
 from bouncer.batches import transitions
 from bouncer.batches.capacity import SLOWEST_SECONDS_AN_ADDRESS, Places, more_urgent_is_ready, queue_ahead
@@ -58,6 +56,11 @@ def addresses_to_send(connection: Connection, batch_id: int) -> list[str]:
         .where(QueuedContact.batch_id == batch_id, QueuedContact.status == QueueStatus.ASSIGNED)
         .order_by(QueuedContact.queue_id)
     ).all()
+    # Here, since whoever asks only whether a request is cancelled needs neither.
+    import pandas as pd
+
+    from bouncer.addresses.interleaving import interleave
+
     # An application may have changed an address since it was claimed; what is none any more fails at the next claim.
     checked = normalise_all(pd.Series(emails, dtype=object))
     addresses = checked[checked["reason"].isna()].drop_duplicates("key")

@@ -292,8 +292,8 @@ def _batches(report: StatusReport) -> _List:
         row = (
             f"{one.batch}",
             f"{one.request_id}",
-            one.state,
-            f"{bar(share, width=10)} {share:4.0%}" if one.seconds is not None else "",
+            one.state.replace(" at Bouncer", " there"),
+            f"{bar(share, width=6)} {share:4.0%}" if one.seconds is not None else "",
             f"{one.processed:,} of {one.quantity:,}",
             "" if end is None else f"{end:%H:%M}, {minutes} min" if minutes else f"{end:%H:%M}, now",
         )

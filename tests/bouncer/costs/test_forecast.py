@@ -329,7 +329,7 @@ def test_repeated_addresses_are_found_however_many_came_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     """Keys that were put away are found again as the recent ones are."""
-    monkeypatch.setattr("bouncer.costs.address_count._RECENT_KEYS", most)
+    monkeypatch.setattr("bouncer.addresses.seen_keys._RECENT_KEYS", most)
     monkeypatch.setattr("bouncer.costs.forecast._CHUNK_ROWS", 50)
     path = _file(tmp_path, [f"a{number % 70}@example.com" for number in range(500)])
     assert _parts(forecast_file(None, path, _TERMS, request=("any", LOCAL_USER))) == (500, 0, 430, 0, 0, 70)

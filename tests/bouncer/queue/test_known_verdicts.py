@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, event, text, update
 
-from bouncer.batches import endings, transitions
+from bouncer.batches import admission, endings, transitions
 from bouncer.batches.load import load
 from bouncer.batches.state import BatchWork
 from bouncer.queue.claiming import Claimed
@@ -218,6 +218,9 @@ def _dissolve(engine: Engine, work: BatchWork) -> None:
 
 
 def _lose(engine: Engine, work: BatchWork) -> None:
+    # Bouncer can lose only what it had.
+    write(engine, admission.admit_upload, work, 15)
+    write(engine, transitions.record_upload, work, "abc", 0)
     write(engine, endings.lose, work, "Bouncer lost it")
 
 

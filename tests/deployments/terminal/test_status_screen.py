@@ -107,7 +107,7 @@ def test_the_screen_fits_80_columns(engine: Engine, database_url: str, tmp_path:
     """No line is longer than a terminal of 80 columns, and no figure is cut."""
     _busy(engine)
     with engine.begin() as connection:
-        connection.execute(update(Batch).values(quantity=100_000, processed=50_000))
+        connection.execute(update(Batch).values(quantity=100_000, processed=50_000, running_ts=Batch.uploaded_ts))
     shown = run(["status"], {**clean_environment(tmp_path, DATABASE_URL=database_url), "COLUMNS": "80"})
     assert (shown.code, shown.err) == (0, "")
     lines = shown.out.splitlines()
