@@ -82,6 +82,7 @@ class Site:
         self._client = folder / "client"
         self._folder = folder
         self._database = ""
+        self._target: tuple[str, ...] = ()
 
     @property
     def engine(self) -> Engine:
@@ -131,9 +132,19 @@ class Site:
         # A run with a server of its own must import Prefect after that one is up, so it cannot be a fork.
         command = PlainCommand if self.own_server else ForkedCommand
         variables = {**self._environment(), **environment}
+        self._point_here(variables)
         run = command(["ingest", "--json"], variables, self._folder, f"ingest-{len(self.runs)}")
         self.runs.append(run)
         return run
+
+    def _point_here(self, variables: dict[str, str]) -> None:
+        # Only setup points an installation at another database or account, and the scenarios share a Prefect server.
+        target = tuple(variables[name] for name in ("DATABASE_URL", "BOUNCER_API_KEY", "BOUNCER_API_BASE_URL"))
+        if self.own_server or target == self._target:
+            return
+        setup = PlainCommand(["setup", "--yes"], variables, self._folder, f"setup-{len(self.runs)}")
+        self.ends_with(setup, 0)
+        self._target = target
 
     def workers(self) -> Workers:
         """A Prefect worker for the scenario, with what the account is now; ended with the scenario."""

@@ -38,7 +38,7 @@ class Workers:
 
     def deploy(self) -> None:
         """Does what ``bouncer-flows setup`` and ``prefect deploy --all`` do, and pauses all schedules."""
-        self._run("deployments.command_line", "setup")
+        self._run("deployments.command_line", "setup", "--yes")
         self._run("prefect", "--no-prompt", "deploy", "--all")
         for deployment in self._deployments():
             self._post(f"/deployments/{deployment['id']}/pause_deployment")
