@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 from pathlib import Path
 
 import httpx
@@ -53,11 +52,16 @@ class PrefectServer:
 
 def kill_local_server(home: Path) -> None:
     """Kills the local Prefect server of a home with SIGKILL, and waits until it is gone."""
-    os.kill(int((home / "server.pid").read_text()), signal.SIGKILL)
-    port = int((home / "server.port").read_text())
-    wait_until(lambda: not _listens(port), "the Prefect server's end", 30)
+    server = int((home / "server.pid").read_text())
+    os.kill(server, signal.SIGKILL)
+    # Not until its port is free: whoever has started it keeps that, so that no stranger takes it meanwhile.
+    wait_until(lambda: _is_gone(server), "the Prefect server's end", 30)
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _is_gone(process: int) -> bool:
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return True
+    # What stands behind the name in brackets is the state; a zombie has ended.
+    return stat.rpartition(")")[2].split()[0] == "Z"
