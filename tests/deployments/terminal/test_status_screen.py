@@ -185,12 +185,12 @@ def test_a_small_terminal_has_something_of_everything(engine: Engine, height: in
     lines = ["".join(part.text for part in line) for line in terminal.render_lines(render_status(report, terminal))]
     assert len(lines) <= height
     shown = "\n".join(lines)
-    for words in ("Request  name", "1  request 1", "Batch", "at Bouncer", "Errors in the last hour", "rate limited"):
+    for words in ("Request  name", "1  request 1", "Batch", "queued there", "Errors in the last hour", "rate limited"):
         assert words in shown, words
     hidden = {what: int(count) for count, what in re.findall(r"and (\d+) more (\w+)", shown)}
     listed = sum(bool(re.match(r" *\d+  request", line)) for line in lines)
     assert listed + hidden.get("requests", 0) == 14
-    assert shown.count("at Bouncer") + shown.count("waiting  ") + hidden.get("batches", 0) >= 14
+    assert shown.count("queued there") + shown.count("ready  ") + hidden.get("batches", 0) >= 14
 
 
 def test_programs_get_what_is_documented(database_url: str, engine: Engine, tmp_path: Path) -> None:
