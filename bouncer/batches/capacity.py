@@ -6,9 +6,10 @@ What is queued there keeps whoever comes later waiting, however urgent, so no mo
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, not_, or_, select, true
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from bouncer.batches.ownership import has_no_owner
 from bouncer.batches.state import AWAITS_UPLOAD, IN_FLIGHT, UNSETTLED, BatchState, BatchWork, is_in, state_of
@@ -20,6 +21,7 @@ __all__ = [
     "Places",
     "QueueAhead",
     "batches_ahead",
+    "mean_seconds_an_address",
     "more_urgent_is_ready",
     "queue_ahead",
     "room_for",
@@ -90,24 +92,39 @@ def run_seconds_an_address(connection: Connection, account: str) -> float | None
     Returns:
         Seconds, or None where nothing was seen to run yet.
     """
+    seconds = mean_seconds_an_address(connection, account, Batch.running_ts, _RECENT_BATCHES)
+    return None if seconds is None else max(0.0, seconds)
+
+
+def mean_seconds_an_address(
+    connection: Connection, account: str, since: InstrumentedAttribute[datetime | None], batches: int
+) -> float | None:
+    """Measures what an address took until its batch was verified, on average over the account's latest batches.
+
+    Args:
+        connection: In a transaction.
+        account: The account.
+        since: The column of the moment that it counts from; batches of the plan's own tables may lack it.
+        batches: How many batches at most.
+
+    Returns:
+        Seconds, or None where no batch tells.
+    """
     recent = (
-        select(
-            (age_seconds(Batch.running_ts) - age_seconds(Batch.verified_ts)).label("seconds"),
-            Batch.quantity.label("quantity"),
-        )
+        select((age_seconds(since) - age_seconds(Batch.verified_ts)).label("seconds"), Batch.quantity.label("quantity"))
         .where(
             Batch.account == account,
             is_in(BatchState.COMPLETED),
-            Batch.running_ts.is_not(None),
+            since.is_not(None),
             Batch.verified_ts.is_not(None),
             Batch.finish_requested_ts.is_(None),
         )
         .order_by(Batch.id.desc())
-        .limit(_RECENT_BATCHES)
+        .limit(batches)
         .subquery()
     )
     seconds, quantity = connection.execute(select(func.sum(recent.c.seconds), func.sum(recent.c.quantity))).one()
-    return max(0.0, float(seconds) / float(quantity)) if quantity else None
+    return float(seconds) / float(quantity) if quantity else None
 
 
 def queue_ahead(connection: Connection, account: str, *, besides: int | None = None) -> QueueAhead:

@@ -1,9 +1,8 @@
 """Times of the polls of a batch: few requests, and the download soon after completion."""
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
-from bouncer.batches.state import BatchState, is_in
-from bouncer.storage.dialects import age_seconds
+from bouncer.batches.capacity import mean_seconds_an_address
 from bouncer.storage.tables import Batch
 
 __all__ = ["Pace", "seconds_an_address", "seconds_to_next_look_at_queue"]
@@ -24,25 +23,7 @@ def seconds_an_address(connection: Connection, account: str) -> float | None:
     Returns:
         Seconds, or None where nothing was verified yet.
     """
-    recent = (
-        select(
-            (age_seconds(Batch.uploaded_ts) - age_seconds(Batch.verified_ts)).label("seconds"),
-            Batch.quantity.label("quantity"),
-        )
-        .where(
-            Batch.account == account,
-            is_in(BatchState.COMPLETED),
-            # Batches from the plan's own tables do not tell.
-            Batch.uploaded_ts.is_not(None),
-            Batch.verified_ts.is_not(None),
-            Batch.finish_requested_ts.is_(None),
-        )
-        .order_by(Batch.id.desc())
-        .limit(_RECENT_BATCHES)
-        .subquery()
-    )
-    seconds, quantity = connection.execute(select(func.sum(recent.c.seconds), func.sum(recent.c.quantity))).one()
-    return float(seconds) / float(quantity) if quantity else None
+    return mean_seconds_an_address(connection, account, Batch.uploaded_ts, _RECENT_BATCHES)
 
 
 def seconds_to_next_look_at_queue(waited: float, turn: float, run: float, *, shortest: float, longest: float) -> float:
