@@ -168,7 +168,7 @@ async def ledger(request: Request, *, list: bool = False) -> Response:  # noqa: 
 async def batches(request: Request) -> Response:
     """Lists all batches, in the order of their creation."""
     service = _settled(_service(request))
-    now = service.clock()
+    now = service.now
     return json_answer([_described(batch, now) for batch in service.batches.values()])
 
 

@@ -80,7 +80,7 @@ async def status(
     """Tells how far a batch has come."""
     service = _service(request)
     batch = service.status(_account(request), batch_id)
-    return json_answer(batch.summary(service.clock(), with_stats=with_stats.lower() == "true"))
+    return json_answer(batch.summary(service.now, with_stats=with_stats.lower() == "true"))
 
 
 @router.get("/email/verify/batch/{batch_id}/download", name="download")

@@ -61,7 +61,7 @@ class Callbacks:
 def _content(service: Service, batch: Batch) -> dict[str, Any]:
     match service.settings.callback_shape:
         case "summary":
-            return {"json": batch.summary(service.clock())}
+            return {"json": batch.summary(service.now)}
         case "nested":
             return {"json": {"event": "batch.completed", "data": [{"batch": {"id": batch.batch_id}}]}}
         case "form":

@@ -42,6 +42,7 @@ class Service:
         self.ledger = Ledger()
         self.faults = FaultPlan(self.settings.seed)
         self._in_flight: dict[str, Batch] = {}
+        self.now = self.clock()
 
     def admit(self, key: str, operation: Operation) -> Account:
         """Lets a call through, or not.
@@ -75,8 +76,8 @@ class Service:
         return account
 
     def settle(self) -> None:
-        """Brings every line to the present moment, and charges the batches that have completed by now."""
-        now = self.clock()
+        """Brings every line to the present moment, ``now``, and charges the batches that have completed by then."""
+        now = self.now = self.clock()
         # Several keys can open one account.
         for account in {id(account): account for account in self.accounts.values()}.values():
             account.line.advance(now, self.settings.parallel)
@@ -143,7 +144,7 @@ class Service:
             ApiError: 404 for a batch that the account does not have.
         """
         batch = self._find(account, batch_id)
-        now = self.clock()
+        now = self.now
         batch.status_requests += 1
         batch.first_status_at = batch.first_status_at or now
         return batch
@@ -156,7 +157,7 @@ class Service:
                 were removed.
         """
         batch = self._find(account, batch_id, even_deleted=True)
-        now = self.clock()
+        now = self.now
         if batch.deleted or (batch.removed and batch.is_completed(now)):
             raise ApiError(405, Message.REMOVED)
         if not batch.is_completed(now):
@@ -176,7 +177,7 @@ class Service:
         if batch.started is None or batch.charged is not None:
             raise ApiError(400, Message.NOT_RUNNING, sent_as=self.settings.finish_refusal)
         self.ledger.finished += 1
-        batch.stop(self.clock(), self.settings.finish_seconds)
+        batch.stop(self.now, self.settings.finish_seconds)
         still_held = batch.processed(batch.ends)
         account.held -= batch.held - still_held
         batch.held = still_held
@@ -197,7 +198,7 @@ class Service:
     def put_ahead(self, account: Account, seconds: float) -> None:
         """Puts a list of somebody else, from the web app say, into an account's line."""
         self.settle()
-        now = self.clock()
+        now = self.now
         account.line.join(Turn(created=now, ready=now, work=seconds))
 
     def clear_ahead(self, account: Account) -> None:
@@ -218,7 +219,7 @@ class Service:
         if batch is None:
             raise ApiError(404, "no such batch in flight")
         batch.account.line.leave(batch)
-        batch.complete(self.clock())
+        batch.complete(self.now)
         self.settle()
 
     def verify(self, account: Account, email: str) -> dict[str, Any]:
@@ -246,7 +247,7 @@ class Service:
             batch is None
             or batch.account is not account
             or batch.forgotten
-            or self.clock() < batch.visible_from
+            or self.now < batch.visible_from
             or (batch.deleted and not even_deleted)
         ):
             raise ApiError(404, Message.NO_SUCH_BATCH.format(batch_id))

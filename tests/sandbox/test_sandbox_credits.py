@@ -1,8 +1,14 @@
 """Credits: held at creation, charged at completion, given back for what was not verified."""
 
+import itertools
+from typing import Any
+
+import orjson
 import pytest
 
-from tests.sandbox.client import Api
+from sandbox.service.service import Service
+from sandbox.settings import SandboxSettings
+from tests.sandbox.client import KEY, Api
 
 PEOPLE = [f"person{number}@company{number % 7}.com" for number in range(100)]
 
@@ -120,3 +126,15 @@ def test_results_that_are_left_out_cost_nothing(api: Api) -> None:
     batch_id = api.completed(*PEOPLE)
     charged = sum(result["status"] != "unknown" for result in api.download(batch_id).json())
     assert api.credits() == 1_000_000 - charged
+
+
+def test_a_batch_that_reads_completed_has_its_charge_however_time_passes_meanwhile() -> None:
+    """A look that ends a moment after it began tells of one moment: completed never comes without its credits."""
+    ticks = itertools.count()
+    service = Service(SandboxSettings(keys={KEY: 10}, fixed_seconds=5.5), lambda: 1_800_000_000 + next(ticks) / 10)
+    account = service.admit(KEY, "create")
+    batch = service.create(account, KEY, orjson.dumps([{"email": "anna@example.com"}]))
+    told: dict[str, Any] = {}
+    while told.get("status") != "completed":
+        told = service.status(account, batch.batch_id).summary(service.now)
+    assert "credits" in told
