@@ -9,7 +9,6 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from bouncer.installation import here
-from bouncer.storage.engine import read
 from bouncer.storage.identity import database_id
 
 __all__ = ["is_another_database", "note_here"]
@@ -32,7 +31,7 @@ def is_another_database(home: Path, engine: Engine) -> bool:
         known = _file(home).read_text()
     except OSError:
         return False
-    return known != read(engine, database_id)
+    return known != database_id(engine)
 
 
 def _file(home: Path) -> Path:

@@ -21,7 +21,6 @@ from bouncer.probe.listener import listening
 from bouncer.probe.run import ProbeReport, probe
 from bouncer.probe.transcript import Transcript
 from bouncer.probe.wire import Wire
-from bouncer.storage.engine import read
 from deployments.settings import Settings
 from deployments.setup.set_up import set_up
 
@@ -59,7 +58,7 @@ async def probe_account(settings: Settings, name: str, callback: Callback | None
         raise SettingRefused(f"there is no account {name}; run bouncer-flows setup")
     engine = await open_database()
     in_flight = [
-        batch for batch in await asyncio.to_thread(read, engine, unsettled, [name]) if batch.title.state in AT_BOUNCER
+        batch for batch in await asyncio.to_thread(unsettled, engine, [name]) if batch.title.state in AT_BOUNCER
     ]
     if in_flight:
         raise InputRefused(f"{len(in_flight)} batches are in flight at account {name}; probe it once they are loaded")

@@ -16,7 +16,6 @@ from blocks.marks import marked
 from bouncer.errors import BouncerFlowsError
 from bouncer.files.importing import request_names
 from bouncer.requests.counting import Progress, count_contacts, require_request
-from bouncer.storage.engine import read
 from deployments.serving.callback_receiver import receiving_callbacks
 from deployments.settings import Settings
 from deployments.setup.set_up import set_up_the_rest
@@ -192,7 +191,7 @@ def _run(
         say(f"watch the runs at {ui}")
     engine = asyncio.run(open_database())
     if request_id is not None:
-        read(engine, require_request, request_id)
+        require_request(engine, request_id)
     with (
         graceful_signals(),
         receiving_callbacks(settings, engine),
@@ -223,7 +222,7 @@ def _shown(engine: Engine, request_id: int | None, what: str, *, quiet: bool) ->
     if quiet:
         yield
         return
-    began = read(engine, count_contacts, request_id)
+    began = count_contacts(engine, request_id)
     done = threading.Event()
     with contact_progress(began.open, what) as show:
 
@@ -247,7 +246,7 @@ def _shown(engine: Engine, request_id: int | None, what: str, *, quiet: bool) ->
 
 def _tell(engine: Engine, request_id: int | None, began: Progress, show: Callable[[int, int, int], None]) -> None:
     try:
-        now = read(engine, count_contacts, request_id)
+        now = count_contacts(engine, request_id)
     except BouncerFlowsError:
         return
     show(now.settled - began.settled, now.total - began.settled, now.assigned)

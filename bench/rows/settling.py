@@ -14,7 +14,7 @@ from bouncer.batches.load import load
 from bouncer.batches.state import BatchWork
 from bouncer.files.importing import import_contacts
 from bouncer.queue import claiming
-from bouncer.storage.engine import engine_for, read, write
+from bouncer.storage.engine import engine_for
 from bouncer.storage.migrate import upgrade
 from bouncer.storage.tables import Contact, QueuedContact
 from bouncer.verdicts.freshness import FreshFor
@@ -63,13 +63,13 @@ def settling(bench: Bench) -> list[Row]:
                 for way, engine in engines.items():
                     ours = next(verified)
                     with stopwatch() as watch:
-                        awaited = read(engine, await_verdicts, ours.batch.id)
+                        awaited = await_verdicts(engine, ours.batch.id)
                     ways["look"].append(watch.seconds)
                     with stopwatch() as watch:
                         prepared = prepare(ours.verdicts, awaited)
                     ways["join"].append(watch.seconds)
                     with stopwatch() as watch:
-                        write(engine, load, ours.batch, prepared)
+                        load(engine, ours.batch, prepared)
                     ways[way].append(watch.seconds)
                 theirs = next(verified)
                 ways["floor"].append(_floor(connection, theirs, bench.folder / "settling.tsv"))
@@ -133,9 +133,7 @@ def verified_batches(engine: Engine, file: Path, count: int) -> list[Verified]:
     # One claim takes no more than memory bears.
     while len(claimed) < count:
         batches_more = count - len(claimed)
-        claim = write(
-            engine, claiming.claim, "default", batches=batches_more, batch_size=_CONTACTS, fresh_for=FreshFor()
-        )
+        claim = claiming.claim(engine, "default", batches=batches_more, batch_size=_CONTACTS, fresh_for=FreshFor())
         if not claim.batches:
             raise AssertionError(f"only {len(claimed)} of {count} batches can be claimed")
         claimed += [batch.id for batch in claim.batches]
@@ -143,7 +141,7 @@ def verified_batches(engine: Engine, file: Path, count: int) -> list[Verified]:
 
 
 def _verify(engine: Engine, id: int) -> Verified:  # noqa: A002  # the column's name
-    write(engine, ownership.take, id, "bench")
+    ownership.take(engine, id, "bench")
     query = (
         select(QueuedContact.global_id, Contact.email)
         .join(Contact, Contact.global_id == QueuedContact.global_id)
@@ -155,7 +153,7 @@ def _verify(engine: Engine, id: int) -> Verified:  # noqa: A002  # the column's 
             {"name": f"bouncer-{id}", "id": id},
         )
         contacts = connection.execute(query).all()
-    batch = write(engine, ownership.take, id, "bench")
+    batch = ownership.take(engine, id, "bench")
     if batch is None:
         raise AssertionError("the batch is ours")
     addresses = [email.lower() for _, email in contacts]

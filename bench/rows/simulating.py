@@ -15,7 +15,7 @@ from bench.rows.settling import verified_batches
 from bouncer.batches.load import load
 from bouncer.queue import claiming
 from bouncer.steps.pacing import Pace
-from bouncer.storage.engine import engine_for, read, write
+from bouncer.storage.engine import engine_for
 from bouncer.storage.migrate import upgrade
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.matching import await_verdicts, prepare
@@ -198,8 +198,8 @@ def _measured(bench: Bench) -> dict[str, float]:
         upgrade(engine)
         for verified in verified_batches(engine, bench.folder / "simulating.csv", rounds):
             with stopwatch() as watch:
-                awaited = read(engine, await_verdicts, verified.batch.id)
-                write(engine, load, verified.batch, prepare(verified.verdicts, awaited))
+                awaited = await_verdicts(engine, verified.batch.id)
+                load(engine, verified.batch, prepare(verified.verdicts, awaited))
             loads.append(watch.seconds)
         engine.dispose()
     with bench.mariadb.database() as name:
@@ -208,7 +208,7 @@ def _measured(bench: Bench) -> dict[str, float]:
         fill(bench, name, rounds * _BATCH)
         for _ in range(rounds):
             with stopwatch() as watch:
-                write(engine, claiming.claim, "default", batches=1, batch_size=_BATCH, fresh_for=FreshFor())
+                claiming.claim(engine, "default", batches=1, batch_size=_BATCH, fresh_for=FreshFor())
             claims.append(watch.seconds)
         engine.dispose()
     return {f"claim out of {rounds * _BATCH}": median(claims), "load": median(loads)}

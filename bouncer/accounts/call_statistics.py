@@ -16,6 +16,7 @@ from sqlalchemy import Connection, case, func, select
 
 from bouncer.storage.dialects import database_now, upsert
 from bouncer.storage.tables import CallCount
+from bouncer.storage.transactions import reading
 
 __all__ = [
     "ANSWERED",
@@ -151,6 +152,7 @@ def store_notes(connection: Connection, account: str, notes: Iterable[CallNote])
         )
 
 
+@reading
 def count_calls(connection: Connection, account: str, minutes: int) -> list[CallTally]:
     """Reads the requests of the last so many minutes; the present one is on top of them."""
     since = database_now(connection).replace(second=0, microsecond=0) - timedelta(minutes=minutes)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 
 from bouncer.storage.dialects import age_seconds, insert_ignoring
 from bouncer.storage.tables import Account
+from bouncer.storage.transactions import reading
 
 __all__ = [
     "FAILURES_TO_OPEN",
@@ -45,6 +46,7 @@ class Entry(enum.Enum):
     REFUSED = "refused"
 
 
+@reading
 def seconds_closed(connection: Connection, account: str) -> float:
     """Seconds until a request should ask to enter; 0 where it may ask now."""
     row = connection.execute(

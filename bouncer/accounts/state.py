@@ -13,6 +13,7 @@ from bouncer.safe_text import clean_message
 from bouncer.storage import dialects
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.tables import Account
+from bouncer.storage.transactions import reading, writing
 
 __all__ = [
     "AccountState",
@@ -67,11 +68,13 @@ class AccountState:
         return self.paused_kind is PauseKind.OUT_OF_CREDITS
 
 
+@writing
 def ensure_row(connection: Connection, account: str) -> None:
     """Makes the row of an account that has none yet."""
     dialects.ensure_row(connection, Account.account, account)
 
 
+@reading
 def known_or_all(connection: Connection, account: str | None) -> list[str]:
     """The account of this name, or all that setup or a run has met; ``default`` may be named before either.
 
@@ -88,6 +91,7 @@ def known_or_all(connection: Connection, account: str | None) -> list[str]:
     return [account]
 
 
+@reading
 def read_state(connection: Connection, account: str) -> AccountState:
     """Reads the shared state of an account; an account that was never used is not paused."""
     return read_states(connection, [account])[account]
@@ -125,6 +129,7 @@ def read_states(connection: Connection, accounts: Collection[str]) -> dict[str, 
     return {account: states.get(account, AccountState(account)) for account in accounts}
 
 
+@writing
 def pause(connection: Connection, account: str, *, by: str, reason: str, kind: PauseKind = PauseKind.PERSON) -> bool:
     """Lets no uploads begin; batches in flight go on to their end.
 
@@ -154,6 +159,7 @@ def pause(connection: Connection, account: str, *, by: str, reason: str, kind: P
     return changed.rowcount == 1
 
 
+@writing
 def resume(connection: Connection, account: str, *, only_kind: PauseKind | None = None) -> bool:
     """Lets uploads begin again.
 
@@ -172,6 +178,7 @@ def resume(connection: Connection, account: str, *, only_kind: PauseKind | None 
     return changed.rowcount == 1
 
 
+@writing
 def record_credits(connection: Connection, account: str, credits_left: int) -> None:
     """Writes down what Bouncer reported of the account's credits."""
     ensure_row(connection, account)
@@ -182,6 +189,7 @@ def record_credits(connection: Connection, account: str, credits_left: int) -> N
     )
 
 
+@reading
 def credits_age_seconds(connection: Connection, account: str) -> float | None:
     """Seconds since Bouncer last reported the account's credits, by the database's clock; None where it never has."""
     age = connection.scalar(select(age_seconds(Account.credits_ts)).where(Account.account == account))

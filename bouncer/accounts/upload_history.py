@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, select, update
 
 from bouncer.accounts.state import PauseKind, ensure_row
 from bouncer.storage.tables import Account, Database
+from bouncer.storage.transactions import reading, writing
 
 __all__ = ["OLDER_THAN_ITS_UPLOADS", "UploadCount", "begin_new_history", "count_upload", "read_uploads"]
 
@@ -38,6 +39,7 @@ class UploadCount:
     uploads: int
 
 
+@reading
 def read_uploads(connection: Connection, account: str) -> UploadCount:
     """Reads the count; 0 for an account that was never used."""
     # Before every upload, so in one statement: the database has its row, the account perhaps none yet.
@@ -54,6 +56,7 @@ def count_upload(connection: Connection, account: str) -> None:
     connection.execute(update(Account).where(Account.account == account).values(uploads=Account.uploads + 1))
 
 
+@writing
 def begin_new_history(connection: Connection, account: str, mark: UploadCount) -> bool:
     """Pauses an account whose count is lower than it was once, and begins a new history for it.
 

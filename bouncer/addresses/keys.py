@@ -7,8 +7,8 @@ from sqlalchemy.types import TypeEngine
 
 from bouncer.addresses.normalisation import normalise_all
 from bouncer.storage.bulk import frame_of, stage
-from bouncer.storage.engine import write
 from bouncer.storage.tables import Contact
+from bouncer.storage.transactions import writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ def fill_address_keys(engine: Engine) -> None:
     """
     done: int | None = -1
     while done is not None:
-        done = write(engine, _fill_some, done)
+        done = _fill_some(engine, done)
 
 
 def renew_keys(connection: Connection, contacts: "pd.DataFrame") -> int:
@@ -73,6 +73,7 @@ def renew_keys(connection: Connection, contacts: "pd.DataFrame") -> int:
     return len(changed)
 
 
+@writing
 def _fill_some(connection: Connection, after: int) -> int | None:
     rows = connection.execute(
         select(Contact.global_id, Contact.email)

@@ -18,8 +18,9 @@ from bouncer.accounts.call_statistics import Call, CallNote, store_notes
 from bouncer.errors import BouncerFlowsError, BreakerOpen, HourIsFull
 from bouncer.stopping import sleep_unless_stopping
 from bouncer.storage.dialects import database_now, insert_ignoring
-from bouncer.storage.engine import read, write
+from bouncer.storage.engine import write
 from bouncer.storage.tables import RateLimitWindow
+from bouncer.storage.transactions import reading
 
 __all__ = ["Gate", "Limiter", "SharedGate", "Ticket", "realtime_within_hour", "requests_in_window"]
 
@@ -123,7 +124,7 @@ class SharedGate:
         request = f"{self._caller}:{next(self._numbers)}"
         waited = 0.0
         while True:
-            pause = await to_thread(read, self._engine, circuit_breaker.seconds_closed, self._account)
+            pause = await to_thread(circuit_breaker.seconds_closed, self._engine, self._account)
             if pause == 0:
                 await self._limiter.acquire(call)
                 taken = monotonic()
@@ -229,6 +230,7 @@ class SharedGate:
             self._count(connection, call)
 
 
+@reading
 def realtime_within_hour(connection: Connection, account: str) -> int:
     """Counts the addresses that were sent in real time within the last hour, up to a minute more."""
     since = database_now(connection).replace(second=0, microsecond=0) - timedelta(minutes=60)

@@ -12,6 +12,7 @@ from bouncer.batches.capacity import SLOWEST_SECONDS_AN_ADDRESS, Places, more_ur
 from bouncer.batches.state import BEFORE_VERDICTS, IN_FLIGHT, BatchState, BatchWork, held_seconds, is_in
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.tables import Account, Batch, Contact, QueuedContact, QueueStatus, Request
+from bouncer.storage.transactions import reading, writing
 
 __all__ = [
     "ALL_PLACES_HELD",
@@ -48,6 +49,7 @@ class Admission(enum.Enum):
     FULL = "as many batches in flight as the account may have"
 
 
+@reading
 def addresses_to_send(connection: Connection, batch_id: int) -> list[str]:
     """The addresses of a batch, normalised, each once, with each domain spread evenly."""
     emails = connection.scalars(
@@ -72,6 +74,7 @@ def longest_at_bouncer_seconds(quantity: int, max_batches: int) -> float:
     return LOST_IN_FLIGHT_SECONDS + quantity * max_batches * SLOWEST_SECONDS_AN_ADDRESS
 
 
+@reading
 def has_room(connection: Connection, batch: BatchWork, max_batches: int, queue_seconds: float = 0.0) -> bool:
     """Tells whether the account has room for one more batch in flight; without a lock, only a hint.
 
@@ -94,6 +97,7 @@ def has_room(connection: Connection, batch: BatchWork, max_batches: int, queue_s
     return others + 1 + int(lost) <= max_batches
 
 
+@reading
 def held_fill_all_places(connection: Connection, account: str, max_batches: int) -> bool:
     """Tells whether held batches alone, which may all be at Bouncer, are as many as an account may have in flight.
 
@@ -103,6 +107,7 @@ def held_fill_all_places(connection: Connection, account: str, max_batches: int)
     return int(connection.scalar(query) or 0) >= max_batches
 
 
+@writing
 def admit_upload(
     connection: Connection,
     batch: BatchWork,
@@ -140,6 +145,7 @@ def admit_upload(
     return Admission.ADMITTED
 
 
+@reading
 def is_cancelled(connection: Connection, request_id: int) -> bool:
     """Tells whether a request is cancelled."""
     marked = and_(Request.request_id == request_id, Request.bouncer_cancelled_ts.is_not(None))

@@ -19,6 +19,7 @@ from bouncer.batches.state import BatchState, BatchWork, state_of
 from bouncer.errors import OwnershipLost
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.tables import Batch
+from bouncer.storage.transactions import reading, writing
 
 __all__ = [
     "MOST_BYTES",
@@ -84,6 +85,7 @@ def ids_in(body: bytes, query: str = "") -> tuple[str, ...]:
     return tuple(dict.fromkeys(value for _, value in found if _ID.fullmatch(value)))[:_MOST_IDS]
 
 
+@writing
 def ensure_token(connection: Connection, batch: BatchWork) -> str:
     """The token of a batch, made at its first upload.
 
@@ -101,17 +103,20 @@ def ensure_token(connection: Connection, batch: BatchWork) -> str:
     return token
 
 
+@reading
 def is_known(connection: Connection, token: str) -> bool:
     """Tells whether a token is any batch's."""
     return connection.scalar(select(Batch.id).where(Batch.callback_token == token)) is not None
 
 
+@reading
 def last_tokens(connection: Connection, count: int) -> frozenset[str]:
     """The tokens of the latest batches that have one."""
     tokens = select(Batch.callback_token).where(Batch.callback_token.is_not(None)).order_by(Batch.id.desc())
     return frozenset(token for token in connection.scalars(tokens.limit(count)) if token is not None)
 
 
+@writing
 def note(connection: Connection, token: str, ids: tuple[str, ...]) -> bool:
     """Writes down that Bouncer has called; the run that has the batch finds it in the row. Safe to run twice.
 
@@ -126,11 +131,13 @@ def note(connection: Connection, token: str, ids: tuple[str, ...]) -> bool:
     return True
 
 
+@reading
 def present(connection: Connection, batch_id: int) -> datetime | None:
     """Reads when Bouncer last called for a batch, or None: one row by its key, cheap enough for every second."""
     return connection.scalar(select(Batch.callback_ts).where(Batch.id == batch_id))
 
 
+@reading
 def look_for(connection: Connection, batch: BatchWork, *, max_batches: int, longest_wait: float) -> Callback:
     """Looks for the callback of an upload whose answer was lost.
 
@@ -157,6 +164,7 @@ def look_for(connection: Connection, batch: BatchWork, *, max_batches: int, long
     return Callback(row.callback_ts, ids, wait, row.quantity)
 
 
+@writing
 def forget(connection: Connection, batch: BatchWork, call: Callback) -> bool:
     """Forgets a callback whose ids Bouncer did not confirm, unless Bouncer has called anew; the next one counts.
 
@@ -183,11 +191,13 @@ def forget(connection: Connection, batch: BatchWork, call: Callback) -> bool:
     return True
 
 
+@reading
 def is_of_another_batch(connection: Connection, batch: BatchWork, bouncer_id: str) -> bool:
     """Tells whether an id that a callback names is another batch's already."""
     return connection.scalar(select(Batch.id).where(Batch.bouncer_id == bouncer_id, Batch.id != batch.id)) is not None
 
 
+@writing
 def record_found(connection: Connection, batch: BatchWork) -> None:
     """Takes a lost upload back that was counted as perhaps paid twice: it was found, and nothing was sent again."""
     connection.execute(

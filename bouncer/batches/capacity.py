@@ -15,6 +15,7 @@ from bouncer.batches.ownership import has_no_owner
 from bouncer.batches.state import AWAITS_UPLOAD, IN_FLIGHT, UNSETTLED, BatchState, BatchWork, is_in, state_of
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.tables import Batch
+from bouncer.storage.transactions import reading
 
 __all__ = [
     "SLOWEST_SECONDS_AN_ADDRESS",
@@ -127,6 +128,7 @@ def mean_seconds_an_address(
     return float(seconds) / float(quantity) if quantity else None
 
 
+@reading
 def queue_ahead(connection: Connection, account: str, *, besides: int | None = None) -> QueueAhead:
     """Looks at what is ahead of a new upload; what others have sent with the same key is not to be seen.
 

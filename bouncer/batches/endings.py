@@ -19,6 +19,7 @@ from bouncer.errors import OwnershipLost
 from bouncer.safe_text import clean_message
 from bouncer.storage.bulk import frame_of, stage
 from bouncer.storage.tables import Batch, Contact, DeadLetter, QueuedContact, QueueStatus
+from bouncer.storage.transactions import writing
 from bouncer.verdicts.second_chances import keep_verdicts
 
 __all__ = [
@@ -48,6 +49,7 @@ MOST_ATTEMPTS = 3
 """Attempts at a contact whose address comes back without a verdict before the contact fails with that reason."""
 
 
+@writing
 def dissolve(connection: Connection, batch: BatchWork) -> int:
     """Puts the contacts of a batch that Bouncer does not have back into the queue, at no cost to them.
 
@@ -66,6 +68,7 @@ def dissolve(connection: Connection, batch: BatchWork) -> int:
     return returned.rowcount
 
 
+@writing
 def return_unsent(connection: Connection, account: str) -> int:
     """Puts the contacts of batches that an account has never sent, and cannot send now, back into the queue.
 
@@ -84,6 +87,7 @@ def return_unsent(connection: Connection, account: str) -> int:
     return returned.rowcount
 
 
+@writing
 def lose(connection: Connection, batch: BatchWork, message: str) -> int:
     """Closes a batch whose verdicts cannot be had; its contacts are requeued, at most MOST_ATTEMPTS times.
 
@@ -99,6 +103,7 @@ def lose(connection: Connection, batch: BatchWork, message: str) -> int:
     return count
 
 
+@writing
 def fail(connection: Connection, batch: BatchWork, message: str) -> int:
     """Fails a batch for good: a dead letter for a person, its contacts failed with the reason.
 
@@ -125,6 +130,7 @@ def fail(connection: Connection, batch: BatchWork, message: str) -> int:
     return failed.rowcount - kept
 
 
+@writing
 def split(connection: Connection, batch: BatchWork) -> list[int]:
     """Halves a batch that Bouncer refuses, so that in the end only the culprits fail.
 
@@ -221,6 +227,7 @@ def requeue_freely(connection: Connection, contacts: Update) -> int:
     return connection.execute(contacts.values(_waiting_again())).rowcount
 
 
+@writing
 def requeue_orphans(connection: Connection) -> int:
     """Queues contacts again that wait for a batch which will never be loaded.
 

@@ -21,6 +21,7 @@ from bouncer.batches.state import BatchState, BatchWork
 from bouncer.errors import OwnershipLost
 from bouncer.storage.bulk import stage
 from bouncer.storage.tables import Batch, QueuedContact, QueueStatus
+from bouncer.storage.transactions import writing
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.matching import Awaited, Prepared, await_verdicts, expected_credits, prepare
 from bouncer.verdicts.second_chances import Chances, give_second_chances, keep_verdicts
@@ -54,6 +55,7 @@ class LoadReport:
     maybe_paid: int = 0
 
 
+@writing
 def load(
     connection: Connection,
     batch: BatchWork,

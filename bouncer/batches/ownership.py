@@ -9,6 +9,7 @@ from bouncer.batches.state import BEFORE_VERDICTS, BatchState, BatchWork, is_in,
 from bouncer.errors import OwnershipLost
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.tables import Batch, Layer
+from bouncer.storage.transactions import reading, writing
 
 __all__ = [
     "HEARTBEAT_SECONDS",
@@ -40,6 +41,7 @@ def has_no_owner() -> ColumnElement[bool]:
     return or_(Batch.owner.is_(None), Batch.heartbeat_ts.is_(None), age_seconds(Batch.heartbeat_ts) > STALE_SECONDS)
 
 
+@writing
 def take(connection: Connection, batch_id: int, owner: str) -> BatchWork | None:
     """Makes ``owner`` the one owner of a batch, if it has none or its owner has gone silent.
 
@@ -85,11 +87,13 @@ def take(connection: Connection, batch_id: int, owner: str) -> BatchWork | None:
     )
 
 
+@reading
 def account_of(connection: Connection, batch_id: int) -> str | None:
     """The account block that a batch is sent with, or None where there is no such batch."""
     return connection.scalar(select(Batch.account).where(Batch.id == batch_id))
 
 
+@writing
 def beat(connection: Connection, owners: Sequence[str], ids: Sequence[int]) -> None:
     """Says that the owners of these batches are alive; a batch that was taken over is not among theirs any more.
 
@@ -101,6 +105,7 @@ def beat(connection: Connection, owners: Sequence[str], ids: Sequence[int]) -> N
     connection.execute(update(Batch).where(Batch.id.in_(free)).values(heartbeat_ts=func.current_timestamp()))
 
 
+@writing
 def release(connection: Connection, batch: BatchWork) -> None:
     """Gives the batch up, so that the next owner need not wait for silence."""
     connection.execute(
@@ -108,11 +113,13 @@ def release(connection: Connection, batch: BatchWork) -> None:
     )
 
 
+@reading
 def has_leases_of_silent_owners(connection: Connection, account: str) -> bool:
     """Tells whether owners that seem dead have slot leases on record, as all do after an outage of the database."""
     return bool(connection.scalar(select(exists().where(*_is_dead_lease(account), Batch.owner.is_not(None)))))
 
 
+@writing
 def forget_dead_leases(connection: Connection, account: str) -> list[str]:
     """Takes the slot leases of dead owners out of their batches' rows, and returns them to be given back."""
     dead = select(Batch.id, Batch.slot_lease).where(*_is_dead_lease(account))
@@ -126,6 +133,7 @@ def _is_dead_lease(account: str) -> list[ColumnElement[bool]]:
     return [Batch.account == account, Batch.slot_lease.is_not(None), has_no_owner()]
 
 
+@reading
 def count_held_slots(connection: Connection, account: str) -> int:
     """Counts the slots that living owners hold, by the leases in the rows of their batches in flight."""
     query = select(func.count()).where(
@@ -137,11 +145,13 @@ def count_held_slots(connection: Connection, account: str) -> int:
     return connection.scalar(query) or 0
 
 
+@writing
 def record_lease(connection: Connection, batch: BatchWork, lease: str | None) -> None:
     """Writes down which slot lease the owner holds, so that its successor can give it back."""
     note(connection, batch, update(Batch), slot_lease=lease)
 
 
+@writing
 def record_lost_answer(connection: Connection, batch: BatchWork) -> None:
     """Writes down when an answer was lost: from there the time runs for which the upload counts as in flight.
 
@@ -156,6 +166,7 @@ def record_lost_answer(connection: Connection, batch: BatchWork) -> None:
     )
 
 
+@writing
 def record_finish_requested(connection: Connection, batch: BatchWork) -> None:
     """Writes down that Bouncer was asked to finish the batch early."""
     note(
@@ -167,16 +178,19 @@ def record_finish_requested(connection: Connection, batch: BatchWork) -> None:
     )
 
 
+@reading
 def finish_is_requested(connection: Connection, batch: BatchWork) -> bool:
     """Tells whether Bouncer has agreed to finish the batch early."""
     return connection.scalar(select(Batch.finish_requested_ts).where(Batch.id == batch.id)) is not None
 
 
+@writing
 def record_finish_refused(connection: Connection, batch: BatchWork) -> None:
     """Writes down that Bouncer refused to finish the batch; nothing has changed there."""
     note(connection, batch, update(Batch), finish_refused_ts=func.current_timestamp())
 
 
+@writing
 def record_unreadable(connection: Connection, batch: BatchWork) -> float:
     """Writes down that a download of the batch could not be read, unless an earlier one could not either.
 

@@ -20,6 +20,7 @@ from bouncer.batches.state import BatchWork
 from bouncer.safe_text import clean_message
 from bouncer.storage.bulk import stage
 from bouncer.storage.tables import Account, QueuedContact, QueueStatus
+from bouncer.storage.transactions import reading, writing
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.matching import Awaited, await_verdicts, expected_credits, prepare
 from bouncer.verdicts.second_chances import Chances, give_second_chances, keep_verdicts
@@ -28,6 +29,7 @@ from bouncer.verdicts.storing import write_verdicts
 __all__ = ["begin", "complete", "next_addresses", "store"]
 
 
+@reading
 def next_addresses(
     connection: Connection, batch: BatchWork, most: int, lost: Mapping[str, int] = MappingProxyType({})
 ) -> list[str]:
@@ -43,6 +45,7 @@ def next_addresses(
     return sorted(map(str, waiting["email"]), key=lambda email: lost.get(email, 0))[:most]
 
 
+@writing
 def begin(connection: Connection, batch: BatchWork, addresses: int) -> Admission:
     """Lets so many addresses be sent, and writes down that they are, as ``admission.admit_upload`` does for an upload.
 
@@ -60,6 +63,7 @@ def begin(connection: Connection, batch: BatchWork, addresses: int) -> Admission
     return Admission.ADMITTED
 
 
+@writing
 def store(  # noqa: PLR0913  # each is a part of what came of one round
     connection: Connection,
     batch: BatchWork,
@@ -110,6 +114,7 @@ def store(  # noqa: PLR0913  # each is a part of what came of one round
     return len(matched)
 
 
+@writing
 def complete(connection: Connection, batch: BatchWork) -> bool:
     """Ends a batch once none of its contacts waits.
 

@@ -53,6 +53,7 @@ from bouncer.errors import OwnershipLost
 from bouncer.safe_text import clean_message
 from bouncer.storage.dialects import database_now
 from bouncer.storage.tables import Batch, BatchStatus
+from bouncer.storage.transactions import writing
 
 __all__ = [
     "Locked",
@@ -108,11 +109,13 @@ def begin_upload(connection: Connection, batch: BatchWork, addresses: int | None
     )
 
 
+@writing
 def record_refused_upload(connection: Connection, batch: BatchWork) -> None:
     """Bouncer certainly does not have the batch: the upload may be repeated at no risk."""
     _by_owner(connection, batch, REFUSED_UPLOAD, upload_begun_ts=None)
 
 
+@writing
 def record_lost_upload(connection: Connection, batch: BatchWork, *, hold: bool) -> None:
     """Counts an upload whose answer was lost, and holds the batch for a person or frees it to be uploaded again.
 
@@ -135,6 +138,7 @@ def record_lost_upload(connection: Connection, batch: BatchWork, *, hold: bool) 
     )
 
 
+@writing
 def resend_held(connection: Connection, *where: ColumnElement[bool]) -> int:
     """Frees held batches to be sent again, and returns how many."""
     freed = connection.execute(
@@ -143,6 +147,7 @@ def resend_held(connection: Connection, *where: ColumnElement[bool]) -> int:
     return freed.rowcount
 
 
+@writing
 def record_upload(connection: Connection, batch: BatchWork, bouncer_id: str, duplicates: int) -> None:
     """Writes down Bouncer's id; from here on the batch is polled, never uploaded again.
 
@@ -171,6 +176,7 @@ def record_upload(connection: Connection, batch: BatchWork, bouncer_id: str, dup
         raise OwnershipLost(f"batch {batch.id} was uploaded by another run; this upload may have been paid twice")
 
 
+@writing
 def record_running(connection: Connection, batch: BatchWork, waited: timedelta | None = None) -> bool:
     """Writes down that Bouncer has begun with the batch; the deadline counts from here. Safe to run twice.
 
@@ -192,6 +198,7 @@ def record_running(connection: Connection, batch: BatchWork, waited: timedelta |
     )
 
 
+@writing
 def record_progress(connection: Connection, batch: BatchWork, processed: int) -> None:
     """Writes down how many addresses are verified; only a rise counts as progress, and only what runs makes any."""
     note(
@@ -205,6 +212,7 @@ def record_progress(connection: Connection, batch: BatchWork, processed: int) ->
     )
 
 
+@writing
 def record_verified(
     connection: Connection,
     batch: BatchWork,
@@ -271,6 +279,7 @@ def record_answers(
     )
 
 
+@writing
 def record_lost_answers(connection: Connection, batch: BatchWork, *, hold: bool) -> None:
     """Counts the addresses whose answers an earlier run was waiting for when it died; safe to run twice."""
     # MySQL and MariaDB assign from left to right: what the others read must come last.
@@ -306,6 +315,7 @@ def return_unsent(connection: Connection, batch_ids: Collection[int]) -> None:
     _end(connection, RETURN_UNSENT, "", Batch.id.in_(batch_ids))
 
 
+@writing
 def close_empty(connection: Connection, batch_id: int) -> bool:
     """Closes a batch whose contacts are gone, unless somebody has taken it meanwhile; returns whether it did."""
     return _end(connection, CLOSE_EMPTY, "its contacts are gone; nothing was loaded", Batch.id == batch_id) == 1

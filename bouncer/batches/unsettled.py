@@ -9,6 +9,7 @@ from bouncer.batches.admission import held_uploads
 from bouncer.batches.ownership import has_no_owner
 from bouncer.batches.state import UNSETTLED, WITHOUT_ID, BatchState, BatchTitle, is_called, is_in, state_of
 from bouncer.storage.tables import Batch
+from bouncer.storage.transactions import reading
 
 __all__ = ["Unsettled", "ownerless", "unsettled"]
 
@@ -45,6 +46,7 @@ class Unsettled:
         return not self.is_owned and self.title.state is BatchState.READY
 
 
+@reading
 def unsettled(connection: Connection, accounts: Collection[str], *where: ColumnElement[bool]) -> list[Unsettled]:
     """All batches of some accounts that are not settled, most urgent and oldest first.
 
@@ -89,6 +91,7 @@ def unsettled(connection: Connection, accounts: Collection[str], *where: ColumnE
     ]
 
 
+@reading
 def ownerless(
     connection: Connection, account: str, request_id: int | None = None, *, part_of: int | None = None
 ) -> list[BatchTitle]:

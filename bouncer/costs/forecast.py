@@ -24,8 +24,8 @@ from bouncer.files.lists.records import request_of
 from bouncer.files.lists.sources import opened_list
 from bouncer.queue.waiting_contacts import walk
 from bouncer.steps.pacing import seconds_an_address
-from bouncer.storage.engine import read
 from bouncer.storage.tables import Layer
+from bouncer.storage.transactions import reading
 from bouncer.verdicts.freshness import FreshFor
 
 __all__ = ["Forecast", "Terms", "forecast_file", "forecast_queue"]
@@ -141,7 +141,7 @@ def forecast_file(
         InputRefused: The file cannot be used.
         DatabaseUnavailable: The database was away for too long.
     """
-    request_id = None if engine is None else read(engine, request_of, *request)
+    request_id = None if engine is None else request_of(engine, *request)
     count = Census(engine, terms.fresh_for, is_import=True, request_id=request_id)
     due = Due()
     lines = 0
@@ -192,12 +192,12 @@ def _forecast(
     due: Mapping[tuple[Layer, int], Due],
     max_credits: int | None = None,
 ) -> Forecast:
-    known = [_Known() if engine is None else read(engine, _known, one.account) for one in terms]
+    known = [_Known() if engine is None else _known(engine, one.account) for one in terms]
     rates = {one.layer: its.rates for one, its in zip(terms, known, strict=True)}
     of_layer: Counter[Layer] = Counter()
     most: Counter[int] = Counter()
     expected: dict[int, float] = defaultdict(float)
-    caps = {} if engine is None else read(engine, shared_rooms, {request for _, request in due})
+    caps = {} if engine is None else shared_rooms(engine, {request for _, request in due})
     for (layer, request), addresses in due.items():
         # A deep pass and the request that it belongs to share one cap.
         shared, _ = caps.get(request, (request, None))
@@ -255,6 +255,7 @@ class _Known:
     credits_ts: datetime | None = None
 
 
+@reading
 def _known(connection: Connection, account: str) -> _Known:
     state = read_state(connection, account)
     pace = seconds_an_address(connection, account)

@@ -14,8 +14,8 @@ from bouncer.batches.state import SETTLED, is_in, state_of, was_accepted
 from bouncer.errors import SettingRefused
 from bouncer.files.csv.cells import harmless
 from bouncer.requests.counting import maybe_paid_twice
-from bouncer.storage.engine import read
 from bouncer.storage.tables import Batch, Request, User
+from bouncer.storage.transactions import reading
 
 __all__ = ["BATCH_COLUMNS", "Cost", "Ledger", "Month", "take_ledger", "write_batches"]
 
@@ -141,6 +141,7 @@ class Ledger:
     requests: tuple[Cost, ...]
 
 
+@reading
 def take_ledger(connection: Connection, month: Month | None = None) -> Ledger:
     """Adds up what settled batches cost.
 
@@ -224,11 +225,12 @@ def _dearest_first(cost: Cost) -> tuple[int, int, int]:
 
 def _chunks(engine: Engine, month: Month | None) -> Iterator[list[Row[*tuple[Any, ...]]]]:
     after = 0
-    while rows := read(engine, _rows, month, after):
+    while rows := _rows(engine, month, after):
         yield rows
         after = rows[-1].id
 
 
+@reading
 def _rows(connection: Connection, month: Month | None, after: int) -> list[Row[*tuple[Any, ...]]]:
     query = (
         select(

@@ -12,6 +12,7 @@ from sqlalchemy.orm import aliased
 
 from bouncer.batches.state import SETTLED, UNSETTLED, BatchState, is_in, was_accepted
 from bouncer.storage.tables import Batch, QueuedContact, QueueStatus, Request
+from bouncer.storage.transactions import reading
 
 __all__ = [
     "RequestCap",
@@ -89,6 +90,7 @@ def room_of_requests(connection: Connection, request_ids: Collection[int]) -> di
     return {id_: min(room[one] for one in (id_, id_of_first) if one in room) for id_, _, id_of_first, _ in found}
 
 
+@reading
 def shared_rooms(connection: Connection, request_ids: Collection[int]) -> dict[int, tuple[int, int | None]]:
     """For each of some requests, the request with whose cap it counts, and how many more credits that may commit.
 
@@ -117,6 +119,7 @@ def room_to_queue(connection: Connection, request_id: int) -> int | None:
     return room - (connection.scalar(select(func.count()).select_from(waiting.limit(room).subquery())) or 0)
 
 
+@reading
 def repeat_would_pass(connection: Connection, request_id: int, addresses: int) -> bool:
     """Tells whether a request's cap could be passed by resending addresses whose answers were lost and maybe paid for.
 

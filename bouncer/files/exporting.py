@@ -26,10 +26,10 @@ from sqlalchemy.orm import aliased
 from bouncer.errors import InputRefused
 from bouncer.files.atomic_file import atomic_file
 from bouncer.files.export_lines import COLUMNS, SEPARATOR, Line, line
+from bouncer.prefetching import one_ahead
 from bouncer.storage.dialects import is_sqlite
-from bouncer.storage.engine import read
-from bouncer.storage.prefetching import one_ahead
 from bouncer.storage.tables import Batch, Contact, Layer, QueuedContact, Request, Result
+from bouncer.storage.transactions import reading
 
 __all__ = ["COLUMNS", "ExportReport", "export_results"]
 
@@ -77,7 +77,7 @@ def export_results(
         InputRefused: There is no such request, or the file cannot be written; nothing was changed.
         DatabaseUnavailable: The database was away for too long; nothing was written but to standard output.
     """
-    part = read(engine, _part, request_id)
+    part = _part(engine, request_id)
     # The database looks for the next chunk while this one is written: a third less time.
     chunks = one_ahead(_chunks(engine, part))
     if str(path) == "-":
@@ -109,6 +109,7 @@ class _Part:
         return self.request_id is not None and _SEEK * self.rows * chunks < self.last - self.first
 
 
+@reading
 def _part(connection: Connection, request_id: int | None) -> _Part:
     ends = select(func.min(QueuedContact.queue_id), func.max(QueuedContact.queue_id))
     if request_id is not None:
@@ -139,11 +140,12 @@ class _Chunk:
 
 def _chunks(engine: Engine, part: _Part) -> Iterator[_Chunk]:
     first = part.first
-    while first <= part.last and (chunk := read(engine, _chunk, part, first)).contacts:
+    while first <= part.last and (chunk := _chunk(engine, part, first)).contacts:
         yield chunk
         first = chunk.last + 1
 
 
+@reading
 def _chunk(connection: Connection, part: _Part, first: int) -> _Chunk:
     # A sum is in no index: along the primary key the request is none, by the request's index the number is none.
     number: ColumnElement[int] = QueuedContact.queue_id + 0 if part.is_scattered else QueuedContact.queue_id.expression

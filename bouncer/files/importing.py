@@ -36,13 +36,13 @@ from bouncer.files.lists.records import note_import, note_import_ended, record_l
 from bouncer.files.lists.sources import STANDARD_INPUT, ListSource, is_url, name_of, opened_list
 from bouncer.files.rejected_lines import RejectedFile
 from bouncer.files.unstorable import unstorable
+from bouncer.prefetching import one_ahead
 from bouncer.requests.progress import note_open
 from bouncer.safe_text import visible
 from bouncer.storage.bulk import frame_of, stage
-from bouncer.storage.engine import write
 from bouncer.storage.locks import Only, alone
-from bouncer.storage.prefetching import one_ahead
 from bouncer.storage.tables import Contact, Priority, QueuedContact, QueueStatus, Request, User
+from bouncer.storage.transactions import writing
 
 __all__ = ["LOCAL_USER", "ImportReport", "NamedRequest", "find_or_make_request", "import_contacts", "request_names"]
 
@@ -143,7 +143,7 @@ def import_contacts(  # noqa: PLR0913  # each is something that a person may wan
     with opened_list(str(path)) as source:
         layout = inspect(source.path, column, source.name)
         try:
-            request = write(engine, _request_for, names, source, layout, max_credits, split=split, add=add)
+            request = _request_for(engine, names, source, layout, max_credits, split=split, add=add)
             fill_address_keys(engine)
             return _import(engine, request, source, layout, priority, progress, split=split)
         except (DataError, IntegrityError, OperationalError) as error:
@@ -153,6 +153,7 @@ def import_contacts(  # noqa: PLR0913  # each is something that a person may wan
             ) from None
 
 
+@writing
 def _request_for(
     connection: Connection,
     names: tuple[str, str],
@@ -207,7 +208,7 @@ def _import(
             taken_off += chunk.taken_off
             if progress is not None:
                 progress(lines, chunk.bytes_done)
-    write(engine, note_import_ended, request.request_id)
+    note_import_ended(engine, request.request_id)
     return ImportReport(
         request_id=request.request_id,
         request_name=request.name,
@@ -233,11 +234,11 @@ def _queue_what_fits(
     tries: list[tuple[int, int]],
 ) -> list[RejectedLine]:
     try:
-        write(engine, _queue, request, priority, contacts, so_far, tries)
+        _queue(engine, request, priority, contacts, so_far, tries)
     except (DataError, IntegrityError, OperationalError):
         # The application may have made one of these contacts since, which then only lacks its key.
         fill_address_keys(engine)
-        unfit = write(engine, unstorable, contacts)
+        unfit = unstorable(engine, contacts)
         left_out = {line.value for line in unfit}
         fits = [address not in left_out for address in contacts["address"]]
         fitting = {name: list(compress(values, fits)) for name, values in contacts.items()}
@@ -246,7 +247,7 @@ def _queue_what_fits(
             "addresses": so_far["addresses"] - len(unfit),
             "rejected": so_far["rejected"] + len(unfit),
         }
-        write(engine, _queue, request, priority, fitting, so_far, tries)
+        _queue(engine, request, priority, fitting, so_far, tries)
         return unfit
     return []
 
@@ -372,6 +373,7 @@ def _check(chunk: Chunk, *, split: bool) -> _Checked:
     )
 
 
+@writing
 def _queue(
     connection: Connection,
     request: NamedRequest,

@@ -9,6 +9,7 @@ from sqlalchemy.types import TypeEngine
 from bouncer.files.csv.reading import RejectedLine
 from bouncer.storage.bulk import stage
 from bouncer.storage.dialects import is_sqlite
+from bouncer.storage.transactions import writing
 
 __all__ = ["unstorable"]
 
@@ -37,6 +38,7 @@ _FIND_TAKEN = """
 _STAGED: dict[str, TypeEngine[Any]] = {"line": Integer(), "address": String(320), "key": LargeBinary(16)}
 
 
+@writing
 def unstorable(connection: Connection, contacts: Mapping[str, Sequence[Any]]) -> list[RejectedLine]:
     """Stores the addresses in a copy of the contacts' table that takes what it can, and compares.
 

@@ -10,6 +10,7 @@ from bouncer.monitoring.figures import Health
 from bouncer.monitoring.thresholds import Thresholds
 from bouncer.storage.dialects import age_seconds, database_now, insert_ignoring
 from bouncer.storage.tables import Alert
+from bouncer.storage.transactions import reading, writing
 
 __all__ = ["AlertInForce", "Judgement", "News", "accounts_beside", "in_force", "judge", "mark_told", "settle", "untold"]
 
@@ -162,6 +163,7 @@ def _of_account(health: Health, thresholds: Thresholds) -> list[Judgement]:
     ]
 
 
+@writing
 def settle(connection: Connection, account: str, judgements: Iterable[Judgement], *, calm_minutes: float) -> None:
     """Begins and ends alerts, each by compare-and-set, so that checks at the same time begin one alert.
 
@@ -204,6 +206,7 @@ def settle(connection: Connection, account: str, judgements: Iterable[Judgement]
         connection.execute(update(Alert).where(*mine).values(crossed_ts=now, message=message))
 
 
+@reading
 def in_force(connection: Connection, account: str) -> list[AlertInForce]:
     """The alerts that have begun and not ended, the oldest first."""
     rows = connection.execute(
@@ -214,6 +217,7 @@ def in_force(connection: Connection, account: str) -> list[AlertInForce]:
     return [AlertInForce(account, row.alert, row.began_ts, row.message or "") for row in rows]
 
 
+@reading
 def accounts_beside(connection: Connection, accounts: Collection[str]) -> list[str]:
     """Names other accounts with alerts that are in force, or whose end was not reported: their blocks were removed."""
     is_open = or_(Alert.ended_ts.is_(None), Alert.ended_told.is_(False))
@@ -227,6 +231,7 @@ def accounts_beside(connection: Connection, accounts: Collection[str]) -> list[s
     )
 
 
+@reading
 def untold(connection: Connection, account: str) -> list[News]:
     """Beginnings and ends not reported yet, in their order."""
     rows = connection.execute(
@@ -249,6 +254,7 @@ def untold(connection: Connection, account: str) -> list[News]:
     return news
 
 
+@writing
 def mark_told(connection: Connection, account: str, news: News) -> None:
     """Notes that somebody was told; of an alert that has begun anew meanwhile, nothing is noted."""
     told = {"began_told": True} if news.what == "began" else {"ended_told": True}

@@ -28,6 +28,7 @@ from bouncer.storage.tables import (
     QueueStatus,
     RateLimitWindow,
 )
+from bouncer.storage.transactions import reading, writing
 
 __all__ = ["history", "latest_metrics", "measure_account", "measure_queue", "record_metrics"]
 
@@ -45,6 +46,7 @@ _FULL_COUNT = "backlog_full_count_contacts"
 """The metric of such a count, with the layer behind it."""
 
 
+@writing
 def measure_queue(
     connection: Connection, account: str, layer: Layer, *, window_minutes: int, deadline_seconds: float
 ) -> QueueHealth:
@@ -78,6 +80,7 @@ def measure_queue(
     )
 
 
+@reading
 def measure_account(connection: Connection, account: str, *, window_minutes: int, limit_a_minute: int) -> AccountHealth:
     """Measures what all workers share about an account, and how its calls went in the last minutes."""
     tallies = count_calls(connection, account, window_minutes)
@@ -98,6 +101,7 @@ def measure_account(connection: Connection, account: str, *, window_minutes: int
     )
 
 
+@writing
 def record_metrics(connection: Connection, metrics: Mapping[str, int]) -> None:
     """Writes figures down, all with the present time."""
     connection.execute(
@@ -168,6 +172,7 @@ def latest_metrics(connection: Connection) -> tuple[datetime | None, dict[str, i
     return last.recorded_ts, {row.metric_name: row.metric_value for row in rows}
 
 
+@reading
 def history(connection: Connection, names: list[str], *, hours: int, slots: int) -> dict[str, list[int | None]]:
     """Reads how figures have gone.
 

@@ -8,6 +8,7 @@ from bouncer.batches.state import UNSETTLED, is_in
 from bouncer.requests.counting import open_layers
 from bouncer.storage.dialects import database_now
 from bouncer.storage.tables import Alert, QueuedContact, SecondChance
+from bouncer.storage.transactions import reading
 
 __all__ = ["SignsOfWork", "signs_of_work"]
 
@@ -27,6 +28,7 @@ class SignsOfWork:
     is_alarmed: bool
 
 
+@reading
 def signs_of_work(connection: Connection) -> SignsOfWork:
     """Looks at the queue, by seeks in indexes."""
     newest = connection.scalar(select(func.max(QueuedContact.queue_id)))

@@ -27,6 +27,7 @@ from bouncer.requests.counting import (
 from bouncer.steps.pacing import seconds_an_address
 from bouncer.storage.dialects import age_seconds, database_now
 from bouncer.storage.tables import Account, Batch, CallCount, QueuedContact, QueueStatus, Request
+from bouncer.storage.transactions import reading
 from bouncer.verdicts.second_chances import count_second_chances
 
 __all__ = [
@@ -201,6 +202,7 @@ class StatusReport:
     figures: dict[str, int] = field(default_factory=dict)
 
 
+@reading
 def count_everything(connection: Connection) -> Counts:
     """Counts all contacts: reads one index over all of them, and all results."""
     progress = count_by_request(connection)
@@ -226,6 +228,7 @@ def count_everything(connection: Connection) -> Counts:
     )
 
 
+@reading
 def take_stock(
     connection: Connection, counts: Counts, *, most_batches: int, most_requests_a_minute: int
 ) -> StatusReport:

@@ -29,6 +29,7 @@ from bouncer.requests.progress import note_open
 from bouncer.storage.bulk import frame_of, stage
 from bouncer.storage.locks import Only, alone
 from bouncer.storage.tables import Contact, Layer, QueuedContact, QueueStatus
+from bouncer.storage.transactions import writing
 from bouncer.verdicts.freshness import FreshFor
 
 __all__ = ["Claimed", "claim"]
@@ -88,6 +89,7 @@ class Claimed:
         return bool(self.batches or self.reused or self.joined or self.invalid or self.cancelled)
 
 
+@writing
 def claim(  # noqa: PLR0913  # each is a condition of the one question, which contacts go now
     connection: Connection,
     account: str,

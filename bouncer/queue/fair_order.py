@@ -9,6 +9,7 @@ from sqlalchemy.orm import aliased
 from bouncer.batches.state import UNSETTLED, is_in
 from bouncer.credits.caps import room_of_requests
 from bouncer.storage.tables import Batch, Layer, QueuedContact, QueueStatus, Request
+from bouncer.storage.transactions import reading
 
 __all__ = ["Source", "highest_waiting", "small_request_waits", "sources_in_turn"]
 
@@ -113,6 +114,7 @@ def _fairest_first(
     ]
 
 
+@reading
 def small_request_waits(connection: Connection, layer: Layer, request_id: int | None, at_most: int) -> bool:
     """Tells whether a request has so few waiting contacts that they can be verified in real time."""
     return any(True for _ in sources_in_turn(connection, layer, request_id, at_most, []))

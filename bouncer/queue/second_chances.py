@@ -7,12 +7,14 @@ from sqlalchemy import Connection, func, select, update
 from bouncer.credits.caps import room_to_queue
 from bouncer.storage.dialects import database_now
 from bouncer.storage.tables import Priority, QueuedContact, QueueStatus, Request, SecondChance
+from bouncer.storage.transactions import writing
 
 __all__ = ["take_second_chances"]
 
 _NOT_YET_SECONDS = 600
 
 
+@writing
 def take_second_chances(connection: Connection, most: int) -> tuple[int, int]:
     """Queues contacts again whose time has come, at low priority.
 

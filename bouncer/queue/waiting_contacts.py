@@ -7,8 +7,8 @@ from sqlalchemy import ColumnElement, Connection, Engine, func, select
 
 from bouncer.batches.state import AWAITS_UPLOAD, BatchState, is_in
 from bouncer.storage.dialects import age_seconds
-from bouncer.storage.engine import read
 from bouncer.storage.tables import Batch, Contact, Layer, QueuedContact, QueueStatus
+from bouncer.storage.transactions import reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +42,7 @@ def oldest_waiting_seconds(connection: Connection, layer: Layer) -> int | None:
     return None if age is None else max(0, int(age))
 
 
+@reading
 def _priorities(connection: Connection, layer: Layer) -> list[int]:
     priorities: list[int] = []
     below = select(func.max(QueuedContact.priority)).where(
@@ -104,12 +105,12 @@ def walk(engine: Engine, layer: Layer, request_id: int | None) -> Iterator[tuple
     import pandas as pd
 
     waits = (QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer)
-    for priority in read(engine, _priorities, layer):
+    for priority in _priorities(engine, layer):
         here = (*waits, QueuedContact.priority == priority)
-        request = request_id if request_id is not None else read(engine, _next_request, here, -1)
+        request = request_id if request_id is not None else _next_request(engine, here, -1)
         while request is not None:
             after = -1
-            while rows := read(engine, _chunk, here, request, after):
+            while rows := _chunk(engine, here, request, after):
                 after = rows[-1].queue_id
                 yield (
                     request,
@@ -120,13 +121,15 @@ def walk(engine: Engine, layer: Layer, request_id: int | None) -> Iterator[tuple
                         }
                     ),
                 )
-            request = None if request_id is not None else read(engine, _next_request, here, request)
+            request = None if request_id is not None else _next_request(engine, here, request)
 
 
+@reading
 def _next_request(connection: Connection, waits: tuple[ColumnElement[bool], ...], after: int) -> int | None:
     return connection.scalar(select(func.min(QueuedContact.request_id)).where(*waits, QueuedContact.request_id > after))
 
 
+@reading
 def _chunk(connection: Connection, waits: tuple[ColumnElement[bool], ...], request_id: int, after: int) -> list[Any]:
     return list(
         connection.execute(

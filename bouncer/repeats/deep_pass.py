@@ -12,6 +12,7 @@ from bouncer.errors import InputRefused
 from bouncer.requests.progress import note_open
 from bouncer.storage.dialects import database_now
 from bouncer.storage.tables import Contact, Layer, QueuedContact, QueueStatus, Request, Result
+from bouncer.storage.transactions import reading, writing
 
 __all__ = ["Risk", "Stretch", "deep_request_of", "pick_some", "requests_with_verdicts"]
 
@@ -60,6 +61,7 @@ class Stretch:
     picked: int = 0
 
 
+@reading
 def requests_with_verdicts(connection: Connection) -> list[int]:
     """The requests that have contacts in the queue, whatever became of them; by one seek a request."""
     requests: list[int] = []
@@ -71,11 +73,13 @@ def requests_with_verdicts(connection: Connection) -> list[int]:
         requests.append(found)
 
 
+@reading
 def deep_request_of(connection: Connection, request_id: int) -> int | None:
     """The request that holds the deep pass of another one, or None where there was none yet."""
     return connection.scalar(select(func.min(Request.request_id)).where(Request.bouncer_deep_of == request_id))
 
 
+@writing
 def pick_some(
     connection: Connection, request_id: int, risk: Risk, *, after: int, fresh_days: float, again: bool
 ) -> Stretch:

@@ -10,8 +10,8 @@ from bouncer.batches.admission import is_cancelled
 from bouncer.files.importing import LOCAL_USER, find_or_make_request
 from bouncer.requests.progress import note_open
 from bouncer.storage.dialects import database_now, insert_ignoring
-from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Contact, Layer, Priority, QueuedContact, QueueStatus, Request, Reverification
+from bouncer.storage.transactions import reading, writing
 from bouncer.verdicts.freshness import FreshFor
 
 __all__ = ["Old", "Reverified", "reverify"]
@@ -96,24 +96,25 @@ def reverify(
     Raises:
         DatabaseUnavailable: The database was away for too long; the same call again does the rest.
     """
-    month, booked, request_id, cancelled = read(engine, _standing)
+    month, booked, request_id, cancelled = _standing(engine)
     room = 0 if cancelled else max(monthly_budget - booked, 0)
     # Read once, without a lock: the table is the application's, and has no index on the age of verdicts.
-    candidates = read(engine, _oldest, old, room) if room else []
+    candidates = _oldest(engine, old, room) if room else []
     if dry_run:
         return Reverified(month, len(candidates), room - len(candidates), request_id, cancelled, dry_run)
     queued = 0
     for start in range(0, len(candidates), _CONTACTS_A_TRANSACTION):
         tries: list[int] = []
-        write(engine, _book, candidates[start : start + _CONTACTS_A_TRANSACTION], old, monthly_budget, tries)
+        _book(engine, candidates[start : start + _CONTACTS_A_TRANSACTION], old, monthly_budget, tries)
         # After a commit of unknown outcome, the second try finds done what the first did.
         queued += max(tries)
         if progress is not None:
             progress(queued)
-    month, booked, request_id, cancelled = read(engine, _standing)
+    month, booked, request_id, cancelled = _standing(engine)
     return Reverified(month, queued, max(monthly_budget - booked, 0), request_id, cancelled, dry_run)
 
 
+@reading
 def _standing(connection: Connection) -> tuple[str, int, int | None, bool]:
     month = _month(connection)
     row = connection.execute(
@@ -128,11 +129,13 @@ def _month(connection: Connection) -> str:
     return f"{database_now(connection):%Y-%m}"
 
 
+@reading
 def _oldest(connection: Connection, old: Old, most: int) -> list[int]:
     query = select(Contact.global_id).where(*old.conditions(database_now(connection)))
     return list(connection.scalars(query.order_by(Contact.bouncer_verified_ts, Contact.global_id).limit(most)))
 
 
+@writing
 def _book(connection: Connection, contacts: list[int], old: Old, monthly_budget: int, tries: list[int]) -> None:
     month = _month(connection)
     connection.execute(insert_ignoring(connection, Reverification), {"month": month})

@@ -17,6 +17,7 @@ from bouncer.requests.progress import note_open
 from bouncer.safe_text import clean_message, plain
 from bouncer.storage.locks import Only, alone
 from bouncer.storage.tables import Account, Batch, QueuedContact, QueueStatus, Request
+from bouncer.storage.transactions import reading, writing
 from bouncer.verdicts.second_chances import keep_verdicts
 
 __all__ = [
@@ -61,6 +62,7 @@ class InFlight:
     bouncer_id: str
 
 
+@reading
 def prospect(connection: Connection, request_id: int) -> Prospect:
     """Counts what cancelling a request would do, and changes nothing.
 
@@ -90,6 +92,7 @@ def prospect(connection: Connection, request_id: int) -> Prospect:
     )
 
 
+@writing
 def mark(connection: Connection, request_id: int, *, by: str, reason: str) -> bool:
     """Marks a request as cancelled; from the commit on, no claim takes of it and no upload of it begins.
 
@@ -122,6 +125,7 @@ def mark(connection: Connection, request_id: int, *, by: str, reason: str) -> bo
     return marked.rowcount == 1
 
 
+@writing
 def unmark(connection: Connection, request_id: int) -> bool:
     """Takes a cancellation back; the contacts that it took out of the queue stay out until they are requeued.
 
@@ -136,6 +140,7 @@ def unmark(connection: Connection, request_id: int) -> bool:
     return taken_back.rowcount == 1
 
 
+@writing
 def withdraw_waiting(connection: Connection, request_id: int) -> int:
     """Takes the next waiting contacts of a cancelled request out of the queue, a chunk at most.
 
@@ -180,6 +185,7 @@ def withdraw_waiting(connection: Connection, request_id: int) -> int:
     return len(waiting)
 
 
+@writing
 def withdraw_unsent(connection: Connection, request_id: int) -> int:
     """Undoes the batches of a cancelled request that Bouncer never had, and those that are held.
 
@@ -207,6 +213,7 @@ def withdraw_unsent(connection: Connection, request_id: int) -> int:
     return len(found)
 
 
+@reading
 def to_finish(connection: Connection, request_id: int) -> list[InFlight]:
     """Finds the batches of a request that Bouncer runs and was not asked to finish yet.
 
@@ -220,6 +227,7 @@ def to_finish(connection: Connection, request_id: int) -> list[InFlight]:
     return [InFlight(id_, account, str(bouncer_id)) for id_, account, bouncer_id in connection.execute(query)]
 
 
+@writing
 def note_finish_requested(connection: Connection, batch_id: int) -> None:
     """Writes down that Bouncer was asked to finish a batch, whoever works on it."""
     connection.execute(
@@ -229,6 +237,7 @@ def note_finish_requested(connection: Connection, batch_id: int) -> None:
     )
 
 
+@reading
 def under_way(connection: Connection, request_id: int) -> int:
     """Counts the batches of a request that are not settled."""
     query = select(func.count()).where(Batch.request_id == request_id, is_in(*UNSETTLED))

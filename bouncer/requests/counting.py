@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, exists, func, select
 from bouncer.batches.state import UNSETTLED, BatchState, state_of
 from bouncer.errors import InputRefused
 from bouncer.storage.tables import Batch, DeadLetter, Layer, QueuedContact, QueueStatus, Request, Result
+from bouncer.storage.transactions import reading
 
 __all__ = [
     "BatchCounts",
@@ -77,6 +78,7 @@ class BatchCounts:
         return sum(self.by_state.get(state, 0) for state in UNSETTLED)
 
 
+@reading
 def count_contacts(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> Progress:
     """Counts the contacts of a request, or all, and of a layer, or both, by where they stand."""
     query = select(QueuedContact.status, func.count()).group_by(QueuedContact.status)
@@ -111,6 +113,7 @@ def _count_cancelled(connection: Connection, request_id: int | None) -> int:
     return int(connection.scalar(query) or 0)
 
 
+@reading
 def count_batches(connection: Connection, request_id: int | None = None) -> BatchCounts:
     """Counts the batches of a request, or all."""
     of_request = [] if request_id is None else [Batch.request_id == request_id]
@@ -145,6 +148,7 @@ def maybe_paid_twice() -> ColumnElement[int]:
     return Batch.ambiguous_uploads * Batch.quantity + Batch.ambiguous_addresses + Batch.lost_addresses
 
 
+@reading
 def count_credits(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> int:
     """Counts the credits that the batches of a request, or all, and of a layer, or both, have cost.
 
@@ -156,6 +160,7 @@ def count_credits(connection: Connection, request_id: int | None = None, layer: 
     return int(connection.scalar(select(cost).where(*of_request, *of_layer)) or 0)
 
 
+@reading
 def open_layers(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> set[Layer]:
     """The layers in which contacts of a request, or of any, wait or are in batches under way."""
     open_ = (QueueStatus.QUEUED, QueueStatus.ASSIGNED)
@@ -167,6 +172,7 @@ def open_layers(connection: Connection, request_id: int | None = None, layer: La
     }
 
 
+@reading
 def count_verdicts(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> dict[str, int]:
     """Counts the settled contacts of a request, or all, and of a layer, or both, by Bouncer's verdict."""
     query = (
@@ -192,6 +198,7 @@ def _among(request_id: int | None, layer: Layer | None) -> list[ColumnElement[bo
     return of_request if layer is None else [*of_request, QueuedContact.layer == layer]
 
 
+@reading
 def require_request(connection: Connection, request_id: int) -> None:
     """Makes sure that a request exists.
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, select
 from bouncer.errors import InputRefused
 from bouncer.safe_text import plain
 from bouncer.storage.tables import Request
+from bouncer.storage.transactions import reading
 
 __all__ = ["find_request"]
 
@@ -14,6 +15,7 @@ _MOST_LOOKED_AT = 1_000
 _MOST_NAMED = 3
 
 
+@reading
 def find_request(connection: Connection, given: str) -> int:
     """Gives the number of a request.
 

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select
 from bouncer.requests.counting import count_contacts, count_credits, count_verdicts
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.tables import List, QueuedContact, QueueStatus, Request, User
+from bouncer.storage.transactions import reading
 
 __all__ = ["MOST_REQUESTS", "RequestLine", "list_requests"]
 
@@ -55,6 +56,7 @@ class RequestLine:
         return self.settled / self.contacts if self.contacts else 1.0
 
 
+@reading
 def list_requests(connection: Connection, *, all_of_them: bool = False, most: int = MOST_REQUESTS) -> list[RequestLine]:
     """Lists requests, the latest first.
 

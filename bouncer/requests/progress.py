@@ -13,6 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from bouncer.requests.counting import Progress
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.tables import QueuedContact, QueueStatus, Request
+from bouncer.storage.transactions import reading, writing
 
 __all__ = [
     "Completion",
@@ -81,6 +82,7 @@ def any_open(connection: Connection, request_id: int | None = None) -> bool:
     )
 
 
+@reading
 def last_counted_open(connection: Connection, request_id: int | None = None) -> int:
     """Returns the contacts of a request, or of all, that waited or were in flight when they were last counted."""
     of_request = [] if request_id is None else [Request.request_id == request_id]
@@ -113,6 +115,7 @@ def note_open(connection: Connection, request_id: int) -> None:
     )
 
 
+@reading
 def under_way(connection: Connection) -> list[RequestUnderWay]:
     """The requests that were claimed from and whose completion is not announced yet, by an index on just these."""
     rows = func.coalesce(
@@ -143,6 +146,7 @@ def under_way(connection: Connection) -> list[RequestUnderWay]:
     ]
 
 
+@writing
 def claim_count(connection: Connection, request: RequestUnderWay) -> bool:
     """Lets one of all who find a request due count it; by compare-and-set on when it was counted last."""
     claimed = connection.execute(
@@ -153,11 +157,13 @@ def claim_count(connection: Connection, request: RequestUnderWay) -> bool:
     return claimed.rowcount == 1
 
 
+@writing
 def record_count(connection: Connection, request_id: int, counted: Progress) -> None:
     """Writes down how far a request had come when it was counted."""
     connection.execute(update(Request).where(Request.request_id == request_id).values(_figures(counted)))
 
 
+@writing
 def complete(connection: Connection, request_id: int, counted: Progress) -> Completion | None:
     """Takes a request to its end, if no contact of it waits or is in flight, and it is not at its end already.
 
@@ -185,6 +191,7 @@ def complete(connection: Connection, request_id: int, counted: Progress) -> Comp
     return completion_of(connection, request_id)
 
 
+@reading
 def completion_of(connection: Connection, request_id: int) -> Completion | None:
     """The completion of a request, or None where it is not complete."""
     row = connection.execute(
@@ -199,6 +206,7 @@ def completion_of(connection: Connection, request_id: int) -> Completion | None:
     return None if row is None else Completion(*row)
 
 
+@writing
 def record_announced(connection: Connection, completion: Completion) -> None:
     """Writes down that the event of a completion was sent, unless the request was opened again meanwhile."""
     connection.execute(

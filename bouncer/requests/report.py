@@ -9,6 +9,7 @@ from bouncer.requests.counting import count_credits, count_verdicts
 from bouncer.requests.progress import Completion
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.tables import Batch, Request
+from bouncer.storage.transactions import reading
 
 __all__ = ["RequestReport", "report_request"]
 
@@ -37,6 +38,7 @@ class RequestReport:
         return 60 * self.completion.done / self.seconds if self.seconds else None
 
 
+@reading
 def report_request(connection: Connection, completion: Completion) -> RequestReport:
     """Adds up what a request came to that is complete."""
     of_request = Batch.request_id == completion.request_id

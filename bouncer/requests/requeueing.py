@@ -14,8 +14,8 @@ from bouncer.batches.transitions import resend_held
 from bouncer.errors import InputRefused
 from bouncer.requests.cancelling import unmark
 from bouncer.requests.progress import note_open
-from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch, DeadLetter, QueuedContact, QueueStatus, Request
+from bouncer.storage.transactions import reading, writing
 
 __all__ = ["Requeued", "requeue"]
 
@@ -102,27 +102,28 @@ def requeue(  # each is an option of the command
         InputRefused: There is no such request or dead letter; or the letter is of another request, or a cancelled one.
         DatabaseUnavailable: The database was away for too long; the same again does the rest.
     """
-    scope = read(engine, _scope, request_id, dead_letter)
-    would = read(engine, _count, scope, held=held)
+    scope = _scope(engine, request_id, dead_letter)
+    would = _count(engine, scope, held=held)
     if dry_run:
         return would
     if request_id is not None:
-        write(engine, unmark, request_id)
+        unmark(engine, request_id)
     contacts = 0
     for request in _requests(engine, scope):
         after: int | None = -1
         while after is not None:
-            some, after = write(engine, _requeue_some, scope, request, after)
+            some, after = _requeue_some(engine, scope, request, after)
             contacts += some
             if progress is not None:
                 progress(contacts)
     # The letters last: one that is reviewed has its contacts in the queue.
-    letters = write(engine, lambda c: c.execute(update(DeadLetter).where(*scope.letters()).values(reviewed=True)))
+    letters = _mark_reviewed(engine, scope)
     if held:
-        write(engine, resend_held, *scope.holding())
-    return replace(would, contacts=contacts, dead_letters=letters.rowcount, dry_run=False)
+        resend_held(engine, *scope.holding())
+    return replace(would, contacts=contacts, dead_letters=letters, dry_run=False)
 
 
+@reading
 def _scope(connection: Connection, request_id: int | None, dead_letter: int | None) -> _Scope:
     known = select(Request.request_id).where(Request.request_id == request_id)
     if request_id is not None and connection.scalar(known) is None:
@@ -144,6 +145,7 @@ def _scope(connection: Connection, request_id: int | None, dead_letter: int | No
     return _Scope(request_id, dead_letter, letter.batch_id, dead_letter)
 
 
+@reading
 def _count(connection: Connection, scope: _Scope, *, held: bool) -> Requeued:
     failed = [*scope.failed(), scope.of_requests(QueuedContact.request_id)]
     return Requeued(
@@ -157,11 +159,12 @@ def _count(connection: Connection, scope: _Scope, *, held: bool) -> Requeued:
 def _requests(engine: Engine, scope: _Scope) -> Iterator[int]:
     # One after the other: within one request, an index has the failed contacts in the order of their ids.
     last = -1
-    while (found := read(engine, _next_request, scope, last)) is not None:
+    while (found := _next_request(engine, scope, last)) is not None:
         yield found
         last = found
 
 
+@reading
 def _next_request(connection: Connection, scope: _Scope, after: int) -> int | None:
     if scope.request_id is not None:
         return scope.request_id if scope.request_id > after else None
@@ -191,6 +194,7 @@ def _next_request(connection: Connection, scope: _Scope, after: int) -> int | No
     )
 
 
+@writing
 def _requeue_some(connection: Connection, scope: _Scope, request_id: int, after: int) -> tuple[int, int | None]:
     found = connection.execute(
         select(QueuedContact.queue_id, QueuedContact.cancelled)
@@ -224,3 +228,8 @@ def _requeue_some(connection: Connection, scope: _Scope, request_id: int, after:
         )
     note_open(connection, request_id)
     return changed.rowcount, found[-1].queue_id
+
+
+@writing
+def _mark_reviewed(connection: Connection, scope: _Scope) -> int:
+    return connection.execute(update(DeadLetter).where(*scope.letters()).values(reviewed=True)).rowcount

@@ -23,7 +23,7 @@ async def callback_of(access: Access, batch: BatchWork) -> str | None:
     base = access.account.callback_url
     if base is None:
         return None
-    return f"{base.rstrip('/')}/{await access.write(callbacks.ensure_token, batch)}"
+    return f"{base.rstrip('/')}/{await callbacks.ensure_token(access, batch)}"
 
 
 class Bell:
@@ -42,7 +42,7 @@ class Bell:
 
     async def look(self) -> bool:
         """Looks whether the request was cancelled, and says whether that is news."""
-        if self.is_cancelled or not await self._access.read(is_cancelled, self._batch.request_id):
+        if self.is_cancelled or not await is_cancelled(self._access, self._batch.request_id):
             return False
         self.is_cancelled = True
         return True
@@ -61,7 +61,7 @@ class Bell:
                 return
             if not calls:
                 continue
-            called = await self._access.read(callbacks.present, self._batch.id)
+            called = await callbacks.present(self._access, self._batch.id)
             if called is not None and called != self._heard:
                 self._heard = called
                 return
@@ -87,16 +87,14 @@ async def find_again(access: Access, run: Run, batch: BatchWork, *, counted: boo
     longest = 0 if account.callback_url is None else account.callback_wait_seconds
     told = False
     while True:
-        call = await access.read(
-            callbacks.look_for, batch, max_batches=account.max_concurrent_batches, longest_wait=longest
-        )
+        call = await callbacks.look_for(access, batch, max_batches=account.max_concurrent_batches, longest_wait=longest)
         if call.at is not None:
             for bouncer_id in call.ids:
                 if await _confirms(access, batch, bouncer_id, call.addresses):
                     await _adopt(access, run, batch, bouncer_id, counted=counted)
                     return bouncer_id
             run.log.warning("a callback for batch %d names no batch that Bouncer confirms", batch.id)
-            if not await access.write(callbacks.forget, batch, call):
+            if not await callbacks.forget(access, batch, call):
                 await sleep_unless_stopping(_LOOK_SECONDS)
                 continue
         if call.wait_seconds <= 0:
@@ -112,7 +110,7 @@ async def find_again(access: Access, run: Run, batch: BatchWork, *, counted: boo
 
 
 async def _confirms(access: Access, batch: BatchWork, bouncer_id: str, addresses: int) -> bool:
-    if await access.read(callbacks.is_of_another_batch, batch, bouncer_id):
+    if await callbacks.is_of_another_batch(access, batch, bouncer_id):
         return False
     pause = access.account.poll_seconds_min
     persistent = through_outages(pause_seconds=pause, limit_seconds=access.account.batch_deadline_seconds)
@@ -128,9 +126,9 @@ async def _ask(access: Access, bouncer_id: str) -> BatchProgress:
 
 
 async def _adopt(access: Access, run: Run, batch: BatchWork, bouncer_id: str, *, counted: bool) -> None:
-    await access.write(transitions.record_upload, batch, bouncer_id, 0)
+    await transitions.record_upload(access, batch, bouncer_id, 0)
     if counted:
-        await access.write(callbacks.record_found, batch)
+        await callbacks.record_found(access, batch)
     run.announce("upload.found", account=access.name, batch=batch.id, contacts=batch.quantity)
     run.log.info(
         "the upload of batch %d, whose answer was lost, was found by its callback; nothing is sent twice", batch.id

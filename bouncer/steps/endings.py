@@ -29,14 +29,14 @@ class Ending:
 async def return_unpaid(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
     """Puts the contacts of a batch that the account cannot pay for back into the queue, and pauses the account."""
     # First, or contacts that are back would be claimed again before the pause.
-    paused = await access.write(
-        account_state.pause,
+    paused = await account_state.pause(
+        access,
         access.name,
         by="ingest",
         reason="out of credits",
         kind=account_state.PauseKind.OUT_OF_CREDITS,
     )
-    returned = await access.write(endings.dissolve, batch)
+    returned = await endings.dissolve(access, batch)
     if paused:
         run.announce("credits.exhausted", account=access.name, contacts=returned)
     message = f"{error}; {returned:,} contacts are back in the queue, and uploads pause until there are credits"
@@ -46,7 +46,7 @@ async def return_unpaid(access: Access, run: Run, batch: BatchWork, error: Bounc
 
 async def withdraw(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
     """Undoes a batch whose request was cancelled before it was sent; the cancellation takes its contacts."""
-    returned = await access.write(endings.dissolve, batch)
+    returned = await endings.dissolve(access, batch)
     message = f"{error}; {returned:,} contacts left it"
     run.log.info("%s", message)
     return Ending("Cancelled", message)
@@ -54,7 +54,7 @@ async def withdraw(access: Access, run: Run, batch: BatchWork, error: BouncerFlo
 
 async def dissolve(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
     """Undoes a batch whose addresses are all gone; the next claim fails each contact that is left, with its reason."""
-    returned = await access.write(endings.dissolve, batch)
+    returned = await endings.dissolve(access, batch)
     message = f"{error}; {returned:,} contacts are back in the queue, to be looked at one by one"
     run.log.info("%s", message)
     return Ending("NothingToSend", message)
@@ -62,7 +62,7 @@ async def dissolve(access: Access, run: Run, batch: BatchWork, error: BouncerFlo
 
 async def split(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
     """Halves a batch that Bouncer refuses; what cannot be halved any more fails."""
-    halves = await access.write(endings.split, batch)
+    halves = await endings.split(access, batch)
     if not halves:
         return await fail(access, run, batch, error)
     message = f"{error}; sent again as batches {halves[0]} and {halves[1]}, to find the addresses that it is about"
@@ -72,7 +72,7 @@ async def split(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsE
 
 async def fail(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
     """Fails a batch for good: a dead letter, and its contacts failed with the reason."""
-    failed = await access.write(endings.fail, batch, str(error))
+    failed = await endings.fail(access, batch, str(error))
     run.announce("batch.failed", account=access.name, batch=batch.id, contacts=failed, reason=str(error))
     return Ending(
         "Failed", f"{error}; {failed:,} contacts failed. To send them again: bouncer-flows requeue", is_failure=True
@@ -81,6 +81,6 @@ async def fail(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsEr
 
 async def lose(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
     """Closes a batch that Bouncer lost; its contacts are sent again in other batches."""
-    returned = await access.write(endings.lose, batch, str(error))
+    returned = await endings.lose(access, batch, str(error))
     run.announce("batch.lost", account=access.name, batch=batch.id, contacts=returned, reason=str(error))
     return Ending("Lost", f"{error}; {returned:,} contacts are requeued", is_failure=True)

@@ -86,12 +86,12 @@ async def _load_once(access: Access, batch: BatchWork, batch_id: str) -> LoadRep
         # Not gathered: a download that is left behind would take the lane back when nobody gives it free any more.
         verdicts = await access.client.download(batch_id, batch.quantity, sleep=beside_the_lane)
         prepared = await access.compute(matching.prepare, verdicts, await reading)
-        return await access.write(loading.load, batch, prepared, access.account.chances, access.account.fresh_for)
+        return await loading.load(access, batch, prepared, access.account.chances, access.account.fresh_for)
 
 
 async def _bear_with(access: Access, run: Run, batch: BatchWork, error: DownloadTruncated) -> None:
     # Bouncer answers, so it is no outage. What cannot be read for a whole deadline never will be.
-    seconds = await access.write(ownership.record_unreadable, batch)
+    seconds = await ownership.record_unreadable(access, batch)
     if seconds > access.account.batch_deadline_seconds:
         raise BatchLost(f"{error}; so it has been for {seconds:.0f} s") from None
     run.log.warning("batch %d: %s; it is downloaded again", batch.id, error)
@@ -100,7 +100,7 @@ async def _bear_with(access: Access, run: Run, batch: BatchWork, error: Download
 async def _await(access: Access, batch: BatchWork) -> Awaited | None:
     # Read while the verdicts come, so that they are stored the sooner; where that fails, it is read with them.
     try:
-        return await access.read(matching.await_verdicts, batch.id)
+        return await matching.await_verdicts(access, batch.id)
     except DatabaseUnavailable:
         return None
 

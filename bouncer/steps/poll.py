@@ -34,7 +34,7 @@ async def poll(access: Access, run: Run, batch: BatchWork, bouncer_id: str) -> N
     """
     log = run.log
     account = access.account
-    watch = _Watch(batch, await access.read(queue_ahead, batch.account, besides=batch.id))
+    watch = _Watch(batch, await queue_ahead(access, batch.account, besides=batch.id))
     bar = await run.progress_bar(batch.id, batch.quantity, watch.percent, watch.elapsed)
     bell = Bell(access, batch)
     await bell.look()
@@ -49,18 +49,16 @@ async def poll(access: Access, run: Run, batch: BatchWork, bouncer_id: str) -> N
             log.warning("%s; a status check that fails says nothing about the batch", error)
         else:
             if progress.is_completed:
-                await access.write(
-                    transitions.record_verified, batch, progress.credits, progress.processed, progress.waited
-                )
+                await transitions.record_verified(access, batch, progress.credits, progress.processed, progress.waited)
                 await bar.end(watch.elapsed)
                 log.info("batch %d is verified after %.0f s", batch.id, watch.elapsed)
                 return
             if progress.is_running:
-                if await access.write(transitions.record_running, batch, progress.waited):
+                if await transitions.record_running(access, batch, progress.waited):
                     log.info("Bouncer has begun with batch %d", batch.id)
                 watch.note_running(progress.waited)
             if watch.note(progress.processed or 0):
-                await access.write(transitions.record_progress, batch, watch.processed)
+                await transitions.record_progress(access, batch, watch.processed)
                 await bar.move(watch.percent, watch.elapsed)
             # Only after an answer: while Bouncer is away, nobody knows what has become of the batch. And only while it
             # runs: one that is queued there is paid for and will run, however long that takes.
@@ -86,7 +84,7 @@ async def _finish_early(access: Access, run: Run, batch: BatchWork, bouncer_id: 
         run.log.warning(
             "batch %d made no progress for %.0f s; it is finished early and its rest requeued", batch.id, watch.idle
         )
-    elif await access.read(ownership.finish_is_requested, batch):
+    elif await ownership.finish_is_requested(access, batch):
         # By the cancellation itself.
         watch.begin_finishing()
         return
@@ -97,10 +95,10 @@ async def _finish_early(access: Access, run: Run, batch: BatchWork, bouncer_id: 
         return
     except FinishRefused as error:
         # A refusal changes nothing: it is asked again at the next poll.
-        await access.write(ownership.record_finish_refused, batch)
+        await ownership.record_finish_refused(access, batch)
         run.log.warning("%s; the batch is finished at a later poll", error)
         return
-    await access.write(ownership.record_finish_requested, batch)
+    await ownership.record_finish_requested(access, batch)
     watch.begin_finishing()
 
 

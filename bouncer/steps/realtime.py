@@ -61,7 +61,7 @@ async def verify_now(access: Access, run: Run, batch: BatchWork) -> int:
         raise _held(batch, "some")
     if batch.unanswered:
         hold = await _holds(access, batch, batch.unanswered)
-        await access.write(transitions.record_lost_answers, batch, hold=hold)
+        await transitions.record_lost_answers(access, batch, hold=hold)
         _tell_lost(access, run, batch, batch.unanswered, hold=hold)
     persistent = through_outages(
         pause_seconds=access.account.poll_seconds_min, limit_seconds=access.account.batch_deadline_seconds
@@ -69,9 +69,9 @@ async def verify_now(access: Access, run: Run, batch: BatchWork) -> int:
     settled = lost_rounds = 0
     lost_answers: Counter[str] = Counter()
     while True:
-        addresses = await access.read(realtime.next_addresses, batch, AT_ONCE, lost_answers)
+        addresses = await realtime.next_addresses(access, batch, AT_ONCE, lost_answers)
         if not addresses:
-            if await access.write(realtime.complete, batch):
+            if await realtime.complete(access, batch):
                 run.log.info("batch %d: %d contacts settled in real time", batch.id, settled)
                 return settled
             continue
@@ -97,7 +97,7 @@ async def _round(access: Access, run: Run, batch: BatchWork, addresses: list[str
     if is_stopping():
         raise Stopped("stopped on request; the batch goes on with the next run")
     await pause_if_older(access, run)
-    match await access.write(realtime.begin, batch, len(addresses)):
+    match await realtime.begin(access, batch, len(addresses)):
         case Admission.PAUSED:
             raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
         case Admission.CANCELLED:
@@ -115,8 +115,8 @@ async def _round(access: Access, run: Run, batch: BatchWork, addresses: list[str
         address for address, answer in zip(addresses, answers, strict=True) if isinstance(answer, UploadOutcomeUnknown)
     ]
     hold = bool(lost) and await _holds(access, batch, len(lost))
-    stored = await access.write(
-        realtime.store,
+    stored = await realtime.store(
+        access,
         batch,
         verdicts,
         refused,
@@ -149,9 +149,7 @@ async def _ask(access: Access, address: str) -> Verdict | BouncerFlowsError:
 
 
 async def _holds(access: Access, batch: BatchWork, lost: int) -> bool:
-    return access.account.ambiguous_upload == "hold" or await access.read(
-        caps.repeat_would_pass, batch.request_id, lost
-    )
+    return access.account.ambiguous_upload == "hold" or await caps.repeat_would_pass(access, batch.request_id, lost)
 
 
 def _tell_lost(access: Access, run: Run, batch: BatchWork, lost: int, *, hold: bool) -> None:

@@ -1,5 +1,6 @@
 """Uploading a batch: the call that costs money, made safe against answers that never come."""
 
+from bouncer.api.answers import BatchCreated
 from bouncer.batches import admission, ownership, transitions
 from bouncer.batches.admission import Admission
 from bouncer.batches.state import IN_DOUBT, BatchState, BatchWork
@@ -90,8 +91,12 @@ async def upload(access: Access, run: Run, batch: BatchWork, slot: Slot) -> str:
             await sleep_unless_stopping(_AFTER_LOST_SECONDS**lost)
 
 
+async def _record(access: Access, batch: BatchWork, created: BatchCreated) -> None:
+    await transitions.record_upload(access, batch, created.batch_id, created.duplicates)
+
+
 async def _after_loss(access: Access, run: Run, batch: BatchWork) -> str | None:
-    await access.write(ownership.record_lost_answer, batch)
+    await ownership.record_lost_answer(access, batch)
     found = await find_again(access, run, batch, counted=batch.state is BatchState.HELD)
     if found is None and batch.state is BatchState.HELD:
         raise _held(batch)
@@ -99,23 +104,23 @@ async def _after_loss(access: Access, run: Run, batch: BatchWork) -> str | None:
 
 
 async def _upload_once(access: Access, run: Run, batch: BatchWork, slot: Slot) -> str:
-    addresses = await access.read(admission.addresses_to_send, batch.id)
+    addresses = await admission.addresses_to_send(access, batch.id)
     if not addresses:
         raise NothingToSend(f"no address of batch {batch.id} can be sent any more")
     callback = await callback_of(access, batch)
     while True:
         # Looked at first without a lock, since to be admitted costs requests of the rate limit.
-        while not await access.read(
-            admission.has_room, batch, access.account.max_concurrent_batches, access.account.queue_ahead_seconds
+        while not await admission.has_room(
+            access, batch, access.account.max_concurrent_batches, access.account.queue_ahead_seconds
         ):
-            if await access.read(admission.held_fill_all_places, access.name, access.account.max_concurrent_batches):
+            if await admission.held_fill_all_places(access, access.name, access.account.max_concurrent_batches):
                 raise Paused(f"{admission.ALL_PLACES_HELD}; batch {batch.id} waits")
             await slot.step_aside()
         try:
             created = await access.client.create_batch(
                 addresses,
                 sending=lambda: _begin(access, run, batch, len(addresses)),
-                refused=lambda: access.write(transitions.record_refused_upload, batch),
+                refused=lambda: transitions.record_refused_upload(access, batch),
                 callback=callback,
             )
         except _NoRoom:
@@ -124,7 +129,7 @@ async def _upload_once(access: Access, run: Run, batch: BatchWork, slot: Slot) -
             bouncer_id = created.batch_id
             # Nobody but this run knows that Bouncer has the batch, so the id is not let go of.
             persistent = until_stored(f"batch {batch.id} is batch {bouncer_id} at Bouncer")
-            await persistent(access.write, transitions.record_upload, batch, bouncer_id, created.duplicates)
+            await persistent(_record, access, batch, created)
             return bouncer_id
 
 
@@ -135,14 +140,14 @@ async def _begin(access: Access, run: Run, batch: BatchWork, addresses: int) -> 
         await mark_upload(access, run)
     except (DatabaseUnavailable, OrchestratorUnavailable):
         # It may have been written down that the upload begins; nothing was sent.
-        await access.write(transitions.record_refused_upload, batch)
+        await transitions.record_refused_upload(access, batch)
         raise
 
 
 async def _admit(access: Access, batch: BatchWork, addresses: int) -> None:
     account = access.account
     most, queue_seconds = account.max_concurrent_batches, account.queue_ahead_seconds
-    match await access.write(admission.admit_upload, batch, most, addresses, queue_seconds):
+    match await admission.admit_upload(access, batch, most, addresses, queue_seconds):
         case Admission.PAUSED:
             raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
         case Admission.CANCELLED:
@@ -157,10 +162,10 @@ async def _admit(access: Access, batch: BatchWork, addresses: int) -> None:
 
 async def _count_lost(access: Access, run: Run, batch: BatchWork, lost: int) -> None:
     # Asked before the loss is counted: what may have been paid is committed already.
-    hold = access.account.ambiguous_upload == "hold" or await access.read(
-        caps.repeat_would_pass, batch.request_id, batch.quantity
+    hold = access.account.ambiguous_upload == "hold" or await caps.repeat_would_pass(
+        access, batch.request_id, batch.quantity
     )
-    await access.write(transitions.record_lost_upload, batch, hold=hold)
+    await transitions.record_lost_upload(access, batch, hold=hold)
     run.announce("upload.lost", account=access.name, batch=batch.id, contacts=batch.quantity, held=hold)
     if hold:
         raise _held(batch)

@@ -12,11 +12,11 @@ async def pause_if_older(access: Access, run: Run) -> None:
     Raises:
         OrchestratorUnavailable: The Prefect server does not come back.
     """
-    counted = await access.read(upload_history.read_uploads, access.name)
+    counted = await upload_history.read_uploads(access, access.name)
     mark = await run.marks.read(counted.history)
     if mark.uploads <= counted.uploads:
         return
-    if await access.write(upload_history.begin_new_history, access.name, mark):
+    if await upload_history.begin_new_history(access, access.name, mark):
         reason = upload_history.OLDER_THAN_ITS_UPLOADS
         run.log.warning("account %s is paused: %s", access.name, reason)
         run.announce("uploads.paused", account=access.name, by="ingest", reason=reason)
@@ -28,4 +28,4 @@ async def mark_upload(access: Access, run: Run) -> None:
     Raises:
         OrchestratorUnavailable: The Prefect server does not come back.
     """
-    await run.marks.write(await access.read(upload_history.read_uploads, access.name))
+    await run.marks.write(await upload_history.read_uploads(access, access.name))

@@ -8,9 +8,9 @@ from sqlalchemy.dialects.mysql import BINARY, LONGTEXT
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import DateTime, TypeEngine
 
+from bouncer.prefetching import one_ahead
 from bouncer.storage.dialects import is_sqlite
 from bouncer.storage.local_infile import can_load_files, load_rows
-from bouncer.storage.prefetching import one_ahead
 
 if TYPE_CHECKING:
     import pandas as pd

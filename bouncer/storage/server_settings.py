@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection
 
 from bouncer.storage.dialects import is_sqlite
+from bouncer.storage.transactions import reading
 
 __all__ = ["unusable_settings"]
 
@@ -20,6 +21,7 @@ _ASKED = (
 )
 
 
+@reading
 def unusable_settings(connection: Connection) -> list[str]:
     """Finds the server's settings that nothing can work with.
 

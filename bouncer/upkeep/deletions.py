@@ -5,6 +5,7 @@ from sqlalchemy import Connection, exists, select
 from bouncer.batches.state import BatchState, is_in, was_accepted
 from bouncer.storage.dialects import insert_ignoring
 from bouncer.storage.tables import Batch, Deletion
+from bouncer.storage.transactions import reading, writing
 
 __all__ = ["note_deleted", "to_delete"]
 
@@ -12,6 +13,7 @@ _MOST = 200
 """An hour's housekeeping deletes so many at most: each is a request to Bouncer."""
 
 
+@reading
 def to_delete(connection: Connection, account: str) -> list[tuple[int, str]]:
     """The newest loaded batches that Bouncer was not seen to delete.
 
@@ -36,6 +38,7 @@ def to_delete(connection: Connection, account: str) -> list[tuple[int, str]]:
     return [(batch, str(bouncer_id)) for batch, bouncer_id in connection.execute(query)]
 
 
+@writing
 def note_deleted(connection: Connection, batch: int) -> None:
     """Writes down that Bouncer has nothing of a batch any more; safe to run twice."""
     connection.execute(insert_ignoring(connection, Deletion), {"batch_id": batch})

@@ -25,9 +25,10 @@ from sqlalchemy import (
 from bouncer.batches.ownership import has_no_owner
 from bouncer.batches.state import UNSETTLED, is_in
 from bouncer.errors import InputRefused
-from bouncer.storage.engine import engine_for, read, write
+from bouncer.storage.engine import engine_for
 from bouncer.storage.migrate import pending
 from bouncer.storage.tables import Base, Database
+from bouncer.storage.transactions import reading, writing
 
 __all__ = ["Moved", "move"]
 
@@ -70,18 +71,20 @@ def move(file: Path, target: Engine, *, progress: Callable[[int], None] | None =
     try:
         if pending(source):
             raise InputRefused(f"the tables of {file} are of an older version; run bouncer-flows setup on it first")
-        if busy := read(source, _count_owned):
+        if busy := _count_owned(source):
             raise InputRefused(f"{busy} batches of {file} are being worked on; stop ingest and serve, then try again")
-        return Moved(write(target, _copy_all, source, progress))
+        return Moved(_copy_all(target, source, progress))
     finally:
         source.dispose()
 
 
+@reading
 def _count_owned(connection: Connection) -> int:
     query = select(func.count()).where(is_in(*UNSETTLED), not_(has_no_owner()))
     return connection.scalar(query) or 0
 
 
+@writing
 def _copy_all(connection: Connection, source: Engine, progress: Callable[[int], None] | None) -> dict[str, int]:
     # It becomes the one that is moved; its name for itself was made with its tables.
     connection.execute(delete(Database))
@@ -113,12 +116,13 @@ def _plain(table: Table) -> Table:
 def _chunks(source: Engine, table: Table) -> Iterator[Sequence[_AnyRow]]:
     key = list(table.primary_key.columns)
     query = select(table).order_by(*key).limit(_CHUNK_ROWS)
-    rows = read(source, _fetch, query)
+    rows = _fetch(source, query)
     while rows:
         yield rows
         last = rows[-1]._mapping
-        rows = read(source, _fetch, query.where(tuple_(*key) > tuple_(*(last[column] for column in key))))
+        rows = _fetch(source, query.where(tuple_(*key) > tuple_(*(last[column] for column in key))))
 
 
+@reading
 def _fetch(connection: Connection, query: Select[*tuple[object, ...]]) -> Sequence[_AnyRow]:
     return connection.execute(query).all()

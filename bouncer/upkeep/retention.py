@@ -23,6 +23,7 @@ from bouncer.storage.tables import (
     RateLimitWindow,
     Result,
 )
+from bouncer.storage.transactions import reading, writing
 
 __all__ = [
     "KEPT_UNLESS_TOLD",
@@ -85,6 +86,7 @@ KEPT_UNLESS_TOLD = Retention()
 """Retention that housekeeping uses by default."""
 
 
+@reading
 def find_old_rows(connection: Connection, old: OldRows, *, days: float, after: Any = None) -> list[Any]:
     """Finds the next rows that are older than so many days.
 
@@ -103,11 +105,13 @@ def find_old_rows(connection: Connection, old: OldRows, *, days: float, after: A
     return list(connection.scalars(query.order_by(old.key).limit(old.chunk)))
 
 
+@writing
 def delete_rows(connection: Connection, old: OldRows, keys: list[Any]) -> int:
     """Deletes rows by their keys, and returns how many there were. Safe to run twice."""
     return connection.execute(delete(old.key.class_).where(old.key.in_(keys))).rowcount
 
 
+@reading
 def find_batches_with_old_results(connection: Connection, *, days: float, after: int = 0) -> list[int]:
     """Finds the next batches that ended more than so many days ago and still have results.
 
@@ -137,6 +141,7 @@ def find_batches_with_old_results(connection: Connection, *, days: float, after:
     )
 
 
+@writing
 def delete_results(connection: Connection, batch_id: int) -> int:
     """Deletes the next results of a batch, a chunk at most; contacts keep their latest verdict.
 
@@ -153,6 +158,7 @@ def delete_results(connection: Connection, batch_id: int) -> int:
     return connection.execute(delete(Result).where(of_batch, stretch)).rowcount
 
 
+@reading
 def find_empty_batches(connection: Connection, account: str) -> list[tuple[int, str | None]]:
     """Finds batches whose contacts are gone, as when an application deletes contacts that are under way.
 

@@ -18,6 +18,7 @@ from bouncer.addresses.normalisation import InvalidAddress, address_key, normali
 from bouncer.api.answers import Verdict
 from bouncer.storage.bulk import frame_of
 from bouncer.storage.tables import Contact, QueuedContact, QueueStatus
+from bouncer.storage.transactions import reading
 
 __all__ = ["RESULT_COLUMNS", "Awaited", "Prepared", "await_verdicts", "expected_credits", "prepare"]
 
@@ -107,6 +108,7 @@ def prepare(verdicts: Sequence[Verdict], awaited: Awaited | None = None) -> Prep
     return Prepared(verdicts, awaited, matched, unmatched)
 
 
+@reading
 def await_verdicts(connection: Connection, batch_id: int) -> Awaited:
     """Reads the contacts of a batch, as can be done while its verdicts are still being downloaded."""
     return Awaited(_contacts(connection, batch_id))

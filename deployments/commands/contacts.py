@@ -44,7 +44,6 @@ def request_number(given: str | None, engine: "Engine | None" = None) -> int | N
     """
     from bouncer.errors import InputRefused
     from bouncer.requests.names import find_request
-    from bouncer.storage.engine import read
     from deployments.settings import read_settings
 
     if given is None:
@@ -52,7 +51,7 @@ def request_number(given: str | None, engine: "Engine | None" = None) -> int | N
     if given.strip().isdecimal() and engine is None:
         return int(given)
     try:
-        return read(engine or open_contacts(read_settings()), find_request, given)
+        return find_request(engine or open_contacts(read_settings()), given)
     except InputRefused:
         if given.strip().isdecimal():
             # Said in the words of the command, which looks for it anyway.

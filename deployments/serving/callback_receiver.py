@@ -21,7 +21,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bouncer.batches import callbacks
 from bouncer.errors import DatabaseUnavailable, SettingRefused
-from bouncer.storage.engine import read, write
 from deployments.protection.http_server import listening_socket, serving
 from deployments.protection.own_pages import AddressedByName
 from deployments.settings import Settings
@@ -70,7 +69,7 @@ class CallbackReceiver:
                 return 404
             ids = callbacks.ids_in(await _body(request), request.url.query)
             # Once, with what it names: a run that saw the call without its ids would think that it names none.
-            await asyncio.to_thread(write, self._engine, callbacks.note, token, ids)
+            await asyncio.to_thread(callbacks.note, self._engine, token, ids)
         except (DatabaseUnavailable, DBAPIError) as error:
             _log.warning("A callback could not be written down: %s", type(error).__name__)
             # Whoever calls may try again; a poll finds out in any case.
@@ -85,10 +84,10 @@ class CallbackReceiver:
                 self._second, self._looks = now, 0
             self._looks += 1
             if self._looks == LOOKS_PER_SECOND + 1:
-                self._last = await asyncio.to_thread(read, self._engine, callbacks.last_tokens, _LAST_BATCHES)
+                self._last = await asyncio.to_thread(callbacks.last_tokens, self._engine, _LAST_BATCHES)
             if self._looks > LOOKS_PER_SECOND:
                 return token in self._last
-        return await asyncio.to_thread(read, self._engine, callbacks.is_known, token)
+        return await asyncio.to_thread(callbacks.is_known, self._engine, token)
 
 
 async def _body(request: Request) -> bytes:

@@ -17,7 +17,6 @@ from blocks.access import open_database
 from bouncer.errors import BouncerFlowsError
 from bouncer.installation import here
 from bouncer.monitoring.signs_of_work import SignsOfWork, signs_of_work
-from bouncer.storage.engine import read
 from deployments.serving.stop_signals import stop_signals
 from deployments.terminal.console import say
 
@@ -72,7 +71,7 @@ async def watch_queue(engine: Engine, seconds: float = _LOOK_SECONDS) -> None:
     last: dict[str, UUID] = {}
     while True:
         try:
-            signs = await asyncio.to_thread(read, engine, signs_of_work)
+            signs = await asyncio.to_thread(signs_of_work, engine)
             for flow in watch.due(signs, time.monotonic()):
                 run = await _start(flow, last.get(flow))
                 if run is not None:

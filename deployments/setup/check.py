@@ -14,7 +14,7 @@ from blocks.limits_on_server import is_set
 from blocks.saved import load_saved
 from bouncer.errors import SettingRefused
 from bouncer.installation import here
-from bouncer.storage.engine import probe, read
+from bouncer.storage.engine import probe
 from bouncer.storage.migrate import pending
 from bouncer.storage.server_settings import unusable_settings
 from deployments.settings import Settings
@@ -74,7 +74,7 @@ async def _check_database(settings: Settings) -> list[str]:
         return [f"block contacts-database/{here().block} is missing"]
     engine = database.get_engine()
     await asyncio.to_thread(probe, engine)
-    wrong = await asyncio.to_thread(read, engine, unusable_settings)
+    wrong = await asyncio.to_thread(unusable_settings, engine)
     wrong += await asyncio.to_thread(pending, engine)
     if settings.database_url is not None and database.url.get_secret_value() != settings.url:
         wrong.append(f"block contacts-database/{here().block} is not what DATABASE_URL says")

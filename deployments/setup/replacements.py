@@ -14,7 +14,6 @@ from blocks.last_database import last_database
 from blocks.saved import load_saved
 from bouncer.errors import SettingRefused
 from bouncer.installation import here
-from bouncer.storage.engine import read
 from bouncer.storage.identity import database_id
 from deployments.settings import Settings, variable_of
 
@@ -69,7 +68,7 @@ async def _of_database(settings: Settings) -> list[Replacement]:
 
 async def _of_database_itself(saved: ContactsDatabase) -> list[Replacement]:
     last = await last_database()
-    if last is None or last == await asyncio.to_thread(read, saved.get_engine(), database_id):
+    if last is None or last == await asyncio.to_thread(database_id, saved.get_engine()):
         return []
     what = "it is not the one of the last run: it was made anew, or another has come into its place"
     return [Replacement("the contacts database", what, points_elsewhere=True)]

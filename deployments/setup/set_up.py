@@ -16,7 +16,7 @@ from blocks.saved import load_saved
 from bouncer.accounts.state import ensure_row
 from bouncer.errors import SettingRefused
 from bouncer.installation import here
-from bouncer.storage.engine import probe, read, write
+from bouncer.storage.engine import probe
 from bouncer.storage.identity import database_id
 from bouncer.storage.migrate import upgrade
 from bouncer.storage.server_settings import unusable_settings
@@ -65,7 +65,7 @@ async def set_up(settings: Settings) -> list[str]:
         changes += await save_account("deep", settings.deep_account_values(), engine)
     accounts = await saved_accounts()
     for name in accounts:
-        await asyncio.to_thread(write, engine, ensure_row, name)
+        await asyncio.to_thread(ensure_row, engine, name)
     changes += await ensure_prices()
     async with get_client() as client:
         for limit in wanted_limits(accounts):
@@ -118,7 +118,7 @@ async def set_up_deep_pass(client: PrefectClient) -> list[str]:
 
 
 async def _note_database(engine: Engine, home: Path) -> list[str]:
-    found, last = await asyncio.to_thread(read, engine, database_id), await last_database()
+    found, last = await asyncio.to_thread(database_id, engine), await last_database()
     if found is None:
         return []
     note_here(home, found)
@@ -131,7 +131,7 @@ async def _note_database(engine: Engine, home: Path) -> list[str]:
 def _migrate(database: ContactsDatabase) -> list[str]:
     engine = database.get_engine()
     probe(engine)
-    if wrong := read(engine, unusable_settings):
+    if wrong := unusable_settings(engine):
         raise SettingRefused(wrong[0])
     return upgrade(engine)
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from bouncer.errors import BouncerFlowsError
 from bouncer.files.lists.records import list_of, request_of
 from bouncer.requests.counting import count_contacts
-from bouncer.storage.engine import read
+from bouncer.storage.transactions import reading
 from deployments.terminal.display import stage_progress
 
 __all__ = ["list_shown"]
@@ -44,7 +44,7 @@ def list_shown(engine: Engine, names: tuple[str, str], *, quiet: bool) -> Iterat
         def follow() -> None:
             while not done.wait(_LOOK_SECONDS):
                 try:
-                    stage = read(engine, _stage_of, names)
+                    stage = _stage_of(engine, names)
                 except BouncerFlowsError:
                     continue
                 show(stage.what, stage.done, stage.of)
@@ -58,6 +58,7 @@ def list_shown(engine: Engine, names: tuple[str, str], *, quiet: bool) -> Iterat
             follower.join()
 
 
+@reading
 def _stage_of(connection: Connection, names: tuple[str, str]) -> _Stage:
     request_id = request_of(connection, *names)
     known = None if request_id is None else list_of(connection, request_id)

@@ -14,7 +14,6 @@ from sqlalchemy import Engine
 
 from bouncer.monitoring.charts import bar
 from bouncer.monitoring.status import Counts, Limits, StatusReport, count_everything, take_stock
-from bouncer.storage.engine import read
 from bouncer.storage.tables import Priority
 from deployments.settings import Settings
 from deployments.terminal.console import console
@@ -52,12 +51,11 @@ class StockTaker:
         """Takes stock now."""
         began = time.monotonic()
         if self._counts is None or began >= self._due:
-            self._counts = read(self._engine, count_everything)
+            self._counts = count_everything(self._engine)
             ended = time.monotonic()
             self._due = ended + _PATIENCE * (ended - began)
-        return read(
+        return take_stock(
             self._engine,
-            take_stock,
             self._counts,
             most_batches=self._settings.max_concurrent_batches,
             most_requests_a_minute=self._settings.rate_limit_per_minute,

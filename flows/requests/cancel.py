@@ -57,7 +57,7 @@ async def _finish(accounts: list[Access], request_id: int) -> None:
             await withdraw(accounts[0], request_id)
             await finish_in_flight(accounts, request_id)
             crews.begin(await left_behind(accounts, request_id))
-            under_way = await accounts[0].read(cancelling.under_way, request_id)
+            under_way = await cancelling.under_way(accounts[0], request_id)
             if crews.is_idle and (not under_way or crews.gave_up_on):
                 break
             await crews.next_change(LOOK_SECONDS)

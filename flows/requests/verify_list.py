@@ -88,7 +88,7 @@ async def verify_list(  # noqa: PLR0913  # each is a field of the form
             access = accounts[0]
             await price_list(access, order, spend_at_most)
             imported = await queue_list(access, order)
-            before = await access.read(count_credits, imported.request_id)
+            before = await count_credits(access, imported.request_id)
             with marked(f"request:{imported.request_id}"):
                 summary = await ingest(imported.request_id)
             if summary.left:
@@ -97,5 +97,5 @@ async def verify_list(  # noqa: PLR0913  # each is a field of the form
                 )
             written = await give_back(access, order, imported.request_id)
             await publish_list(access, order, imported, written)
-            in_all = await access.read(count_credits, imported.request_id)
+            in_all = await count_credits(access, imported.request_id)
             return ListReport.of(imported, written, order.result, credits_now=in_all - before, credits_in_all=in_all)

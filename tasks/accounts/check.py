@@ -119,11 +119,11 @@ async def check_account(access: Access) -> int | None:
     except (UnexpectedAnswer, RateLimited) as error:
         get_run_logger().warning("%s; going on without knowing the credits", error)
     if credits_left is not None:
-        await access.write(account_state.record_credits, access.name, credits_left)
+        await account_state.record_credits(access, access.name, credits_left)
     await pause_if_older(access, PrefectRun())
-    state = await access.read(account_state.read_state, access.name)
+    state = await account_state.read_state(access, access.name)
     if state.waits_for_credits and credits_left:
-        await access.write(account_state.resume, access.name, only_kind=account_state.PauseKind.OUT_OF_CREDITS)
+        await account_state.resume(access, access.name, only_kind=account_state.PauseKind.OUT_OF_CREDITS)
         announce("credits.restored", account=access.name, credits=credits_left)
         get_run_logger().info("there are credits again (%d): uploads go on", credits_left)
     elif state.waits_for_credits:

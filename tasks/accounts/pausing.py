@@ -10,7 +10,6 @@ from sqlalchemy import Engine
 from blocks.access import open_database
 from bouncer.accounts import state as account_state
 from bouncer.safe_text import clean_message
-from bouncer.storage.engine import read, write
 from tasks.running.events import announce
 
 __all__ = ["Action", "switch_uploads"]
@@ -38,16 +37,16 @@ async def switch_uploads(action: Action, account: str | None, by: str, reason: s
         InputRefused: There is no such account.
     """
     engine = await open_database()
-    named = await asyncio.to_thread(read, engine, account_state.known_or_all, account)
+    named = await asyncio.to_thread(account_state.known_or_all, engine, account)
     reason = clean_message(reason)
     return [name for name in named if await _switch(engine, action, name, by, reason)]
 
 
 async def _switch(engine: Engine, action: Action, account: str, by: str, reason: str) -> bool:
     if action == "pause":
-        changed = await asyncio.to_thread(write, engine, account_state.pause, account, by=by, reason=reason)
+        changed = await asyncio.to_thread(account_state.pause, engine, account, by=by, reason=reason)
     else:
-        changed = await asyncio.to_thread(write, engine, account_state.resume, account)
+        changed = await asyncio.to_thread(account_state.resume, engine, account)
     if not changed:
         get_run_logger().info("account %s was %sd already", account, action)
         return False

@@ -17,7 +17,6 @@ from bouncer.batches import ownership
 from bouncer.batches.ownership import HEARTBEAT_SECONDS, STALE_SECONDS
 from bouncer.batches.state import BatchWork
 from bouncer.errors import BouncerFlowsError
-from bouncer.storage.engine import read, write
 from tasks.running.stopping import sleep_unless_stopping
 
 __all__ = ["new_owner", "owned_batch"]
@@ -42,7 +41,7 @@ async def owned_batch(batch_id: int) -> AsyncIterator[tuple[Access, BatchWork | 
         there is no such batch.
     """
     owner = new_owner()
-    account = await asyncio.to_thread(read, await open_database(), ownership.account_of, batch_id)
+    account = await asyncio.to_thread(ownership.account_of, await open_database(), batch_id)
     async with open_access(account or "default", owner) as access:
         batch = None if account is None else await _take(access, batch_id, owner)
         if batch is None:
@@ -55,7 +54,7 @@ async def owned_batch(batch_id: int) -> AsyncIterator[tuple[Access, BatchWork | 
             _heart.remove(batch)
             # Where the database is away now, the heartbeat's silence gives the batch up instead.
             with suppress(BouncerFlowsError):
-                await access.write(ownership.release, batch)
+                await ownership.release(access, batch)
 
 
 async def _take(access: Access, batch_id: int, owner: str) -> BatchWork | None:
@@ -68,7 +67,11 @@ async def _take(access: Access, batch_id: int, owner: str) -> BatchWork | None:
         sleep=sleep_unless_stopping,
         retry_error_callback=lambda _state: None,
     )
-    taken: BatchWork | None = await persistent(access.write, ownership.take, batch_id, owner)
+
+    async def take() -> BatchWork | None:
+        return await ownership.take(access, batch_id, owner)
+
+    taken: BatchWork | None = await persistent(take)
     return taken
 
 
@@ -100,7 +103,7 @@ class _Heart:
             for engine in {id(engine): engine for engine, _ in owned}.values():
                 mine = [batch for its_engine, batch in owned if its_engine is engine]
                 try:
-                    write(engine, ownership.beat, [batch.owner for batch in mine], [batch.id for batch in mine])
+                    ownership.beat(engine, [batch.owner for batch in mine], [batch.id for batch in mine])
                 except Exception:  # noqa: BLE001  # a beat that fails must not end the heart; silence is noticed
                     _log.warning("A heartbeat could not be written; another run may take these batches over")
 

@@ -48,13 +48,13 @@ async def recover(access: Access, request_id: int | None = None) -> Recovered:
     Returns:
         What it found.
     """
-    orphans = await access.write(endings.requeue_orphans)
+    orphans = await endings.requeue_orphans(access)
     if orphans:
         get_run_logger().warning("%d contacts waited for batches that are gone; they are requeued", orphans)
-    if await access.read(ownership.has_leases_of_silent_owners, access.name):
+    if await ownership.has_leases_of_silent_owners(access, access.name):
         await sleep_unless_stopping(SIGN_OF_LIFE_SECONDS)
-    waiting = await access.read(ownerless, access.name, request_id)
-    leases = await access.write(ownership.forget_dead_leases, access.name)
+    waiting = await ownerless(access, access.name, request_id)
+    leases = await ownership.forget_dead_leases(access, access.name)
     async with get_client() as client:
         for lease in leases:
             await give_back(client, lease)

@@ -39,7 +39,7 @@ async def mend_slots(access: Access) -> int:
             if look:
                 await sleep_unless_stopping(_BETWEEN_LOOKS_SECONDS)
             counted = (await client.read_global_concurrency_limit_by_name(name)).active_slots
-            excess = counted - await access.read(ownership.count_held_slots, access.name) if counted else 0
+            excess = counted - await ownership.count_held_slots(access, access.name) if counted else 0
             leaked = excess if leaked is None else min(leaked, excess)
             if leaked <= 0:
                 return 0

@@ -130,7 +130,7 @@ async def _held(access: Access, batch: BatchWork, client: PrefectClient) -> Asyn
         lease = await _acquire(client, name)
         renewing = asyncio.create_task(_keep(client, lease))
         try:
-            await access.write(ownership.record_lease, batch, str(lease))
+            await ownership.record_lease(access, batch, str(lease))
             yield
         finally:
             renewing.cancel()
@@ -154,7 +154,7 @@ async def give_back_stale_lease(access: Access, batch: BatchWork) -> None:
 
 async def _forget_lease(access: Access, batch: BatchWork) -> None:
     # Or the batch would count among those that hold a slot, while it waits for one.
-    await access.write(ownership.record_lease, batch, None)
+    await ownership.record_lease(access, batch, None)
 
 
 async def give_back(client: PrefectClient, lease: str) -> None:

@@ -57,6 +57,6 @@ class Budget:
         if not self.is_capped:
             return
         for access in accounts:
-            contacts = await access.write(endings.return_unsent, access.name)
+            contacts = await endings.return_unsent(access, access.name)
             if contacts:
                 get_run_logger().info("%d contacts of batches that were never sent are requeued", contacts)

@@ -18,7 +18,6 @@ from bouncer.files.atomic_file import atomic_file
 from bouncer.files.csv.cells import harmless
 from bouncer.files.private_folders import private_folder
 from bouncer.installation import here
-from bouncer.storage.engine import read
 
 __all__ = ["publish_costs", "take_month", "write_costs"]
 
@@ -37,7 +36,7 @@ async def take_month(engine: Engine, month: str | None) -> Ledger:
         SettingRefused: It is no month.
     """
     wanted = Month.before(datetime.now(UTC)) if month is None else Month.of(month)
-    return await asyncio.to_thread(read, engine, take_ledger, wanted)
+    return await asyncio.to_thread(take_ledger, engine, wanted)
 
 
 @task(name="write-costs", task_run_name="write costs", cache_policy=NO_CACHE, persist_result=False)

@@ -35,20 +35,20 @@ async def alert(
         The alerts that are in force, the oldest first.
     """
     found: list[AlertInForce] = []
-    for gone in await everyone[0].read(alerts.accounts_beside, [access.name for access in everyone]):
-        await everyone[0].write(alerts.settle, gone, [], calm_minutes=0)
+    for gone in await alerts.accounts_beside(everyone[0], [access.name for access in everyone]):
+        await alerts.settle(everyone[0], gone, [], calm_minutes=0)
         await _tell(everyone[0], gone)
     for access, health in zip(accounts, healths, strict=True):
         await _tell(access, access.name)
         judgements = alerts.judge(health, thresholds)
-        await access.write(alerts.settle, access.name, judgements, calm_minutes=thresholds.calm_minutes)
+        await alerts.settle(access, access.name, judgements, calm_minutes=thresholds.calm_minutes)
         await _tell(access, access.name)
-        found += await access.read(alerts.in_force, access.name)
+        found += await alerts.in_force(access, access.name)
     return sorted(found, key=lambda one: one.began_ts)
 
 
 async def _tell(access: Access, account: str) -> None:
-    for news in await access.read(alerts.untold, account):
+    for news in await alerts.untold(access, account):
         await announce_once(
             "alert.began" if news.what == "began" else "alert.ended",
             account=account,
@@ -59,5 +59,5 @@ async def _tell(access: Access, account: str) -> None:
             message=news.message,
             minutes=round(news.seconds / 60, 1),
         )
-        await access.write(alerts.mark_told, account, news)
+        await alerts.mark_told(access, account, news)
         get_run_logger().warning("alert %s %s: %s", news.alert, news.what, news.message)

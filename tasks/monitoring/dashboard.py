@@ -75,7 +75,7 @@ async def draw_dashboard(
         Whether it was drawn.
     """
     names = [one.kept_as(name) for one in healths for name in _HISTORY]
-    gone = await access.read(history, names, hours=_HOURS, slots=_SLOTS)
+    gone = await history(access, names, hours=_HOURS, slots=_SLOTS)
     text = _markdown(healths, thresholds, alerts, gone)
     async with get_client() as client:
         if await _is_drawn(client, text):

@@ -39,6 +39,7 @@ from bouncer.monitoring.measurement import measure_account, measure_queue, recor
 from bouncer.monitoring.thresholds import Thresholds
 from bouncer.storage.identity import database_id
 from bouncer.storage.tables import Layer
+from bouncer.storage.transactions import reading
 from tasks.queue.dispatch import target_name
 
 __all__ = ["count_workers", "measure"]
@@ -69,7 +70,7 @@ async def measure(accounts: Sequence[Access], everyone: Sequence[Access], thresh
     """
     first = accounts[0]
     began = time.monotonic()
-    await first.read(_ask_nothing)
+    await _ask_nothing(first)
     database_ms = _ms_since(began)
     async with get_client() as client:
         began = time.monotonic()
@@ -78,7 +79,7 @@ async def measure(accounts: Sequence[Access], everyone: Sequence[Access], thresh
         failures, late = await _count_failed_runs(client), await _count_late_runs(client)
         workers = await count_workers(client) or 0
     last = await last_database()
-    same_database = last is None or last == await first.read(database_id)
+    same_database = last is None or last == await database_id(first)
     found = []
     for access in accounts:
         trouble, is_known = await _ask_bouncer(access)
@@ -97,23 +98,23 @@ async def measure(accounts: Sequence[Access], everyone: Sequence[Access], thresh
             same_database=same_database,
         )
         found.append(await _measure_one(access, service, thresholds.window_minutes))
-    states = {access.name: await first.read(read_state, access.name) for access in everyone}
+    states = {access.name: await read_state(first, access.name) for access in everyone}
     healths = _led(accounts, everyone, found, states)
     for access, health in zip(accounts, healths, strict=True):
-        await access.write(record_metrics, {**health.metrics(), **_limits(access, health)})
+        await record_metrics(access, {**health.metrics(), **_limits(access, health)})
     return healths
 
 
 async def _measure_one(access: Access, service: ServiceHealth, window_minutes: int) -> Health:
-    queue = await access.write(
-        measure_queue,
+    queue = await measure_queue(
+        access,
         access.name,
         access.layer,
         window_minutes=window_minutes,
         deadline_seconds=access.account.batch_deadline_seconds,
     )
-    account = await access.read(
-        measure_account,
+    account = await measure_account(
+        access,
         access.name,
         window_minutes=window_minutes,
         limit_a_minute=_steady_requests_a_minute(access),
@@ -155,6 +156,7 @@ def _limits(access: Access, health: Health) -> dict[str, int]:
     }
 
 
+@reading
 def _ask_nothing(connection: Connection) -> None:
     connection.execute(select(1)).all()
 
@@ -175,23 +177,23 @@ def _steady_requests_a_minute(access: Access) -> int:
 
 async def _ask_bouncer(access: Access) -> tuple[str | None, bool]:  # noqa: PLR0911  # one return an outcome
     """Returns why Bouncer cannot be used, or None, and whether that is known at all."""
-    state = await access.read(account_state.read_state, access.name)
+    state = await account_state.read_state(access, access.name)
     if state.breaker_state != State.CLOSED:
-        if await access.read(circuit_breaker.seconds_closed, access.name) > 0:
+        if await circuit_breaker.seconds_closed(access, access.name) > 0:
             return "the circuit breaker is open: Bouncer has failed several calls in a row", True
         # Where no contact waits, nobody else would send the probe that finds Bouncer back.
     else:
-        age = await access.read(account_state.credits_age_seconds, access.name)
+        age = await account_state.credits_age_seconds(access, access.name)
         if age is not None and age < _CREDITS_SECONDS:
             return None, True
     try:
         async with timeout(_PATIENCE_SECONDS):
-            await access.write(account_state.record_credits, access.name, await access.client.credits())
+            await account_state.record_credits(access, access.name, await access.client.credits())
     except (RateLimited, UnexpectedAnswer):
         return None, False
     except TimeoutError:
         # Where the others get answers, this request has only waited for its turn at the rate limit.
-        if any(tally.outcome == ANSWERED for tally in await access.read(count_calls, access.name, 1)):
+        if any(tally.outcome == ANSWERED for tally in await count_calls(access, access.name, 1)):
             return None, False
         return f"Bouncer has not answered within {_PATIENCE_SECONDS:.0f} s", True
     except (KeyRefused, BouncerUnavailable, LimitsMissing) as error:

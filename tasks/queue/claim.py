@@ -41,8 +41,8 @@ async def claim(
         The new batches, how many contacts were settled, joined to batches in flight, or invalid, and which caps keep
         others in the queue.
     """
-    claimed = await access.write(
-        claiming.claim,
+    claimed = await claiming.claim(
+        access,
         access.name,
         batches=batches,
         batch_size=access.account.batch_size,
@@ -79,13 +79,13 @@ async def claim_small(access: Access, request_id: int | None, budget: Budget) ->
         left for it in this hour.
     """
     most = access.account.realtime_max_addresses
-    if not most or (await access.read(account_state.read_state, access.name)).paused_ts is not None:
+    if not most or (await account_state.read_state(access, access.name)).paused_ts is not None:
         return Claimed()
-    room = access.account.realtime_per_hour - await access.read(realtime_within_hour, access.name)
+    room = access.account.realtime_per_hour - await realtime_within_hour(access, access.name)
     most = min(most, room)
     if most <= 0:
         return Claimed()
     # Looked at first without a lock, and without a task run each time.
-    if not await access.read(fair_order.small_request_waits, access.layer, request_id, most):
+    if not await fair_order.small_request_waits(access, access.layer, request_id, most):
         return Claimed()
     return await claim(access, 1, request_id, budget, at_once=most)

@@ -43,13 +43,13 @@ async def pick_risky(access: Access, request_id: int | None, risk: Risk, *, agai
     Raises:
         InputRefused: There is no such request.
     """
-    requests = await access.read(deep_pass.requests_with_verdicts) if request_id is None else [request_id]
+    requests = await deep_pass.requests_with_verdicts(access) if request_id is None else [request_id]
     picked = 0
     for request in requests:
         after: int | None = 0
         while after is not None:
-            stretch = await access.write(
-                deep_pass.pick_some,
+            stretch = await deep_pass.pick_some(
+                access,
                 request,
                 risk,
                 after=after,
@@ -59,4 +59,4 @@ async def pick_risky(access: Access, request_id: int | None, risk: Risk, *, agai
             after = stretch.last
             picked += stretch.picked
     get_run_logger().info("%d contacts are picked for the deep pass", picked)
-    return Picked(picked, await access.read(deep_pass.deep_request_of, request_id) if request_id is not None else None)
+    return Picked(picked, await deep_pass.deep_request_of(access, request_id) if request_id is not None else None)

@@ -109,7 +109,7 @@ async def keep_going(access: Access, ended: BatchWork) -> None:
         return
     try:
         # What else was left behind is the tick's business: a dozen batches that end at once would each ask for it all.
-        if halves := await access.read(ownerless, access.name, part_of=ended.split_from or ended.id):
+        if halves := await ownerless(access, access.name, part_of=ended.split_from or ended.id):
             await dispatch(halves)
         # Under a cap for each run only ingest's own runs claim: it says how much a tick may commit.
         if not access.account.max_credits_per_run:

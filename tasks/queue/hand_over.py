@@ -19,7 +19,7 @@ async def hand_over(access: Access) -> int:
     Returns:
         How many contacts it was.
     """
-    contacts = await access.write(endings.return_unsent, access.name)
+    contacts = await endings.return_unsent(access, access.name)
     if contacts:
         get_run_logger().warning(
             "account %s cannot send %d contacts of its batches; they are requeued for other accounts",

@@ -13,6 +13,7 @@ from bouncer.batches.state import BatchTitle
 from bouncer.batches.unsettled import Unsettled, unsettled
 from bouncer.queue.fair_order import highest_waiting
 from bouncer.storage.tables import Layer, QueuedContact, QueueStatus
+from bouncer.storage.transactions import reading
 from tasks.batches.subflows import Crews
 from tasks.costs.budget import Budget
 
@@ -69,16 +70,16 @@ async def look(
     """
     layers = {access.name: access.layer for access in accounts}
     places = {access.name: access.account.places for access in accounts}
-    reading = accounts[0].read
-    room = await reading(_room, layers, places, request_id)
+    room = await _room(accounts[0], layers, places, request_id)
     if crews is not None:
         room = {name: min(room[name], crews.room[name]) for name in room}
-        outlook = await reading(_look, layers, places, request_id, crews.known, room, list(crews.refused))
+        outlook = await _look(accounts[0], layers, places, request_id, crews.known, room, list(crews.refused))
         may_send = (budget or Budget()).may_send
         return replace(outlook, left_behind=[batch for batch in outlook.left_behind if may_send(batch)])
-    return await reading(_look, layers, places, request_id, (), room, ())
+    return await _look(accounts[0], layers, places, request_id, (), room, ())
 
 
+@reading
 def _look(
     connection: Connection,
     layers: Mapping[str, Layer],
@@ -131,6 +132,7 @@ def _why_paused(state: AccountState, under_way: Sequence[Unsettled], places: int
     return ALL_PLACES_HELD if sum(batch.held_uploads for batch in under_way) >= places else None
 
 
+@reading
 def _room(
     connection: Connection, layers: Mapping[str, Layer], places: Mapping[str, Places], request_id: int | None
 ) -> dict[str, int]:

@@ -24,7 +24,7 @@ async def try_again(access: Access) -> int:
     contacts = 0
     looked_at = _CONTACTS_A_TRANSACTION
     while looked_at == _CONTACTS_A_TRANSACTION:
-        looked_at, queued = await access.write(take_second_chances, _CONTACTS_A_TRANSACTION)
+        looked_at, queued = await take_second_chances(access, _CONTACTS_A_TRANSACTION)
         contacts += queued
     if contacts:
         get_run_logger().info("%d contacts without a clear verdict get a second chance", contacts)

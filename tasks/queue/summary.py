@@ -134,9 +134,9 @@ class Tally:
             layer: The one layer that is worked on, or None for both.
             counts: Whether to count them too. That takes seconds with ten million contacts: not for every minute.
         """
-        waiting = await access.read(open_layers, request_id, layer)
-        before = await access.read(count_contacts, request_id, layer) if counts and waiting else None
-        credits_before = await access.read(count_credits, request_id, layer) if before else 0
+        waiting = await open_layers(access, request_id, layer)
+        before = await count_contacts(access, request_id, layer) if counts and waiting else None
+        credits_before = await count_credits(access, request_id, layer) if before else 0
         return cls(before, credits_before, layer, waiting)
 
     @property
@@ -198,7 +198,7 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
     # A summary of nothing each minute would bury those that are worth reading.
     if summary.outcome != "nothing to do":
         about = f"Ingest: {in_markdown(summary.message)}"
-        state = await access.read(read_state, access.name)
+        state = await read_state(access, access.name)
         figures = _figures_of_a_tick(summary) if tally.before is None else _figures_of_a_run(summary)
         text = _markdown(summary, figures, state.credits)
         await acreate_markdown_artifact(text, key=here().artifact("ingest-summary"), description=about)
@@ -207,8 +207,8 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
 
 async def _of_a_tick(access: Access, request_id: int | None, tally: Tally) -> IngestSummary:
     # Every minute, so nothing is counted: what waits was counted for its requests some time ago.
-    left = await access.read(last_counted_open, request_id) if tally.open_layers else 0
-    batches = await access.read(count_batches, request_id)
+    left = await last_counted_open(access, request_id) if tally.open_layers else 0
+    batches = await count_batches(access, request_id)
     message = f"dispatched: {tally.why}, some {left:,} are open" if tally.open_layers else _NOTHING_TO_DO
     return IngestSummary(
         outcome=tally.outcome,
@@ -227,8 +227,8 @@ async def _of_a_tick(access: Access, request_id: int | None, tally: Tally) -> In
 
 
 async def _of_a_run(access: Access, request_id: int | None, tally: Tally, before: Progress) -> IngestSummary:
-    after = await access.read(count_contacts, request_id, tally.layer)
-    batches = await access.read(count_batches, request_id)
+    after = await count_contacts(access, request_id, tally.layer)
+    batches = await count_batches(access, request_id)
     verified = after.completed - before.completed
     # Less than none where a request with failed contacts was cancelled meanwhile.
     failed = max(after.failed - before.failed, 0)
@@ -246,9 +246,9 @@ async def _of_a_run(access: Access, request_id: int | None, tally: Tally, before
         reused=tally.reused,
         batches=tally.batches,
         seconds=tally.seconds,
-        verdicts=await access.read(count_verdicts, request_id, tally.layer),
+        verdicts=await count_verdicts(access, request_id, tally.layer),
         # Less than before where an application has deleted a request with its batches.
-        credits_used=max(await access.read(count_credits, request_id, tally.layer) - tally.credits_before, 0),
+        credits_used=max(await count_credits(access, request_id, tally.layer) - tally.credits_before, 0),
         possible_double_payments=batches.possible_double_payments,
         message=f"{message}; {tally.why}" if tally.why else message,
     )

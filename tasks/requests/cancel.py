@@ -33,7 +33,7 @@ async def mark_cancelled(access: Access, request_id: int, by: str, reason: str) 
     Raises:
         InputRefused: There is no such request.
     """
-    return await access.write(cancelling.mark, request_id, by=by, reason=reason)
+    return await cancelling.mark(access, request_id, by=by, reason=reason)
 
 
 async def withdraw(access: Access, request_id: int) -> int:
@@ -48,9 +48,9 @@ async def withdraw(access: Access, request_id: int) -> int:
     Returns:
         How many contacts left the queue.
     """
-    undone = await access.write(cancelling.withdraw_unsent, request_id)
+    undone = await cancelling.withdraw_unsent(access, request_id)
     withdrawn = 0
-    while some := await access.write(cancelling.withdraw_waiting, request_id):
+    while some := await cancelling.withdraw_waiting(access, request_id):
         withdrawn += some
     if undone or withdrawn:
         get_run_logger().info("%d contacts left the queue; %d batches were not sent yet", withdrawn, undone)
@@ -75,7 +75,7 @@ async def finish_in_flight(accounts: Sequence[Access], request_id: int) -> int:
     log = get_run_logger()
     by_name = {access.name: access for access in accounts}
     asked = 0
-    for batch in await accounts[0].read(cancelling.to_finish, request_id):
+    for batch in await cancelling.to_finish(accounts[0], request_id):
         access = by_name.get(batch.account)
         if access is None:
             log.warning("block bouncer-account/%s is missing; batch %d goes on to its end", batch.account, batch.id)
@@ -91,7 +91,7 @@ async def finish_in_flight(accounts: Sequence[Access], request_id: int) -> int:
         except BatchLost as error:
             # Its run sees for itself what has become of it.
             log.warning("%s", error)
-        await access.write(cancelling.note_finish_requested, batch.id)
+        await cancelling.note_finish_requested(access, batch.id)
         asked += 1
     if asked:
         log.info("%d batches are finished early at Bouncer", asked)
@@ -100,4 +100,4 @@ async def finish_in_flight(accounts: Sequence[Access], request_id: int) -> int:
 
 async def left_behind(accounts: Sequence[Access], request_id: int) -> list[BatchTitle]:
     """The batches of the request that nobody works on."""
-    return [batch for access in accounts for batch in await access.read(ownerless, access.name, request_id)]
+    return [batch for access in accounts for batch in await ownerless(access, access.name, request_id)]

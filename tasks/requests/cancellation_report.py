@@ -53,8 +53,8 @@ async def report_cancellation(access: Access, request_id: int) -> Cancelled:
 
 
 async def _report(access: Access, request_id: int, *, dry_run: bool) -> Cancelled:
-    ahead = await access.read(cancelling.prospect, request_id)
-    now = await access.read(count_contacts, request_id)
+    ahead = await cancelling.prospect(access, request_id)
+    now = await count_contacts(access, request_id)
     if dry_run:
         withdrawn = ahead.waiting + ahead.unsent
         message = (

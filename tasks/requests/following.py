@@ -48,10 +48,10 @@ async def follow_requests(access: Access) -> None:
     Safe to run twice, and by several at once: one of them takes a request to its end and says so. If that one dies
     in between, another says it, under the same id, which the Prefect server takes once.
     """
-    for request in await access.read(request_progress.under_way):
+    for request in await request_progress.under_way(access):
         completion: Completion | None = None
         if request.is_unannounced:
-            completion = await access.read(request_progress.completion_of, request.request_id)
+            completion = await request_progress.completion_of(access, request.request_id)
         elif not request.is_open or request.is_due:
             completion = await _count(access, request)
         if completion is not None:
@@ -59,13 +59,13 @@ async def follow_requests(access: Access) -> None:
 
 
 async def _count(access: Access, request: RequestUnderWay) -> Completion | None:
-    if not await access.write(request_progress.claim_count, request):
+    if not await request_progress.claim_count(access, request):
         return None
-    counted = await access.read(counting.count_contacts, request.request_id)
+    counted = await counting.count_contacts(access, request.request_id)
     if counted.open:
-        await access.write(request_progress.record_count, request.request_id, counted)
+        await request_progress.record_count(access, request.request_id, counted)
         return None
-    return await access.write(request_progress.complete, request.request_id, counted)
+    return await request_progress.complete(access, request.request_id, counted)
 
 
 async def _announce(access: Access, completion: Completion) -> None:
@@ -87,7 +87,7 @@ async def _announce(access: Access, completion: Completion) -> None:
             type(error).__name__,
         )
         return
-    await access.write(request_progress.record_announced, completion)
+    await request_progress.record_announced(access, completion)
     get_run_logger().info(
         "request %d is complete: %d contacts have a verdict, %d failed, %d were cancelled",
         completion.request_id,

@@ -21,7 +21,6 @@ from bouncer.files.lists.sources import opened_list
 from bouncer.installation import here
 from bouncer.plurals import counted
 from bouncer.requests.counting import count_credits
-from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Priority
 from tasks.costs.forecast import terms_of
 
@@ -94,8 +93,8 @@ async def price_list(access: Access, order: ListOrder, spend_at_most: int | None
 
 def _refuse_foreign_result(access: Access, order: ListOrder, names: tuple[str, str], digest: str) -> None:
     # Before anything is paid for. What an earlier run of the same order has written is its own.
-    request_id = read(access.engine, request_of, *names)
-    known = None if request_id is None else read(access.engine, list_of, request_id)
+    request_id = request_of(access.engine, *names)
+    known = None if request_id is None else list_of(access.engine, request_id)
     if order.overwrite or (known is not None and known.result == order.result and known.source_digest == digest):
         return
     refuse_overwriting(order.result)
@@ -125,7 +124,7 @@ async def queue_list(access: Access, order: ListOrder) -> ImportReport:
             split=order.split,
             add=order.add,
         )
-        write(access.engine, note_result, report.request_id, order.result)
+        note_result(access.engine, report.request_id, order.result)
         return report
 
     report = await asyncio.to_thread(queue)
@@ -159,7 +158,7 @@ async def give_back(access: Access, order: ListOrder, request_id: int) -> Writte
 
 async def publish_list(access: Access, order: ListOrder, imported: ImportReport, written: Written) -> None:
     """Publishes artifact ``list-ID``: what became of the list, what it cost, and where its result is."""
-    spent = await access.read(count_credits, imported.request_id)
+    spent = await count_credits(access, imported.request_id)
     figures = {
         "lines": imported.lines,
         "rejected": imported.rejected,

@@ -18,7 +18,7 @@ async def publish_report(access: Access, completion: Completion) -> None:
     Raises:
         httpx.HTTPError: The Prefect server does not take it.
     """
-    report = await access.read(report_request, completion)
+    report = await report_request(access, completion)
     await acreate_markdown_artifact(
         _markdown(report), key=here().artifact(f"request-{completion.request_id}"), description=_headline(completion)
     )

@@ -33,7 +33,7 @@ async def delete_at_bouncer(access: Access, batch: int, bouncer_id: str) -> bool
     except BouncerFlowsError as error:
         get_run_logger().warning("%s; housekeeping asks again to delete batch %d at Bouncer", error, batch)
         return False
-    await access.write(deletions.note_deleted, batch)
+    await deletions.note_deleted(access, batch)
     return True
 
 
@@ -48,5 +48,5 @@ async def delete_left_ones(access: Access) -> int:
     """
     if access.account.delete_at_bouncer == "never":
         return 0
-    found = await access.read(deletions.to_delete, access.name)
+    found = await deletions.to_delete(access, access.name)
     return sum([await delete_at_bouncer(access, batch, bouncer_id) for batch, bouncer_id in found])

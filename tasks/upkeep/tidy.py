@@ -31,8 +31,8 @@ async def delete_old_rows(access: Access, retention: Retention) -> dict[str, int
     deleted: dict[str, int] = {}
     for field, old in OLD_ROWS.items():
         days, after, count = getattr(retention, field), None, 0
-        while found := await access.read(old_rows.find_old_rows, old, days=days, after=after):
-            count += await access.write(old_rows.delete_rows, old, found)
+        while found := await old_rows.find_old_rows(access, old, days=days, after=after):
+            count += await old_rows.delete_rows(access, old, found)
             after = found[-1]
         deleted[old.key.class_.__tablename__] = count
     return deleted
@@ -64,9 +64,9 @@ async def delete_old_results(accounts: Sequence[Access], retention: Retention) -
             retention.result_days,
         )
     database, after, deleted = accounts[0], 0, 0
-    while found := await database.read(old_rows.find_batches_with_old_results, days=kept, after=after):
+    while found := await old_rows.find_batches_with_old_results(database, days=kept, after=after):
         for batch in found:
-            while some := await database.write(old_rows.delete_results, batch):
+            while some := await old_rows.delete_results(database, batch):
                 deleted += some
         after = found[-1]
     return deleted
@@ -82,14 +82,14 @@ async def close_empty_batches(access: Access) -> int:
         Batches closed.
     """
     closed = 0
-    for batch, bouncer_id in await access.read(old_rows.find_empty_batches, access.name):
+    for batch, bouncer_id in await old_rows.find_empty_batches(access, access.name):
         if bouncer_id is not None:
             try:
                 await access.client.finish(bouncer_id)
             except BouncerFlowsError as error:
                 # It may have been completed or forgotten long ago; there is nothing to load either way.
                 get_run_logger().warning("%s; batch %d is closed all the same", error, batch)
-        closed += await access.write(transitions.close_empty, batch)
+        closed += await transitions.close_empty(access, batch)
     return closed
 
 

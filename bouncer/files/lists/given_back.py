@@ -9,7 +9,6 @@ from bouncer.files.csv.reading import inspect
 from bouncer.files.lists.records import list_of
 from bouncer.files.lists.results import Choice, Written, write_list
 from bouncer.files.lists.sources import opened_list
-from bouncer.storage.engine import read
 
 __all__ = ["give_back_list"]
 
@@ -29,7 +28,7 @@ def give_back_list(
     Raises:
         InputRefused: The request was queued from no list, or the list has gone or changed since.
     """
-    known = read(engine, list_of, request_id)
+    known = list_of(engine, request_id)
     if known is None:
         raise InputRefused(f"request {request_id} was not queued from a list; export it without its own columns")
     with opened_list(known.source) as source:

@@ -14,10 +14,10 @@ from bouncer.files.csv.cells import harmless
 from bouncer.files.csv.reading import NO_COLUMN, TOO_LONG, Layout, read_records
 from bouncer.files.exporting import result_cells
 from bouncer.files.lists.verdict_columns import VERDICT_COLUMNS, Verdict, no_verdict, verdict_of
+from bouncer.prefetching import one_ahead
 from bouncer.storage.bulk import stage
-from bouncer.storage.engine import read
-from bouncer.storage.prefetching import one_ahead
 from bouncer.storage.tables import Contact, QueuedContact, Result
+from bouncer.storage.transactions import reading
 
 __all__ = ["ListLine", "list_header", "list_lines"]
 
@@ -82,7 +82,7 @@ def list_lines(
         column = layout.column
         texts = [cells[column] if cells is not None and len(cells) > column else "" for _, cells in records]
         checked = check_cells(texts, split=split).frame()
-        verdicts = read(engine, _verdicts, checked, request_id)
+        verdicts = _verdicts(engine, checked, request_id)
         lines = []
         columns = (checked["cell"], checked["reason"], checked["address"], checked["key"])
         for row, (cell, reason, address, key) in enumerate(zip(*columns, strict=True)):
@@ -103,6 +103,7 @@ def list_lines(
             progress(done)
 
 
+@reading
 def _verdicts(connection: Connection, checked: pd.DataFrame, request_id: int) -> Mapping[int, Verdict]:
     valid = checked[checked["reason"].isna()]
     asked = valid.assign(number=valid.index, address_key=valid["key"])

@@ -8,6 +8,7 @@ from bouncer.errors import InputRefused
 from bouncer.files.csv.reading import Layout
 from bouncer.files.lists.sources import ListSource
 from bouncer.storage.tables import List, Request, User
+from bouncer.storage.transactions import reading, writing
 
 __all__ = [
     "FinishedUnderThisName",
@@ -68,12 +69,14 @@ def record_list(
         connection.execute(update(List).where(List.request_id == request_id).values(row))
 
 
+@reading
 def list_of(connection: Connection, request_id: int) -> List | None:
     """The list that a request was queued from; None for one that something else has queued."""
     row = connection.execute(select(*List.__table__.columns).where(List.request_id == request_id)).one_or_none()
     return None if row is None else List(**row._mapping)
 
 
+@reading
 def request_of(connection: Connection, name: str, user_email: str) -> int | None:
     """Finds a user's request by its name, as an import does; None where there is none."""
     found = connection.execute(
@@ -96,12 +99,14 @@ def note_import(connection: Connection, request_id: int, **progress: int) -> Non
     connection.execute(update(List).where(List.request_id == request_id).values(progress))
 
 
+@writing
 def note_import_ended(connection: Connection, request_id: int) -> None:
     """Writes down that all of the list is queued."""
     values = {"imported_ts": func.current_timestamp(), "bytes_read": List.source_bytes}
     connection.execute(update(List).where(List.request_id == request_id).values(values))
 
 
+@writing
 def note_result(connection: Connection, request_id: int, place: str, lines: int | None = None) -> None:
     """Writes down where the result goes, before it is begun, or how many lines it has, once it is there."""
     ended = {} if lines is None else {"result_lines": lines, "result_ts": func.current_timestamp()}

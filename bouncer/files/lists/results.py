@@ -17,7 +17,6 @@ from bouncer.files.lists.own_columns import ListLine, list_header, list_lines
 from bouncer.files.lists.records import note_result
 from bouncer.files.lists.verdict_columns import VERDICT_COLUMNS
 from bouncer.safe_text import clean_message
-from bouncer.storage.engine import write
 from bouncer.verdicts.advice import Advice
 
 __all__ = ["Choice", "Written", "write_list"]
@@ -104,7 +103,7 @@ def write_list(
         rows = (_cells(line) for line in chosen)
     with written_rows(place, excel=choice.excel) as put:
         written = put(header, rows)
-    write(engine, note_result, request_id, place, written)
+    note_result(engine, request_id, place, written)
     return Written(written, dict(advice))
 
 

@@ -21,7 +21,6 @@ def ledger(
 ) -> int:
     """Shows what was paid for: credits by Bouncer's own count beside those that its verdicts suggest."""
     from bouncer.costs.ledger import Month, take_ledger
-    from bouncer.storage.engine import read
     from deployments.settings import read_settings
     from deployments.terminal.ledger_report import print_ledger, write_ledger
 
@@ -32,7 +31,7 @@ def ledger(
         count = write_ledger(engine, file, of_month)
         say(f"{count:,} batches written to {'standard output' if str(file) == '-' else file}")
         return 0
-    taken = read(engine, take_ledger, of_month)
+    taken = take_ledger(engine, of_month)
     if json:
         print_json(taken)
     else:

@@ -24,11 +24,10 @@ def requests(
     import orjson
 
     from bouncer.requests.overview import list_requests
-    from bouncer.storage.engine import read
     from deployments.settings import read_settings
     from deployments.terminal.request_table import print_requests
 
-    lines = read(open_contacts(read_settings()), lambda c: list_requests(c, all_of_them=all_of_them))
+    lines = list_requests(open_contacts(read_settings()), all_of_them=all_of_them)
     if json:
         content = {"requests": [asdict(line) for line in lines]}
         sys.stdout.buffer.write(orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE))

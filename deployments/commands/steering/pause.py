@@ -14,13 +14,12 @@ def pause(*, reason: str = "by hand", account: OneAccount = None) -> int:
         reason: The reason, for others to read.
     """
     from bouncer.accounts import state as account_state
-    from bouncer.storage.engine import read, write
     from deployments.settings import read_settings
     from deployments.terminal.console import tell
 
     engine = open_contacts(read_settings())
-    named = read(engine, account_state.known_or_all, account)
-    paused = [name for name in named if write(engine, account_state.pause, name, by=caller(), reason=reason)]
+    named = account_state.known_or_all(engine, account)
+    paused = [name for name in named if account_state.pause(engine, name, by=caller(), reason=reason)]
     which = f" {', '.join(paused)}" if len(named) > 1 else ""
     tell(f"paused{which}; bouncer-flows resume lets uploads begin again" if paused else "it was paused already")
     return 0

@@ -9,13 +9,12 @@ __all__ = ["resume"]
 def resume(*, account: OneAccount = None) -> int:
     """Lets uploads begin again. An account without credits pauses anew at its next upload."""
     from bouncer.accounts import state as account_state
-    from bouncer.storage.engine import read, write
     from deployments.settings import read_settings
     from deployments.terminal.console import tell
 
     engine = open_contacts(read_settings())
-    named = read(engine, account_state.known_or_all, account)
-    resumed = [name for name in named if write(engine, account_state.resume, name)]
+    named = account_state.known_or_all(engine, account)
+    resumed = [name for name in named if account_state.resume(engine, name)]
     which = f" {', '.join(resumed)}" if len(named) > 1 else ""
     tell(f"resumed{which}" if resumed else "it was not paused")
     return 0

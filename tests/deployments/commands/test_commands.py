@@ -65,7 +65,7 @@ async def test_from_a_csv_file_to_its_verdicts(
     assert stock.code == 0
     assert stock.answer["contacts"] == {"queued": 0, "assigned": 0, "completed": 300, "failed": 0, "cancelled": 0}
     assert stock.answer["verdicts"] == ingested.answer["verdicts"]
-    assert stock.answer["batches"]["by_status"] == {"completed": 1}
+    assert stock.answer["batches"]["by_state"] == {"completed": 1}
     on_one_screen = run(["status"], environment)
     assert (on_one_screen.code, on_one_screen.err) == (0, "")
     assert "300 verified" in on_one_screen.out

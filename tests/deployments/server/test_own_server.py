@@ -80,7 +80,8 @@ def test_serve_that_is_stopped_as_soon_as_it_is_there_leaves_no_server(home: Pat
 
 _INTERRUPTED_WHILE_CLEANING_UP = """
 import os, signal, sys
-from deployments import command_line, metrics_endpoint
+from deployments import command_line
+from deployments.serving import metrics_endpoint
 
 class Closing:
     def __del__(self):
