@@ -10,7 +10,16 @@ from bouncer.batches.admission import is_cancelled
 from bouncer.files.importing import LOCAL_USER, find_or_make_request
 from bouncer.requests.progress import note_open
 from bouncer.storage.dialects import database_now, insert_ignoring
-from bouncer.storage.tables import Contact, Layer, Priority, QueuedContact, QueueStatus, Request, Reverification
+from bouncer.storage.tables import (
+    Contact,
+    Layer,
+    Priority,
+    QueuedContact,
+    QueueStatus,
+    Request,
+    Result,
+    Reverification,
+)
 from bouncer.storage.transactions import reading, writing
 from bouncer.verdicts.freshness import FreshFor
 
@@ -40,10 +49,20 @@ class Old:
             QueuedContact.global_id == Contact.global_id,
             QueuedContact.status.in_([QueueStatus.QUEUED, QueueStatus.ASSIGNED]),
         )
+        since = now - timedelta(days=self.days)
+        # A look that found nothing out leaves the older verdict; such a contact would come first every night.
+        looked_at_in_vain = exists().where(
+            QueuedContact.global_id == Contact.global_id,
+            QueuedContact.completed_ts >= since,
+            Result.batch_id == QueuedContact.batch_id,
+            Result.global_id == QueuedContact.global_id,
+            Result.bouncer_status == "unknown",
+        )
         old = [
-            Contact.bouncer_verified_ts < now - timedelta(days=self.days),
+            Contact.bouncer_verified_ts < since,
             not_(self.fresh_for.keeps_deep_verdict(now)),
             ~waiting,
+            ~looked_at_in_vain,
         ]
         return [*old, Contact.bouncer_status.in_(self.statuses)] if self.statuses else old
 

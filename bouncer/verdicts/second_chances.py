@@ -72,12 +72,14 @@ def give_second_chances(
     staged = stage(connection, "second_chances", _STAGED, frame)
     counts: ColumnElement[bool] = true()
     if layer is Layer.BASIC:
+        # A clear verdict of an earlier basic look stays too, but it is older: the address is asked for again.
+        of_deep_pass = exists().where(Batch.id == Contact.bouncer_batch_id, Batch.layer == Layer.DEEP)
         counts = (
             exists()
             .where(
                 QueuedContact.queue_id == staged.c.queue_id,
                 Contact.global_id == QueuedContact.global_id,
-                Contact.bouncer_batch_id == batch_id,
+                ~of_deep_pass.correlate(Contact),
             )
             .correlate(staged)
         )

@@ -44,6 +44,9 @@ def write_verdicts(
         # The better verdict stays here too: where a basic look leaves doubt, a deep verdict that is still good wins.
         keeps = fresh_for.keeps_deep_verdict(database_now(connection))
         its_contacts = its_contacts.where(or_(Result.bouncer_status.in_(_CERTAIN), not_(keeps)))
+        # Nor does a look that found nothing out take away what an earlier one did; that keeps its own moment, and ages.
+        nothing_known = or_(Contact.bouncer_status.is_(None), Contact.bouncer_status == "unknown")
+        its_contacts = its_contacts.where(or_(Result.bouncer_status != "unknown", nothing_known))
     connection.execute(
         its_contacts.values(
             bouncer_status=Result.bouncer_status,

@@ -24,6 +24,7 @@ from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch, Contact, QueuedContact
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.matching import Prepared, await_verdicts, prepare
+from bouncer.verdicts.second_chances import count_second_chances
 from tests.bouncer.contacts import (
     at_once,
     batch_rows,
@@ -377,6 +378,24 @@ def test_a_second_verdict_replaces_the_first(engine: Engine) -> None:
     assert queue_rows(engine)[0].bouncer_status == "deliverable"
     assert queue_rows(engine)[0].bouncer_score is None
     assert len(rows(engine, "Bouncer_Results")["Bouncer_Results"]) == 2
+
+
+@pytest.mark.parametrize("clear", ["deliverable", "risky"])
+def test_a_later_unknown_does_not_take_away_what_was_found_out(engine: Engine, clear: str) -> None:
+    """The contact keeps its clear verdict, with the moment of it; the detailed result of the later look is kept too."""
+    work = _verified(engine, ["anna@example.com"])
+    load_verdicts(engine, work, verdicts(["anna@example.com"], status=clear, score=80))
+    set_back(engine, Contact.bouncer_verified_ts, 200 * 86_400)
+    (known,) = queue_rows(engine)
+    queue_again(engine, [known.global_id])
+    (batch,) = claim(engine).batches
+    load_verdicts(engine, verify(engine, batch.id), verdicts(["anna@example.com"], status="unknown", score=0))
+    now = queue_rows(engine)[0]
+    assert (now.bouncer_status, now.bouncer_score) == (clear, 80)
+    assert now.bouncer_verified_ts == known.bouncer_verified_ts
+    results = rows(engine, "Bouncer_Results")["Bouncer_Results"]
+    assert {result["bouncer_status"] for result in results} == {clear, "unknown"}
+    assert read(engine, count_second_chances) == 1
 
 
 def test_a_load_leaves_the_contacts_of_other_batches_alone(engine: Engine) -> None:

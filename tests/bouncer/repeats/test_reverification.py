@@ -52,6 +52,17 @@ def test_the_oldest_verdicts_are_renewed(engine: Engine) -> None:
     assert (batch.quantity, batch.priority, batch.request_id) == (2, 25, report.request_id)
 
 
+def test_a_look_that_found_nothing_out_is_not_repeated_every_night(engine: Engine) -> None:
+    """The contact keeps its old verdict; it has had its turn, and the budget goes to others."""
+    _known(engine, {"old@example.com": 300})
+    assert _reverify(engine).contacts == 1
+    (batch,) = claim(engine).batches
+    load_verdicts(engine, verify(engine, batch.id), verdicts(["old@example.com"], status="unknown"))
+    (row,) = [row for row in queue_rows(engine) if row.batch_id == batch.id]
+    assert (row.status, row.bouncer_status) == ("completed", "deliverable")
+    assert _reverify(engine).contacts == 0
+
+
 def test_a_budget_holds_over_all_runs_of_a_month(engine: Engine) -> None:
     """What earlier runs have queued counts, also when its rows are gone; the next month begins anew."""
     _known(engine, {f"a{number}@example.com": 200 + number for number in range(10)})
