@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, or_, select, update
 
-from bouncer.monitoring.figures import Health
+from bouncer.monitoring.figures import Health, QueueHealth
 from bouncer.monitoring.thresholds import Thresholds
 from bouncer.storage.dialects import age_seconds, database_now, insert_ignoring
 from bouncer.storage.tables import Alert
@@ -117,6 +117,7 @@ def _of_account(health: Health, thresholds: Thresholds) -> list[Judgement]:
     calls, window = account.calls, health.window_minutes
     worst = ", ".join(f"{count} {kind}" for kind, count in list(calls.errors.items())[:3])
     paused_minutes = (account.paused_seconds or 0) / 60
+    queued_hours = queue.longest_queued.seconds / 3600 if queue.longest_queued else 0.0
     p95 = (calls.p95_ms or 0) / 1000
     return [
         Judgement(
@@ -139,8 +140,9 @@ def _of_account(health: Health, thresholds: Thresholds) -> list[Judgement]:
         Judgement(
             "deadline",
             queue.batches_overdue > 0,
-            f"{queue.batches_overdue} batches are at Bouncer beyond their deadline; does anything run?",
+            f"{queue.batches_overdue} batches run at Bouncer beyond their deadline; does anything run?",
         ),
+        Judgement("queued", queued_hours > thresholds.queued_at_bouncer_hours, _of_queued(queue, thresholds)),
         Judgement(
             "held",
             queue.batches_held > 0,
@@ -161,6 +163,17 @@ def _of_account(health: Health, thresholds: Thresholds) -> list[Judgement]:
             service.bouncer_trouble or "Bouncer answers",
         ),
     ]
+
+
+def _of_queued(queue: QueueHealth, thresholds: Thresholds) -> str:
+    longest = queue.longest_queued
+    if longest is None:
+        return "no batch is queued at Bouncer"
+    return (
+        f"batch {longest.batch} is queued at Bouncer for {longest.seconds / 3600:.1f} h, since "
+        f"{longest.since_ts:%Y-%m-%d %H:%M} UTC (threshold {thresholds.queued_at_bouncer_hours:g} h); "
+        "app.usebouncer.com shows whose list is ahead; it is paid for and will run, so do not send it again"
+    )
 
 
 @writing

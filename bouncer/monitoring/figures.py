@@ -1,11 +1,12 @@
 """The figures by which people see whether all is well, and the names and units under which they are kept."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from bouncer.accounts.call_statistics import CallFigures
 from bouncer.accounts.state import AccountState
 
-__all__ = ["FIGURES", "SHARED", "AccountHealth", "Health", "QueueHealth", "ServiceHealth"]
+__all__ = ["FIGURES", "SHARED", "AccountHealth", "Health", "QueueHealth", "QueuedBatch", "ServiceHealth"]
 
 FIGURES = {
     "backlog_contacts": "contacts that wait in the queue",
@@ -13,7 +14,8 @@ FIGURES = {
     "batches_under_way": "batches that are not settled, but for held ones",
     "batches_in_flight": "batches that Bouncer has, or may have",
     "batches_held": "batches that wait for a person",
-    "batches_overdue": "batches at Bouncer ten minutes beyond their deadline",
+    "queued_at_bouncer_seconds": "the time for which the longest-waiting batch has been queued at Bouncer",
+    "batches_overdue": "batches that run at Bouncer, ten minutes beyond their deadline",
     "settled_contacts_a_minute": "addresses of the batches that were loaded in the window, a minute",
     "settled_contacts_an_hour": "addresses of the batches that were loaded in the last hour",
     "dead_letters": "failed batches that nobody has reviewed",
@@ -61,6 +63,21 @@ _BREAKER = {"closed": 0, "half-open": 1, "open": 2}
 
 
 @dataclass(frozen=True)
+class QueuedBatch:
+    """A batch that is queued at Bouncer.
+
+    Attributes:
+        batch: Its row in ``Bouncer_Batches``.
+        since_ts: When Bouncer took it.
+        seconds: How long ago that is.
+    """
+
+    batch: int
+    since_ts: datetime
+    seconds: int
+
+
+@dataclass(frozen=True)
 class QueueHealth:
     """The queue and the batches of one account.
 
@@ -71,7 +88,8 @@ class QueueHealth:
         batches_under_way: Batches that are not settled.
         batches_in_flight: Those of them that Bouncer has, or may have.
         batches_held: Those that wait for a person.
-        batches_overdue: Those that have been at Bouncer without progress for longer than their deadline.
+        batches_overdue: Those that Bouncer runs, or may have, without progress for longer than their deadline.
+        longest_queued: The batch that has been queued at Bouncer the longest; None where none is.
         unsent_contacts: Addresses in batches that are not uploaded yet.
         settled_in_window: Addresses that came back with loaded batches in the window.
         settled_an_hour: Addresses that came back with batches loaded in the last hour. Contacts settled at no cost
@@ -87,6 +105,7 @@ class QueueHealth:
     batches_in_flight: int
     batches_held: int
     batches_overdue: int
+    longest_queued: QueuedBatch | None
     unsent_contacts: int
     settled_in_window: int
     settled_an_hour: int
@@ -207,6 +226,7 @@ class Health:
             "batches_under_way": queue.batches_under_way,
             "batches_in_flight": queue.batches_in_flight,
             "batches_held": queue.batches_held,
+            "queued_at_bouncer_seconds": queue.longest_queued.seconds if queue.longest_queued else 0,
             "batches_overdue": queue.batches_overdue,
             "settled_contacts_a_minute": self.settled_a_minute,
             "settled_contacts_an_hour": queue.settled_an_hour,

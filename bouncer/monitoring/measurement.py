@@ -6,7 +6,7 @@ every ten minutes above that; the rest is asked of batches, of which there is on
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, func, insert, select
 from bouncer.accounts.call_statistics import count_calls, figures_of
 from bouncer.accounts.state import read_state
 from bouncer.batches.state import AT_BOUNCER, AWAITS_UPLOAD, IN_FLIGHT, UNSETTLED, BatchState, is_in, state_of
-from bouncer.monitoring.figures import AccountHealth, QueueHealth
+from bouncer.monitoring.figures import AccountHealth, QueuedBatch, QueueHealth
 from bouncer.queue.waiting_contacts import oldest_waiting_seconds
 from bouncer.requests.counting import count_batches, count_dead_letters
 from bouncer.storage.dialects import age_seconds, database_now
@@ -41,6 +41,9 @@ FULL_COUNT_SECONDS = 600
 DEADLINE_GRACE_SECONDS = 600
 """Seconds after its deadline for which a batch may still be at Bouncer: Bouncer finishes it early then, which takes a
 moment."""
+
+_WITH_DEADLINE = (AT_BOUNCER | {BatchState.VERIFIED}) - {BatchState.QUEUED_AT_BOUNCER}
+"""States in which progress is expected; one that is queued at Bouncer waits for as long as it takes."""
 
 _FULL_COUNT = "backlog_full_count_contacts"
 """The metric of such a count, with the layer behind it."""
@@ -70,7 +73,8 @@ def measure_queue(
         batches_under_way=sum(one.state != BatchState.HELD for one in batches),
         batches_in_flight=sum(one.state in IN_FLIGHT for one in batches),
         batches_held=sum(one.state == BatchState.HELD for one in batches),
-        batches_overdue=sum(one.state in AT_BOUNCER | {BatchState.VERIFIED} and one.idle > longest for one in batches),
+        batches_overdue=sum(one.state in _WITH_DEADLINE and one.idle > longest for one in batches),
+        longest_queued=_longest_queued(batches),
         unsent_contacts=sum(one.quantity for one in batches if one.state in AWAITS_UPLOAD),
         settled_in_window=settled_in_window,
         settled_an_hour=settled_an_hour,
@@ -110,12 +114,28 @@ def record_metrics(connection: Connection, metrics: Mapping[str, int]) -> None:
 
 
 def _batches_under_way(connection: Connection, account: str) -> list[Row[Any]]:
-    idle = age_seconds(func.coalesce(Batch.progress_ts, Batch.uploaded_ts, Batch.created_ts))
+    taken = func.coalesce(Batch.uploaded_ts, Batch.created_ts)
+    idle = age_seconds(func.coalesce(Batch.progress_ts, taken))
     return list(
         connection.execute(
-            select(Batch.quantity, state_of(), idle.label("idle")).where(Batch.account == account, is_in(*UNSETTLED))
+            select(
+                Batch.id,
+                Batch.quantity,
+                state_of(),
+                idle.label("idle"),
+                taken.label("taken_ts"),
+                age_seconds(taken).label("taken_seconds"),
+            )
+            .where(Batch.account == account, is_in(*UNSETTLED))
+            .order_by(Batch.id)
         )
     )
+
+
+def _longest_queued(batches: Iterable[Row[Any]]) -> QueuedBatch | None:
+    queued = [one for one in batches if one.state == BatchState.QUEUED_AT_BOUNCER]
+    longest = max(queued, key=lambda one: one.taken_seconds, default=None)
+    return None if longest is None else QueuedBatch(longest.id, longest.taken_ts, int(longest.taken_seconds))
 
 
 def _settled(connection: Connection, account: str, span: timedelta) -> tuple[int, int]:

@@ -104,6 +104,8 @@ class BatchInFlight:
         quantity: Addresses in it.
         processed: Addresses that Bouncer has verified.
         seconds: Since the upload; None before it.
+        queued_ts: Since when it is queued at Bouncer; None where it is not.
+        queued_seconds: How long ago that is.
         expected_end_ts: When Bouncer will have verified it, at its present pace or else that of recent batches; None
             where neither is known.
     """
@@ -115,6 +117,8 @@ class BatchInFlight:
     quantity: int
     processed: int
     seconds: int | None
+    queued_ts: datetime | None
+    queued_seconds: int | None
     expected_end_ts: datetime | None
 
 
@@ -298,6 +302,7 @@ def _in_flight(connection: Connection) -> list[BatchInFlight]:
             state_of(),
             Batch.quantity,
             Batch.processed,
+            Batch.uploaded_ts,
             age_seconds(Batch.uploaded_ts).label("seconds"),
         )
         .where(is_in(*UNSETTLED))
@@ -317,6 +322,8 @@ def _in_flight(connection: Connection) -> list[BatchInFlight]:
                 row.quantity,
                 row.processed,
                 seconds,
+                row.uploaded_ts if row.state == BatchState.QUEUED_AT_BOUNCER else None,
+                seconds if row.state == BatchState.QUEUED_AT_BOUNCER else None,
                 None if left is None else now + timedelta(seconds=round(left)),
             )
         )

@@ -46,6 +46,12 @@ class Thresholds(BaseModel):
         title="Oldest waiting contact, h",
         description="Alert when a contact has waited longer than this, in the queue or in a batch that is not sent.",
     )
+    queued_at_bouncer_hours: float = Field(
+        default=2,
+        gt=0,
+        title="Queued at Bouncer, h",
+        description="Alert when a batch has been queued at Bouncer for longer than this without its turn coming.",
+    )
     paused_minutes: float = Field(
         default=60, ge=0, title="Paused, min", description="Alert when uploads are paused for longer than this."
     )

@@ -197,6 +197,8 @@ def _overview(report: StatusReport, age: str | None) -> Table:
         shares = (f"{count / total:.1%} {verdict}" for verdict, count in report.verdicts.items())
         table.add_row("Verdicts", " · ".join(shares))
     table.add_row("Waiting", " · ".join(_waiting(report)) or "nothing")
+    if queued := _queued(report):
+        table.add_row("Queued", queued)
     for limits in report.limits:
         table.add_row("Limits", _limits(limits, named=len(report.limits) > 1))
     for state in report.accounts:
@@ -242,6 +244,17 @@ def _waiting(report: StatusReport) -> list[str]:
         f"{'' if one.layer == 'basic' else f' ({one.layer})'}"
         for one in report.waiting
     ]
+
+
+def _queued(report: StatusReport) -> str:
+    queued = [one for one in report.in_flight if one.queued_ts is not None]
+    if not queued:
+        return ""
+    longest = max(queued, key=lambda one: one.queued_seconds or 0)
+    seconds = longest.queued_seconds or 0
+    waited = f"{seconds // 60} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
+    since = "" if longest.queued_ts is None else _moment(longest.queued_ts, report)
+    return f"{len(queued):,} at Bouncer, the longest for {waited}, since {since} (batch {longest.batch})"
 
 
 def _limits(limits: Limits, *, named: bool) -> str:

@@ -45,6 +45,7 @@ _HISTORY = (
     "backlog_contacts",
     "oldest_waiting_seconds",
     "batches_in_flight",
+    "queued_at_bouncer_seconds",
     "batches_overdue",
     "batches_held",
     "credits_left",
@@ -231,6 +232,13 @@ def _of_account(health: Health, thresholds: Thresholds) -> list[_Figure]:
     return [
         _Figure("credits left", "-" if credits_left is None else f"{credits_left:,}", "credits_left", floor=floor),
         _Figure("batches in flight", f"{queue.batches_in_flight}", "batches_in_flight"),
+        _Figure(
+            "longest queued at Bouncer, h",
+            f"{(queue.longest_queued.seconds if queue.longest_queued else 0) / 3600:,.1f}",
+            "queued_at_bouncer_seconds",
+            thresholds.queued_at_bouncer_hours,
+            3600,
+        ),
         _Figure("batches past their deadline", f"{queue.batches_overdue}", "batches_overdue", 0),
         _Figure("batches held for a person", f"{queue.batches_held}", "batches_held", 0),
         _Figure(

@@ -58,6 +58,7 @@ _ALL = {
     "error-rate",
     "held",
     "paused",
+    "queued",
     "rate-limit",
     "response-time",
     "waiting",
@@ -127,7 +128,9 @@ async def test_each_alert_begins_once_and_ends_once(set_up_account: SetUpAccount
     overdue = {"status": BatchStatus.PROCESSING, "batch_id": "gone", "quantity": 1, "user_id": 1, "request_id": 1}
     with engine.begin() as connection:
         long_ago = database_now(connection) - timedelta(hours=5)
-        connection.execute(insert(Batch).values(**overdue, uploaded_ts=long_ago, progress_ts=long_ago))
+        at_bouncer = {**overdue, "uploaded_ts": long_ago, "progress_ts": long_ago}
+        for more in ({"running_ts": long_ago}, {"batch_id": "queued"}):
+            connection.execute(insert(Batch).values(**{**at_bouncer, **more}))
         held = {"status": BatchStatus.QUEUED, "batch_id": None, "held_ts": long_ago, "upload_begun_ts": long_ago}
         connection.execute(insert(Batch).values(**{**overdue, **held}))
     sandbox.fault("status", operation="credits", code=401, message="user not found", times=None)
@@ -135,7 +138,7 @@ async def test_each_alert_begins_once_and_ends_once(set_up_account: SetUpAccount
         alarmed = await check_health(_LOW, return_state=True)
         assert alarmed.name == "Alerts", alarmed.message
     shown = await _dashboard()
-    assert shown.startswith("# 11 alerts: ")
+    assert shown.startswith("# 12 alerts: ")
     assert "| credits left | 5 | at least 30 | " in shown
     assert "| batches past their deadline | 1 | 0 | 1 | " in shown
     assert "| batches held for a person | 1 | 0 | 1 | " in shown

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from sqlalchemy import Engine
@@ -9,7 +10,7 @@ from sqlalchemy import Engine
 from bouncer.accounts.call_statistics import CallFigures
 from bouncer.accounts.state import AccountState
 from bouncer.monitoring.alerts import Judgement, accounts_beside, in_force, judge, mark_told, settle, untold
-from bouncer.monitoring.figures import FIGURES, SHARED, AccountHealth, Health, QueueHealth, ServiceHealth
+from bouncer.monitoring.figures import FIGURES, SHARED, AccountHealth, Health, QueuedBatch, QueueHealth, ServiceHealth
 from bouncer.monitoring.thresholds import Thresholds
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Alert
@@ -101,7 +102,7 @@ def test_what_nobody_knows_changes_nothing(engine: Engine) -> None:
     assert [what for what, _ in _news(engine)] == ["began"]
 
 
-_QUIET = QueueHealth(0, None, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+_QUIET = QueueHealth(0, None, 0, 0, 0, 0, None, 0, 0, 0, 0, 0, 0)
 _NO_CALLS = CallFigures(0, {}, None, None, None)
 _ACCOUNT_HEALTH = AccountHealth(AccountState("default", credits=1_000_000), None, 0, 180, _NO_CALLS, {})
 _SERVICE = ServiceHealth(
@@ -118,6 +119,20 @@ _SERVICE = ServiceHealth(
 _WELL = Health(_QUIET, _ACCOUNT_HEALTH, _SERVICE, 5, layer_credits=1_000_000)
 
 
+def _queued(seconds: int) -> QueuedBatch:
+    return QueuedBatch(12, datetime(2026, 11, 29, 9, 30), seconds)  # noqa: DTZ001  # as the database has it
+
+
+def test_a_batch_that_is_queued_at_bouncer_is_alerted_with_how_long_and_since_when() -> None:
+    """Whoever is told can look what is ahead of it, and does not send it again, which is paid twice."""
+    waits = replace(_WELL, queue=replace(_QUIET, longest_queued=_queued(3 * 3600)))
+    (told,) = (one for one in judge(waits, Thresholds()) if one.crossed)
+    assert told.alert == "queued"
+    assert "batch 12 is queued at Bouncer for 3.0 h, since 2026-11-29 09:30 UTC (threshold 2 h)" in told.message
+    assert "do not send it again" in told.message
+    assert len(told.message) <= 255
+
+
 def _crossed(health: Health) -> set[str]:
     return {one.alert for one in judge(health, Thresholds()) if one.crossed}
 
@@ -128,6 +143,7 @@ def _crossed(health: Health) -> set[str]:
         ("backlog", {"backlog_contacts": 100_000}, {"backlog_contacts": 100_001}),
         ("waiting", {"oldest_waiting_seconds": 86_400}, {"oldest_waiting_seconds": 86_500}),
         ("deadline", {"batches_overdue": 0}, {"batches_overdue": 1}),
+        ("queued", {"longest_queued": _queued(7200)}, {"longest_queued": _queued(7201)}),
         ("held", {"batches_held": 0}, {"batches_held": 1}),
         ("credits", {"unsent_contacts": 1_000_000}, {"unsent_contacts": 1_000_001}),
         ("rate-limit", {"requests_a_minute": 162}, {"requests_a_minute": 164}),

@@ -12,7 +12,7 @@ from bouncer.monitoring.measurement import history, latest_metrics, measure_acco
 from bouncer.storage.dialects import database_now, is_sqlite
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch, BatchStatus, HealthMetric, Layer, QueuedContact, QueueStatus, RateLimitWindow
-from tests.bouncer.contacts import ACCOUNT, new_request, queue, set_back, small_batches
+from tests.bouncer.contacts import ACCOUNT, batch_rows, new_request, queue, set_back, small_batches
 from tests.bouncer.storage.existing_tables import execute, on_servers, on_sqlite
 from tests.bouncer.storage.explaining import Explainer, rows_read
 
@@ -46,8 +46,9 @@ def test_the_queue_is_measured(engine: Engine) -> None:
     _batch(engine, request, **done, batch_id="b-2", completed_ts=30 * minutes)
     _batch(engine, request, **done, batch_id="b-3", completed_ts=90 * minutes)
     at_bouncer = {"status": BatchStatus.PROCESSING, "quantity": 5}
-    _batch(engine, request, **at_bouncer, batch_id="b-4", uploaded_ts=300 * minutes, progress_ts=20 * minutes)
-    _batch(engine, request, **at_bouncer, batch_id="b-5", uploaded_ts=300 * minutes, progress_ts=140 * minutes)
+    runs = {**at_bouncer, "uploaded_ts": 300 * minutes, "running_ts": 290 * minutes}
+    _batch(engine, request, **runs, batch_id="b-4", progress_ts=20 * minutes)
+    _batch(engine, request, **runs, batch_id="b-5", progress_ts=140 * minutes)
     _batch(engine, request, status=BatchStatus.QUEUED, quantity=7)
     held = {"held_ts": minutes, "upload_begun_ts": minutes, "ambiguous_uploads": 1}
     _batch(engine, request, status=BatchStatus.QUEUED, quantity=11, **held)
@@ -58,6 +59,23 @@ def test_the_queue_is_measured(engine: Engine) -> None:
     assert (measured.batches_under_way, measured.batches_in_flight, measured.batches_held) == (3, 2, 1)
     assert measured.batches_overdue == 1
     assert (measured.settled_in_window, measured.settled_an_hour, measured.credits_an_hour) == (90, 190, 180)
+
+
+def test_a_batch_that_is_queued_at_bouncer_has_no_deadline(engine: Engine) -> None:
+    """One that waited behind somebody else's list was alerted as beyond its deadline, and somebody sent it again."""
+    request = new_request(engine)
+    assert _measure(engine).longest_queued is None
+    for number, hours in enumerate((3, 9, 1)):
+        ago = timedelta(hours=hours)
+        at_bouncer = {"status": BatchStatus.PROCESSING, "batch_id": f"b-{number}", "quantity": 5}
+        _batch(engine, request, **at_bouncer, uploaded_ts=ago, progress_ts=ago)
+    measured = _measure(engine)
+    assert (measured.batches_in_flight, measured.batches_overdue) == (3, 0)
+    longest = measured.longest_queued
+    assert longest is not None
+    assert 9 * 3600 <= longest.seconds < 9 * 3600 + 60
+    assert longest.since_ts == batch_rows(engine)[1].uploaded_ts
+    assert longest.batch == batch_rows(engine)[1].id
 
 
 def test_contacts_that_wait_in_batches_are_not_forgotten(engine: Engine) -> None:

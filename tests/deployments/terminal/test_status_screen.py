@@ -78,9 +78,12 @@ def test_everything_is_told(engine: Engine) -> None:
     ]
     half_done, waiting = report.in_flight
     assert (half_done.state, half_done.processed, half_done.quantity) == ("queued at Bouncer", 5, 10)
+    assert half_done.queued_ts is not None
+    assert 600 <= (half_done.queued_seconds or 0) < 660
     assert half_done.expected_end_ts is not None
     assert abs((half_done.expected_end_ts - report.taken_ts).total_seconds() - 600) < 60
     assert (waiting.state, waiting.seconds, waiting.expected_end_ts) == ("ready", None, None)
+    assert (waiting.queued_ts, waiting.queued_seconds) == (None, None)
     (limits,) = report.limits
     assert (limits.batches, limits.most_batches, limits.most_requests_a_minute) == (1, 7, 99)
     assert [(one.alert, one.message) for one in report.alerts] == [("backlog", "24 contacts wait (threshold 20)")]
@@ -154,6 +157,21 @@ def test_what_an_old_check_found_is_not_shown_as_the_present(engine: Engine) -> 
     assert f"1,234 credits at {since}" in shown
     assert "7 contacts settled in an hour, 2 d ago" in shown
     assert "for 5 h" not in shown
+
+
+@on_sqlite
+def test_the_screen_tells_how_long_batches_are_queued_at_bouncer_and_since_when(engine: Engine) -> None:
+    """Nothing was to be seen of a batch that waited behind somebody else's list but that it was under way."""
+    _busy(engine)
+    with engine.begin() as connection:
+        ago = database_now(connection) - timedelta(hours=3)
+        batch = {"user_id": 1, "request_id": 1, "quantity": 10, "bouncer_id": "b-2", "uploaded_ts": ago}
+        connection.execute(insert(Batch).values(**batch, status=BatchStatus.PROCESSING))
+    since = f"{ago:%H:%M}" if ago.date() == read(engine, database_now).date() else f"{ago:%Y-%m-%d %H:%M}"
+    assert f"Queued      2 at Bouncer, the longest for 3.0 h, since {since} (batch 3)" in _shown(engine)
+    with engine.begin() as connection:
+        connection.execute(update(Batch).values(running_ts=ago))
+    assert "Queued" not in _shown(engine)
 
 
 @on_sqlite
