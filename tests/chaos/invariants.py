@@ -162,7 +162,8 @@ def measure(site: Site, scenario: str, seed: int, expected: Expected, seconds: f
 
 
 def _told(site: Site) -> dict[str, bool]:
-    logs = [run.log for run in site.runs]
+    runs = (*site.runs, *site.asides)
+    logs = [run.log for run in runs]
     return {
         "a traceback on standard error": not any("Traceback (most recent call last)" in log for log in logs),
         "the key in a log": not any(site.sandbox.key in log or site.key in log for log in logs),

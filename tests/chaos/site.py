@@ -16,6 +16,7 @@ from bouncer.files.importing import import_contacts
 from bouncer.requests.requeueing import requeue
 from bouncer.storage.engine import engine_for
 from bouncer.storage.migrate import upgrade
+from bouncer.storage.tables import Priority
 from deployments.server.local_server import LocalServer
 from sandbox.sample import write_sample
 from tests.chaos.breakpoints import Breakpoint, Place, breakpoint_at
@@ -29,13 +30,12 @@ from tests.sandbox_process import SandboxHandle, running_sandbox
 __all__ = ["SANDBOX", "Account", "Site", "Unexpected", "open_site"]
 
 SANDBOX: dict[str, Any] = {
-    "fixed_seconds": 1.5,
-    "parallel": 15,
+    "fixed_seconds": 0.5,
     "finish_seconds": 0.3,
     "requests_per_minute": 600,
     "uploads_per_minute": 60,
 }
-"""What every scenario's Bouncer is like unless the scenario changes it."""
+"""What every scenario's Bouncer is like unless the scenario changes it: one batch after another, as documented."""
 
 _RESTART_SECONDS = 300.0
 
@@ -56,6 +56,7 @@ class Account:
     deadline_seconds: float = 300.0
     ambiguous_upload: str = "resubmit"
     callback_port: int = 0
+    queue_ahead_minutes: float = 15.0
 
 
 class Site:
@@ -76,6 +77,7 @@ class Site:
         self.account = Account()
         self.imported = 0
         self.runs: list[Command] = []
+        self.asides: list[Command] = []
         self.own_server = False
         self._workers: Workers | None = None
         self._root = folder
@@ -101,12 +103,13 @@ class Site:
         self.account = Account()
         self.imported = 0
         self.runs = []
+        self.asides = []
         self.own_server = False
         self.mariadb.execute("SET GLOBAL time_zone = 'SYSTEM'")
 
     def end(self) -> None:
         """Ends what still runs and drops the database."""
-        for run in self.runs:
+        for run in (*self.runs, *self.asides):
             run.kill()
         if self._workers is not None:
             self._workers.end()
@@ -116,12 +119,14 @@ class Site:
         self._engine.dispose()
         self.mariadb.drop_database(self._database)
 
-    def queue(self, draw: random.Random, batches: int = 5) -> None:
-        """Queues contacts that fill so many batches, the last not quite."""
+    def queue(self, draw: random.Random, batches: int = 5, priority: Priority = Priority.NORMAL) -> int:
+        """Queues contacts that fill so many batches, the last not quite, and returns their request."""
         contacts = batches * self.account.batch_size - draw.randrange(self.account.batch_size // 2)
         file = self._folder / f"contacts-{self.imported}.csv"
         write_sample(file, contacts, seed=draw.randrange(10**6))
-        self.imported += import_contacts(self._engine, file).queued
+        report = import_contacts(self._engine, file, priority=priority)
+        self.imported += report.queued
+        return report.request_id
 
     def ingest(self, **environment: str) -> Command:
         """Starts ``bouncer-flows ingest``.
@@ -135,6 +140,17 @@ class Site:
         self._point_here(variables)
         run = command(["ingest", "--json"], variables, self._folder, f"ingest-{len(self.runs)}")
         self.runs.append(run)
+        return run
+
+    def cancel(self, request: int) -> Command:
+        """Starts ``bouncer-flows cancel`` of a request."""
+        run = ForkedCommand(
+            ["cancel", "--request", str(request), "--json"],
+            self._environment(),
+            self._folder,
+            f"cancel-{request}",
+        )
+        self.asides.append(run)
         return run
 
     def _point_here(self, variables: dict[str, str]) -> None:
@@ -263,6 +279,7 @@ class Site:
             "POLL_SECONDS_MAX": str(account.poll_seconds_max),
             "BATCH_DEADLINE_SECONDS": str(account.deadline_seconds),
             "AMBIGUOUS_UPLOAD": account.ambiguous_upload,
+            "QUEUE_AHEAD_MINUTES": str(account.queue_ahead_minutes),
             **self._callbacks(),
         }
 
