@@ -8,13 +8,13 @@ import httpx
 from prefect import get_client as get_prefect_client
 from prefect.blocks.core import Block
 from prefect.exceptions import PrefectException
-from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
 from sqlalchemy import Engine
 
 from blocks.limiter import PrefectLimiter
 from blocks.limits import limit_name
 from blocks.saved import load_saved
-from bouncer.api.base_url import refuse_to_send_in_the_clear
+from bouncer.api.base_url import refuse_to_send_in_the_clear, with_version
 from bouncer.api.client import BouncerClient
 from bouncer.api.request_gate import SharedGate
 from bouncer.batches.capacity import Places
@@ -174,6 +174,11 @@ class BouncerAccount(Block):
         title="Wait for a lost upload's callback",
         description="The most seconds that a lost upload waits for its callback, before it is sent again or held.",
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _has_a_version(cls, url: str) -> str:
+        return with_version(url)
 
     @model_validator(mode="after")
     def _polls_in_order(self) -> "BouncerAccount":

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from typing import TextIO
 
 from cyclopts import App, CycloptsError
@@ -25,6 +26,7 @@ _NOT_LET_IN = {401, 403}
 app = App(
     name="bouncer-flows",
     help="Verifies contacts through Bouncer's batch API: nothing lost, nothing paid twice.",
+    version=lambda: version("bouncer-flows"),
     version_flags=["--version"],
     console=console(),
 )
@@ -33,6 +35,7 @@ _FUNCTIONS = {
     "deploy": "installing.deploy:deploy",
     "uninstall": "installing.uninstall:uninstall",
     "move": "installing.move:move",
+    "completion": "installing.completion:completion",
     "verify": "verifying.verify:verify",
     "import": "verifying.import_contacts:import_contacts",
     "ingest": "verifying.ingest:ingest",

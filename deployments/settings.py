@@ -9,6 +9,7 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bouncer.api.base_url import with_version
 from bouncer.errors import SettingRefused
 from bouncer.installation import DEFAULT_NAME, NAME_PATTERN
 from bouncer.storage.tables import Layer
@@ -38,7 +39,9 @@ class Settings(BaseSettings):
     )
     bouncer_api_key: SecretStr | None = Field(default=None, description="The API key of your Bouncer account.")
     bouncer_api_base_url: str = Field(
-        default=DEFAULT_BASE_URL, pattern=r"^https?://\S+$", description="Where the batch API answers."
+        default=DEFAULT_BASE_URL,
+        pattern=r"^https?://\S+$",
+        description="Where the batch API answers; /v1.1 at its end.",
     )
     max_concurrent_batches: int = Field(default=15, ge=1, le=1000, description="The most batches in flight.")
     batch_size: int = Field(default=10_000, ge=1, le=100_000, description="The most addresses in one batch.")
@@ -149,6 +152,11 @@ class Settings(BaseSettings):
         pattern=r"^[0-9A-Fa-f.:/, ]*$",
         description="The proxies before the local Prefect server whose X-Forwarded-For is believed, with commas.",
     )
+
+    @field_validator("bouncer_api_base_url")
+    @classmethod
+    def _has_a_version(cls, url: str) -> str:
+        return with_version(url)
 
     @field_validator("bouncer_flows_home")
     @classmethod

@@ -1,14 +1,29 @@
 """Destinations to which the API key may travel: over TLS, or within this machine."""
 
 import ipaddress
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from bouncer.errors import SettingRefused
 
-__all__ = ["OPENS_NOTHING", "refuse_to_send_in_the_clear", "stays_here"]
+__all__ = ["OPENS_NOTHING", "refuse_to_send_in_the_clear", "stays_here", "with_version"]
 
 OPENS_NOTHING = "sandbox-key"
 """The sandbox's key, which is no secret; with it alone a sandbox may be asked over a network without TLS."""
+
+_VERSION = "/v1.1"
+
+
+def with_version(base_url: str) -> str:
+    """Adds the API's version where nothing but a host was given; without it Bouncer answers 404 to everything.
+
+    Raises:
+        ValueError: The path is of another version, or of something else.
+    """
+    parts = urlsplit(base_url)
+    path = parts.path.rstrip("/") or _VERSION
+    if not path.endswith(_VERSION) or parts.query or parts.fragment:
+        raise ValueError(f"it must end in {_VERSION}, as https://api.usebouncer.com{_VERSION} does")
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
 def refuse_to_send_in_the_clear(base_url: str, key: str) -> None:

@@ -78,8 +78,9 @@ OneRequestOnly = Annotated[
         validator=_within_bounds,
     ),
 ]
+# A path too, though it is always a text that comes: so shells complete the names of files.
 ListPlace = Annotated[
-    str,
+    str | Path,
     Parameter(
         help="A CSV file or Excel workbook, packed or not; a URL (https, s3, gs, …); - for standard input.",
         allow_leading_hyphen=True,
@@ -87,7 +88,7 @@ ListPlace = Annotated[
     ),
 ]
 Result = Annotated[
-    str | None,
+    str | Path | None,
     Parameter(
         help="A file (.csv, .csv.gz or .xlsx), a URL, or - for standard output; NAME.verified.csv if left out.",
         allow_leading_hyphen=True,

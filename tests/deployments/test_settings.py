@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from blocks.bouncer_account import BouncerAccount
 from bouncer.errors import SettingRefused
 from deployments.settings import DEFAULT_BASE_URL, Settings, read_settings
 
@@ -33,6 +35,21 @@ def test_only_what_was_set_reaches_the_block(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("https://api.usebouncer.com", DEFAULT_BASE_URL),
+        ("https://api.usebouncer.com/v1.1/", DEFAULT_BASE_URL),
+        ("https://proxy.example/bouncer/v1.1", "https://proxy.example/bouncer/v1.1"),
+    ],
+)
+def test_a_base_url_without_its_version_is_mended(monkeypatch: pytest.MonkeyPatch, given: str, used: str) -> None:
+    """Without it Bouncer answered 404 to everything, and the first contact looked as if the service were broken."""
+    monkeypatch.setenv("BOUNCER_API_BASE_URL", given)
+    assert read_settings().bouncer_api_base_url == used
+    assert BouncerAccount(api_key=SecretStr("a-key"), base_url=given).base_url == used
+
+
+@pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         ("BATCH_SIZE", "0", "BATCH_SIZE: Input should be greater than or equal to 1"),
@@ -44,6 +61,11 @@ def test_only_what_was_set_reaches_the_block(monkeypatch: pytest.MonkeyPatch) ->
             "BOUNCER_API_BASE_URL",
             "api.usebouncer.com",
             "BOUNCER_API_BASE_URL: it has the wrong format; change it, or unset it",
+        ),
+        (
+            "BOUNCER_API_BASE_URL",
+            "https://api.usebouncer.com/v1",
+            "BOUNCER_API_BASE_URL: it must end in /v1.1, as https://api.usebouncer.com/v1.1 does",
         ),
         ("AMBIGUOUS_UPLOAD", "maybe", "AMBIGUOUS_UPLOAD: Input should be 'resubmit' or 'hold'"),
         ("BOUNCER_FLOWS_HOME", "~nobody-here/a", "BOUNCER_FLOWS_HOME: it begins with the home of a user who has none"),

@@ -36,6 +36,7 @@ def import_contacts(
     from deployments.settings import read_settings
 
     settings = read_settings()
+    place = str(file)
     if dry_run:
         from deployments.server.orchestration import orchestrator
 
@@ -43,7 +44,7 @@ def import_contacts(
             from deployments.terminal.forecast_report import forecast_import
 
             forecast = forecast_import(
-                settings, file, request=request, user=user, column=column, split=split, quiet=json
+                settings, place, request=request, user=user, column=column, split=split, quiet=json
             )
         return tell_forecast(forecast, json=json)
     from bouncer.files import importing
@@ -53,10 +54,10 @@ def import_contacts(
     from deployments.terminal.display import byte_progress
 
     engine = open_contacts(settings)
-    with opened_list(file) as source, byte_progress("importing", source.path, quiet=json) as advance:
+    with opened_list(place) as source, byte_progress("importing", source.path, quiet=json) as advance:
         report = importing.import_contacts(
             engine,
-            file,
+            place,
             request_name=request,
             user_email=user,
             priority=Priority[priority.upper()],

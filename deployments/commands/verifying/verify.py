@@ -70,23 +70,24 @@ def verify(
     from deployments.settings import read_settings
 
     settings = read_settings()
-    with opened_list(file), orchestrator(settings, verbose=verbose) as ui:
+    place = str(file)
+    with opened_list(place), orchestrator(settings, verbose=verbose) as ui:
         from bouncer.costs.forecast_text import headline
         from deployments.running import run_verify_list
         from deployments.terminal.forecast_report import forecast_import
 
-        forecast = forecast_import(settings, file, request=request, user=user, column=column, split=split, quiet=json)
+        forecast = forecast_import(settings, place, request=request, user=user, column=column, split=split, quiet=json)
         if dry_run:
             return tell_forecast(forecast, json=json)
         most = forecast.most_credits if not max_credits else min(forecast.most_credits, max_credits)
-        if most > ask_above and not yes and not _agreed(f"{headline(forecast)}, at most {most:,}", file):
+        if most > ask_above and not yes and not _agreed(f"{headline(forecast)}, at most {most:,}", place):
             say("nothing was queued")
             return ExitCode.COULD_NOT_RUN
         report = run_verify_list(
             settings,
             {
-                "file": file,
-                "result": result,
+                "file": place,
+                "result": None if result is None else str(result),
                 "name": request,
                 "owner": user,
                 "priority": priority,
