@@ -1,7 +1,5 @@
 """Flow ``ingest``: contacts leave the queue in batches and come back with verdicts, until none waits."""
 
-import asyncio
-import time
 from typing import Annotated
 
 from prefect import flow
@@ -19,14 +17,12 @@ from tasks.batches.slot_repair import SlotKeeper
 from tasks.batches.subflows import Crews
 from tasks.costs.budget import Budget
 from tasks.queue.claim import claim, claim_small
-from tasks.queue.dispatch import make_places, refill, take_up
 from tasks.queue.hand_over import hand_over
 from tasks.queue.outlook import look
 from tasks.queue.second_chances import try_again
-from tasks.queue.summary import IngestSummary, Tally, summarise
+from tasks.queue.summary import IngestSummary, Tally, nothing_to_do, summarise
 from tasks.requests.following import RequestFollower, follow_requests
 from tasks.running.stopping import graceful_run, is_stopping
-from tasks.upkeep.idle_ticks import leave_no_trace
 
 __all__ = ["ingest"]
 
@@ -36,8 +32,6 @@ LOOK_SECONDS = 5.0
 MOST_LOOKS_IN_VAIN = 3
 """After so many looks that found nothing but contacts which could not be claimed, as where an application holds their
 rows, they are left for the next ingest."""
-REALTIME_SECONDS = 20.0
-"""For so long a tick begins with small requests in real time; what is left of them waits for the next, or a batch."""
 
 
 def _run_name() -> str:
@@ -51,12 +45,11 @@ async def ingest(
     accounts: list[AccountName] | None = None,
     layer: Layer | None = None,
     max_credits: Annotated[int | None, Field(ge=0)] = None,
-    on_workers: bool = False,
 ) -> IngestSummary:
-    """Verifies the contacts that wait in the queue.
+    """Verifies the contacts that wait in the queue, in this run, until none waits any more.
 
-    First takes up what earlier runs left behind. Needs the blocks bouncer-account and contacts-database, and the
-    limits that bouncer-flows setup makes.
+    Each batch is a subflow. First takes up what earlier runs left behind. Needs the blocks bouncer-account and
+    contacts-database, and the limits that bouncer-flows setup makes.
 
     Args:
         request_id: The number of one request, whose contacts alone are verified; all requests if left at None.
@@ -65,42 +58,26 @@ async def ingest(
         layer: Only what waits for this pass, basic or deep; both if left at None.
         max_credits: The most credits that this run may commit, over all accounts; 0 for any number. What the account
             blocks say if left at None. The other contacts stay in the queue.
-        on_workers: On: start the batches as runs of deployment verify-batch, and end. Off: verify them in this run,
-            which ends when no contact waits any more.
+
+    Returns:
+        What was done.
     """
     with graceful_run():
-        return await _ingest(request_id, accounts, layer, max_credits, on_workers=on_workers)
-
-
-async def _ingest(
-    request_id: int | None,
-    accounts: list[str] | None,
-    layer: Layer | None,
-    max_credits: int | None,
-    *,
-    on_workers: bool,
-) -> IngestSummary:
-    async with open_accounts(accounts, new_owner(), layer=layer) as opened:
-        await check_limits(opened)
-        await try_again(opened[0])
-        tally = await Tally.begin(opened[0], request_id, layer, counts=not on_workers)
-        if tally.open_layers:
-            working, tally.cannot_send = await check_accounts(opened, tally.open_layers, paused_will_do=on_workers)
+        async with open_accounts(accounts, new_owner(), layer=layer) as opened:
+            await check_limits(opened)
+            await try_again(opened[0])
+            tally = await Tally.begin(opened[0], request_id, layer)
+            if tally is None:
+                await follow_requests(opened[0])
+                return nothing_to_do("no contacts wait in the queue")
+            working, tally.cannot_send = await check_accounts(opened, tally.open_layers)
             for access in working:
                 await recover(access)
             budget = Budget.of(working, max_credits)
-            if on_workers:
-                await _verify_small(working, request_id, tally, budget)
-                await make_places(working)
-                await take_up(working, request_id)
-                tally.dispatched(await refill(working, request_id, budget))
-            else:
-                await budget.take_back_unsent(working)
-                await _drain(working, request_id, tally, budget)
-        await follow_requests(opened[0])
-        if not tally.open_layers:
-            await leave_no_trace()
-        return await summarise(opened[0], request_id, tally)
+            await budget.take_back_unsent(working)
+            await _drain(working, request_id, tally, budget)
+            await follow_requests(opened[0])
+            return await summarise(opened[0], request_id, tally)
 
 
 async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, budget: Budget) -> None:
@@ -145,13 +122,3 @@ async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, b
     finally:
         await crews.all_ended()
     tally.end(outlook, crews)
-
-
-async def _verify_small(accounts: list[Access], request_id: int | None, tally: Tally, budget: Budget) -> None:
-    # In this run: a worker would be minutes in coming to them, behind all the batches. But not for as long as any come,
-    # or no batch would be taken up or started meanwhile, and every other tick be cancelled.
-    end = time.monotonic() + REALTIME_SECONDS
-    for access in accounts:
-        while time.monotonic() < end and (claimed := await claim_small(access, request_id, budget)).took_any:
-            tally.note(claimed)
-            await asyncio.gather(*(verify_as_subflow(batch) for batch in claimed.batches))

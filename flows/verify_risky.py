@@ -31,7 +31,6 @@ async def verify_risky(
     accept_all: bool = True,
     statuses: list[Literal["risky", "unknown"]] | None = None,
     again: bool = False,
-    on_workers: bool = False,
 ) -> IngestSummary:
     """Sends contacts whose verdict leaves doubt through the deep account.
 
@@ -44,7 +43,6 @@ async def verify_risky(
         accept_all: Take contacts at domains that accept mail for any address.
         statuses: Of these, only contacts with one of these verdicts. What Bouncer has answered is never bought again.
         again: Take also contacts that the deep pass has looked at already and that are still in doubt.
-        on_workers: On: start the batches as runs of deployment verify-batch, and end. Off: verify them in this run.
 
     Returns:
         What the deep pass did.
@@ -55,4 +53,4 @@ async def verify_risky(
     if request_id is not None and picked.request_id is None:
         return nothing_to_do("no contact of this request needs a deeper look")
     with marked(*([] if picked.request_id is None else [f"request:{picked.request_id}"])):
-        return await ingest(request_id=picked.request_id, layer=Layer.DEEP, on_workers=on_workers)
+        return await ingest(request_id=picked.request_id, layer=Layer.DEEP)

@@ -4,7 +4,7 @@ from prefect import get_client
 
 from deployments.settings import Settings
 from deployments.setup.account_blocks import saved_accounts
-from deployments.setup.catalogue import own_deployments
+from deployments.setup.catalogue import own_deployments, retire_former_deployments
 from deployments.setup.set_up import set_up_deep_pass, set_up_pool
 from deployments.setup.work_pool import pool_name
 
@@ -33,4 +33,5 @@ async def deploy_for_workers(settings: Settings, image: str | None = None) -> li
                 deployment.job_variables = {**deployment.job_variables, "image": image}
             await deployment.aapply()
             changes.append(f"deployment {deployment.flow_name}/{deployment.name} made")
+        await retire_former_deployments(client)
         return [*changes, *await set_up_deep_pass(client)]

@@ -12,7 +12,7 @@ from deployments.serving.metrics_endpoint import serving_metrics
 from deployments.serving.stop_signals import stop_signals
 from deployments.serving.watch import watch_queue
 from deployments.settings import Settings, without_secrets
-from deployments.setup.catalogue import own_deployments, pause_until_served
+from deployments.setup.catalogue import own_deployments, pause_until_served, retire_former_deployments
 from deployments.setup.set_up import set_up_deep_pass, set_up_the_rest
 from deployments.terminal.console import say
 
@@ -49,6 +49,7 @@ async def serve_until_stopped(settings: Settings, ui: str | None) -> None:
             async with get_client() as client:
                 for deployment in await own_deployments(client, slots):
                     await runner.aadd_deployment(deployment)
+                await retire_former_deployments(client)
                 # Now, since its automation names a deployment, which must be there before.
                 for change in await set_up_deep_pass(client):
                     say(change)

@@ -1,4 +1,4 @@
-"""Watches the queue, so that ticks need not run in vain: contacts that wait start ``ingest``, and ``check-health`` too.
+"""Watches the queue: contacts that wait start ``dispatch`` and ``check-health``, and nothing else does.
 
 Looking takes the database alone, and no flow run. The schedules are there in case nobody watches.
 """
@@ -26,7 +26,7 @@ AGAIN_SECONDS = 60.0
 """Flows run so often while there is work or an alert is in force: what a crash left behind is theirs to find."""
 
 _LOOK_SECONDS = 5.0
-_INGEST, _CHECK = "ingest", "check-health"
+_DISPATCH, _CHECK = "dispatch", "check-health"
 
 
 class Watch:
@@ -45,18 +45,18 @@ class Watch:
         """
         # Somebody who has just queued contacts is not kept waiting.
         is_new = signs.is_open and signs.newest > self._newest
-        wanted = {_INGEST: signs.is_open, _CHECK: signs.is_open or signs.is_alarmed}
+        wanted = {_DISPATCH: signs.is_open, _CHECK: signs.is_open or signs.is_alarmed}
         return [
             flow
             for flow, is_wanted in wanted.items()
             if is_wanted
-            and ((flow == _INGEST and is_new) or now - self._began.get(flow, -AGAIN_SECONDS) >= AGAIN_SECONDS)
+            and ((flow == _DISPATCH and is_new) or now - self._began.get(flow, -AGAIN_SECONDS) >= AGAIN_SECONDS)
         ]
 
     def began(self, flow: str, signs: SignsOfWork, now: float) -> None:
         """Takes note that a flow was started for what was seen."""
         self._began[flow] = now
-        if flow == _INGEST:
+        if flow == _DISPATCH:
             self._newest = signs.newest
 
 

@@ -184,7 +184,7 @@ def deep_pass(deployment: UUID) -> AutomationCore:
             threshold=1,
             within=timedelta(0),
         ),
-        action=RunDeployment(deployment_id=deployment, parameters={"request_id": _REQUEST_ID, "on_workers": True}),
+        action=RunDeployment(deployment_id=deployment, parameters={"request_id": _REQUEST_ID}),
     )
 
 

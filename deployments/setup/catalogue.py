@@ -24,6 +24,7 @@ __all__ = [
     "own_deployments",
     "pause_until_served",
     "refuse_another_name",
+    "retire_former_deployments",
     "written_deployments",
 ]
 
@@ -80,7 +81,21 @@ async def own_deployments(client: PrefectClient, slots: int, pool: str | None = 
     Raises:
         SettingRefused: A deployment of one of these names is another project's.
     """
-    return [await _own(client, written, slots, pool) for written in written_deployments()]
+    former = await _former_dispatch(client)
+    return [await _own(client, written, slots, pool, former) for written in written_deployments()]
+
+
+async def retire_former_deployments(client: PrefectClient) -> None:
+    """Deletes what this installation had in an earlier version; ``own_deployments`` has taken over what people set."""
+    former = await _found(client, f"ingest/{here().deployment('ingest-request')}")
+    if former is not None:
+        await client.delete_deployment(former.id)
+
+
+async def _former_dispatch(client: PrefectClient) -> DeploymentResponse | None:
+    # It was deployment ingest, told by a parameter to start batches on workers and end.
+    found = await _found(client, f"ingest/{here().deployment('ingest')}")
+    return found if found is not None and "on_workers" in found.parameters else None
 
 
 async def pause_until_served(client: PrefectClient) -> None:
@@ -91,10 +106,17 @@ async def pause_until_served(client: PrefectClient) -> None:
             await client.update_deployment(found.id, DeploymentUpdate(paused=True, tags=[*found.tags, SERVE_ENDED]))
 
 
-async def _own(client: PrefectClient, written: dict[str, Any], slots: int, pool: str | None) -> RunnerDeployment:
+async def _own(
+    client: PrefectClient, written: dict[str, Any], slots: int, pool: str | None, former: DeploymentResponse | None
+) -> RunnerDeployment:
     flow, installation = _flow_of(written), here()
     name = installation.deployment(written["name"])
     found = await _found(client, f"{flow.name}/{name}")
+    if former is not None and written["name"] == "dispatch":
+        found = found or former
+    if former is not None and written["name"] == "ingest":
+        await _end_ticking(client, former)
+        found = None
     # Only those that the flow has: of an older version there may be others, with which no run would start.
     kept = {} if found is None else found.parameters
     kept = {name: value for name, value in kept.items() if name in flow.parameters.properties}
@@ -118,6 +140,12 @@ async def _own(client: PrefectClient, written: dict[str, Any], slots: int, pool:
         entrypoint_type=EntrypointType.MODULE_PATH,
         **_where(written, found, pool),
     )
+
+
+async def _end_ticking(client: PrefectClient, former: DeploymentResponse) -> None:
+    for schedule in former.schedules:
+        await client.delete_deployment_schedule(former.id, schedule.id)
+    await client.update_deployment(former.id, DeploymentUpdate(parameters={}, concurrency_limit=None, paused=False))
 
 
 def _further_tags(tags: list[str]) -> list[str]:

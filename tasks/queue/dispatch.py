@@ -27,7 +27,7 @@ from tasks.queue.hand_over import hand_over
 from tasks.queue.outlook import look
 from tasks.requests.following import follow_requests
 
-__all__ = ["QUEUES", "dispatch", "keep_going", "make_places", "refill", "take_up", "target_name"]
+__all__ = ["QUEUES", "keep_going", "make_places", "refill", "start_on_workers", "take_up", "target_name"]
 
 QUEUES = {100: "critical", 75: "high", 50: "normal", 25: "low"}
 """The work queue of each of the plan's priorities; the first is served first."""
@@ -61,14 +61,14 @@ async def take_up(accounts: Sequence[Access], request_id: int | None) -> None:
         request_id: Only this request, or None for all.
     """
     if left_behind := (await look(accounts, request_id)).left_behind:
-        await dispatch(left_behind)
+        await start_on_workers(left_behind)
 
 
 async def refill(accounts: Sequence[Access], request_id: int | None, budget: Budget) -> Claimed:
     """Starts new batches for the free slots and a little ahead.
 
-    A little ahead, so that a freed slot need not wait for the next tick; no more, so that an urgent contact does not
-    wait behind a thousand ready-made batches. Urgent contacts are claimed even where less urgent batches are ready:
+    A little ahead, so that a freed slot need not wait for the next dispatch. No more, so that an urgent contact does
+    not wait behind a thousand ready-made batches. Urgent contacts are claimed even where less urgent batches are ready:
     they overtake them by their work queue.
 
     Args:
@@ -92,13 +92,13 @@ async def refill(accounts: Sequence[Access], request_id: int | None, budget: Bud
         ]
         total = sum(claims, total)
         if made := [batch for claimed in claims for batch in claimed.batches]:
-            await dispatch(made)
+            await start_on_workers(made)
         if not any(claimed.took_any for claimed in claims):
             return total
 
 
 async def keep_going(access: Access, ended: BatchWork) -> None:
-    """On a worker, starts the next batches as soon as one has ended, instead of at the next minute's tick.
+    """On a worker, starts the next batches as soon as one has ended, instead of at the next dispatch.
 
     Args:
         access: The account and the database.
@@ -108,21 +108,21 @@ async def keep_going(access: Access, ended: BatchWork) -> None:
     if deployment.id is None or flow_run.parent_flow_run_id is not None:
         return
     try:
-        # What else was left behind is the tick's business: a dozen batches that end at once would each ask for it all.
+        # What else was left behind is left to flow dispatch: a dozen batches that end at once would each ask for it.
         if halves := await ownerless(access, access.name, part_of=ended.split_from or ended.id):
-            await dispatch(halves)
-        # Under a cap for each run only ingest's own runs claim: it says how much a tick may commit.
+            await start_on_workers(halves)
+        # Under a cap for each run only flow dispatch claims: it says how much one run of it may commit.
         if not access.account.max_credits_per_run:
             await refill([access], None, Budget())
         await follow_requests(access)
     except (BouncerFlowsError, httpx.HTTPError, PrefectException) as error:
         # This batch is settled; that the Prefect server is away now must not make its run look failed.
         reason = str(error) if isinstance(error, BouncerFlowsError) else type(error).__name__
-        get_run_logger().warning("%s; the next tick of ingest starts the next batches", reason)
+        get_run_logger().warning("%s; the next run of dispatch starts the next batches", reason)
 
 
-@task(name="dispatch", task_run_name="dispatch", cache_policy=NO_CACHE, persist_result=False)
-async def dispatch(ready: Iterable[BatchTitle]) -> None:
+@task(name="start-on-workers", task_run_name="start on workers", cache_policy=NO_CACHE, persist_result=False)
+async def start_on_workers(ready: Iterable[BatchTitle]) -> None:
     """Starts a run of deployment ``verify-batch`` for each batch.
 
     Safe to run twice: a batch has one run for each time that it was left behind, by its idempotency key.

@@ -19,7 +19,6 @@ from bouncer.requests.counting import (
     count_verdicts,
     open_layers,
 )
-from bouncer.requests.progress import last_counted_open
 from bouncer.safe_text import in_markdown
 from bouncer.storage.tables import Layer
 from tasks.batches.subflows import Crews
@@ -28,16 +27,13 @@ from tasks.running.stopping import is_stopping
 
 __all__ = ["IngestSummary", "Tally", "nothing_to_do", "summarise"]
 
-_NOTHING_TO_DO = "nothing to do: no contacts wait in the queue"
-
 
 @dataclass(frozen=True)
 class IngestSummary:
     """Summary of one ingest run.
 
     Attributes:
-        outcome: ``nothing to do``, ``drained``, ``paused``, ``capped``, ``stopped``, ``unfinished`` or
-            ``dispatched``.
+        outcome: ``nothing to do``, ``drained``, ``paused``, ``capped``, ``stopped`` or ``unfinished``.
         contacts: Contacts that were open when it began, or were queued while it ran.
         verified: Contacts of them that got a verdict.
         failed: Contacts of them that failed with a reason.
@@ -46,7 +42,7 @@ class IngestSummary:
         batches: Batches that were worked on.
         seconds: How long it took.
         verdicts: Contacts by verdict, of the request or of all, also those that earlier runs verified.
-        credits_used: What the batches that were verified meanwhile cost; None where workers go on with them.
+        credits_used: What the batches that were verified meanwhile cost.
         possible_double_payments: Addresses that may have been charged twice since installation.
         message: One line for people.
     """
@@ -60,7 +56,7 @@ class IngestSummary:
     batches: int
     seconds: float
     verdicts: dict[str, int]
-    credits_used: int | None
+    credits_used: int
     possible_double_payments: int
     message: str
 
@@ -94,50 +90,45 @@ class Tally:
     """Counts kept while ingest runs.
 
     Attributes:
-        before: The contacts as they stood at the beginning; None where nothing waited, or nobody asked.
-        credits_before: What the batches had cost at the beginning; 0 where nobody asked.
+        before: The contacts as they stood at the beginning.
+        credits_before: What the batches had cost at the beginning.
         layer: The one layer that is worked on, or None for both.
         open_layers: The layers with open contacts at the beginning.
         cannot_send: Accounts that could not be used, and why.
-        claimed: Contacts taken from the queue.
         capped: The caps on credits that keep contacts in the queue, in words.
         are_locked: Whether contacts were left in the queue because their rows are locked.
         reused: Contacts settled from a known verdict.
-        invalid: Contacts failed because their address cannot be mailed to at all.
         batches: Batches that were worked on.
         outcome: How it ended.
         why: What else there is to say of that.
     """
 
-    before: Progress | None
-    credits_before: int = 0
-    layer: Layer | None = None
-    open_layers: set[Layer] = field(default_factory=set)
+    before: Progress
+    credits_before: int
+    layer: Layer | None
+    open_layers: set[Layer]
     cannot_send: dict[str, BouncerFlowsError] = field(default_factory=dict)
-    claimed: int = 0
     capped: set[str] = field(default_factory=set)
     are_locked: bool = False
     reused: int = 0
-    invalid: int = 0
     batches: int = 0
-    outcome: str = "nothing to do"
+    outcome: str = ""
     why: str = ""
     began: float = field(default_factory=time.monotonic)
 
     @classmethod
-    async def begin(cls, access: Access, request_id: int | None, layer: Layer | None, *, counts: bool) -> "Tally":
-        """Looks whether contacts wait.
+    async def begin(cls, access: Access, request_id: int | None, layer: Layer | None) -> "Tally | None":
+        """Counts the contacts, if any are open; None else.
 
         Args:
             access: The database.
             request_id: The request, or None for all.
             layer: The one layer that is worked on, or None for both.
-            counts: Whether to count them too. That takes seconds with ten million contacts: not for every minute.
         """
-        waiting = await open_layers(access, request_id, layer)
-        before = await count_contacts(access, request_id, layer) if counts and waiting else None
-        credits_before = await count_credits(access, request_id, layer) if before else 0
-        return cls(before, credits_before, layer, waiting)
+        if not (layers := await open_layers(access, request_id, layer)):
+            return None
+        before = await count_contacts(access, request_id, layer)
+        return cls(before, await count_credits(access, request_id, layer), layer, layers)
 
     @property
     def seconds(self) -> float:
@@ -146,19 +137,8 @@ class Tally:
 
     def note(self, claimed: Claimed) -> None:
         """Counts what a claim settled by itself."""
-        self.claimed += claimed.contacts
         self.reused += claimed.reused
-        self.invalid += claimed.invalid
         self.capped.update(claimed.capped)
-
-    def dispatched(self, claimed: Claimed) -> None:
-        """Notes that batches were started on workers, which go on after this run."""
-        self.note(claimed)
-        self.batches = len(claimed.batches)
-        self.outcome = "dispatched"
-        cannot_send = [str(error) for error in self.cannot_send.values()]
-        claims = f"{claimed.contacts:,} contacts were claimed for workers"
-        self.why = "; ".join([claims, *cannot_send, *sorted(self.capped)])
 
     def end(self, outlook: Outlook, crews: Crews) -> None:
         """Notes how it ended.
@@ -184,49 +164,14 @@ class Tally:
 
 
 async def summarise(access: Access, request_id: int | None, tally: Tally) -> IngestSummary:
-    """Counts what was done and, unless that is nothing, publishes it as an artifact of the run.
+    """Counts what was done, and publishes it as an artifact of the run.
 
     Args:
         access: The account and the database.
         request_id: The request, or None for all.
         tally: What was counted on the way.
     """
-    if tally.before is None:
-        summary = await _of_a_tick(access, request_id, tally)
-    else:
-        summary = await _of_a_run(access, request_id, tally, tally.before)
-    # A summary of nothing each minute would bury those that are worth reading.
-    if summary.outcome != "nothing to do":
-        about = f"Ingest: {in_markdown(summary.message)}"
-        state = await read_state(access, access.name)
-        figures = _figures_of_a_tick(summary) if tally.before is None else _figures_of_a_run(summary)
-        text = _markdown(summary, figures, state.credits)
-        await acreate_markdown_artifact(text, key=here().artifact("ingest-summary"), description=about)
-    return summary
-
-
-async def _of_a_tick(access: Access, request_id: int | None, tally: Tally) -> IngestSummary:
-    # Every minute, so nothing is counted: what waits was counted for its requests some time ago.
-    left = await last_counted_open(access, request_id) if tally.open_layers else 0
-    batches = await count_batches(access, request_id)
-    message = f"dispatched: {tally.why}, some {left:,} are open" if tally.open_layers else _NOTHING_TO_DO
-    return IngestSummary(
-        outcome=tally.outcome,
-        contacts=tally.claimed,
-        verified=tally.reused,
-        failed=tally.invalid,
-        left=left,
-        reused=tally.reused,
-        batches=tally.batches,
-        seconds=tally.seconds,
-        verdicts={},
-        credits_used=None,
-        possible_double_payments=batches.possible_double_payments,
-        message=message,
-    )
-
-
-async def _of_a_run(access: Access, request_id: int | None, tally: Tally, before: Progress) -> IngestSummary:
+    before = tally.before
     after = await count_contacts(access, request_id, tally.layer)
     batches = await count_batches(access, request_id)
     verified = after.completed - before.completed
@@ -237,7 +182,7 @@ async def _of_a_run(access: Access, request_id: int | None, tally: Tally, before
         # Where one account is paused, others may have done it all.
         outcome = "drained" if not after.open else "unfinished" if outcome == "drained" else outcome
     message = f"{outcome}: {verified:,} contacts verified, {failed:,} failed, {after.open:,} still wait"
-    return IngestSummary(
+    summary = IngestSummary(
         outcome=outcome,
         contacts=verified + failed + after.open,
         verified=verified,
@@ -252,20 +197,13 @@ async def _of_a_run(access: Access, request_id: int | None, tally: Tally, before
         possible_double_payments=batches.possible_double_payments,
         message=f"{message}; {tally.why}" if tally.why else message,
     )
+    about = f"Ingest: {in_markdown(summary.message)}"
+    text = _markdown(summary, (await read_state(access, access.name)).credits)
+    await acreate_markdown_artifact(text, key=here().artifact("ingest-summary"), description=about)
+    return summary
 
 
-def _figures_of_a_tick(summary: IngestSummary) -> dict[str, str]:
-    # What comes of the batches is reported by their requests, once these are complete.
-    return {
-        "contacts claimed": f"{summary.contacts:,}",
-        "of these, verdict known already": f"{summary.reused:,}",
-        "of these, no address that can be mailed to": f"{summary.failed:,}",
-        "batches started": f"{summary.batches:,}",
-        "open contacts, as counted last": f"{summary.left:,}",
-    }
-
-
-def _figures_of_a_run(summary: IngestSummary) -> dict[str, str]:
+def _figures(summary: IngestSummary) -> dict[str, str]:
     minute = summary.verified / summary.seconds * 60 if summary.seconds else 0
     return {
         "contacts": f"{summary.contacts:,}",
@@ -280,8 +218,8 @@ def _figures_of_a_run(summary: IngestSummary) -> dict[str, str]:
     }
 
 
-def _markdown(summary: IngestSummary, figures: dict[str, str], credits_left: int | None) -> str:
-    figures = figures | {
+def _markdown(summary: IngestSummary, credits_left: int | None) -> str:
+    figures = _figures(summary) | {
         "addresses that may have been paid twice, ever": f"{summary.possible_double_payments:,}",
         "credits left at the beginning": "not reported" if credits_left is None else f"{credits_left:,}",
     }

@@ -48,9 +48,9 @@ class Workers:
         self._process = self._begin("prefect", "worker", "start", "--pool", "bouncer")
 
     def tick(self) -> None:
-        """Starts a run of deployment ``ingest``, as each minute does."""
-        (ingest,) = (deployment for deployment in self._deployments() if deployment["name"] == "ingest")
-        self._post(f"/deployments/{ingest['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
+        """Starts a run of deployment ``dispatch``, as each minute does."""
+        (dispatch,) = (deployment for deployment in self._deployments() if deployment["name"] == "dispatch")
+        self._post(f"/deployments/{dispatch['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
 
     def batches(self, *states: str) -> list[dict[str, Any]]:
         """The runs of verify-batch that are in one of some states."""

@@ -21,7 +21,7 @@ _AFTERWARDS = (
     "python -m sandbox --help",
     "prefect version",
     "python -c 'import asyncpg, prefect_redis.lease_storage, prefect_redis.messaging, prefect_redis.ordering'",
-    "python -c 'import flows.ingest, flows.verify_batch, deployments.setup'",
+    "python -c 'import flows.dispatch, flows.verify_batch, deployments.setup'",
 )
 
 

@@ -5,7 +5,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
 from blocks.marks import marked
-from flows.ingest import ingest
+from flows.dispatch import dispatch
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue
@@ -27,5 +27,5 @@ async def test_runs_that_did_something_stay(set_up_account: SetUpAccount, tag: s
     if tag == "tick":
         queue(engine, addresses(5))
     with marked(tag):
-        await ingest()
+        await dispatch()
     assert await _idle() == before

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, select
 
 from blocks.bouncer_account import BouncerAccount
 from bouncer.errors import SettingRefused
+from bouncer.installation import here
 from bouncer.storage.engine import read
 from bouncer.storage.tables import Batch, Contact, Request, Result
 from deployments.settings import Settings
@@ -132,7 +133,7 @@ async def test_setup_makes_the_deep_accounts_block_and_limits(set_up_account: Se
 async def test_it_follows_the_first_pass_of_a_request(set_up_account: SetUpAccount) -> None:
     """Setup lets a complete request start its deep pass, where an account can do it; without one nothing is started."""
     deployment = await verify_risky.ato_deployment(
-        "verify-risky", parameters={"on_workers": True}, entrypoint_type=EntrypointType.MODULE_PATH
+        "verify-risky", tags=list(here().tags), entrypoint_type=EntrypointType.MODULE_PATH
     )
     deployment_id = await deployment.aapply()
     engine = await set_up_account(deep_bouncer_api_key=DEEP_KEY)
@@ -150,7 +151,7 @@ async def test_it_follows_the_first_pass_of_a_request(set_up_account: SetUpAccou
         assert len(runs) == 1, [event["payload"] for event in await events("prefect.automation.action.failed")]
         return runs[0]
 
-    assert (await started()).parameters["on_workers"]
+    await started()
     await BouncerAccount.adelete("deep")
     assert "automation 'bouncer-flows: deep pass of complete requests' taken away" in await set_up(Settings())
     async with get_client() as client:

@@ -100,14 +100,14 @@ def _queue(installation: Installation, name: str, wanted: list[str]) -> Path:
 
 def _verify(prefect: _Prefect, sandbox: SandboxHandle, engine: Engine) -> None:
     sandbox.fault("status", operation="status", code=503, message=QUOTING)
-    prefect.start("ingest/ingest")
+    prefect.start("dispatch/dispatch")
     _until_nothing_is_open(engine)
 
 
 def _kill_and_cancel(prefect: _Prefect, sandbox: SandboxHandle, engine: Engine, kill: Callable[[], None]) -> None:
     sandbox.post("/_sandbox/settings", {"fixed_seconds": 60})
     uploads = sandbox.ledger()["requests_by_operation"]["create"]
-    prefect.start("ingest/ingest")
+    prefect.start("dispatch/dispatch")
     _until_uploaded(sandbox, uploads + 2)
     kill()
     prefect.run("cancel/cancel", request_id=3, reason="the wrong list", by="somebody")
@@ -117,7 +117,7 @@ def _kill_and_cancel(prefect: _Prefect, sandbox: SandboxHandle, engine: Engine, 
 
 def _look_closer_and_export(prefect: _Prefect, engine: Engine, folder: Path) -> None:
     prefect.run("verify-risky/verify-risky")
-    prefect.start("ingest/ingest")
+    prefect.start("dispatch/dispatch")
     _until_nothing_is_open(engine)
     prefect.run("check-health/check-health")
     prefect.run("export-request/export-request", request_id=1, folder=str(folder))

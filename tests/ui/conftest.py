@@ -47,7 +47,7 @@ def ui(bouncer: SandboxHandle, tmp_path_factory: pytest.TempPathFactory) -> Iter
         try:
             address = _address(served)
             with open_ui(address) as opened:
-                opened.open_deployment("ingest")
+                opened.open_deployment("dispatch")
                 opened.pause_schedule()
                 # A tick that is under way would take the contacts of a test before the run from its form does.
                 _no_run_is_open(address)
@@ -66,11 +66,11 @@ def contacts(ui: PrefectUI, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @retry(retry=retry_if_exception_type(AssertionError), wait=wait_fixed(0.2), stop=stop_after_delay(60), reraise=True)
 def _no_run_is_open(address: str) -> None:
-    of_ingest = {
-        "flows": {"name": {"any_": ["ingest"]}},
+    of_dispatch = {
+        "flows": {"name": {"any_": ["dispatch"]}},
         "flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}},
     }
-    answer = httpx.post(f"{address}/api/flow_runs/filter", json=of_ingest)
+    answer = httpx.post(f"{address}/api/flow_runs/filter", json=of_dispatch)
     assert answer.raise_for_status().json() == []
 
 

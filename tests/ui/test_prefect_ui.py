@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.scenario, pytest.mark.long, 
 def test_a_request_is_verified_from_the_form_and_followed_to_its_summary(ui: PrefectUI, contacts: Engine) -> None:
     """The form explains itself; batches are seen by name and with their progress; the summary tells the verdicts."""
     queue(contacts, addresses(600), request=1)
-    ui.open_deployment("ingest-request")
+    ui.open_deployment("ingest")
     ui.open_form()
     ui.says("The number of one request, whose contacts alone are verified; all requests if left at None.")
     ui.says("The names of the Bouncer Account blocks that pay")
@@ -44,9 +44,9 @@ def test_a_failed_batch_is_retried_by_its_button(ui: PrefectUI, contacts: Engine
     """A run that failed says why; the button on its page makes it go on where it was, and nothing is paid twice."""
     queue(contacts, addresses(50, prefix="retried"), request=2)
     bouncer.fault("status", operation="download", code=401)
-    ui.open_deployment("ingest-request")
+    ui.open_deployment("ingest")
     ui.open_form()
-    ui.fill(request_id=2, on_workers=True)
+    ui.fill(request_id=2)
     ui.submit()
     ui.open("/runs")
     ui.follow(re.compile("50 contacts of request 2"))

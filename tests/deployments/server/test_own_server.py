@@ -103,7 +103,7 @@ def test_serve_that_is_interrupted_while_python_cleans_up_ends_all_the_same(home
     with running_sandbox() as sandbox:
         environment = clean_environment(home, BOUNCER_API_KEY=sandbox.key, BOUNCER_API_BASE_URL=sandbox.url)
         with Started([], home, environment, program=["-c", _INTERRUPTED_WHILE_CLEANING_UP]) as serve:
-            assert serve.ended(60).code == 0
+            assert serve.ended(120).code == 0
         assert "stopping; Ctrl-C again ends it at once" in serve.err
         assert "Traceback" not in serve.err
     assert not _server_answers(home)

@@ -27,19 +27,19 @@ def test_nothing_starts_no_flow() -> None:
 
 
 def test_new_contacts_are_not_kept_waiting() -> None:
-    """What is queued starts ingest at the next look, and again every minute while it waits; so do checks."""
+    """What is queued starts dispatch at the next look, and again every minute while it waits; so do checks."""
     watch = Watch()
     for flow in watch.due(_WORK, 0):
         watch.began(flow, _WORK, 0)
     assert watch.due(_WORK, 1) == []
     more = SignsOfWork(newest=42, is_open=True, is_alarmed=False)
-    assert watch.due(more, 2) == ["ingest"]
+    assert watch.due(more, 2) == ["dispatch"]
     # The last one is still at work: it is tried again until one has begun.
-    assert watch.due(more, 3) == ["ingest"]
-    watch.began("ingest", more, 3)
+    assert watch.due(more, 3) == ["dispatch"]
+    watch.began("dispatch", more, 3)
     assert watch.due(more, 4) == []
     assert watch.due(more, AGAIN_SECONDS) == ["check-health"]
-    assert watch.due(more, AGAIN_SECONDS + 3) == ["ingest", "check-health"]
+    assert watch.due(more, AGAIN_SECONDS + 3) == ["dispatch", "check-health"]
 
 
 def test_an_alert_is_followed_to_its_end() -> None:
@@ -48,13 +48,13 @@ def test_an_alert_is_followed_to_its_end() -> None:
 
 
 @on_sqlite
-async def test_contacts_that_an_application_queues_start_ingest(
+async def test_contacts_that_an_application_queues_start_dispatch(
     set_up_account: SetUpAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run has the tags that people filter by and a name that says why; a paused deployment is not started."""
     engine = await set_up_account()
     for deployment in await served_deployments(15):
-        if deployment.name in {"ingest", "check-health"}:
+        if deployment.name in {"dispatch", "check-health"}:
             await deployment.aapply()
     assert read(engine, signs_of_work).is_open is False
     watching = asyncio.create_task(watch_queue(engine, 0.1))
@@ -68,7 +68,7 @@ async def test_contacts_that_an_application_queues_start_ingest(
             @until_it_holds
             async def started() -> None:
                 new = [run for run in await _ticks() if run.id not in before]
-                assert [run.name for run in new] == ["ingest: work waits"]
+                assert [run.name for run in new] == ["dispatch: work waits"]
                 assert {"installation:bouncer", "tick"} <= set(new[0].tags)
 
             await started()

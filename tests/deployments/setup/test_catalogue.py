@@ -12,14 +12,19 @@ import pytest
 import yaml
 from prefect import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectNotFound
 from prefect.server.schemas.schedules import CronSchedule as ServerCronSchedule
 from prefect.states import Completed, Pending
+from prefect.types.entrypoint import EntrypointType
 
+from bouncer.installation import here
 from deployments.server.local_server import LocalServer
-from deployments.setup.catalogue import pause_until_served
+from deployments.setup.catalogue import pause_until_served, retire_former_deployments
 from deployments.setup.work_pool import ensure_work_pool
+from flows.ingest import ingest
 from tasks.queue.dispatch import QUEUES
 from tests.prefect_server import WORK_POOL, served_deployments
 
@@ -140,20 +145,20 @@ async def test_serve_runs_the_same_deployments() -> None:
 
 async def test_thresholds_that_were_set_in_the_ui_outlive_serve(prefect_server: LocalServer) -> None:
     """What prefect.yaml does not name is a person's to set; only what the flow does not know any more goes."""
-    checks, ingest = [await _applied(name) for name in ("check-health", "ingest")]
+    checks, started = [await _applied(name) for name in ("check-health", "ingest")]
     async with get_client() as client:
         set_in_the_ui = {"thresholds": {"backlog_contacts": 5}, "of_an_older_version": 1}
         # As the server has it after an upgrade: it was written when the flow still had that parameter.
         await client.update_deployment(
             checks, DeploymentUpdate(parameters=set_in_the_ui, enforce_parameter_schema=False)
         )
-        await client.update_deployment(ingest, DeploymentUpdate(parameters={"max_credits": 7, "on_workers": False}))
+        await client.update_deployment(started, DeploymentUpdate(parameters={"max_credits": 7}))
     for name in ("check-health", "ingest"):
         await _applied(name)
     assert (await _found("check-health")).parameters == {"thresholds": {"backlog_contacts": 5}}
-    assert (await _found("ingest")).parameters == {"max_credits": 7, "on_workers": True}
+    assert (await _found("ingest")).parameters == {"max_credits": 7}
     async with get_client() as client:
-        for deployment in (checks, ingest):
+        for deployment in (checks, started):
             await client.delete_deployment(deployment)
 
 
@@ -165,7 +170,7 @@ async def _applied(name: str) -> UUID:
 async def test_as_many_batches_are_served_as_the_account_may_have(prefect_server: LocalServer) -> None:
     """The limit of verify-batch is the setting's on one machine; the others keep their own."""
     limits = {deployment.name: deployment.concurrency_limit for deployment in await served_deployments(3)}
-    assert (limits["verify-batch"], limits["ingest"], limits["requeue"]) == (3, 1, None)
+    assert (limits["verify-batch"], limits["dispatch"], limits["ingest"]) == (3, 1, None)
 
 
 @pytest.mark.usefixtures("deployed_now")
@@ -174,7 +179,7 @@ async def test_a_run_from_the_form_is_not_cancelled_by_a_tick() -> None:
     async with get_client() as client:
         tick, another, own = [
             await client.create_flow_run_from_deployment((await _found(name)).id)
-            for name in ("ingest", "ingest", "ingest-request")
+            for name in ("dispatch", "dispatch", "ingest")
         ]
         states = [await client.set_flow_run_state(run.id, Pending()) for run in (tick, another, own)]
         assert [result.state and result.state.name for result in states] == ["Pending", "Cancelled", "Pending"]
@@ -209,17 +214,49 @@ async def test_what_people_set_in_the_ui_outlives_serve(prefect_server: LocalSer
 
 async def test_ticks_of_every_minute_are_renewed(prefect_server: LocalServer) -> None:
     """An installation from before the watch becomes quiet by its upgrade; a schedule of one's own stays."""
-    ingest, check = [await _applied(name) for name in ("ingest", "check-health")]
+    dispatch, check = [await _applied(name) for name in ("dispatch", "check-health")]
     async with get_client() as client:
-        for deployment, cron in ((ingest, "* * * * *"), (check, "*/2 * * * *")):
+        for deployment, cron in ((dispatch, "* * * * *"), (check, "*/2 * * * *")):
             (schedule,) = (await client.read_deployment(deployment)).schedules
             await client.update_deployment_schedule(deployment, schedule.id, schedule=CronSchedule(cron=cron))
-        for name in ("ingest", "check-health"):
+        for name in ("dispatch", "check-health"):
             await _applied(name)
-        crons = [(await client.read_deployment(one)).schedules[0].schedule.cron for one in (ingest, check)]
+        crons = [(await client.read_deployment(one)).schedules[0].schedule.cron for one in (dispatch, check)]
         assert crons == ["*/30 * * * *", "*/2 * * * *"]
-        for one in (ingest, check):
+        for one in (dispatch, check):
             await client.delete_deployment(one)
+
+
+async def test_the_ticks_of_an_older_version_become_dispatch(prefect_server: LocalServer) -> None:
+    """Deployment ingest ticked by a parameter; its schedule, changed by somebody, goes on as that of dispatch."""
+    name = here().deployment("ingest")
+    older = await ingest.ato_deployment(
+        name,
+        tags=list(here().tags),
+        cron="*/7 * * * *",
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    asked = await ingest.ato_deployment(
+        here().deployment("ingest-request"), tags=list(here().tags), entrypoint_type=EntrypointType.MODULE_PATH
+    )
+    async with get_client() as client:
+        before = await older.aapply()
+        await asked.aapply()
+        await client.update_deployment(
+            before, DeploymentUpdate(parameters={"on_workers": True}, enforce_parameter_schema=False)
+        )
+        for served in await served_deployments(15):
+            if served.name in {"dispatch", "ingest"}:
+                await served.aapply()
+        await retire_former_deployments(client)
+        dispatch, now = await _found("dispatch"), await _found("ingest")
+        assert [schedule.schedule.cron for schedule in dispatch.schedules] == ["*/7 * * * *"]
+        assert (now.schedules, now.parameters, now.global_concurrency_limit) == ([], {}, None)
+        with pytest.raises(ObjectNotFound):
+            await client.read_deployment_by_name("ingest/ingest-request")
+        for one in (dispatch, now):
+            await client.delete_deployment(one.id)
 
 
 @pytest.mark.parametrize("name", [name for name, written in _written().items() if written.get("schedules")])

@@ -90,7 +90,7 @@ def test_silent_runs_turn_crashed_and_finish_when_they_are_retried(sandbox: Sand
             @_in_time
             def pause_all() -> None:
                 # Ticks would take the batches up before anybody sees that their runs are silent.
-                for name in ("ingest", "verify-batch", "check-health", "housekeeping"):
+                for name in ("dispatch", "verify-batch", "check-health", "housekeeping"):
                     server.post(f"/deployments/{server.deployment(name)}/pause_deployment")
 
             pause_all()
@@ -127,7 +127,7 @@ def test_silent_runs_turn_crashed_and_finish_when_they_are_retried(sandbox: Sand
 
 
 def _start_ingest(server: _Server) -> str:
-    wanted = {"state": {"type": "SCHEDULED"}, "parameters": {"on_workers": False}}
+    wanted = {"state": {"type": "SCHEDULED"}}
     return str(server.post(f"/deployments/{server.deployment('ingest')}/create_flow_run", wanted)["id"])
 
 

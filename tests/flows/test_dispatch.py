@@ -1,4 +1,4 @@
-"""``ingest`` as a tick that starts runs for workers: urgent contacts first, users alike, slots refilled at once."""
+"""``dispatch`` starts runs for workers: urgent contacts first, users alike, slots refilled at once."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,9 +17,9 @@ from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch
 from deployments.server.local_server import LocalServer
 from deployments.setup.work_pool import ensure_work_pool
-from flows.ingest import ingest
+from flows.dispatch import dispatch
 from flows.verify_batch import verify_batch
-from tasks.queue.summary import IngestSummary
+from tasks.queue.dispatch_summary import DispatchSummary
 from tests.bouncer.storage.existing_tables import on_mariadb, on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue, statuses
@@ -45,8 +45,8 @@ async def on_workers(prefect_server: LocalServer, monkeypatch: pytest.MonkeyPatc
         await client.delete_deployment(id_)
 
 
-async def _tick() -> IngestSummary:
-    return cast("IngestSummary", await ingest(on_workers=True))
+async def _tick() -> DispatchSummary:
+    return await dispatch()
 
 
 async def _next_runs() -> list[WorkerFlowRunResponse]:
@@ -166,7 +166,7 @@ async def test_what_came_of_a_request_is_told_once_workers_have_completed_it(
     engine = await set_up_account(batch_size=20)
     queue(engine, [*addresses(40), "no address"], request=5)
     await _tick()
-    tick = await text_of_artifact("ingest-summary")
+    tick = await text_of_artifact("dispatch-summary")
     assert "| contacts claimed | 41 |" in tick
     assert "| batches started | 2 |" in tick
     assert not [claim for claim in ("a minute", "| verdict |", "| seconds |", "credits used") if claim in tick]
@@ -191,7 +191,7 @@ async def test_small_requests_without_end_do_not_keep_batches_from_starting(
     for request in (1, 2):
         queue(engine, addresses(3, prefix=f"small.{request}"), request=request)
     queue(engine, addresses(50, prefix="large"), request=3)
-    monkeypatch.setattr("flows.ingest.REALTIME_SECONDS", 0.0)
+    monkeypatch.setattr("flows.dispatch.REALTIME_SECONDS", 0.0)
     await _tick()
     assert {run.flow_run.name.partition(": ")[2] for run in await _next_runs()} == {
         "3 contacts of request 1",
