@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bouncer.safe_text import in_markdown
 
-__all__ = ["bar", "line_chart", "sparkline", "verdict_table"]
+__all__ = ["bar", "line_chart", "sparkline", "verdict_bar", "verdict_table"]
 
 _EIGHTHS = "▁▂▃▄▅▆▇█"
 _NOTHING = "·"
@@ -15,6 +15,8 @@ _COLOUR, _ALERT = "#3b82f6", "#ef4444"
 _ALONE = 3
 """Half the length of a line for a value without neighbours, in pixels."""
 _VERDICT_BAR = 30
+_VERDICT_COLOURS = {"deliverable": "#22c55e", "risky": "#f59e0b", "undeliverable": _ALERT}
+_OTHER_VERDICT = "#9ca3af"
 _BAR_EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -61,8 +63,7 @@ def line_chart(values: Sequence[int | None], *, width: int, height: int, thresho
         parts.append(f'<polyline fill="none" stroke="{_COLOUR}" stroke-width="1.5" points="{line}"/>')
     if threshold is not None and threshold <= most:
         parts.append(f'<path stroke="{_ALERT}" stroke-dasharray="4 3" d="M0 {y_of(threshold)}H{width}"/>')
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">{"".join(parts)}</svg>'
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    return _picture(parts, width, height)
 
 
 def bar(share: float, *, width: int) -> str:
@@ -75,6 +76,32 @@ def bar(share: float, *, width: int) -> str:
     eighths = round(8 * width * min(max(share, 0.0), 1.0))
     full, rest = divmod(eighths, 8)
     return ("█" * full + (_BAR_EIGHTHS[rest] if rest else "")).ljust(width)
+
+
+def verdict_bar(verdicts: Mapping[str, int], *, width: int, height: int) -> str:
+    """One bar in the colours of the verdicts, each as long as its share, as a picture in Markdown; nothing of none.
+
+    Args:
+        verdicts: Contacts by verdict.
+        width: In pixels.
+        height: In pixels.
+    """
+    total = sum(verdicts.values())
+    if not total:
+        return ""
+    parts, left = [], 0.0
+    for verdict, count in verdicts.items():
+        share = round(width * count / total, 1)
+        colour = _VERDICT_COLOURS.get(verdict, _OTHER_VERDICT)
+        parts.append(f'<rect x="{left}" width="{share}" height="{height}" fill="{colour}"/>')
+        left = round(left + share, 1)
+    words = ", ".join(f"{count / total:.0%} {in_markdown(verdict)}" for verdict, count in verdicts.items())
+    return f"![{words}]({_picture(parts, width, height)}) {words}"
+
+
+def _picture(parts: Sequence[str], width: int, height: int) -> str:
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">{"".join(parts)}</svg>'
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def verdict_table(verdicts: Mapping[str, int]) -> str:

@@ -5,14 +5,20 @@ import difflib
 from sqlalchemy import Connection, select
 
 from bouncer.errors import InputRefused
-from bouncer.safe_text import plain
+from bouncer.safe_text import clean_message, plain
 from bouncer.storage.tables import Request
 from bouncer.storage.transactions import reading
 
-__all__ = ["find_request"]
+__all__ = ["called", "find_request"]
 
 _MOST_LOOKED_AT = 1_000
 _MOST_NAMED = 3
+
+
+def called(request_id: int, name: str | None) -> str:
+    """Names a request where no address may be: by its number, and its name without any address in it."""
+    cleaned = clean_message(name or "")
+    return f"request {request_id} ({cleaned})" if cleaned else f"request {request_id}"
 
 
 @reading

@@ -26,6 +26,7 @@ class RequestLine:
         request_id: Its number.
         name: Its name; empty where it has none.
         owner: The e-mail address of its user; ``local user`` for lists that nobody is named for.
+        user_id: Its user's number, for where no address may be.
         lines: Lines of the list that it was queued from; None for what something else has queued.
         contacts: Contacts that were queued.
         settled: Contacts of them with a verdict, failed or cancelled.
@@ -40,6 +41,7 @@ class RequestLine:
     request_id: int
     name: str
     owner: str
+    user_id: int | None
     lines: int | None
     contacts: int
     settled: int
@@ -70,6 +72,7 @@ def list_requests(connection: Connection, *, all_of_them: bool = False, most: in
             Request.request_id,
             Request.name,
             User.email,
+            Request.user_id,
             List.lines,
             List.result,
             List.result_ts,
@@ -103,12 +106,13 @@ def _is_of_interest() -> ColumnElement[bool]:
 
 
 def _line(connection: Connection, row: Row[*tuple[Any, ...]]) -> RequestLine:
-    request_id, name, owner, lines, result, result_ts, cancelled_ts, age = row
+    request_id, name, owner, user_id, lines, result, result_ts, cancelled_ts, age = row
     counted = count_contacts(connection, request_id)
     return RequestLine(
         request_id=request_id,
         name=name or "",
         owner=owner or "",
+        user_id=user_id,
         lines=lines,
         contacts=counted.total,
         settled=counted.settled,

@@ -63,6 +63,7 @@ class Completion:
         done: Contacts with a verdict.
         failed: Contacts that failed with a reason.
         cancelled: Contacts that a cancellation took out of the queue.
+        name: The request's name; None where it has none.
     """
 
     request_id: int
@@ -70,6 +71,7 @@ class Completion:
     done: int
     failed: int
     cancelled: int
+    name: str | None = None
 
 
 def any_open(connection: Connection, request_id: int | None = None) -> bool:
@@ -201,6 +203,7 @@ def completion_of(connection: Connection, request_id: int) -> Completion | None:
             func.coalesce(Request.bouncer_done, 0),
             func.coalesce(Request.bouncer_failed, 0),
             func.coalesce(Request.bouncer_cancelled, 0),
+            Request.name,
         ).where(Request.request_id == request_id, Request.bouncer_completed_ts.is_not(None))
     ).one_or_none()
     return None if row is None else Completion(*row)

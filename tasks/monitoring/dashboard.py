@@ -1,33 +1,20 @@
 """The dashboard: an artifact of a standing key that shows the present and the last 24 hours, for people."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from prefect import get_client, task
-from prefect.artifacts import acreate_markdown_artifact
+from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import (
-    ArtifactCollectionFilter,
-    ArtifactCollectionFilterKey,
-    ArtifactFilter,
-    ArtifactFilterKey,
-    FlowRunFilter,
-    FlowRunFilterTags,
-)
-from prefect.client.schemas.sorting import ArtifactSort
-from prefect.exceptions import ObjectNotFound
 
 from blocks.access import Access
-from bouncer.installation import here
 from bouncer.monitoring.alerts import AlertInForce
 from bouncer.monitoring.charts import line_chart, sparkline
 from bouncer.monitoring.figures import Health
 from bouncer.monitoring.measurement import history
 from bouncer.monitoring.thresholds import Thresholds
 from bouncer.safe_text import in_markdown
+from tasks.running.standing_artifacts import publish_changed
 
 __all__ = ["draw_dashboard"]
 
@@ -35,8 +22,6 @@ _HOURS = 24
 _SLOTS = 48
 _SMALL, _LARGE = (200, 24), (720, 120)
 _KEY = "dashboard"
-_KEPT_VERSIONS = 60
-"""An hour of them; the figures themselves are kept for longer, and ten of the pages are 100 kB."""
 _OLDEST = timedelta(hours=1)
 _FLEETING = ("Drawn at ", "| database / Prefect answer", "| this check")
 """Lines that are otherwise at each check; by themselves they are not worth another version."""
@@ -78,45 +63,11 @@ async def draw_dashboard(
     names = [one.kept_as(name) for one in healths for name in _HISTORY]
     gone = await history(access, names, hours=_HOURS, slots=_SLOTS)
     text = _markdown(healths, thresholds, alerts, gone)
-    async with get_client() as client:
-        if await _is_drawn(client, text):
-            return False
-        await acreate_markdown_artifact(
-            text, key=here().artifact(_KEY), description=f"bouncer-flows: {_headline(alerts)}"
-        )
-        await _forget_old_versions(client)
-    return True
-
-
-async def _is_drawn(client: PrefectClient, text: str) -> bool:
-    # Each version is 10 kB, and as much again in the event of it: a day of them was half a gigabyte.
-    found = await client.read_latest_artifacts(
-        artifact_filter=ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[here().artifact(_KEY)]))
-    )
-    return any(
-        one.updated is not None
-        and datetime.now(UTC) - one.updated < _OLDEST
-        and _lasting(str(one.data)) == _lasting(text)
-        for one in found
-    )
+    return await publish_changed(_KEY, text, f"bouncer-flows: {_headline(alerts)}", lasting=_lasting, oldest=_OLDEST)
 
 
 def _lasting(text: str) -> list[str]:
     return [line for line in text.splitlines() if not line.startswith(_FLEETING)]
-
-
-async def _forget_old_versions(client: PrefectClient) -> None:
-    old = await client.read_artifacts(
-        artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[here().artifact(_KEY)])),
-        # Another project may have a key of this name too.
-        flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[here().tag])),
-        sort=ArtifactSort.CREATED_DESC,
-        offset=_KEPT_VERSIONS,
-        limit=_KEPT_VERSIONS,
-    )
-    for version in old:
-        with suppress(ObjectNotFound):
-            await client.delete_artifact(version.id)
 
 
 def _headline(alerts: Sequence[AlertInForce]) -> str:

@@ -9,7 +9,10 @@ from prefect.exceptions import PrefectException
 from blocks.access import Access
 from bouncer.requests import counting
 from bouncer.requests import progress as request_progress
+from bouncer.requests.names import called
 from bouncer.requests.progress import Completion, RequestUnderWay
+from bouncer.safe_text import clean_message
+from tasks.requests.lists_page import publish_lists
 from tasks.requests.report import publish_report
 from tasks.running.events import announce_of_request
 
@@ -48,14 +51,18 @@ async def follow_requests(access: Access) -> None:
     Safe to run twice, and by several at once: one of them takes a request to its end and says so. If that one dies
     in between, another says it, under the same id, which the Prefect server takes once.
     """
+    changed = False
     for request in await request_progress.under_way(access):
         completion: Completion | None = None
         if request.is_unannounced:
             completion = await request_progress.completion_of(access, request.request_id)
         elif not request.is_open or request.is_due:
             completion = await _count(access, request)
+            changed = True
         if completion is not None:
             await _announce(access, completion)
+    if changed:
+        await publish_lists(access)
 
 
 async def _count(access: Access, request: RequestUnderWay) -> Completion | None:
@@ -79,18 +86,19 @@ async def _announce(access: Access, completion: Completion) -> None:
             done=completion.done,
             failed=completion.failed,
             cancelled=completion.cancelled,
+            name=clean_message(completion.name or ""),
         )
     except (httpx.HTTPError, PrefectException) as error:
         get_run_logger().warning(
-            "request %d is complete, but the Prefect server could not be informed (%s); the event is sent later",
-            completion.request_id,
+            "%s is complete, but the Prefect server could not be informed (%s); the event is sent later",
+            called(completion.request_id, completion.name),
             type(error).__name__,
         )
         return
     await request_progress.record_announced(access, completion)
     get_run_logger().info(
-        "request %d is complete: %d contacts have a verdict, %d failed, %d were cancelled",
-        completion.request_id,
+        "%s is complete: %d contacts have a verdict, %d failed, %d were cancelled",
+        called(completion.request_id, completion.name),
         completion.done,
         completion.failed,
         completion.cancelled,

@@ -3,9 +3,10 @@
 import asyncio
 from dataclasses import dataclass
 
-from prefect import get_run_logger, task
+from prefect import get_client, get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from blocks.access import Access
 from bouncer.costs.forecast import Forecast, forecast_file
@@ -21,8 +22,11 @@ from bouncer.files.lists.sources import opened_list
 from bouncer.installation import here
 from bouncer.plurals import counted
 from bouncer.requests.counting import count_credits
+from bouncer.safe_text import clean_message, in_markdown
 from bouncer.storage.tables import Priority
 from tasks.costs.forecast import terms_of
+from tasks.requests.lists_page import LISTS, publish_lists
+from tasks.running.standing_artifacts import link_to_artifact
 
 __all__ = ["ListOrder", "give_back", "price_list", "publish_list", "queue_list"]
 
@@ -130,6 +134,10 @@ async def queue_list(access: Access, order: ListOrder) -> ImportReport:
     report = await asyncio.to_thread(queue)
     for line in (outcome(report), *remarks(report)):
         get_run_logger().info("%s", line)
+    async with get_client() as client:
+        # So that the list's page finds the run, and people find all runs of a request.
+        await client.update_flow_run(flow_run.id, tags=sorted({*flow_run.tags, f"request:{report.request_id}"}))
+    await publish_lists(access)
     return report
 
 
@@ -159,6 +167,7 @@ async def give_back(access: Access, order: ListOrder, request_id: int) -> Writte
 async def publish_list(access: Access, order: ListOrder, imported: ImportReport, written: Written) -> None:
     """Publishes artifact ``list-ID``: what became of the list, what it cost, and where its result is."""
     spent = await count_credits(access, imported.request_id)
+    name, place = (in_markdown(clean_message(text)) for text in (imported.request_name, order.result))
     figures = {
         "lines": imported.lines,
         "rejected": imported.rejected,
@@ -168,15 +177,18 @@ async def publish_list(access: Access, order: ListOrder, imported: ImportReport,
     await acreate_markdown_artifact(
         "\n".join(
             [
-                f"## {imported.request_name}",
+                f"## {name}",
                 "",
-                f"The result is in `{order.result}`.",
+                f"The result is in {place}.",
                 "",
                 "| this list | |",
                 "|---|---:|",
                 *(f"| {what} | {count:,} |" for what, count in figures.items()),
+                "",
+                f"[All lists]({link_to_artifact(LISTS)})",
             ]
         ),
         key=here().artifact(f"list-{imported.request_id}"),
-        description=f"{imported.request_name}: {counted(written.lines, 'line')} in {order.result}",
+        description=f"{name}: {counted(written.lines, 'line')} in {place}",
     )
+    await publish_lists(access)

@@ -6,8 +6,12 @@ from blocks.access import Access
 from bouncer.costs.forecast_text import duration
 from bouncer.installation import here
 from bouncer.monitoring.charts import verdict_table
+from bouncer.requests.names import called
 from bouncer.requests.progress import Completion
 from bouncer.requests.report import RequestReport, report_request
+from bouncer.safe_text import in_markdown
+from tasks.requests.lists_page import LISTS
+from tasks.running.standing_artifacts import link_to_artifact
 
 __all__ = ["publish_report"]
 
@@ -19,20 +23,21 @@ async def publish_report(access: Access, completion: Completion) -> None:
         httpx.HTTPError: The Prefect server does not take it.
     """
     report = await report_request(access, completion)
+    headline = in_markdown(_headline(completion))
     await acreate_markdown_artifact(
-        _markdown(report), key=here().artifact(f"request-{completion.request_id}"), description=_headline(completion)
+        _markdown(headline, report), key=here().artifact(f"request-{completion.request_id}"), description=headline
     )
 
 
 def _headline(completion: Completion) -> str:
     cancelled = f", {completion.cancelled:,} cancelled" if completion.cancelled else ""
+    request = called(completion.request_id, completion.name).replace("request", "Request", 1)
     return (
-        f"Request {completion.request_id} is complete: {completion.done:,} contacts have a verdict,"
-        f" {completion.failed:,} failed{cancelled}"
+        f"{request} is complete: {completion.done:,} contacts have a verdict, {completion.failed:,} failed{cancelled}"
     )
 
 
-def _markdown(report: RequestReport) -> str:
+def _markdown(headline: str, report: RequestReport) -> str:
     pace = report.contacts_a_minute
     figures = {
         "contacts with a verdict": f"{report.completion.done:,}",
@@ -45,12 +50,14 @@ def _markdown(report: RequestReport) -> str:
     }
     return "\n".join(
         [
-            f"## {_headline(report.completion)}",
+            f"## {headline}",
             "",
             verdict_table(report.verdicts),
             "",
             "| this request | |",
             "|---|---:|",
             *(f"| {what} | {figure} |" for what, figure in figures.items()),
+            "",
+            f"[All lists]({link_to_artifact(LISTS)})",
         ]
     )

@@ -51,7 +51,13 @@ async def test_a_complete_request_says_so_once(set_up_account: SetUpAccount) -> 
 
     await told(1)
     (event,) = await _completions(request)
-    assert event["payload"] == {"request_id": request, "done": 30, "failed": 1, "cancelled": 0}
+    assert event["payload"] == {
+        "request_id": request,
+        "name": f"request {request}",
+        "done": 30,
+        "failed": 1,
+        "cancelled": 0,
+    }
     row = _row(engine, request)
     assert (row.bouncer_queued, row.bouncer_in_flight, row.bouncer_done, row.bouncer_failed) == (0, 0, 30, 1)
     assert row.bouncer_completed_ts is not None

@@ -1,0 +1,71 @@
+"""Flow ``verify-list``, and artifact ``lists``, where a person finds all lists again."""
+
+import re
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from prefect import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.objects import State
+
+from blocks.access import open_access
+from blocks.marks import marked
+from flows.requests.verify_list import verify_list
+from tasks.requests.list_report import ListReport
+from tasks.requests.lists_page import publish_lists
+from tests.bouncer.storage.existing_tables import on_sqlite
+from tests.conftest import SetUpAccount
+from tests.contacts import addresses
+from tests.flows.runs import text_of_artifact
+
+_STRANGE = "leads of ada@customer.example | ![x](http://evil.example/x.png)"
+
+
+def _list(folder: Path) -> Path:
+    path = folder / "leads.csv"
+    path.write_text("No,E-Mail\n" + "".join(f"{number},{a}\n" for number, a in enumerate(addresses(20))))
+    return path
+
+
+async def _versions(key: str) -> int:
+    async with get_client() as client:
+        return len(await client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key]))))
+
+
+@on_sqlite
+async def test_a_list_is_found_again_on_the_page_of_lists(set_up_account: SetUpAccount, tmp_path: Path) -> None:
+    """It names the list, its owner by number, progress, verdicts and cost, and links to the run and the result."""
+    await set_up_account()
+    with marked():
+        state: State[ListReport] = await verify_list(
+            str(_list(tmp_path)), name=_STRANGE, owner="ada@owner.example", return_state=True
+        )
+    report = await state.aresult()
+    page = await text_of_artifact("lists")
+    row = next(line for line in page.splitlines() if line.startswith(f"| {report.request_id} |"))
+    assert f"](/runs/flow-run/{state.state_details.flow_run_id})" in row
+    assert f"[leads.verified.csv](/artifacts/key/list-{report.request_id})" in row
+    assert "100 %" in row
+    assert re.search(r"\| user \d+ \|", row)
+    assert f"| {report.credits:,} |" in row
+    assert "@" not in page
+    tokens = MarkdownIt("commonmark", {"html": True}).enable(["table"]).parse(page)
+    inline = [child for token in tokens for child in token.children or []]
+    links = {str(child.attrs["href"]) for child in inline if child.type == "link_open"}
+    assert all(link.startswith(("/runs/flow-run/", "/artifacts/key/")) for link in links)
+    pictures = {str(child.attrs["src"]) for child in inline if child.type == "image"}
+    assert all(picture.startswith("data:image/svg+xml;base64,") for picture in pictures)
+    assert {child.type for child in inline} <= {
+        "text",
+        "text_special",
+        "link_open",
+        "link_close",
+        "image",
+        "code_inline",
+    }
+    assert "@" not in await text_of_artifact(f"list-{report.request_id}")
+
+    written = await _versions("lists")
+    async with open_access("default", "somebody") as access:
+        await publish_lists(access)
+    assert await _versions("lists") == written, "nothing has changed"
