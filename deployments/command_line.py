@@ -49,6 +49,7 @@ _FUNCTIONS = {
     "requeue": "steering.requeue:requeue",
     "reverify": "steering.reverify:reverify",
     "cancel": "steering.cancel:cancel",
+    "erase": "steering.erase:erase",
     "pause": "steering.pause:pause",
     "resume": "steering.resume:resume",
     "serve": "serving.serve:serve",

@@ -19,6 +19,7 @@ __all__ = [
     "Admission",
     "addresses_to_send",
     "admit_upload",
+    "erased_so_far",
     "has_room",
     "held_fill_all_places",
     "held_uploads",
@@ -46,6 +47,7 @@ class Admission(enum.Enum):
     PAUSED = "paused"
     CANCELLED = "cancelled"
     CALLED = "Bouncer has called for it, so it may have the batch already"
+    ERASED = "an address of it was erased since its addresses were read"
     FULL = "as many batches in flight as the account may have"
 
 
@@ -67,6 +69,12 @@ def addresses_to_send(connection: Connection, batch_id: int) -> list[str]:
     checked = normalise_all(pd.Series(emails, dtype=object))
     addresses = checked[checked["reason"].isna()].drop_duplicates("key")
     return list(addresses["address"].iloc[interleave(addresses["domain"])])
+
+
+@reading
+def erased_so_far(connection: Connection, batch_id: int) -> int:
+    """Reads how many addresses of a batch were erased; to be read before those that are sent."""
+    return connection.scalar(select(Batch.erased).where(Batch.id == batch_id)) or 0
 
 
 def longest_at_bouncer_seconds(quantity: int, max_batches: int) -> float:
@@ -114,6 +122,7 @@ def admit_upload(
     max_batches: int,
     addresses: int | None = None,
     queue_seconds: float = 0.0,
+    erased: int | None = None,
 ) -> Admission:
     """Lets an upload begin, and records that it has, if the account has room for one more batch in flight.
 
@@ -128,6 +137,7 @@ def admit_upload(
         addresses: How many are sent, if not as many as were claimed: an application may have deleted or changed
             contacts since. From then on that is the batch's quantity, by which a lost upload is recognised.
         queue_seconds: How long it may have to wait in Bouncer's own queue, as in ``has_room``.
+        erased: How many were erased when those that are to be sent were read; None where they are read afterwards.
     """
     ensure_row(connection, batch.account)
     paused = connection.scalar(select(Account.paused_ts).where(Account.account == batch.account).with_for_update())
@@ -136,6 +146,9 @@ def admit_upload(
     # A cancellation waits for the lock above, so that it either sees this upload begun or is seen here.
     if is_cancelled(connection, batch.request_id):
         return Admission.CANCELLED
+    # An erasure waits for that lock too.
+    if erased is not None and erased_so_far(connection, batch.id) != erased:
+        return Admission.ERASED
     if connection.scalar(select(Batch.callback_ts).where(Batch.id == batch.id)) is not None:
         return Admission.CALLED
     if not has_room(connection, batch, max_batches, queue_seconds):

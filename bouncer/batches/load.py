@@ -95,8 +95,10 @@ def load(
             .values(status=QueueStatus.COMPLETED, completed_ts=func.current_timestamp(), error_message=None)
         )
         give_second_chances(connection, batch.id, batch.layer, matched, chances)
-    expected = expected_credits(matched)
-    answered = int(matched["address_key"].nunique())
+    # Verdicts on addresses that were erased since are stored nowhere, but were paid for.
+    erased = min(row.erased, prepared.unmatched)
+    expected = expected_credits(matched) + min(erased, prepared.unmatched_credits)
+    answered = int(matched["address_key"].nunique()) + erased
     paid_for_nothing = row.processed - answered if row.credits is None else row.credits - expected
     maybe_paid = max(0, min(int(without["address_key"].nunique()), paid_for_nothing))
     were_unknown = matched[matched["was_unknown"] == 1]
@@ -109,12 +111,12 @@ def load(
         unknown_resolved=expected_credits(were_unknown),
         missing=missing,
         lost_addresses=maybe_paid,
-        unmatched=prepared.unmatched,
+        unmatched=prepared.unmatched - erased,
     )
     return LoadReport(
         settled=len(matched),
         missing=missing,
-        unmatched=prepared.unmatched,
+        unmatched=prepared.unmatched - erased,
         by_status={str(status): int(count) for status, count in matched["bouncer_status"].value_counts().items()},
         maybe_paid=maybe_paid,
     )

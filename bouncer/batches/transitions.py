@@ -349,6 +349,7 @@ class Locked:
     state: BatchState
     credits: int | None
     processed: int
+    erased: int
 
 
 def lock(connection: Connection, batch: BatchWork) -> Locked:
@@ -358,11 +359,13 @@ def lock(connection: Connection, batch: BatchWork) -> Locked:
         OwnershipLost: Another run has the batch now.
     """
     row = connection.execute(
-        select(Batch.owner, state_of(), Batch.credits, Batch.processed).where(Batch.id == batch.id).with_for_update()
+        select(Batch.owner, state_of(), Batch.credits, Batch.processed, Batch.erased)
+        .where(Batch.id == batch.id)
+        .with_for_update()
     ).one_or_none()
     if row is None or row.owner != batch.owner:
         raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
-    return Locked(BatchState(row.state), row.credits, row.processed)
+    return Locked(BatchState(row.state), row.credits, row.processed, row.erased)
 
 
 def _by_owner(

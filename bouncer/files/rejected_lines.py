@@ -11,7 +11,12 @@ from bouncer.files.atomic_file import atomic_file
 from bouncer.files.csv.cells import harmless
 from bouncer.files.csv.reading import RejectedLine
 
-__all__ = ["RejectedFile"]
+__all__ = ["RejectedFile", "rejected_file"]
+
+
+def rejected_file(source: Path) -> str:
+    """Names the list of the rejected lines of a file."""
+    return f"{source.stem}.rejected.csv"
 
 
 class RejectedFile:
@@ -26,7 +31,7 @@ class RejectedFile:
     """
 
     def __init__(self, source: Path) -> None:
-        self._name = f"{source.stem}.rejected.csv"
+        self._name = rejected_file(source)
         self._folders = (source.parent, Path())
         self._files = ExitStack()
         self._file: TextIO | None = None

@@ -33,6 +33,10 @@ class _CalledBack(BouncerFlowsError):
     """Bouncer has called for the batch, so it may have it already."""
 
 
+class _Erased(BouncerFlowsError):
+    """An address was erased since those that are sent were read."""
+
+
 class _NoRoom(BouncerFlowsError):
     """As many batches are in flight as the account may have."""
 
@@ -77,6 +81,8 @@ async def upload(access: Access, run: Run, batch: BatchWork, slot: Slot) -> str:
     while True:
         try:
             return await persistent(_upload_once, access, run, batch, slot)
+        except _Erased:
+            continue
         except _CalledBack:
             found = await find_again(access, run, batch, counted=True)
             if found is not None:
@@ -104,6 +110,7 @@ async def _after_loss(access: Access, run: Run, batch: BatchWork) -> str | None:
 
 
 async def _upload_once(access: Access, run: Run, batch: BatchWork, slot: Slot) -> str:
+    erased = await admission.erased_so_far(access, batch.id)
     addresses = await admission.addresses_to_send(access, batch.id)
     if not addresses:
         raise NothingToSend(f"no address of batch {batch.id} can be sent any more")
@@ -119,7 +126,7 @@ async def _upload_once(access: Access, run: Run, batch: BatchWork, slot: Slot) -
         try:
             created = await access.client.create_batch(
                 addresses,
-                sending=lambda: _begin(access, run, batch, len(addresses)),
+                sending=lambda: _begin(access, run, batch, len(addresses), erased),
                 refused=lambda: transitions.record_refused_upload(access, batch),
                 callback=callback,
             )
@@ -133,10 +140,10 @@ async def _upload_once(access: Access, run: Run, batch: BatchWork, slot: Slot) -
             return bouncer_id
 
 
-async def _begin(access: Access, run: Run, batch: BatchWork, addresses: int) -> None:
+async def _begin(access: Access, run: Run, batch: BatchWork, addresses: int, erased: int) -> None:
     await pause_if_older(access, run)
     try:
-        await _admit(access, batch, addresses)
+        await _admit(access, batch, addresses, erased)
         await mark_upload(access, run)
     except (DatabaseUnavailable, OrchestratorUnavailable):
         # It may have been written down that the upload begins; nothing was sent.
@@ -144,16 +151,18 @@ async def _begin(access: Access, run: Run, batch: BatchWork, addresses: int) -> 
         raise
 
 
-async def _admit(access: Access, batch: BatchWork, addresses: int) -> None:
+async def _admit(access: Access, batch: BatchWork, addresses: int, erased: int) -> None:
     account = access.account
     most, queue_seconds = account.max_concurrent_batches, account.queue_ahead_seconds
-    match await admission.admit_upload(access, batch, most, addresses, queue_seconds):
+    match await admission.admit_upload(access, batch, most, addresses, queue_seconds, erased):
         case Admission.PAUSED:
             raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
         case Admission.CANCELLED:
             raise RequestCancelled(f"request {batch.request_id} was cancelled; batch {batch.id} is not sent")
         case Admission.CALLED:
             raise _CalledBack(f"Bouncer has called for batch {batch.id}")
+        case Admission.ERASED:
+            raise _Erased(f"an address of batch {batch.id} was erased; the others are read again")
         case Admission.FULL:
             raise _NoRoom("as many batches are in flight as the account may have")
         case Admission.ADMITTED:

@@ -271,6 +271,7 @@ class Batch(Base):
     unknown_resolved: Mapped[int] = mapped_column(server_default=text("0"))
     running_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
     finish_refused_ts: Mapped[datetime | None] = mapped_column(TIMESTAMP)
+    erased: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class QueuedContact(Base):

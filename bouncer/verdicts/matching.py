@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import compress
 from typing import Any
 
 import orjson
@@ -81,12 +82,14 @@ class Prepared:
         awaited: The contacts as they were read; None where that is still to be done.
         matched: A row for each contact with a verdict: the columns of ``Awaited.contacts``, and those of its result.
         unmatched: Verdicts for addresses for which no contact waits.
+        unmatched_credits: What these should have cost.
     """
 
     verdicts: Sequence[Verdict] = field(repr=False)
     awaited: Awaited | None
     matched: pd.DataFrame = field(repr=False)
     unmatched: int
+    unmatched_credits: int = 0
 
 
 def prepare(verdicts: Sequence[Verdict], awaited: Awaited | None = None) -> Prepared:
@@ -101,11 +104,13 @@ def prepare(verdicts: Sequence[Verdict], awaited: Awaited | None = None) -> Prep
     contacts = awaited.contacts
     whole = [verdict for verdict in verdicts if verdict.is_whole]
     answers = _frame(whole, known=set(contacts["address_key"]))
-    unmatched = int((~answers["address_key"].isin(contacts["address_key"])).sum()) + len(verdicts) - len(whole)
+    strangers = ~answers["address_key"].isin(contacts["address_key"])
+    unmatched = int(strangers.sum()) + len(verdicts) - len(whole)
     # Of two verdicts on one address, in whatever letter case, the one that tells something.
     clearest = answers.sort_values("bouncer_status", key=lambda status: status != "unknown", kind="stable")
     matched = contacts.merge(clearest.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")
-    return Prepared(verdicts, awaited, matched, unmatched)
+    its = answers[strangers].assign(email=[verdict.email for verdict in compress(whole, strangers)])
+    return Prepared(verdicts, awaited, matched, unmatched, expected_credits(its))
 
 
 @reading

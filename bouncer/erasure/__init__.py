@@ -1,0 +1,1 @@
+"""Erasure: a person, or a request, leaves everything that is written here."""

@@ -1,0 +1,123 @@
+"""Erases a person, or a request."""
+
+import asyncio
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from bouncer.errors import InputRefused
+from deployments.commands.answers import print_json
+from deployments.commands.caller import caller
+from deployments.commands.contacts import open_contacts, request_number
+from deployments.commands.parameters import AsJson, OneRequest
+from deployments.terminal.console import agreed, say, tell
+from deployments.terminal.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from bouncer.erasure.erasing import Erased
+    from deployments.settings import Settings
+
+__all__ = ["erase"]
+
+
+def erase(
+    *,
+    email: Annotated[
+        str | None, Parameter(help="The person's address; - reads it from standard input, so that no history keeps it.")
+    ] = None,
+    request: OneRequest = None,
+    yes: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    json: AsJson = False,
+) -> int:
+    """Erases a person or a request everywhere: tables, files, runs, and at Bouncer; says what it cannot reach.
+
+    Args:
+        yes: Do so without asking.
+        dry_run: Only report what would change.
+    """
+    from deployments.settings import read_settings
+
+    if (email is None) == (request is None):
+        raise InputRefused("say who or what is to be erased: --email ADDRESS or --request NAME")
+    settings = read_settings()
+    engine = open_contacts(settings)
+    address = sys.stdin.readline().strip() if email == "-" else email
+    number = request_number(request, engine)
+    report = _in_the_database(settings, engine, address, number, dry_run=True)
+    if not dry_run:
+        if not json:
+            _tell(report)
+        if not agreed(["Erase this? It cannot be undone."], yes=yes):
+            raise InputRefused("nothing is erased without --yes")
+        report = _everywhere(settings, engine, address, number)
+    if json:
+        print_json(report)
+    else:
+        _tell(report)
+    return ExitCode.FINE
+
+
+def _everywhere(settings: "Settings", engine: "Engine", address: str | None, number: int | None) -> "Erased":
+    from bouncer.erasure.addresses import Wanted
+    from bouncer.erasure.erasing import named
+    from deployments.server.orchestration import orchestrator
+
+    with orchestrator(settings):
+        from deployments.erasing import delete_batches_at_bouncer, forget_runs_of_person, forget_runs_of_request
+
+        # First what is found by the name, which goes with the request.
+        if number is None:
+            runs = asyncio.run(forget_runs_of_person(Wanted.of(address or "")))
+        else:
+            runs = asyncio.run(forget_runs_of_request(*named(engine, number)))
+        report = _in_the_database(settings, engine, address, number, dry_run=False)
+        deleted = asyncio.run(delete_batches_at_bouncer())
+    return replace(report, flow_runs=runs, batches_deleted=deleted)
+
+
+def _in_the_database(
+    settings: "Settings", engine: "Engine", address: str | None, number: int | None, *, dry_run: bool
+) -> "Erased":
+    from bouncer.erasure.erasing import erase_person, erase_request
+
+    exports = list(
+        dict.fromkeys([settings.bouncer_flows_home / "exports", Path("~/.bouncer-flows/exports").expanduser()])
+    )
+    if number is None:
+        return erase_person(engine, address or "", exports=exports, dry_run=dry_run)
+    return erase_request(engine, number, by=caller(), exports=exports, dry_run=dry_run)
+
+
+def _tell(report: "Erased") -> None:
+    did = "would be" if report.dry_run else "are"
+    counts = {
+        "contacts": report.contacts,
+        "rows of the queue": report.queue_rows,
+        "verdicts": report.results,
+        "addresses of users": report.users,
+        "texts with the address": report.texts,
+        "flow runs": report.flow_runs,
+    }
+    found = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    tell(f"{found} {did} erased" if found else "nothing of it is in the tables")
+    if report.batches_undone:
+        tell(f"{report.batches_undone:,} unsent batches {did} undone; their other contacts are queued again")
+    if report.batches_at_bouncer:
+        tell(f"{report.batches_at_bouncer:,} batches are at Bouncer; nothing erased is loaded from them")
+    if report.batches_to_delete or report.batches_at_bouncer:
+        waiting = max(0, report.batches_to_delete - report.batches_deleted) + report.batches_at_bouncer
+        tell(
+            f"Bouncer has deleted {report.batches_deleted:,} batches; housekeeping asks for {waiting:,} more once they "
+            "are at their end"
+        )
+    for file in report.files:
+        tell(f"erased from files: {file}")
+    say("not reached; see to these yourself:")
+    for place in report.not_reached:
+        say(f"  {place}")

@@ -1,0 +1,91 @@
+"""Erasure beyond the contacts database: at Bouncer, and in the runs that the Prefect server keeps."""
+
+import json
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+
+from blocks.access import account_names, open_accounts
+from bouncer.erasure.addresses import Wanted
+from bouncer.installation import here
+from tasks.batches.ownership import new_owner
+from tasks.upkeep.deletion import delete_erased
+from tasks.upkeep.forget_runs import delete_runs
+
+__all__ = ["delete_batches_at_bouncer", "forget_runs_of_person", "forget_runs_of_request"]
+
+_PAGE = 200
+_AT_ONCE = 50
+
+
+async def delete_batches_at_bouncer() -> int:
+    """Asks Bouncer to delete the batches at their end with an erased address; housekeeping asks again for the rest.
+
+    Returns:
+        Batches that are deleted.
+    """
+    names = await account_names()
+    if not names:
+        return 0
+    async with open_accounts(names, new_owner()) as opened:
+        return sum([await delete_erased(access) for access in opened])
+
+
+async def forget_runs_of_person(wanted: Wanted) -> int:
+    """Deletes the runs of this installation that were started with an address, such as that of a list's owner.
+
+    Returns:
+        Runs that are deleted; those that have not ended stay.
+    """
+    return await _forget(lambda run: wanted.is_in(f"{run.name} {json.dumps(run.parameters, ensure_ascii=False)}"))
+
+
+async def forget_runs_of_request(name: str | None, request_ids: Sequence[int]) -> int:
+    """Deletes the runs of this installation that worked on a request, with their logs and artifacts.
+
+    Args:
+        name: Its name, by which the run of a list is called.
+        request_ids: Its number, and those of its deep passes.
+
+    Returns:
+        Runs that are deleted; those that have not ended stay.
+    """
+    tags = {f"request:{request}" for request in request_ids}
+    return await _forget(lambda run: bool(tags & set(run.tags)) or (name is not None and run.name == f"list {name}"))
+
+
+async def _forget(is_of_them: Callable[[FlowRun], bool]) -> int:
+    async with get_client() as client:
+        found = await _find(client, is_of_them)
+        deleted = 0
+        for first in range(0, len(found), _AT_ONCE):
+            these = FlowRunFilter(id=FlowRunFilterId(any_=found[first : first + _AT_ONCE]))
+            runs, _ = await delete_runs(client, these)
+            deleted += runs
+        return deleted
+
+
+async def _find(client: PrefectClient, is_of_them: Callable[[FlowRun], bool]) -> list[UUID]:
+    ours = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[here().tag]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES))),
+    )
+    found: list[UUID] = []
+    offset = 0
+    while page := await client.read_flow_runs(
+        flow_run_filter=ours, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE, offset=offset
+    ):
+        found += [run.id for run in page if is_of_them(run)]
+        offset += len(page)
+    return found
