@@ -74,7 +74,7 @@ class Retention(BaseModel):
     call_days: int = Field(default=30, ge=1, le=3650, description="Counts of calls by outcome and duration")
     metric_days: int = Field(default=30, ge=1, le=3650, description="Figures of the system's health")
     result_days: int | None = Field(
-        default=None,
+        default=365,
         ge=1,
         le=3650,
         description="Detailed results; empty keeps them for ever. Never less than known verdicts are used again",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from bouncer.errors import InputRefused
+from bouncer.plurals import counted
 from deployments.commands.answers import print_json
 from deployments.commands.caller import caller
 from deployments.commands.contacts import open_contacts, request_number
@@ -51,7 +52,7 @@ def erase(
     number = request_number(request, engine)
     report = _in_the_database(settings, engine, address, number, dry_run=True)
     if not dry_run:
-        if not json:
+        if sys.stdin.isatty() and not yes:
             _tell(report)
         if not agreed(["Erase this? It cannot be undone."], yes=yes):
             raise InputRefused("nothing is erased without --yes")
@@ -96,28 +97,26 @@ def _in_the_database(
 
 def _tell(report: "Erased") -> None:
     did = "would be" if report.dry_run else "are"
-    counts = {
-        "contacts": report.contacts,
-        "rows of the queue": report.queue_rows,
-        "verdicts": report.results,
-        "addresses of users": report.users,
-        "texts with the address": report.texts,
-        "flow runs": report.flow_runs,
-    }
-    found = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-    tell(f"{found} {did} erased" if found else "nothing of it is in the tables")
+    counts = [
+        counted(report.contacts, "contact"),
+        counted(report.queue_rows, "row of the queue", "rows of the queue"),
+        counted(report.results, "verdict"),
+        counted(report.users, "address of a user", "addresses of users"),
+        counted(report.texts, "text with the address", "texts with the address"),
+        counted(report.flow_runs, "flow run"),
+    ]
+    found = ", ".join(each for each in counts if not each.startswith("0 "))
+    tell(f"erased{' would be' if report.dry_run else ''}: {found}" if found else "the tables have nothing of it")
     if report.batches_undone:
-        tell(f"{report.batches_undone:,} unsent batches {did} undone; their other contacts are queued again")
-    if report.batches_at_bouncer:
-        tell(f"{report.batches_at_bouncer:,} batches are at Bouncer; nothing erased is loaded from them")
-    if report.batches_to_delete or report.batches_at_bouncer:
-        waiting = max(0, report.batches_to_delete - report.batches_deleted) + report.batches_at_bouncer
         tell(
-            f"Bouncer has deleted {report.batches_deleted:,} batches; housekeeping asks for {waiting:,} more once they "
-            "are at their end"
+            f"{counted(report.batches_undone, 'unsent batch', 'unsent batches')} {did} undone; the others are requeued"
         )
+    if waiting := report.batches_at_bouncer + max(0, report.batches_to_delete - report.batches_deleted):
+        tell(f"Bouncer {'would be' if report.dry_run else 'is'} asked to delete {counted(waiting, 'batch', 'batches')}")
+    if report.batches_deleted:
+        tell(f"Bouncer has deleted {counted(report.batches_deleted, 'batch', 'batches')}")
     for file in report.files:
-        tell(f"erased from files: {file}")
-    say("not reached; see to these yourself:")
+        tell(f"erased from {file}")
+    say("not reached:")
     for place in report.not_reached:
         say(f"  {place}")
