@@ -3,14 +3,14 @@
 import asyncio
 from datetime import datetime
 
-from bouncer.api.answers import BatchProgress
 from bouncer.batches import callbacks, transitions
 from bouncer.batches.admission import is_cancelled
 from bouncer.batches.state import BatchWork
-from bouncer.errors import BatchLost, BatchNotCompleted
+from bouncer.errors import BatchLost, BatchNotCompleted, DownloadTruncated
 from bouncer.steps.ports import Access, Run
 from bouncer.steps.retries import through_outages, until_known
 from bouncer.stopping import sleep_unless_stopping
+from bouncer.verdicts import matching
 
 __all__ = ["Bell", "callback_of", "find_again"]
 
@@ -71,8 +71,8 @@ async def find_again(access: Access, run: Run, batch: BatchWork, *, counted: boo
     """Finds the batch whose upload's answer was lost by its callback, and writes Bouncer's id down.
 
     Waits for the callback for as long as Bouncer may need, or as the account allows, from the loss of the answer. What
-    the callback names counts only if Bouncer knows it under this account's key, with as many addresses as were sent.
-    Safe to run twice.
+    the callback names counts only if Bouncer knows it under this account's key, with as many addresses as were sent,
+    and with results on just these. Safe to run twice.
 
     Args:
         access: The account and the database.
@@ -115,14 +115,27 @@ async def _confirms(access: Access, batch: BatchWork, bouncer_id: str, addresses
     pause = access.account.poll_seconds_min
     persistent = through_outages(pause_seconds=pause, limit_seconds=access.account.batch_deadline_seconds)
     try:
-        progress: BatchProgress = await persistent(until_known(pause_seconds=pause), _ask, access, bouncer_id)
-    except (BatchLost, BatchNotCompleted):
+        confirmed: bool = await persistent(
+            until_known(pause_seconds=pause), _has_its_addresses, access, batch, bouncer_id, addresses
+        )
+    except (BatchLost, BatchNotCompleted, DownloadTruncated):
         return False
-    return progress.quantity == addresses
+    return confirmed
 
 
-async def _ask(access: Access, bouncer_id: str) -> BatchProgress:
-    return await access.client.batch_progress(bouncer_id)
+async def _has_its_addresses(access: Access, batch: BatchWork, bouncer_id: str, addresses: int) -> bool:
+    progress = await access.client.batch_progress(bouncer_id)
+    if progress.quantity != addresses:
+        return False
+    if not progress.is_completed:
+        # Bouncer calls when it is; its status may lag for a moment.
+        raise BatchNotCompleted(f"a callback for batch {batch.id} names a batch that is not completed")
+    verdicts = await access.client.download(bouncer_id, addresses)
+    awaited = await matching.await_verdicts(access, batch.id)
+    own, others = await access.compute(matching.count_own, verdicts, awaited)
+    # Of contacts that were deleted or erased since the upload, nothing is known any more.
+    gone = addresses - int(awaited.contacts["address_key"].nunique())
+    return own > 0 and others <= gone
 
 
 async def _adopt(access: Access, run: Run, batch: BatchWork, bouncer_id: str, *, counted: bool) -> None:

@@ -21,7 +21,7 @@ from bouncer.storage.bulk import frame_of
 from bouncer.storage.tables import Contact, QueuedContact, QueueStatus
 from bouncer.storage.transactions import reading
 
-__all__ = ["RESULT_COLUMNS", "Awaited", "Prepared", "await_verdicts", "expected_credits", "prepare"]
+__all__ = ["RESULT_COLUMNS", "Awaited", "Prepared", "await_verdicts", "count_own", "expected_credits", "prepare"]
 
 RESULT_COLUMNS: dict[str, TypeEngine[Any]] = {
     "global_id": BigInteger(),
@@ -117,6 +117,13 @@ def prepare(verdicts: Sequence[Verdict], awaited: Awaited | None = None) -> Prep
 def await_verdicts(connection: Connection, batch_id: int) -> Awaited:
     """Reads the contacts of a batch, as can be done while its verdicts are still being downloaded."""
     return Awaited(_contacts(connection, batch_id))
+
+
+def count_own(verdicts: Sequence[Verdict], awaited: Awaited) -> tuple[int, int]:
+    """Counts the verdicts, whole or not, on addresses that are waited for, and those on others."""
+    known = set(awaited.contacts["address_key"])
+    own = sum(_key(verdict.email, known) in known for verdict in verdicts)
+    return own, len(verdicts) - own
 
 
 def expected_credits(verdicts: pd.DataFrame) -> int:
