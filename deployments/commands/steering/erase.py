@@ -29,7 +29,11 @@ __all__ = ["erase"]
 def erase(
     *,
     email: Annotated[
-        str | None, Parameter(help="The person's address; - reads it from standard input, so that no history keeps it.")
+        str | None,
+        Parameter(
+            help="The person's address; - reads it from standard input, so that no history keeps it.",
+            allow_leading_hyphen=True,
+        ),
     ] = None,
     request: OneRequest = None,
     yes: Annotated[bool, Parameter(negative="")] = False,
