@@ -1,6 +1,6 @@
 """Contacts leave the tables, with their verdicts and their places in queue and batches.
 
-A batch that was not sent yet is undone, and its other contacts are queued again. One that Bouncer has, or may have,
+A batch that was not sent yet is undone, and its other contacts are requeued. One that Bouncer has, or may have,
 stays: its row counts what was erased of it, so that its load expects no contact for these verdicts and the ledger's
 sums stay true, and Bouncer is asked to delete it once it is at its end.
 """

@@ -46,7 +46,7 @@ class Erased:
         results: Their verdicts in detail.
         users: Users whose address is gone.
         texts: Names, reasons and paths that the address was taken out of.
-        batches_undone: Batches that were not sent yet; their other contacts are queued again.
+        batches_undone: Batches that were not sent yet; their other contacts are requeued.
         batches_at_bouncer: Batches that Bouncer is not done with; nothing of the erased is loaded from them.
         batches_to_delete: Batches at their end that Bouncer is asked to delete.
         batches_deleted: Those of them, and of earlier erasures, that it has deleted.
