@@ -13,7 +13,7 @@ from blocks.access import Access, open_accounts
 from bouncer.queue.claiming import Claimed
 from bouncer.requests.counting import open_layers
 from bouncer.storage.tables import Layer
-from flows.parameters import AccountName, RequestId
+from flows.parameters import AccountName, OneRequest
 from flows.verify_batch import verify_as_subflow
 from tasks.accounts.check import check_accounts, check_limits
 from tasks.batches.ownership import new_owner
@@ -24,6 +24,7 @@ from tasks.queue.dispatch import make_places, refill, take_up
 from tasks.queue.dispatch_summary import DispatchSummary, nothing_to_dispatch, summarise_dispatch
 from tasks.queue.second_chances import try_again
 from tasks.requests.following import follow_requests
+from tasks.requests.naming import number_of
 from tasks.running.stopping import graceful_run
 from tasks.upkeep.idle_ticks import leave_no_trace
 
@@ -40,7 +41,7 @@ def _run_name() -> str:
 
 @flow(name="dispatch", flow_run_name=_run_name, persist_result=False)
 async def dispatch(
-    request_id: RequestId | None = None,
+    request_id: OneRequest | None = None,
     accounts: list[AccountName] | None = None,
     layer: Layer | None = None,
     max_credits: Annotated[int | None, Field(ge=0)] = None,
@@ -52,7 +53,7 @@ async def dispatch(
     setup makes.
 
     Args:
-        request_id: The number of one request, whose contacts alone are verified; all requests if left at None.
+        request_id: The name or number of one request, whose contacts alone are verified; all requests if left at None.
         accounts: The names of the Bouncer Account blocks that pay; all saved ones if left at None. Those of one layer
             share the work; where one of them cannot go on, the others do.
         layer: Only what waits for this pass, basic or deep; both if left at None.
@@ -66,7 +67,8 @@ async def dispatch(
         async with open_accounts(accounts, new_owner(), layer=layer) as opened:
             await check_limits(opened)
             await try_again(opened[0])
-            layers = await open_layers(opened[0], request_id, layer)
+            number = await number_of(opened[0], request_id)
+            layers = await open_layers(opened[0], number, layer)
             if not layers:
                 await follow_requests(opened[0])
                 await leave_no_trace()
@@ -75,12 +77,12 @@ async def dispatch(
             for access in working:
                 await recover(access)
             budget = Budget.of(working, max_credits)
-            small = await _verify_small(working, request_id, budget)
+            small = await _verify_small(working, number, budget)
             await make_places(working)
-            await take_up(working, request_id)
-            batches = await refill(working, request_id, budget)
+            await take_up(working, number)
+            batches = await refill(working, number, budget)
             await follow_requests(opened[0])
-            return await summarise_dispatch(opened[0], request_id, small, batches, cannot_send)
+            return await summarise_dispatch(opened[0], number, small, batches, cannot_send)
 
 
 async def _verify_small(accounts: Sequence[Access], request_id: int | None, budget: Budget) -> Claimed:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from blocks.access import Access, open_accounts
 from bouncer.storage.tables import Layer
-from flows.parameters import AccountName, RequestId
+from flows.parameters import AccountName, OneRequest
 from flows.verify_batch import verify_as_subflow
 from tasks.accounts.check import check_accounts, check_limits
 from tasks.batches.ownership import new_owner
@@ -22,6 +22,7 @@ from tasks.queue.outlook import look
 from tasks.queue.second_chances import try_again
 from tasks.queue.summary import IngestSummary, Tally, nothing_to_do, summarise
 from tasks.requests.following import RequestFollower, follow_requests
+from tasks.requests.naming import number_of
 from tasks.running.stopping import graceful_run, is_stopping
 
 __all__ = ["ingest"]
@@ -41,7 +42,7 @@ def _run_name() -> str:
 
 @flow(name="ingest", flow_run_name=_run_name, persist_result=False)
 async def ingest(
-    request_id: RequestId | None = None,
+    request_id: OneRequest | None = None,
     accounts: list[AccountName] | None = None,
     layer: Layer | None = None,
     max_credits: Annotated[int | None, Field(ge=0)] = None,
@@ -52,7 +53,7 @@ async def ingest(
     contacts-database, and the limits that bouncer-flows setup makes.
 
     Args:
-        request_id: The number of one request, whose contacts alone are verified; all requests if left at None.
+        request_id: The name or number of one request, whose contacts alone are verified; all requests if left at None.
         accounts: The names of the Bouncer Account blocks that pay; all saved ones if left at None. Those of one layer
             share the work; where one of them cannot go on, the others do.
         layer: Only what waits for this pass, basic or deep; both if left at None.
@@ -66,7 +67,8 @@ async def ingest(
         async with open_accounts(accounts, new_owner(), layer=layer) as opened:
             await check_limits(opened)
             await try_again(opened[0])
-            tally = await Tally.begin(opened[0], request_id, layer)
+            number = await number_of(opened[0], request_id)
+            tally = await Tally.begin(opened[0], number, layer)
             if tally is None:
                 await follow_requests(opened[0])
                 return nothing_to_do("no contacts wait in the queue")
@@ -75,9 +77,9 @@ async def ingest(
                 await recover(access)
             budget = Budget.of(working, max_credits)
             await budget.take_back_unsent(working)
-            await _drain(working, request_id, tally, budget)
+            await _drain(working, number, tally, budget)
             await follow_requests(opened[0])
-            return await summarise(opened[0], request_id, tally)
+            return await summarise(opened[0], number, tally)
 
 
 async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, budget: Budget) -> None:

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-__all__ = ["AccountName", "BatchId", "RequestId"]
+__all__ = ["AccountName", "BatchId", "OneRequest"]
 
-RequestId = Annotated[int, Field(ge=1)]
-"""The number of a request: its row in Requests."""
+OneRequest = Annotated[int, Field(ge=1)] | Annotated[str, Field(min_length=1, max_length=255)]
+"""The number of a request, its row in Requests, or its name."""
 
 BatchId = Annotated[int, Field(ge=1)]
 """The number of a batch: its row in Bouncer_Batches."""

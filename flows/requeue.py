@@ -6,7 +6,7 @@ from prefect import flow
 from pydantic import Field
 
 from bouncer.requests.requeueing import Requeued
-from flows.parameters import RequestId
+from flows.parameters import OneRequest
 from tasks.requests.requeueing import requeue_failed
 
 __all__ = ["requeue"]
@@ -14,7 +14,7 @@ __all__ = ["requeue"]
 
 @flow(name="requeue", flow_run_name="requeue", persist_result=False)
 async def requeue(
-    request_id: RequestId | None = None,
+    request_id: OneRequest | None = None,
     dead_letter: Annotated[int | None, Field(ge=1)] = None,
     held: bool = False,
     dry_run: bool = False,
@@ -22,8 +22,8 @@ async def requeue(
     """Puts failed contacts back into the queue; the next ingest sends them.
 
     Args:
-        request_id: The number of one request, whose contacts alone are requeued; all requests if left at None. A
-            cancelled request is requeued only if it is named here.
+        request_id: The name or number of one request, whose contacts alone are requeued; all requests if left at None.
+            A cancelled request is requeued only if it is named here.
         dead_letter: The number of one dead letter, whose batch's contacts alone are requeued.
         held: Also send again the batches whose upload was lost and that were held. They may be paid twice.
         dry_run: Only report what would change.

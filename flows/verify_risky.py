@@ -11,10 +11,11 @@ from blocks.marks import marked
 from bouncer.repeats.deep_pass import Risk
 from bouncer.storage.tables import Layer
 from flows.ingest import ingest
-from flows.parameters import RequestId
+from flows.parameters import OneRequest
 from tasks.batches.ownership import new_owner
 from tasks.queue.deep_pass import pick_risky
 from tasks.queue.summary import IngestSummary, nothing_to_do
+from tasks.requests.naming import number_of
 
 __all__ = ["verify_risky"]
 
@@ -26,7 +27,7 @@ def _run_name() -> str:
 
 @flow(name="verify-risky", flow_run_name=_run_name, persist_result=False)
 async def verify_risky(
-    request_id: RequestId | None = None,
+    request_id: OneRequest | None = None,
     score_below: Annotated[int | None, Field(ge=0, le=101)] = 70,
     accept_all: bool = True,
     statuses: list[Literal["risky", "unknown"]] | None = None,
@@ -38,7 +39,7 @@ async def verify_risky(
     counts. A contact is looked at once while its deep verdict is fresh. Needs a block bouncer-account with layer deep.
 
     Args:
-        request_id: The number of one request, whose contacts alone are looked at; all requests if left at None.
+        request_id: The name or number of one request, whose contacts alone are looked at; all requests if left at None.
         score_below: Take contacts whose score is lower, of 0 to 100; none by their score if left at None.
         accept_all: Take contacts at domains that accept mail for any address.
         statuses: Of these, only contacts with one of these verdicts. What Bouncer has answered is never bought again.
@@ -49,7 +50,8 @@ async def verify_risky(
     """
     async with open_accounts(None, new_owner(), layer=Layer.DEEP) as accounts:
         risk = Risk(score_below=score_below, accept_all=accept_all, statuses=tuple(statuses or Risk.statuses))
-        picked = await pick_risky(accounts[0], request_id, risk, again=again)
+        one = await number_of(accounts[0], request_id)
+        picked = await pick_risky(accounts[0], one, risk, again=again)
     if request_id is not None and picked.request_id is None:
         return nothing_to_do("no contact of this request needs a deeper look")
     with marked(*([] if picked.request_id is None else [f"request:{picked.request_id}"])):

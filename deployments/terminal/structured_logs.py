@@ -54,4 +54,6 @@ def _ids(context: FlowRunContext) -> dict[str, Any]:
         # A batch's run has its request in its name: "batch 12: 10,000 contacts of request 3".
         named = _REQUEST.search(context.flow_run.name)
         request = None if named is None else int(named[1])
-    return {"batch_id": parameters.get("batch_id"), "request_id": request}
+    # Some forms take the request's name too.
+    name, number = (request, None) if isinstance(request, str) else (None, request)
+    return {"batch_id": parameters.get("batch_id"), "request_id": number, "request": name}

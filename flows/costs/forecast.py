@@ -8,10 +8,11 @@ from pydantic import Field
 
 from blocks.access import open_accounts
 from bouncer.costs.forecast import Forecast
-from flows.parameters import AccountName, RequestId
+from flows.parameters import AccountName, OneRequest
 from tasks.batches.ownership import new_owner
 from tasks.costs.budget import Budget
 from tasks.costs.forecast import forecast_waiting, publish_forecast
+from tasks.requests.naming import number_of
 
 __all__ = ["forecast"]
 
@@ -23,7 +24,7 @@ def _run_name() -> str:
 
 @flow(name="forecast", flow_run_name=_run_name, persist_result=False)
 async def forecast(
-    request_id: RequestId | None = None,
+    request_id: OneRequest | None = None,
     accounts: list[AccountName] | None = None,
     max_credits: Annotated[int | None, Field(ge=0)] = None,
 ) -> Forecast:
@@ -32,7 +33,7 @@ async def forecast(
     Needs the blocks bouncer-account and contacts-database; prices are those of block bouncer-prices/default.
 
     Args:
-        request_id: The number of one request, whose contacts alone are looked at; all requests if left at None.
+        request_id: The name or number of one request, whose contacts alone are looked at; all requests if left at None.
         accounts: The names of the Bouncer Account blocks that would pay; all saved ones if left at None. What waits for
             the deep pass is counted where one of them serves it.
         max_credits: The most credits that a run may commit; 0 for any number. What the account blocks say if left at
@@ -40,4 +41,4 @@ async def forecast(
     """
     async with open_accounts(accounts, new_owner()) as opened:
         budget = Budget.of(opened, max_credits)
-        return await publish_forecast(await forecast_waiting(opened, request_id, budget))
+        return await publish_forecast(await forecast_waiting(opened, await number_of(opened[0], request_id), budget))

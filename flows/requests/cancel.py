@@ -7,13 +7,14 @@ from pydantic import Field
 
 from blocks.access import Access, open_accounts
 from bouncer.requests import cancelling
-from flows.parameters import RequestId
+from flows.parameters import OneRequest
 from flows.verify_batch import verify_as_subflow
 from tasks.batches.ownership import new_owner
 from tasks.batches.subflows import Crews
 from tasks.requests.cancel import finish_in_flight, left_behind, mark_cancelled, withdraw
 from tasks.requests.cancellation_report import Cancelled, foretell, report_cancellation
 from tasks.requests.following import follow_requests
+from tasks.requests.naming import number_of
 from tasks.running.stopping import is_stopping
 
 __all__ = ["cancel"]
@@ -24,7 +25,7 @@ LOOK_SECONDS = 1.0
 
 @flow(name="cancel", flow_run_name="cancel request {request_id}", persist_result=False)
 async def cancel(
-    request_id: RequestId,
+    request_id: OneRequest,
     reason: Annotated[str, Field(min_length=1, max_length=255)] = "by hand",
     by: Annotated[str, Field(min_length=1, max_length=100)] = "the Prefect UI",
     dry_run: bool = False,
@@ -36,18 +37,19 @@ async def cancel(
     again, it goes on. Needs the blocks bouncer-account and contacts-database.
 
     Args:
-        request_id: The number of the request.
+        request_id: The name or number of the request.
         reason: The reason, for others to read; each contact fails with it.
         by: Who wants it.
         dry_run: Only report what would change.
     """
     async with open_accounts(None, new_owner()) as opened:
+        number = await number_of(opened[0], request_id)
         if dry_run:
-            return await foretell(opened[0], request_id)
-        await mark_cancelled(opened[0], request_id, by, reason)
-        await _finish(opened, request_id)
+            return await foretell(opened[0], number)
+        await mark_cancelled(opened[0], number, by, reason)
+        await _finish(opened, number)
         await follow_requests(opened[0])
-        return await report_cancellation(opened[0], request_id)
+        return await report_cancellation(opened[0], number)
 
 
 async def _finish(accounts: list[Access], request_id: int) -> None:

@@ -4,18 +4,18 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.parameters import RequestId
+from flows.parameters import OneRequest
 from tasks.requests.export import export
 
 __all__ = ["export_request"]
 
 
 @flow(name="export-request", flow_run_name="export request {request_id}", persist_result=False)
-async def export_request(request_id: RequestId, folder: Path = Path("~/.bouncer-flows/exports")) -> Path:
+async def export_request(request_id: OneRequest, folder: Path = Path("~/.bouncer-flows/exports")) -> Path:
     """Writes the contacts of a request with their verdicts into request-ID.csv. Needs the block contacts-database.
 
     Args:
-        request_id: The number of the request.
+        request_id: The name or number of the request.
         folder: The folder that the file goes into, on the machine of the worker.
     """
     return await export(request_id, folder)
