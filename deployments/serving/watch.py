@@ -96,7 +96,9 @@ async def _start(flow: str, last: UUID | None) -> UUID | None:
         if last is not None and await _is_under_way(client, last):
             return None
         deployment = await client.read_deployment_by_name(f"{flow}/{here().deployment(flow)}")
-        if deployment.paused:
+        schedules = deployment.schedules
+        # Whoever switches its schedule off in the UI wants none of its runs.
+        if deployment.paused or (schedules and not any(schedule.active for schedule in schedules)):
             return None
         tags = [*here().tags, "tick"]
         return (await client.create_flow_run_from_deployment(deployment.id, name=f"{flow}: work waits", tags=tags)).id

@@ -44,7 +44,7 @@ def test_a_failed_batch_is_retried_by_its_button(ui: PrefectUI, contacts: Engine
     """A run that failed says why; the button on its page makes it go on where it was, and nothing is paid twice."""
     queue(contacts, addresses(50, prefix="retried"), request=2)
     bouncer.fault("status", operation="download", code=401)
-    ui.open_deployment("ingest")
+    ui.open_deployment("dispatch")
     ui.open_form()
     ui.fill(request_id=2)
     ui.submit()

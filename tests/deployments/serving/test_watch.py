@@ -51,7 +51,7 @@ def test_an_alert_is_followed_to_its_end() -> None:
 async def test_contacts_that_an_application_queues_start_dispatch(
     set_up_account: SetUpAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run has the tags that people filter by and a name that says why; a paused deployment is not started."""
+    """The run has the tags that people filter by and a name that says why; one whose schedule is off is not started."""
     engine = await set_up_account()
     for deployment in await served_deployments(15):
         if deployment.name in {"dispatch", "check-health"}:
@@ -62,7 +62,8 @@ async def test_contacts_that_an_application_queues_start_dispatch(
         async with get_client() as client:
             before = {run.id for run in await _ticks()}
             check = await client.read_deployment_by_name("check-health/check-health")
-            await client.pause_deployment(check.id)
+            (schedule,) = check.schedules
+            await client.update_deployment_schedule(check.id, schedule.id, active=False)
             queue(engine, addresses(10))
 
             @until_it_holds
