@@ -16,6 +16,7 @@ from bouncer.batches.state import IN_FLIGHT, POLLED, UNSETTLED, BatchState, is_i
 from bouncer.credits.caps import RequestCap, take_caps
 from bouncer.monitoring.alerts import AlertInForce, in_force
 from bouncer.monitoring.measurement import latest_metrics
+from bouncer.monitoring.troubles import find_troubles
 from bouncer.requests.counting import (
     BatchCounts,
     Progress,
@@ -183,6 +184,7 @@ class StatusReport:
         caps: The open requests with a cap on their credits, and how much of it is committed.
         checked_ts: When check-health last ran, or None.
         figures: What it measured, by name; see docs/monitoring.md.
+        troubles: What waits in vain, and which account's calls fail, each in a few words.
     """
 
     contacts: Progress
@@ -204,6 +206,7 @@ class StatusReport:
     caps: list[RequestCap]
     checked_ts: datetime | None
     figures: dict[str, int] = field(default_factory=dict)
+    troubles: list[str] = field(default_factory=list)
 
 
 @reading
@@ -248,9 +251,11 @@ def take_stock(
     most = {"limit_batches": most_batches, "limit_requests_a_minute": most_requests_a_minute, **figures}
     in_flight = _in_flight(connection)
     names = connection.scalars(select(Account.account).order_by(Account.account)).all() or ["default"]
+    accounts = [read_state(connection, name) for name in names]
+    batches, caps = count_batches(connection), take_caps(connection)
     return StatusReport(
         contacts=counts.contacts,
-        batches=count_batches(connection),
+        batches=batches,
         verdicts=counts.verdicts,
         dead_letters=count_dead_letters(connection),
         second_chances=count_second_chances(connection),
@@ -274,12 +279,13 @@ def take_stock(
             )
             for name in names
         ],
-        accounts=[read_state(connection, name) for name in names],
+        accounts=accounts,
         alerts=[alert for name in names for alert in in_force(connection, name)],
         last_errors=_last_errors(connection),
-        caps=take_caps(connection),
+        caps=caps,
         checked_ts=checked_ts,
         figures=figures,
+        troubles=find_troubles(connection, counts.contacts, batches, accounts, caps),
     )
 
 

@@ -177,8 +177,10 @@ def _headline(report: StatusReport, age: str | None) -> Text:
         text.append("  check-health has never run", "yellow")
     elif age is not None:
         text.append(f"  check-health last ran at {report.checked_ts:%Y-%m-%d %H:%M}", "yellow")
-    elif not report.alerts:
+    elif not report.alerts and not report.troubles:
         text.append("  all is well", "green")
+    if report.troubles:
+        text.append(f"  not well: {', '.join(report.troubles)}", "bold yellow")
     return text
 
 

@@ -106,6 +106,26 @@ def test_what_is_finished_is_not_in_the_way(engine: Engine) -> None:
 
 
 @on_sqlite
+def test_all_is_well_only_if_nothing_waits_in_vain(engine: Engine) -> None:
+    """It was said beside a pause that 24 contacts waited for, and beside errors too few for an alert."""
+    queue(engine, addresses(24))
+    with engine.begin() as connection:
+        record_metrics(connection, {"backlog_contacts": 24})
+        account_state.record_credits(connection, "default", 1234)
+    assert "all is well" in _shown(engine)
+    with engine.begin() as connection:
+        account_state.pause(connection, "default", by="ann@desk", reason="the list is wrong")
+    assert "not well: 24 contacts wait while uploads are paused" in _shown(engine)
+    with engine.begin() as connection:
+        account_state.resume(connection, "default")
+        store_notes(connection, "default", [CallNote(Call.STATUS, "answered", 0.1)] * 3)
+        store_notes(connection, "default", [CallNote(Call.STATUS, "bouncer unavailable", 0.1)] * 5)
+    shown = _shown(engine)
+    assert "not well: 62% of 8 calls failed" in shown
+    assert "all is well" not in shown
+
+
+@on_sqlite
 def test_the_screen_fits_80_columns(engine: Engine, database_url: str, tmp_path: Path) -> None:
     """No line is longer than a terminal of 80 columns, and no figure is cut."""
     _busy(engine)
