@@ -11,7 +11,8 @@ __all__ = ["Expected", "Outcome", "measure"]
 
 _OPEN = "SELECT COUNT(*) FROM Bouncer_Queue WHERE status IN ('queued', 'assigned')"
 _COMPLETED = "SELECT COUNT(*) FROM Bouncer_Queue WHERE status = 'completed'"
-_FAILED = "SELECT COUNT(*) FROM Bouncer_Queue WHERE status = 'failed'"
+_FAILED = "SELECT COUNT(*) FROM Bouncer_Queue WHERE status = 'failed' AND NOT cancelled"
+_CANCELLED = "SELECT COUNT(*) FROM Bouncer_Queue WHERE status = 'failed' AND cancelled"
 _WITHOUT_REASON = f"{_FAILED} AND COALESCE(error_message, '') = ''"
 _WITH_RESULT = """
     SELECT COUNT(*) FROM Bouncer_Queue q JOIN Bouncer_Results r ON r.batch_id = q.batch_id AND r.global_id = q.global_id
@@ -69,7 +70,7 @@ class Outcome:
         scenario: Its name.
         seed: Its seed.
         queued: Contacts that were queued.
-        settled: Contacts with a verdict, or failed with a reason.
+        settled: Contacts with a verdict, failed with a reason, or cancelled.
         held: Contacts in held batches, which wait for a person.
         lost: Contacts that are neither.
         declared_twice: Addresses that the database says may have been paid twice.
@@ -110,15 +111,16 @@ def measure(site: Site, scenario: str, seed: int, expected: Expected, seconds: f
     """
     ledger = site.sandbox.ledger()
     completed, failed, held = (int(site.scalar(query)) for query in (_COMPLETED, _FAILED, _HELD_CONTACTS))
+    settled = completed + failed + int(site.scalar(_CANCELLED))
     declared, lost_uploads = int(site.scalar(_MAYBE_TWICE)), int(site.scalar(_LOST_UPLOADS))
     account = site.account
     outcome = Outcome(
         scenario=scenario,
         seed=seed,
         queued=site.imported,
-        settled=completed + failed,
+        settled=settled,
         held=held,
-        lost=site.imported - completed - failed - held,
+        lost=site.imported - settled - held,
         declared_twice=declared,
         paid_twice=max(0, ledger["addresses_charged_twice"] - declared),
         most_in_flight=ledger["most_in_flight"],

@@ -103,31 +103,34 @@ def _(site: Site, draw: random.Random) -> Expected:
 
 @scenario("cancelled while queued at Bouncer, and kill -9")
 def _(site: Site, draw: random.Random) -> Expected:
-    return _cancelled(site, draw, lambda site: site.runs[-1].kill())
+    return _cancelled(site, draw, also_killed=True)
 
 
-def _cancelled(site: Site, draw: random.Random, then: Callable[[Site], None] | None = None) -> Expected:
+def _cancelled(site: Site, draw: random.Random, *, also_killed: bool = False) -> Expected:
     # So long that the most of each batch is not verified when it is finished.
     site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 12})
     site.sandbox.put_ahead(3600)
     request = site.queue(draw, site.account.slots)
     run = site.ingest()
     _until_queued(site)
-    site.cancel(request).wait(_END_SECONDS)
-    if then is not None:
-        then(site)
+    cancel = site.cancel(request)
+    marked = f"SELECT COUNT(*) FROM Requests WHERE request_id = {request} AND bouncer_cancelled_ts IS NOT NULL"
+    site.until(lambda: site.scalar(marked) == 1, "the mark of the cancellation")
+    if also_killed:
+        cancel.kill()
+        run.kill()
+        run, looked = site.ingest(), site.seen("status")
+        site.until_seen("status", looked + site.account.slots)
     site.sandbox.clear_ahead()
-    if run.code is None:
-        run.wait(_END_SECONDS)
-    else:
-        site.restart()
+    cancel.wait(_END_SECONDS)
+    run.wait(_END_SECONDS)
     ledger = site.sandbox.ledger()
     credits_ = ledger["credits_by_key"][site.key]
     if ledger["finished"] != site.account.slots:
         raise Unexpected(f"{ledger['finished']} of {site.account.slots} batches were finished")
     if credits_["held"] or 2 * credits_["charged"] > site.imported:
         raise Unexpected(f"of {site.imported} credits {credits_['held']} are held, {credits_['charged']} charged")
-    return Expected(failed=None, paid_once=True)
+    return _PAID_ONCE
 
 
 @scenario("topped up while queued at Bouncer")
