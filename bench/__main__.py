@@ -17,6 +17,7 @@ from bench.rows.claiming import claiming
 from bench.rows.end_to_end import end_to_end, short_batches
 from bench.rows.files import exporting, importing
 from bench.rows.looking import looking
+from bench.rows.queueing import queueing, simulated_queue
 from bench.rows.restarting import restarting
 from bench.rows.saturating import saturating
 from bench.rows.settling import settling
@@ -36,6 +37,8 @@ _BENCHMARKS: tuple[Benchmark, ...] = (
     saturating,
     looking,
     simulating,
+    simulated_queue,
+    queueing,
 )
 
 app = cyclopts.App(name="bench", version_flags=())

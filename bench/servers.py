@@ -195,14 +195,19 @@ class Sandbox:
 
 
 @contextmanager
-def running_sandbox(seconds_a_batch: float) -> Iterator[Sandbox]:
+def running_sandbox(seconds_a_batch: float, parallel: int = 15) -> Iterator[Sandbox]:
     """Runs a sandbox with Bouncer's documented limits, on which every batch takes the same time, beside the others.
 
     Args:
-        seconds_a_batch: From a batch's creation to its completion.
+        seconds_a_batch: From the beginning of a batch to its completion.
+        parallel: How many batches run side by side.
     """
     process = subprocess.Popen(  # noqa: S603  # our own interpreter and constants
-        [*(sys.executable, "-m", "sandbox", "--port", "0"), f"--fixed-seconds={seconds_a_batch}", "--parallel=15"],
+        [
+            *(sys.executable, "-m", "sandbox", "--port", "0"),
+            f"--fixed-seconds={seconds_a_batch}",
+            f"--parallel={parallel}",
+        ],
         cwd=PROJECT,
         stdout=subprocess.PIPE,
         text=True,

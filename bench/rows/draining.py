@@ -36,6 +36,8 @@ class Work:
         seconds: What Bouncer takes for each.
         poll_min: The shortest time between two status requests of a batch, in seconds.
         poll_max: The longest.
+        parallel: Batches that Bouncer runs side by side.
+        queue_ahead_minutes: How long a new upload may have to wait in Bouncer's queue.
     """
 
     batches: int
@@ -44,6 +46,8 @@ class Work:
     seconds: float
     poll_min: float
     poll_max: float
+    parallel: int = 15
+    queue_ahead_minutes: float = 15.0
 
     @property
     def contacts(self) -> int:
@@ -93,7 +97,7 @@ def drain(work: Work, url: str, folder: Path) -> Drained:
     home = folder / "home"
     log = folder / "ingest.log"
     try:
-        with running_sandbox(work.seconds) as sandbox, local_server(home):
+        with running_sandbox(work.seconds, work.parallel) as sandbox, local_server(home):
             server = int((home / "server.pid").read_text())
             began, before = time.time(), usage_so_far(server)
             with running(["ingest", "--json"], environment_of(work, url, home, sandbox), log) as command:
@@ -125,6 +129,7 @@ def environment_of(work: Work, url: str, home: Path, sandbox: Sandbox) -> dict[s
         "BOUNCER_API_BASE_URL": sandbox.url,
         "MAX_CONCURRENT_BATCHES": str(work.slots),
         "BATCH_SIZE": str(work.batch_size),
+        "QUEUE_AHEAD_MINUTES": str(work.queue_ahead_minutes),
         "POLL_SECONDS_MIN": str(work.poll_min),
         "POLL_SECONDS_MAX": str(work.poll_max),
     }

@@ -125,6 +125,7 @@ class BatchProgress(_Answer):
         quantity: How many addresses the batch has, or None where Bouncer did not tell.
         created: When Bouncer took it, by Bouncer's clock, or None where it did not tell.
         started: When it began with it, by Bouncer's clock; None while it is queued, too.
+        completed: When it was done with it, by Bouncer's clock; None before that, too.
     """
 
     status: Annotated[str, BeforeValidator(lambda value: str(value).strip().lower())]
@@ -133,6 +134,7 @@ class BatchProgress(_Answer):
     quantity: Integer = None
     created: Moment = None
     started: Moment = None
+    completed: Moment = None
 
     @property
     def is_running(self) -> bool:
@@ -143,6 +145,11 @@ class BatchProgress(_Answer):
     def waited(self) -> timedelta | None:
         """The time that it was queued at Bouncer, or None where Bouncer does not tell, or it still is."""
         return None if self.created is None or self.started is None else self.started - self.created
+
+    @property
+    def took(self) -> timedelta | None:
+        """The time from its upload to its completion, or None where Bouncer does not tell, or it is not completed."""
+        return None if self.created is None or self.completed is None else self.completed - self.created
 
     @property
     def is_completed(self) -> bool:

@@ -4,7 +4,7 @@ Bouncer processes an account's batches one after another, or side by side, and d
 What is queued there keeps whoever comes later waiting, however urgent, so no more is sent than keeps Bouncer busy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +19,7 @@ from bouncer.storage.transactions import reading
 
 __all__ = [
     "SLOWEST_SECONDS_AN_ADDRESS",
+    "BatchAhead",
     "Places",
     "QueueAhead",
     "batches_ahead",
@@ -54,6 +55,28 @@ class Places:
 
 
 @dataclass(frozen=True)
+class BatchAhead:
+    """A batch that was sent before.
+
+    Attributes:
+        quantity: Addresses in it.
+        processed: Those that were seen verified.
+        running_seconds: Since Bouncer has begun with it; None while it is queued there, as far as is known.
+    """
+
+    quantity: int
+    processed: int = 0
+    running_seconds: float | None = None
+
+    def seconds_left(self, pace: float) -> float:
+        """Estimates how long Bouncer still takes for it at so many seconds an address."""
+        if self.running_seconds is None:
+            return self.quantity * pace
+        # Between two looks nobody counts, but time tells how far it should be.
+        return max(0.0, min((self.quantity - self.processed) * pace, self.quantity * pace - self.running_seconds))
+
+
+@dataclass(frozen=True)
 class QueueAhead:
     """The batches that a new upload of an account would find ahead of it at Bouncer.
 
@@ -68,6 +91,15 @@ class QueueAhead:
     queued: int
     seconds: float
     seconds_an_address: float
+
+    @classmethod
+    def of(cls, batches: Collection[BatchAhead], pace: float) -> "QueueAhead":
+        """Sums up the batches that were sent before, at so many seconds an address."""
+        running = [batch for batch in batches if batch.running_seconds is not None]
+        # One that should be done by now may have made room for the next, without having been looked at since.
+        side_by_side = max(1, sum(batch.seconds_left(pace) > 0 for batch in running))
+        seconds = sum(batch.seconds_left(pace) for batch in batches)
+        return cls(len(batches), len(batches) - len(running), seconds / side_by_side, pace)
 
     def admits(self, places: Places, more: int = 0) -> bool:
         """Tells whether one more upload may be queued behind these, and behind so many more full batches.
@@ -146,20 +178,17 @@ def queue_ahead(connection: Connection, account: str, *, besides: int | None = N
             state_of(),
             Batch.quantity,
             Batch.processed,
-            func.coalesce(age_seconds(Batch.running_ts), 0).label("running_seconds"),
+            age_seconds(Batch.running_ts).label("running_seconds"),
         ).where(Batch.account == account, is_in(*IN_FLIGHT), Batch.id != (besides or 0), _was_sent_before(besides))
-    ).all()
-    queued = [row for row in rows if row.state != BatchState.RUNNING_AT_BOUNCER]
-    left = [
-        # Between two looks nobody counts, but time tells how far it should be.
-        min((row.quantity - row.processed) * pace, row.quantity * pace - float(row.running_seconds))
-        for row in rows
-        if row.state == BatchState.RUNNING_AT_BOUNCER
-    ]
-    # One that should be done by now may have made room for the next, without having been looked at since.
-    side_by_side = max(1, sum(seconds > 0 for seconds in left))
-    seconds = sum(row.quantity for row in queued) * pace + sum(max(0.0, one) for one in left)
-    return QueueAhead(len(rows), len(queued), seconds / side_by_side, pace)
+    )
+    running = BatchState.RUNNING_AT_BOUNCER
+    return QueueAhead.of(
+        [
+            BatchAhead(row.quantity, row.processed, float(row.running_seconds) if row.state == running else None)
+            for row in rows
+        ],
+        pace,
+    )
 
 
 def _was_sent_before(batch_id: int | None) -> ColumnElement[bool]:

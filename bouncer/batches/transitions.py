@@ -193,7 +193,7 @@ def record_running(connection: Connection, batch: BatchWork, waited: timedelta |
         batch,
         update(Batch).where(RUNS.applies, is_in(BatchState.QUEUED_AT_BOUNCER)),
         must_match=False,
-        running_ts=_running_since(connection, batch, waited),
+        running_ts=_after_upload(connection, batch, waited),
         progress_ts=func.current_timestamp(),
     )
 
@@ -219,6 +219,7 @@ def record_verified(
     credits_charged: int | None,
     processed: int | None = None,
     waited: timedelta | None = None,
+    took: timedelta | None = None,
 ) -> None:
     """Bouncer has completed the batch: it is in flight no more, and its results can be loaded.
 
@@ -229,15 +230,17 @@ def record_verified(
         processed: How many addresses are verified: fewer than all where it was finished early. None where Bouncer did
             not say.
         waited: How long it was queued by Bouncer's clock, where Bouncer reports that.
+        took: How long it was at Bouncer by that clock; None counts until now. A batch that nobody has looked at for an
+            hour was not an hour slower: by its pace others are sent and looked at.
     """
     # A small batch may be complete before anybody saw it run; without Bouncer's word nobody knows how long it waited.
-    since = None if waited is None else _running_since(connection, batch, waited)
+    since = None if waited is None else _after_upload(connection, batch, waited)
     _by_owner(
         connection,
         batch,
         VERIFIED,
         status=BatchStatus.DOWNLOADING,
-        verified_ts=func.coalesce(Batch.verified_ts, func.current_timestamp()),
+        verified_ts=func.coalesce(Batch.verified_ts, _after_upload(connection, batch, took)),
         running_ts=func.coalesce(Batch.running_ts, since),
         credits=credits_charged,
         processed=Batch.quantity if processed is None else processed,
@@ -431,8 +434,8 @@ def _paid_at_most() -> SQLColumnExpression[int]:
     )
 
 
-def _running_since(connection: Connection, batch: BatchWork, waited: timedelta | None) -> datetime:
+def _after_upload(connection: Connection, batch: BatchWork, span: timedelta | None) -> datetime:
     # Bouncer's clock is not the database's: what it reports is a span, counted from the answer to the upload.
     now = database_now(connection)
     uploaded = connection.scalar(select(Batch.uploaded_ts).where(Batch.id == batch.id))
-    return now if waited is None or uploaded is None else min(now, uploaded + max(waited, timedelta()))
+    return now if span is None or uploaded is None else min(now, uploaded + max(span, timedelta()))

@@ -47,8 +47,11 @@ class Bell:
         self.is_cancelled = True
         return True
 
-    async def sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> bool:
         """Sleeps, at most until the next callback, or until a cancellation of the request.
+
+        Returns:
+            Whether one of them came.
 
         Raises:
             Stopped: The process was asked to stop.
@@ -58,13 +61,14 @@ class Bell:
         while (rest := end - asyncio.get_running_loop().time()) > 0:
             await sleep_unless_stopping(min(rest, _LOOK_SECONDS if calls else _CANCELLATION_SECONDS))
             if await self.look():
-                return
+                return True
             if not calls:
                 continue
             called = await callbacks.present(self._access, self._batch.id)
             if called is not None and called != self._heard:
                 self._heard = called
-                return
+                return True
+        return False
 
 
 async def find_again(access: Access, run: Run, batch: BatchWork, *, counted: bool) -> str | None:

@@ -69,6 +69,10 @@ class Pace:
         self._earlier_speed: float | None = None
         self._began = at if processed == 0 else 0.0
 
+    def expect(self, seconds: float) -> None:
+        """Changes what earlier batches suggest for the whole."""
+        self._expected = seconds
+
     def begin(self, elapsed: float) -> None:
         """Notes when Bouncer has begun with the batch, in seconds since the upload was answered."""
         if self._latest[1] == 0:

@@ -1,17 +1,16 @@
 """Polling a batch until Bouncer has verified it, with few requests."""
 
 import asyncio
-from datetime import timedelta
 
 from bouncer.api.answers import BatchProgress
 from bouncer.batches import ownership, transitions
-from bouncer.batches.capacity import QueueAhead, queue_ahead
-from bouncer.batches.state import BatchState, BatchWork
+from bouncer.batches.capacity import queue_ahead
+from bouncer.batches.state import BatchWork
 from bouncer.errors import BatchLost, BatchNotCompleted, FinishRefused
 from bouncer.steps.callbacks import Bell
-from bouncer.steps.pacing import Pace, seconds_to_next_look_at_queue
 from bouncer.steps.ports import Access, Run
 from bouncer.steps.retries import AWAY, until_known
+from bouncer.steps.watch import Watch
 
 __all__ = ["poll"]
 
@@ -34,12 +33,13 @@ async def poll(access: Access, run: Run, batch: BatchWork, bouncer_id: str) -> N
     """
     log = run.log
     account = access.account
-    watch = _Watch(batch, await queue_ahead(access, batch.account, besides=batch.id))
+    ahead = await queue_ahead(access, batch.account, besides=batch.id)
+    watch = Watch(batch, ahead, asyncio.get_running_loop().time)
     bar = await run.progress_bar(batch.id, batch.quantity, watch.percent, watch.elapsed)
     bell = Bell(access, batch)
     await bell.look()
     if watch.is_new:
-        await bell.sleep(watch.next_wait(account.poll_seconds_min, account.poll_seconds_max))
+        await _sleep_until_next_look(access, batch, watch, bell)
     while True:
         try:
             progress: BatchProgress = await until_known(pause_seconds=account.poll_seconds_min)(
@@ -49,7 +49,9 @@ async def poll(access: Access, run: Run, batch: BatchWork, bouncer_id: str) -> N
             log.warning("%s; a status check that fails says nothing about the batch", error)
         else:
             if progress.is_completed:
-                await transitions.record_verified(access, batch, progress.credits, progress.processed, progress.waited)
+                await transitions.record_verified(
+                    access, batch, progress.credits, progress.processed, progress.waited, progress.took
+                )
                 await bar.end(watch.elapsed)
                 log.info("batch %d is verified after %.0f s", batch.id, watch.elapsed)
                 return
@@ -66,8 +68,17 @@ async def poll(access: Access, run: Run, batch: BatchWork, bouncer_id: str) -> N
                 watch.idle > account.batch_deadline_seconds or (bell.is_cancelled and not watch.finishing)
             ):
                 await _finish_early(access, run, batch, bouncer_id, watch)
-        wait = watch.next_wait(account.poll_seconds_min, account.poll_seconds_max, soon=bell.is_cancelled)
-        await bell.sleep(wait)
+        watch.look()
+        await _sleep_until_next_look(access, batch, watch, bell)
+
+
+async def _sleep_until_next_look(access: Access, batch: BatchWork, watch: Watch, bell: Bell) -> None:
+    shortest, longest = access.account.poll_seconds_min, access.account.poll_seconds_max
+    while (rest := watch.rest(shortest, longest, soon=bell.is_cancelled)) > 0:
+        if await bell.sleep(rest if watch.is_running else min(rest, longest)) or watch.is_running:
+            return
+        # What is ahead of it may be through sooner than it seemed; to know that costs no request.
+        watch.expect(await queue_ahead(access, batch.account, besides=batch.id))
 
 
 async def _ask(access: Access, bouncer_id: str) -> BatchProgress:
@@ -77,7 +88,7 @@ async def _ask(access: Access, bouncer_id: str) -> BatchProgress:
         raise BatchLost(str(error)) from None
 
 
-async def _finish_early(access: Access, run: Run, batch: BatchWork, bouncer_id: str, watch: "_Watch") -> None:
+async def _finish_early(access: Access, run: Run, batch: BatchWork, bouncer_id: str, watch: Watch) -> None:
     if watch.finishing:
         raise BatchLost(f"Bouncer made no progress with batch {batch.id}, even after it was asked to finish it")
     if watch.idle > access.account.batch_deadline_seconds:
@@ -100,75 +111,3 @@ async def _finish_early(access: Access, run: Run, batch: BatchWork, bouncer_id: 
         return
     await ownership.record_finish_requested(access, batch)
     watch.begin_finishing()
-
-
-class _Watch:
-    # How far a batch has come and since when, by the clock of the event loop.
-
-    def __init__(self, batch: BatchWork, ahead: QueueAhead) -> None:
-        now = _now()
-        self.quantity = batch.quantity
-        self.processed = min(batch.processed, batch.quantity)
-        self.finishing = batch.finishing
-        self.is_running = batch.state is BatchState.RUNNING_AT_BOUNCER
-        self.is_new = batch.bouncer_id is None
-        self._began = now - batch.in_flight_seconds
-        self._progressed = now - batch.idle_seconds
-        self._run_seconds = ahead.seconds_an_address * batch.quantity
-        self._turn = self.elapsed + ahead.seconds
-        self._pace = Pace(
-            batch.quantity,
-            self._run_seconds,
-            processed=self.processed,
-            at=batch.in_flight_seconds - batch.idle_seconds,
-        )
-
-    @property
-    def percent(self) -> int:
-        return 100 * self.processed // self.quantity
-
-    @property
-    def elapsed(self) -> float:
-        return _now() - self._began
-
-    @property
-    def idle(self) -> float:
-        return _now() - self._progressed
-
-    def note_running(self, waited: timedelta | None) -> None:
-        if self.is_running:
-            return
-        self.is_running = True
-        self._progressed = _now()
-        # By Bouncer's clock, if that makes sense by ours.
-        since = self.elapsed if waited is None else min(max(0.0, waited.total_seconds()), self.elapsed)
-        self._pace.begin(since)
-
-    def note(self, processed: int) -> bool:
-        self._pace.note(self.elapsed, processed)
-        if processed <= self.processed:
-            return False
-        self.processed = min(processed, self.quantity)
-        self._progressed = _now()
-        return True
-
-    def begin_finishing(self) -> None:
-        self.finishing = True
-        self._progressed = _now()
-
-    def next_wait(self, shortest: float, longest: float, *, soon: bool = False) -> float:
-        if self.finishing:
-            # Bouncer ends it by itself: soon.
-            return shortest
-        if not self.is_running and soon:
-            # It can be finished only once it runs, and the sooner the more credits come back.
-            return max(longest, self._turn - self.elapsed)
-        if not self.is_running:
-            return seconds_to_next_look_at_queue(
-                self.elapsed, self._turn, self._run_seconds, shortest=shortest, longest=longest
-            )
-        return self._pace.seconds_to_next_poll(self.elapsed, shortest=shortest, longest=longest)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -70,9 +70,9 @@ BATCHES = (
         "`created`, `started` and `completed` come as they pass, as 2023-03-26T18:08:15.033Z",
         Mark.DOCUMENTED,
         "openapi.yml, getBatch",
-        "our own clock and the database's decide; these are for what is observed",
+        "spans between them tell how long a batch waited and ran; our own clock and the database's decide all else",
         f"{_LINE}times_stand_in_a_batch_s_status_as_they_come",
-        (),
+        ("field BatchProgress.completed",),
         "how long batches wait at Bouncer cannot be read; it is taken from what is seen of them",
     ),
     Behaviour(

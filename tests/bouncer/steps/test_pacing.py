@@ -1,17 +1,21 @@
 """Polls are few, keep to their bounds, and come soon after a batch is done."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, insert, select, update
 
+from bouncer.batches.capacity import run_seconds_an_address
+from bouncer.batches.transitions import record_verified
 from bouncer.steps.pacing import Pace, seconds_an_address, seconds_to_next_look_at_queue
+from bouncer.storage.dialects import age_seconds
 from bouncer.storage.engine import read, write
-from bouncer.storage.tables import Batch
-from tests.bouncer.contacts import ACCOUNT, batch_rows, new_request, set_back, small_batches, verify
+from bouncer.storage.tables import Batch, BatchStatus
+from tests.bouncer.contacts import ACCOUNT, batch_rows, new_request, set_back, small_batches, upload, verify
 
 _SHORTEST, _LONGEST = 10.0, 30.0
 
@@ -192,6 +196,30 @@ def test_the_pace_of_earlier_batches(engine: Engine) -> None:
     ):
         _completed(engine, request, quantity, seconds, changes)
     assert read(engine, seconds_an_address, ACCOUNT) == pytest.approx(300 / 400, abs=0.02)
+
+
+def test_a_batch_that_nobody_looked_at_for_an_hour_was_not_an_hour_slower(engine: Engine) -> None:
+    """After an outage of ours the pace seemed ten times as slow, and later batches were looked at half a day late."""
+    (number,) = small_batches(engine, 1)
+    work = upload(engine, number)
+    set_back(engine, Batch.uploaded_ts, 4_000, Batch.id == number)
+    span = timedelta(seconds=360)
+    write(engine, record_verified, work, None, None, timedelta(), span)
+    write(engine, lambda c: c.execute(update(Batch).values(status=BatchStatus.COMPLETED)))
+    for pace in (run_seconds_an_address, seconds_an_address):
+        assert read(engine, pace, ACCOUNT) == pytest.approx(360 / work.quantity, rel=0.01)
+
+
+def test_a_span_that_makes_no_sense_by_our_clock_ends_now(engine: Engine) -> None:
+    """Bouncer's clock may be anything: a batch is verified neither in the future nor before its upload."""
+    for number, (span, age) in zip(
+        small_batches(engine, 2), ((timedelta(hours=9), 0), (timedelta(hours=-9), 4_000)), strict=True
+    ):
+        work = upload(engine, number)
+        set_back(engine, Batch.uploaded_ts, 4_000, Batch.id == number)
+        write(engine, record_verified, work, None, None, None, span)
+        verified = select(age_seconds(Batch.verified_ts)).where(Batch.id == number)
+        assert read(engine, lambda c, verified=verified: c.scalar(verified)) == pytest.approx(age, abs=5)
 
 
 def test_batches_of_the_plans_own_program_tell_no_pace(engine: Engine) -> None:
