@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 
-.PHONY: newer-servers install run test test-scenarios test-thorough check chaos bench bench-quick audit unlocked fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check
+.PHONY: newer-servers install run test test-scenarios test-thorough check simulate chaos bench bench-quick audit unlocked fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check
 
 ## install: make .venv from the lock, and nothing more
 install: .venv/installed
@@ -19,6 +19,7 @@ test: .venv/installed mariadb newer-servers check
 
 ## test-scenarios: whole stories: kills, limits, workers, alerts, a demo, the UI in a browser; CI does this after make test
 test-scenarios: .venv/installed mariadb newer-servers chromium
+	$(BIN)/python -m tests.simulation --histories 100000 --seconds 60
 	$(BIN)/pytest -n 2 --dist loadgroup -m "scenario and not audit and not thorough" --durations 20
 
 ## test-thorough: the tests with a Prefect server that CI leaves out; half an hour
@@ -35,6 +36,12 @@ check: .venv/installed
 chaos: .venv/installed mariadb
 	$(BIN)/pytest -m chaos
 	$(BIN)/python -m tests.chaos
+
+## simulate: play lives of batches in a simulated world: SEED=… HISTORIES=…; HISTORIES=1 tells the whole story
+HISTORIES ?= 500
+
+simulate: .venv/installed
+	$(BIN)/python -m tests.simulation --histories $(HISTORIES) $(if $(SEED),--seed $(SEED))
 
 ## bench: measure everything, in 20 minutes on two cores; bench-quick: with little, in 2
 bench: .venv/installed mariadb

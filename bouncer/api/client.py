@@ -127,9 +127,18 @@ class BouncerClient:
         key: Gives the API key.
         gate: Circuit breaker, rate limit and count.
         realtime_seconds: Bouncer's time for one address in real time, 30 at most.
+        transport: Carries the requests, where that is not the network.
     """
 
-    def __init__(self, base_url: str, key: KeySource, gate: Gate, *, realtime_seconds: int = 10) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        key: KeySource,
+        gate: Gate,
+        *,
+        realtime_seconds: int = 10,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._gate = gate
         self._realtime_seconds = realtime_seconds
         self._key = key
@@ -142,6 +151,7 @@ class BouncerClient:
             headers={"User-Agent": "bouncer-flows", "Accept-Encoding": ACCEPTED_ENCODINGS},
             # The environment's proxies are for what leaves this machine; one would read the key.
             trust_env=not stays_here(base_url),
+            transport=transport,
         )
 
     async def __aenter__(self) -> Self:

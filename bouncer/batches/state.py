@@ -6,6 +6,7 @@ them; all others ask here.
 
 import enum
 from dataclasses import dataclass
+from functools import cache
 
 from sqlalchemy import ColumnElement, and_, case, false, literal, or_
 
@@ -119,6 +120,7 @@ _CONDITIONS: dict[BatchState, ColumnElement[bool]] = {
 }
 
 
+@cache
 def is_in(*states: BatchState) -> ColumnElement[bool]:
     """The condition for a batch that is in one of some states.
 
@@ -133,6 +135,7 @@ def is_in(*states: BatchState) -> ColumnElement[bool]:
     return and_(by_status, or_(whole, *details))
 
 
+@cache
 def state_of() -> ColumnElement[str]:
     """The state of a batch as a column, labelled ``state``; its values are those of ``BatchState``."""
     return case(*((is_in(state), literal(state.value)) for state in BatchState)).label("state")

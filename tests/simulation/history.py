@@ -1,0 +1,297 @@
+"""One history: the world that a plan describes, from its first import until all is settled."""
+
+import asyncio
+import hashlib
+import random
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bouncer.api.client import BouncerClient
+from bouncer.api.request_gate import SharedGate
+from bouncer.batches import callbacks
+from bouncer.errors import BouncerFlowsError
+from bouncer.storage.engine import write
+from bouncer.verdicts.freshness import FreshFor
+from bouncer.verdicts.second_chances import Chances
+from tests.simulation.faults import COMMIT, WAIT, Fault, Faults
+from tests.simulation.installation.people import People
+from tests.simulation.installation.ports import Access, Buckets, Marks, Settings, Slots
+from tests.simulation.installation.worker import Worker, WorkLeft
+from tests.simulation.judge.judge import Judge
+from tests.simulation.judge.settlement import faults_of_settlement
+from tests.simulation.machine import processes
+from tests.simulation.machine.database import Database
+from tests.simulation.machine.processes import Killed, Process, living_in
+from tests.simulation.machine.virtual_time import Deadlock, VirtualLoop
+from tests.simulation.plan import Plan
+from tests.simulation.service.books import Books, Customer, Order
+from tests.simulation.service.transport import Transport
+
+__all__ = ["History", "Outcome"]
+
+_URL = "http://127.0.0.1/v1.1"
+_CALLBACKS = "http://127.0.0.1/callbacks"
+_LOOK_SECONDS = 5.0
+_PUT_RIGHT_SECONDS = 30.0
+_PATIENCE_SECONDS = 6_000.0
+_GRACE_SECONDS = 20.0
+
+
+@dataclass
+class Outcome:
+    """What came of a history.
+
+    Attributes:
+        broken: What must not have been, or empty.
+        trace: What happened: when, to whom, what.
+        faults: What went wrong.
+        edges: The ways that batches went, each with what happened to the process just then.
+        seconds: How long it took, in virtual time.
+        requests: How many requests reached Bouncer.
+    """
+
+    broken: str = ""
+    trace: list[tuple[float, str, str]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    edges: Counter[tuple[tuple[str, str], str]] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    @property
+    def digest(self) -> str:
+        """The same for the same history."""
+        text = "\n".join(f"{at:.6f} {who}: {what}" for at, who, what in self.trace)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class History:
+    """Plays one history.
+
+    Args:
+        database: An empty one is made of it.
+        plan: What the seed decides.
+        told: What goes wrong, instead of what the seed says.
+    """
+
+    def __init__(self, database: Database, plan: Plan, told: tuple[Fault, ...] | None = None) -> None:
+        self._plan = plan
+        self._database = database
+        self._faults = Faults(plan.seed, plan.rates, plan.most_faults, told)
+        self._chance = random.Random(f"world {plan.seed}")
+        self._books = Books()
+        self._outcome = Outcome()
+        self._settings: dict[str, Settings] = {}
+        self._is_over = False
+
+    def play(self) -> Outcome:
+        """Plays it to its end."""
+        processes.use_processes_for_stopping()
+        random.seed(f"product {self._plan.seed}")
+        with VirtualLoop(self._plan.seed) as loop:
+            self._loop = loop
+            self._database.reset(self._begins, self._commits)
+            self._database.skew = self._plan.clocks[1]
+            self._judge = Judge(self._database.raw, self._books, self._plan.requests_a_minute, self._break)
+            try:
+                loop.run_until_complete(self._live())
+            except Deadlock:
+                self._break("nobody waits for anything that will ever happen")
+            finally:
+                self._database.raw.on_begin = self._database.raw.on_commit = None
+            self._outcome.seconds = loop.time()
+        self._outcome.faults = self._faults.happened
+        self._outcome.edges = self._judge.edges
+        return self._outcome
+
+    def _tell(self, what: str) -> None:
+        process = processes.current()
+        self._outcome.trace.append((self._loop.time(), "the world" if process is None else process.name, what))
+
+    def _break(self, what: str) -> None:
+        if not self._outcome.broken:
+            self._outcome.broken = what
+            self._tell(f"BROKEN: {what}")
+
+    async def _live(self) -> None:
+        self._open_accounts()
+        people = People(self._database.engine, self._database.raw, self._books, self._tell)
+        acting = self._loop.create_task(people.act(self._plan.deeds))
+        workers = [self._loop.create_task(self._employ(number)) for number in range(1, self._plan.workers + 1)]
+        end = max(self._plan.quiet_after, self._plan.deeds[-1].at) + _PATIENCE_SECONDS
+        next_put_right = self._plan.quiet_after
+        while not self._outcome.broken:
+            await asyncio.sleep(_LOOK_SECONDS)
+            now = self._loop.time()
+            if now > self._plan.quiet_after:
+                self._faults.stop()
+            if acting.done():
+                acting.result()
+                if self._judge.is_settled():
+                    break
+                if now >= next_put_right:
+                    next_put_right = now + _PUT_RIGHT_SECONDS
+                    await people.put_right()
+            if now > end:
+                self._break(f"not settled {_PATIENCE_SECONDS:.0f} s after the last fault: {self._judge.left()}")
+        self._is_over = True
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        if not self._outcome.broken:
+            for what in faults_of_settlement(self._database.raw, self._books, people.imported):
+                self._break(what)
+
+    def _open_accounts(self) -> None:
+        plan = self._plan
+        self._marks = Marks()
+        self._buckets: dict[str, Buckets] = {}
+        self._slots: dict[str, Slots] = {}
+        self._transport = Transport(
+            self._books,
+            self._faults,
+            self._chance,
+            clock=plan.clocks[0],
+            stuck=plan.stuck,
+            tell=self._tell,
+            judge=self._judge.called,
+            accepted=self._judge.accepted,
+        )
+        for number in range(plan.accounts):
+            name = "default" if number == 0 else f"other-{number}"
+            self._books.customers[f"key-{name}"] = Customer(
+                name,
+                plan.credits,
+                seconds_an_address=plan.seconds_an_address,
+                in_parallel=plan.in_parallel,
+                called=self._call_back,
+                chance=self._chance,
+            )
+            self._settings[name] = Settings(
+                max_concurrent_batches=plan.most_in_flight,
+                batch_size=plan.batch_size,
+                rate_limit_per_minute=plan.requests_a_minute,
+                poll_seconds_min=2.0,
+                poll_seconds_max=10.0,
+                batch_deadline_seconds=plan.deadline,
+                callback_url=_CALLBACKS if plan.callbacks else None,
+                callback_wait_seconds=90.0,
+                ambiguous_upload=plan.ambiguous_upload,
+                queue_ahead_seconds=plan.queue_ahead,
+                fresh_for=FreshFor(),
+                chances=Chances(plan.second_chances, 0.02),
+                realtime_max_addresses=plan.realtime,
+                delete_at_bouncer=plan.delete,
+            )
+            self._buckets[name] = Buckets(plan.requests_a_minute)
+            self._slots[name] = Slots(self._settings[name])
+            self._judge.note_limit(name, plan.most_in_flight)
+
+    async def _employ(self, number: int) -> None:
+        generation = 0
+        await asyncio.sleep(self._chance.uniform(0.0, 3.0))
+        while not self._is_over:
+            generation += 1
+            process = Process(f"worker {number}.{generation}")
+            with living_in(process):
+                working = self._loop.create_task(self._work(process))
+            try:
+                await asyncio.wait([working])
+            finally:
+                await process.bury()
+            error = None if working.cancelled() else working.exception()
+            if error is not None and not isinstance(error, Killed | BouncerFlowsError):
+                self._break(f"{process.name} ended by {type(error).__name__}: {error}")
+            await asyncio.sleep(self._chance.choice((1.0, 5.0, 25.0)))
+
+    async def _work(self, process: Process) -> None:
+        accounts = []
+        for name, settings in self._settings.items():
+            accounts.append(Access(name, settings, self._database.engine, self._client(name, process)))
+        tick = self._chance.choice((5.0, 10.0, 20.0))
+        worker = Worker(
+            process, accounts, self._slots, self._marks, tick=tick, work_left=self._work_left, tell=self._tell
+        )
+        await worker.work()
+
+    def _work_left(self) -> WorkLeft:
+        def any_of(query: str, *values: object) -> bool:
+            return bool(self._database.raw.execute(f"SELECT EXISTS ({query})", values).fetchone()[0])
+
+        rows = self._database.raw.execute("SELECT id FROM Bouncer_Batches WHERE status NOT IN ('completed', 'failed')")
+        return WorkLeft(
+            contacts=any_of("SELECT 1 FROM Bouncer_Queue WHERE status = 'queued'"),
+            batches=frozenset(id_ for (id_,) in rows),
+            chances=any_of("SELECT 1 FROM Bouncer_Second_Chances WHERE try_again_ts <= ?", self._database.now()),
+            requests=any_of(
+                "SELECT 1 FROM Requests WHERE bouncer_announced_ts IS NULL AND bouncer_counted_ts IS NOT NULL"
+            ),
+        )
+
+    def _client(self, name: str, process: Process) -> BouncerClient:
+        gate = SharedGate(
+            self._database.engine, name, self._buckets[name], f"{process.name} {name}", realtime_per_hour=1_000
+        )
+
+        async def key() -> str:
+            return f"key-{name}"
+
+        return BouncerClient(_URL, key, gate, transport=self._transport)
+
+    def _call_back(self, order: Order) -> None:
+        # Late, or never, or twice.
+        late = self._chance.choice((0.1, 1.0, 10.0, 40.0, None))
+        if late is not None:
+            self._loop.create_task(self._receive(order, late))
+
+    async def _receive(self, order: Order, late: float) -> None:
+        await asyncio.sleep(late)
+        ids = callbacks.ids_in(f'{{"batchId": "{order.id}"}}'.encode())
+        token = str(order.callback).rpartition("/")[2]
+        self._tell(f"Bouncer calls for {order.id[:6]}")
+        await asyncio.to_thread(write, self._database.engine, callbacks.note, token, ids)
+
+    def _begins(self) -> None:
+        process = processes.current()
+        if process is None:
+            return
+        fault = self._faults.at("wait", WAIT)
+        if fault is None:
+            return
+        if fault.kind == "stopped":
+            self._stop(process)
+            return
+        self._tell("is killed")
+        process.kill()
+        raise Killed
+
+    def _commits(self, commit: Callable[[], None], rollback: Callable[[], None]) -> None:
+        process = processes.current()
+        changes = self._judge.look()
+        fault = None if process is None else self._faults.at("commit", COMMIT)
+        what = ", ".join(f"batch {id_}: {old} > {new}" for id_, (old, new) in changes)
+        fate = "" if fault is None else fault.kind
+        self._judge.count(changes, fate)
+        if what or fate:
+            self._tell(f"commits {what}{f' [{fate}]' if fate else ''}")
+        if fault is None or process is None:
+            commit()
+            self._judge.committed(changes)
+            return
+        if fault.kind == "stopped":
+            self._stop(process)
+        if fault.kind.endswith("before"):
+            rollback()
+        else:
+            commit()
+            self._judge.committed(changes)
+        if fault.kind.startswith("killed"):
+            process.kill()
+            raise Killed
+        if fault.kind.startswith("lost"):
+            raise sqlite3.OperationalError("database is locked")
+
+    def _stop(self, process: Process) -> None:
+        self._tell("is asked to stop")
+        process.is_stopping = True
+        self._loop.call_later(_GRACE_SECONDS, process.kill)

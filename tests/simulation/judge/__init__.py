@@ -1,0 +1,1 @@
+"""The judge: knows what is promised, and nothing of the code."""

@@ -1,0 +1,123 @@
+"""The judge: looks at the rows and at Bouncer's books after every step, and knows nothing of the code."""
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from tests.simulation.judge.diagram import EDGES, GONE, NEW, SELECT, state_of
+from tests.simulation.service.books import Books, Customer, Order
+
+__all__ = ["Judge"]
+
+_Edge = tuple[str, str]
+
+_LOST_SECONDS = 60.0
+_SLOWEST_SECONDS_AN_ADDRESS = 0.036
+_LONGEST_UPLOAD_SECONDS = 120.0
+_MOST = {"uploads": 60, "realtime": 1_000}
+
+
+class Judge:
+    """Judges the steps of one history.
+
+    Args:
+        raw: The contacts database.
+        books: Bouncer's.
+        requests_a_minute: The ceiling of all requests of an account.
+        broken: Told of what must not be.
+    """
+
+    def __init__(
+        self, raw: sqlite3.Connection, books: Books, requests_a_minute: int, broken: Callable[[str], None]
+    ) -> None:
+        self._raw = raw
+        self._books = books
+        self._most_requests = requests_a_minute
+        self._broken = broken
+        self._states: dict[int, str] = {}
+        self._seen: dict[int, str] = {}
+        self._most_in_flight: dict[str, list[tuple[float, int]]] = {}
+        self.edges: Counter[tuple[_Edge, str]] = Counter()
+
+    def note_limit(self, account: str, most_in_flight: int) -> None:
+        """Notes how many batches of an account may be in flight from now on."""
+        self._most_in_flight.setdefault(account, []).append((_now(), most_in_flight))
+
+    def forget(self) -> None:
+        """Takes the rows as they are, as after a restore."""
+        self._states = {row[0]: state_of(row) for row in self._raw.execute(SELECT)}
+
+    def look(self) -> list[tuple[int, _Edge]]:
+        """What the transaction that is about to be committed makes of the batches."""
+        self._seen = {row[0]: state_of(row) for row in self._raw.execute(SELECT)}
+        old = self._states
+        changes = [(id_, (old.get(id_, NEW), state)) for id_, state in self._seen.items() if old.get(id_, NEW) != state]
+        return changes + [(id_, (state, GONE)) for id_, state in old.items() if id_ not in self._seen]
+
+    def committed(self, changes: list[tuple[int, _Edge]]) -> None:
+        """The transaction took effect."""
+        self._states = self._seen
+        for id_, edge in changes:
+            if edge not in EDGES:
+                self._broken(f"batch {id_} went from {edge[0]} to {edge[1]}, a way that the diagram does not have")
+
+    def count(self, changes: list[tuple[int, _Edge]], fate: str) -> None:
+        """Counts the ways that batches went, each with what happened to the process just then."""
+        for _, edge in changes:
+            self.edges[edge, fate] += 1
+
+    def called(self, account: str, kind: str, in_a_minute: int) -> None:
+        """A call reached Bouncer."""
+        most = _MOST.get(kind, self._most_requests)
+        if kind == "uploads":
+            most = min(most, self._most_requests)
+        if in_a_minute > most:
+            self._broken(f"{in_a_minute} requests ({kind}) with account {account} in 60 s, {most} are allowed")
+
+    def accepted(self, customer: Customer, order: Order) -> None:
+        """Bouncer took a batch."""
+        limits = self._most_in_flight[customer.name]
+        now = _now()
+        most = max(
+            limit
+            for number, (_, limit) in enumerate(limits)
+            if number + 1 == len(limits) or limits[number + 1][0] > now - _LONGEST_UPLOAD_SECONDS
+        )
+        counted = [one for one in customer.in_flight if one is order or self._counts(one, most)]
+        if len(counted) > most:
+            self._broken(f"{len(counted)} batches of account {customer.name} in flight, {most} are allowed")
+
+    @staticmethod
+    def _counts(order: Order, most: int) -> bool:
+        # Whether Bouncer has one whose answer was lost nobody can know; it counts for as long as Bouncer may need.
+        longest = _LOST_SECONDS + len(order.addresses) * most * _SLOWEST_SECONDS_AN_ADDRESS
+        return order.was_told or order.created > _now() - longest
+
+    def is_settled(self) -> bool:
+        """True if nothing is left to do."""
+        return not self.left()
+
+    def left(self) -> str:
+        """Says what is left to do; empty where nothing is."""
+        waiting = self._number("SELECT count(*) FROM Bouncer_Queue WHERE status IN ('queued', 'assigned')")
+        open_ = self._number("SELECT count(*) FROM Bouncer_Batches WHERE status NOT IN ('completed', 'failed')")
+        later = self._number("SELECT count(*) FROM Bouncer_Second_Chances WHERE try_again_ts IS NOT NULL")
+        requests = self._number(
+            "SELECT count(*) FROM Requests WHERE bouncer_announced_ts IS NULL"
+            " AND EXISTS (SELECT 1 FROM Bouncer_Queue WHERE Bouncer_Queue.request_id = Requests.request_id)"
+        )
+        parts: Mapping[str, int] = {
+            "contacts that wait": waiting,
+            "batches": open_,
+            "second chances": later,
+            "requests": requests,
+        }
+        return ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+
+    def _number(self, query: str) -> int:
+        return int(self._raw.execute(query).fetchone()[0])
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,114 @@
+"""The contacts database of a simulated world: SQLite in memory, with a virtual clock, whose commits can go wrong."""
+
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
+
+from bouncer.storage.engine import engine_for
+from bouncer.storage.migrate import upgrade
+from tests.simulation.machine import virtual_time
+from tests.simulation.machine.processes import die_if_dead
+
+__all__ = ["Database"]
+
+_Commit = Callable[[Callable[[], None], Callable[[], None]], None]
+
+
+class _Lasting(sqlite3.Connection):
+    """The one connection, which outlives all who close it."""
+
+    on_begin: Callable[[], None] | None = None
+    on_commit: _Commit | None = None
+    seen = 0
+
+    def commit(self) -> None:
+        if self.on_commit is None or self.total_changes == self.seen:
+            super().commit()
+            return
+        self.seen = self.total_changes
+        self.on_commit(super().commit, super().rollback)
+
+    def close(self) -> None:
+        self.rollback()
+
+
+class Database:
+    """An empty database with all tables, used again for one history after the other.
+
+    Attributes:
+        engine: For the product.
+        raw: For the judge, and for what an application does: it sees the transaction that is under way.
+        skew: How many seconds its clock is wrong.
+    """
+
+    def __init__(self) -> None:
+        self.skew = 0.0
+        self._fresh = _migrated()
+        self.raw: _Lasting = sqlite3.connect(
+            ":memory:", isolation_level=None, factory=_Lasting, check_same_thread=False, cached_statements=2_000
+        )
+        self.raw.create_function("current_timestamp", 0, self.now)
+        self.raw.create_function("unixepoch", -1, self._unixepoch)
+        self.engine: Engine = create_engine("sqlite://", creator=lambda: self.raw, poolclass=StaticPool)
+        event.listen(self.engine, "begin", _begin)
+
+    def reset(self, on_begin: Callable[[], None], on_commit: _Commit) -> None:
+        """Makes it empty, and tells of its transactions from now on."""
+        self.restore(self._fresh)
+        self.skew = 0.0
+        self.raw.on_begin, self.raw.on_commit = on_begin, on_commit
+
+    def backup(self) -> bytes:
+        """All that is in it."""
+        return self.raw.serialize()
+
+    def restore(self, backup: bytes) -> None:
+        """Puts it back to what it was."""
+        self.raw.on_begin = self.raw.on_commit = None
+        self.raw.rollback()
+        self.raw.deserialize(backup)
+        self.raw.execute("PRAGMA foreign_keys = ON")
+
+    def now(self) -> str:
+        """The present moment by its clock, as its columns have it."""
+        return f"{virtual_time.moment(self.skew):%Y-%m-%d %H:%M:%S}"
+
+    def _unixepoch(self, *moments: Any) -> int | None:
+        if not moments:
+            return int(virtual_time.moment(self.skew).timestamp())
+        return None if moments[0] is None else _epoch(moments[0])
+
+
+def _begin(connection: Connection) -> None:
+    die_if_dead()
+    raw: Any = connection.connection.dbapi_connection
+    if raw.on_begin is not None:
+        raw.on_begin()
+    connection.exec_driver_sql("BEGIN")
+
+
+@lru_cache(4_096)
+def _epoch(moment: str) -> int:
+    return int(datetime.fromisoformat(f"{moment[:19]}+00:00").timestamp())
+
+
+def _migrated() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "contacts.db")
+        engine = engine_for(f"sqlite:///{file}")
+        upgrade(engine)
+        engine.dispose()
+        with sqlite3.connect(file) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+            # What a database is called is chance, and each history begins with the same one.
+            connection.execute("UPDATE Bouncer_Database SET id = ?", ("5eed" * 8,))
+            connection.commit()
+            made = connection.serialize()
+        connection.close()
+        return made

@@ -1,0 +1,123 @@
+"""Processes of a simulated world: which task belongs to which, and how they die.
+
+A process that is killed reaches nothing any more: all its ports raise what kills it, so that no clean-up of its can do
+any work outside of its own memory.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from bouncer import stopping
+
+__all__ = ["Killed", "Process", "current", "die_if_dead", "living_in", "own", "use_processes_for_stopping"]
+
+
+class Killed(BaseException):
+    """The process was killed."""
+
+
+@dataclass(eq=False)
+class Process:
+    """A process.
+
+    Attributes:
+        name: What the story calls it.
+        clock: How many seconds its clock is wrong.
+    """
+
+    name: str
+    clock: float = 0.0
+    is_dead: bool = False
+    is_stopping: bool = False
+    tasks: "list[asyncio.Task[Any]]" = field(default_factory=list)
+
+    def kill(self) -> None:
+        """Lets it do nothing any more; whoever of it is running learns it at its next step."""
+        self.is_dead = True
+        running = asyncio.current_task()
+        for task in self.tasks:
+            if task is not running and not task.done():
+                task.cancel()
+
+    async def bury(self) -> None:
+        """Waits until nothing of it runs any more."""
+        self.kill()
+        for _ in range(1_000):
+            alive = [task for task in self.tasks if not task.done()]
+            if not alive:
+                break
+            for task in alive:
+                task.cancel()
+            await asyncio.sleep(0)
+        else:
+            raise AssertionError(f"{self.name} cannot be killed")
+        for task in self.tasks:
+            # What they died of is known.
+            if not task.cancelled():
+                task.exception()
+        self.tasks.clear()
+
+
+_current: ContextVar[Process | None] = ContextVar("process", default=None)
+
+
+def current() -> Process | None:
+    """The process whose code is running, or None where it is the world's."""
+    return _current.get()
+
+
+@contextmanager
+def living_in(process: Process | None) -> Iterator[None]:
+    """Runs what is begun in the block in a process."""
+    token = _current.set(process)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def own(task: "asyncio.Task[Any]", context: Context | None) -> None:
+    """Writes down to which process a new task belongs."""
+    process = _current.get() if context is None else context.get(_current)
+    if process is not None:
+        process.tasks.append(task)
+        if process.is_dead:
+            task.cancel()
+
+
+def die_if_dead() -> None:
+    """Keeps a dead process from doing anything.
+
+    Raises:
+        Killed: It is dead.
+    """
+    process = _current.get()
+    if process is not None and process.is_dead:
+        raise Killed(process.name)
+
+
+class _Wish:
+    # In the place of an event of the one process that the product knows.
+
+    def is_set(self) -> bool:
+        process = _current.get()
+        return process is not None and process.is_stopping
+
+    def set(self) -> None:
+        process = _current.get()
+        if process is not None:
+            process.is_stopping = True
+
+    def clear(self) -> None:
+        process = _current.get()
+        if process is not None:
+            process.is_stopping = False
+
+
+def use_processes_for_stopping() -> None:
+    """Makes the wish to stop one of each process."""
+    stopping._stopping = _Wish()  # type: ignore[assignment]  # it is of a process, and here are several

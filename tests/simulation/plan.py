@@ -1,0 +1,142 @@
+"""The plan of a history: all that its seed decides before it begins."""
+
+import random
+from dataclasses import dataclass
+
+from tests.simulation.service.verdicts import KINDS, MALFORMED
+
+__all__ = ["Deed", "Plan", "plan_of"]
+
+_DOMAINS = ("acme.com", "beta.org", "gamma.net", "delta.io")
+_FREE_DOMAIN = "sandbox.usebouncer.com"
+
+
+@dataclass(frozen=True)
+class Deed:
+    """What a person does, and when.
+
+    Attributes:
+        at: In seconds from the beginning.
+        what: Such as ``import`` or ``cancel``.
+        addresses: For an import.
+        share: A number from 0 to 1 for whatever has to be chosen more.
+    """
+
+    at: float
+    what: str
+    addresses: tuple[str, ...] = ()
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a history.
+
+    Attributes:
+        seed: What it was made from.
+        workers: How many processes work.
+        accounts: How many accounts pay.
+        batch_size: The most addresses in a batch.
+        most_in_flight: The most batches of an account at Bouncer.
+        in_parallel: Whether Bouncer runs an account's batches side by side.
+        seconds_an_address: How long Bouncer takes for one.
+        stuck: How likely a batch stands still.
+        requests_a_minute: The ceiling of all requests of an account.
+        credits: What each account can pay for at the beginning.
+        ambiguous_upload: ``resubmit`` or ``hold``.
+        callbacks: Whether Bouncer is told where to call.
+        realtime: The most addresses of a request that is verified in real time.
+        deadline: Seconds without progress after which a batch is finished.
+        queue_ahead: The longest that an upload may have to wait in Bouncer's queue, in seconds; 0 for any time.
+        second_chances: How often a contact without a clear verdict is retried.
+        delete: Whether Bouncer is asked to delete what is loaded.
+        clocks: How many seconds the clocks of Bouncer and of the database are wrong.
+        rates: How likely anything goes wrong at a point of a kind.
+        most_faults: How much goes wrong in all.
+        quiet_after: When nothing goes wrong any more, in seconds.
+        deeds: What people do, in order.
+    """
+
+    seed: int
+    workers: int
+    accounts: int
+    batch_size: int
+    most_in_flight: int
+    in_parallel: bool
+    seconds_an_address: float
+    stuck: float
+    requests_a_minute: int
+    credits: int
+    ambiguous_upload: str
+    callbacks: bool
+    realtime: int
+    deadline: float
+    queue_ahead: float
+    second_chances: int
+    delete: bool
+    clocks: tuple[float, float]
+    rates: dict[str, float]
+    most_faults: int
+    quiet_after: float
+    deeds: tuple[Deed, ...]
+
+
+def plan_of(seed: int) -> Plan:
+    """Makes the plan that belongs to a seed."""
+    chance = random.Random(f"plan {seed}")
+    batch_size = chance.choice((2, 2, 3, 4, 5, 10))
+    most_in_flight = chance.choice((1, 1, 2, 3, 4))
+    batches = chance.choice((1, 1, 1, 2, 2, 3, 4))
+    contacts = min(60, max(1, chance.randint(batch_size * (batches - 1) + 1, batch_size * batches)))
+    # All that is in flight is done within the minute for which an upload whose answer was lost counts as in flight.
+    slowest = 40.0 / (batch_size * most_in_flight)
+    calm = chance.random() < 0.15
+    harsh = chance.choice((0.3, 1.0, 1.0, 2.5))
+    return Plan(
+        seed=seed,
+        workers=chance.choice((1, 1, 1, 2, 2, 3)),
+        accounts=chance.choice((1, 1, 1, 2)),
+        batch_size=batch_size,
+        most_in_flight=most_in_flight,
+        in_parallel=chance.random() < 0.4,
+        seconds_an_address=min(slowest, chance.choice((0.05, 0.2, 0.5, 1.0, 3.0))),
+        stuck=chance.choice((0.0, 0.0, 0.0, 0.1)),
+        requests_a_minute=chance.choice((20, 60, 200, 200)),
+        credits=10_000 if chance.random() < 0.85 else chance.randint(0, contacts),
+        ambiguous_upload="resubmit" if chance.random() < 0.7 else "hold",
+        callbacks=chance.random() < 0.3,
+        realtime=3 if chance.random() < 0.2 else 0,
+        deadline=chance.choice((60.0, 120.0)),
+        queue_ahead=chance.choice((0.0, 0.0, 0.0, 5.0, 900.0)),
+        second_chances=chance.choice((0, 0, 0, 1)),
+        delete=chance.random() < 0.1,
+        clocks=(chance.uniform(-5, 5), chance.uniform(-5, 5)),
+        rates={"commit": 0.004 * harsh, "request": 0.02 * harsh, "wait": 0.002 * harsh},
+        most_faults=0 if calm else chance.choice((1, 2, 3, 5, 8)),
+        quiet_after=chance.choice((60.0, 120.0, 300.0)),
+        deeds=tuple(_deeds(chance, contacts)),
+    )
+
+
+def _deeds(chance: random.Random, contacts: int) -> list[Deed]:
+    first = _addresses(chance, contacts, start=0)
+    return [Deed(0.0, "import", tuple(first))]
+
+
+def _addresses(chance: random.Random, count: int, start: int) -> list[str]:
+    odd = chance.random() < 0.5
+    weights = dict.fromkeys(KINDS, 1.0) | {"d": 30.0, MALFORMED: 0.3 if odd else 0.0}
+    if not odd:
+        weights |= {"g": 0.0, "l": 0.0}
+    made: list[str] = []
+    for number in range(start, start + count):
+        if made and chance.random() < 0.07:
+            twin = chance.choice(made)
+            made.append(twin.upper() if chance.random() < 0.5 else twin)
+        elif chance.random() < 0.03:
+            made.append(f"no address {number}")
+        else:
+            kind = chance.choices(list(weights), list(weights.values()))[0]
+            domain = _FREE_DOMAIN if chance.random() < 0.03 else chance.choice(_DOMAINS)
+            made.append(f"{kind}{number}@{domain}")
+    return made

@@ -1,0 +1,138 @@
+"""Plays many histories in a few processes, and tells in a table what came of them."""
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+
+from rich.console import Console
+
+from tests.simulation.history import History, Outcome
+from tests.simulation.machine.database import Database
+from tests.simulation.plan import plan_of
+
+__all__ = ["Played", "play_many", "play_one"]
+
+_CHUNK = 10
+_database: list[Database] = []
+_people = Console(soft_wrap=True, highlight=False)
+
+
+@dataclass
+class Played:
+    """What came of some histories.
+
+    Attributes:
+        broken: What was broken, by seed.
+        faults: How often what went wrong.
+        edges: The ways that batches went, each with what happened to the process just then.
+        seconds: Virtual seconds.
+        processor_seconds: Seconds of a processor.
+    """
+
+    histories: int = 0
+    broken: dict[int, str] = field(default_factory=dict)
+    faults: Counter[str] = field(default_factory=Counter)
+    edges: Counter[tuple[tuple[str, str], str]] = field(default_factory=Counter)
+    seconds: float = 0.0
+    processor_seconds: float = 0.0
+
+    def add(self, other: "Played") -> None:
+        """Adds others."""
+        self.histories += other.histories
+        self.broken |= other.broken
+        self.faults.update(other.faults)
+        self.edges.update(other.edges)
+        self.seconds += other.seconds
+        self.processor_seconds += other.processor_seconds
+
+
+def play_one(seed: int) -> Outcome:
+    """Plays the history of a seed."""
+    if not _database:
+        logging.disable(logging.CRITICAL)
+        _database.append(Database())
+    return History(_database[0], plan_of(seed)).play()
+
+
+def play_many(seed: int | None, histories: int, *, seconds: float | None, processes: int) -> int:
+    """Plays histories, and prints what came of them.
+
+    Args:
+        seed: The first seed; a fresh one if there is none.
+        histories: How many.
+        seconds: After how long no more are begun, or None.
+        processes: How many processes play.
+
+    Returns:
+        The exit code: 1 where anything was broken.
+    """
+    # Two billion seeds: enough that no two runs meet, and short enough to be typed.
+    first = int.from_bytes(os.urandom(4), "big") // 2 if seed is None else seed
+    _say(f"seeds {first} to {first + histories - 1}")
+    if histories == 1:
+        return _tell(play_one(first))
+    began = time.monotonic()
+    total = Played()
+    for played in _in_processes(first, histories, processes, None if seconds is None else began + seconds):
+        for one, what in sorted(played.broken.items()):
+            _say(f"BROKEN by seed {one}: {what}\n  to see it: make simulate SEED={one} HISTORIES=1")
+        total.add(played)
+    _print_table(total, time.monotonic() - began, processes)
+    return 1 if total.broken else 0
+
+
+def _in_processes(first: int, histories: int, processes: int, until: float | None) -> Iterator[Played]:
+    chunks = [
+        (start, min(_CHUNK, first + histories - start), until) for start in range(first, first + histories, _CHUNK)
+    ]
+    with get_context("fork").Pool(processes) as pool:
+        yield from pool.imap_unordered(_play_chunk, chunks)
+
+
+def _play_chunk(chunk: tuple[int, int, float | None]) -> Played:
+    start, count, until = chunk
+    played = Played()
+    began = time.process_time()
+    for seed in range(start, start + count):
+        if until is not None and time.monotonic() > until:
+            break
+        outcome = play_one(seed)
+        played.histories += 1
+        played.seconds += outcome.seconds
+        played.edges.update(outcome.edges)
+        played.faults.update(fault.kind for fault in outcome.faults)
+        if outcome.broken:
+            played.broken[seed] = outcome.broken
+    played.processor_seconds = time.process_time() - began
+    return played
+
+
+def _say(line: str) -> None:
+    _people.print(line, markup=False)
+
+
+def _tell(outcome: Outcome) -> int:
+    for at, who, what in outcome.trace:
+        _say(f"{at:9.3f}  {who}: {what}")
+    _say(f"digest {outcome.digest}")
+    _say(f"BROKEN: {outcome.broken}" if outcome.broken else "all that is promised was kept")
+    return 1 if outcome.broken else 0
+
+
+def _print_table(total: Played, seconds: float, processes: int) -> None:
+    if not total.histories:
+        _say("no history was played")
+        return
+    each = total.processor_seconds / total.histories
+    _say(f"histories              {total.histories}")
+    _say(f"broken                 {len(total.broken)}")
+    _say(f"virtual time           {total.seconds / 3600:.1f} hours")
+    _say(f"a minute               {60 * total.histories / seconds:.0f} with {processes} processes")
+    _say(f"processor time         {1000 * each:.0f} ms a history")
+    _say(f"ways of batches        {sum(total.edges.values())}")
+    for kind, count in total.faults.most_common():
+        _say(f"  {kind:<21}{count}")

@@ -1,0 +1,1 @@
+"""Bouncer, as docs/reference/bouncer.md has it: what it holds and charges, and how it answers."""

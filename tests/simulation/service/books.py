@@ -1,0 +1,169 @@
+"""The books of a simulated Bouncer: batches, credits, and what was charged for which address."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.simulation.machine.processes import living_in
+from tests.simulation.service.verdicts import Answer, answer_on
+
+__all__ = ["Books", "Customer", "Order"]
+
+
+@dataclass(eq=False)
+class Order:
+    """A batch at Bouncer.
+
+    Attributes:
+        was_told: Whether the answer to its upload arrived.
+        stuck_at: After how many addresses it stands still until it is finished, or None.
+        callback: Where to call when it is completed, or None.
+        charged: What it cost, once it is completed.
+        answers: On the addresses that were verified.
+    """
+
+    id: str
+    addresses: list[str]
+    created: float
+    callback: str | None
+    stuck_at: int | None
+    started: float | None = None
+    completed: float | None = None
+    processed: int = 0
+    was_told: bool = False
+    is_finishing: bool = False
+    is_deleted: bool = False
+    charged: int = 0
+    answers: list[Answer] = field(default_factory=list)
+    finish: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def status(self) -> str:
+        """As Bouncer tells it."""
+        if self.completed is not None:
+            return "completed"
+        return "queued" if self.started is None else "processing"
+
+
+class Customer:
+    """One account at Bouncer, by its key.
+
+    Args:
+        name: The account.
+        credits_left: What it can pay for.
+        seconds_an_address: How long an address takes.
+        in_parallel: Whether its batches run side by side.
+        called: Told of each completed batch that has a callback.
+        chance: What Bouncer does by chance.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        credits_left: int,
+        *,
+        seconds_an_address: float,
+        in_parallel: bool,
+        called: Callable[[Order], None],
+        chance: random.Random,
+    ) -> None:
+        self.name = name
+        self.credits = credits_left
+        self.orders: dict[str, Order] = {}
+        self.charges: Counter[str] = Counter()
+        self.verifications: Counter[str] = Counter()
+        self.billed = 0
+        self.realtime_billed = 0
+        self._seconds = seconds_an_address
+        self._in_parallel = in_parallel
+        self._called = called
+        self._chance = chance
+        self._line = asyncio.Lock()
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_flight(self) -> list[Order]:
+        """The batches that are not completed."""
+        return [order for order in self.orders.values() if order.completed is None]
+
+    def take(self, addresses: list[str], callback: str | None, *, stuck_at: int | None) -> Order:
+        """Takes a batch, and holds a credit for each address."""
+        order = Order(f"{self._chance.getrandbits(96):024x}", addresses, _now(), callback, stuck_at)
+        self.orders[order.id] = order
+        self.credits -= len(addresses)
+        with living_in(None):
+            # Bouncer goes on, whatever becomes of whoever sent it.
+            task = asyncio.get_running_loop().create_task(self._run(order))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return order
+
+    def verify(self, address: str) -> Answer:
+        """Verifies one address in real time."""
+        answer = self._verified(address)
+        self.credits -= answer.cost
+        self.realtime_billed += answer.cost
+        self._charge(answer)
+        return answer
+
+    async def _run(self, order: Order) -> None:
+        if self._in_parallel:
+            await asyncio.sleep(self._chance.uniform(0.1, 3.0))
+            await self._process(order)
+            return
+        async with self._line:
+            await asyncio.sleep(self._chance.uniform(0.0, 0.5))
+            await self._process(order)
+
+    async def _process(self, order: Order) -> None:
+        order.started = _now()
+        for address in order.addresses:
+            if order.processed == order.stuck_at:
+                await order.finish.wait()
+            if order.is_finishing:
+                break
+            await asyncio.sleep(self._seconds)
+            order.answers.append(self._verified(address))
+            order.processed += 1
+        order.completed = _now()
+        order.charged = sum(answer.cost for answer in order.answers)
+        self.credits += len(order.addresses) - order.charged
+        for answer in order.answers:
+            self._charge(answer)
+        if order.callback is not None:
+            self._called(order)
+
+    def _verified(self, address: str) -> Answer:
+        self.verifications[address.lower()] += 1
+        return answer_on(address, self.verifications[address.lower()])
+
+    def _charge(self, answer: Answer) -> None:
+        self.charges[answer.address.lower()] += answer.cost
+        self.billed += answer.cost
+
+
+@dataclass(eq=False)
+class Books:
+    """All that Bouncer knows: its customers, and when which calls came.
+
+    Attributes:
+        calls: The moments of the calls of each customer, by kind: ``api``, ``uploads``, ``realtime``.
+    """
+
+    customers: dict[str, Customer] = field(default_factory=dict)
+    calls: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+
+    def note_call(self, customer: str, kind: str) -> int:
+        """Writes a call down, and counts those of its kind in the last 60 seconds."""
+        now = _now()
+        times = self.calls.setdefault((customer, kind), [])
+        times.append(now)
+        while times[0] <= now - 60.0:
+            del times[0]
+        return len(times)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
