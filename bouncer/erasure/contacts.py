@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, Delete, Update, delete, func, inspect, select, update
+from sqlalchemy import Connection, Delete, Update, delete, exists, func, inspect, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from bouncer.addresses.keys import VERDICT_OF_CONTACT
@@ -20,7 +20,7 @@ from bouncer.requests.counting import count_contacts
 from bouncer.requests.progress import record_count
 from bouncer.storage.dialects import is_sqlite
 from bouncer.storage.locks import Only, alone
-from bouncer.storage.tables import Account, Batch, Contact, QueuedContact, QueueStatus, Request, Result, User
+from bouncer.storage.tables import Account, Batch, Contact, Deletion, QueuedContact, QueueStatus, Request, Result, User
 
 __all__ = ["Gone", "erase_contacts", "is_application_table", "leave_to_others", "lock_all", "recount", "try_to"]
 
@@ -155,8 +155,9 @@ def _leave_batches(connection: Connection, contacts: Collection[int], gone: Gone
     addresses = _addresses_by_batch(connection, contacts)
     if not addresses:
         return
+    deleted = exists().where(Deletion.batch_id == Batch.id).label("is_deleted")
     rows = connection.execute(
-        select(Batch.id, state_of(), Batch.bouncer_id.label("bouncer_id"), WITHDRAW.applies.label("is_unsent"))
+        select(Batch.id, state_of(), Batch.bouncer_id.label("bouncer_id"), WITHDRAW.applies.label("is_unsent"), deleted)
         .where(Batch.id.in_(addresses))
         .order_by(Batch.id)
         .with_for_update()
@@ -174,7 +175,7 @@ def _leave_batches(connection: Connection, contacts: Collection[int], gone: Gone
         changed = connection.execute(
             update(Batch).where(Batch.id == row.id).values(erased=Batch.erased + addresses[row.id])
         )
-        if not changed.rowcount or row.state == BatchState.READY:
+        if not changed.rowcount or row.state == BatchState.READY or row.is_deleted:
             continue
         if row.bouncer_id is None and row.state != BatchState.UPLOADING:
             gone.out_of_reach.add(row.id)

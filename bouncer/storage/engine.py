@@ -13,11 +13,11 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from bouncer.errors import DatabaseUnavailable, SettingRefused
+from bouncer.errors import DatabaseUnavailable
 from bouncer.safe_text import clean_message
 from bouncer.stopping import grace_is_over
 from bouncer.storage.tls import tls_arguments, without_tls_parameters
-from bouncer.storage.urls import parse_url
+from bouncer.storage.urls import parse_url, refuse_bad_parameters
 
 __all__ = ["engine_for", "probe", "read", "write"]
 
@@ -30,7 +30,6 @@ OUTAGE_SECONDS = 120.0
 
 _SQLITE_BUSY_SECONDS = 60
 _CONNECT_TIMEOUT_SECONDS = 10
-_DRIVER_PARAMETERS = frozenset({"charset", "collation", "local_infile", "unix_socket", "read_timeout", "write_timeout"})
 # Deadlock, lock wait timeout, and the ways in which a MySQL or MariaDB server says that it is full, gone or going:
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _TRANSIENT_MYSQL = frozenset({1205, 1213, 1040, 1203, 1053, 1927, 2002, 2003, 2006, 2013, 2055})
@@ -72,8 +71,7 @@ def engine_for(url: str, authority: str | None = None, *, pool_size: int = 20) -
         return _sqlite_engine(parsed)
     tls = tls_arguments(parsed, authority)
     parsed = without_tls_parameters(parsed)
-    if unknown := set(parsed.query) - _DRIVER_PARAMETERS:
-        raise SettingRefused(f"DATABASE_URL: the parameter {min(unknown)!r} is not known; leave it out")
+    refuse_bad_parameters(parsed)
     if "charset" not in parsed.query:
         parsed = parsed.update_query_dict({"charset": "utf8mb4"})
     engine = create_engine(

@@ -1,16 +1,19 @@
 """Database URLs as people write them: understood, or refused in a line that shows no part of a password."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+from pymysql.charset import charset_by_name
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from bouncer.errors import SettingRefused
 
-__all__ = ["parse_url", "sqlite_file", "with_whole_path"]
+__all__ = ["parse_url", "refuse_bad_parameters", "sqlite_file", "with_whole_path"]
 
 _FORM = "write mysql://USER:PASSWORD@HOST/NAME"
+_SECONDS = re.compile(r"[1-9]\d{0,6}", re.ASCII)
 _ENCODED = "in a password, write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23 and % as %25"
 
 
@@ -43,10 +46,38 @@ def parse_url(url: str) -> URL:
         raise SettingRefused(f"DATABASE_URL names {backend}; bouncer-flows works with mysql, mariadb and sqlite")
     if not parsed.database:
         raise SettingRefused(f"DATABASE_URL names no database on the server; {_FORM}")
+    try:
+        (parsed.host or "").encode("idna")
+    except UnicodeError:
+        # Not the host: a bare @ may have made it of a password.
+        raise SettingRefused(f"DATABASE_URL names a host that cannot exist; {_FORM}; {_ENCODED}") from None
     if parsed.port is not None and not 0 < parsed.port < 65_536:
         raise SettingRefused(f"DATABASE_URL has no port between 1 and 65535; {_FORM}")
     # The driver's dialect finds out by itself which server it is; the one for MariaDB refuses MySQL.
     return parsed.set(drivername="mysql+pymysql")
+
+
+def refuse_bad_parameters(url: URL) -> None:
+    """Checks the parameters behind the ``?`` that the driver knows; it would end in a traceback.
+
+    Raises:
+        SettingRefused: One is not known, stands there twice, or has a value that the driver cannot use.
+    """
+    checks: dict[str, Callable[[str], object]] = {
+        "charset": _is_charset,
+        "collation": str.isidentifier,
+        "local_infile": lambda value: value.lower() in {"true", "false", "1", "0", "yes", "no", "on", "off"},
+        "read_timeout": _SECONDS.fullmatch,
+        "write_timeout": _SECONDS.fullmatch,
+        "unix_socket": bool,
+    }
+    for name, value in url.query.items():
+        if name not in checks:
+            raise SettingRefused(f"DATABASE_URL: the parameter {name!r} is not known; leave it out")
+        if not isinstance(value, str) or not checks[name](value):
+            raise SettingRefused(
+                f"DATABASE_URL: the parameter {name} has a value that the driver cannot use; leave it out"
+            )
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -71,10 +102,14 @@ def with_whole_path(url: str) -> str:
     return url if file is None or file.is_absolute() else f"sqlite:///{file.absolute()}"
 
 
+def _is_charset(name: str) -> bool:
+    return bool(charset_by_name(name))
+
+
 def _sqlite(parsed: URL) -> URL:
     if parsed.query:
         raise SettingRefused("DATABASE_URL: an SQLite file takes no parameters; leave out what follows the ?")
-    if parsed.host:
+    if parsed.host or parsed.username or parsed.password:
         raise SettingRefused("DATABASE_URL names no SQLite file; write sqlite:////PATH, which has four slashes")
     if parsed.database in {None, "", ":memory:"}:
         raise SettingRefused(

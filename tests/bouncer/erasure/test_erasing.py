@@ -118,6 +118,16 @@ def test_a_late_load_brings_nobody_back(engine: Engine, verified: bool) -> None:
     assert read(engine, deletions.to_delete, ACCOUNT, every=False) == [(id_, f"bouncer-{id_}")]
 
 
+def test_a_batch_that_bouncer_has_deleted_is_not_promised_again(engine: Engine) -> None:
+    """The second person of one batch: there is nothing left to ask Bouncer for."""
+    batch = _one_batch(engine, ANN, BOB)
+    load_verdicts(engine, verify(engine, batch), verdicts([ANN, BOB]))
+    assert _erase(engine).batches_to_delete == 1
+    write(engine, deletions.note_deleted, batch)
+    assert _erase(engine, BOB).batches_to_delete == 0
+    assert read(engine, deletions.to_delete, ACCOUNT, every=False) == []
+
+
 def test_a_batch_of_nobody_else_comes_to_its_end(engine: Engine) -> None:
     """All of its addresses erased, it is loaded as it is, and its request is not stuck."""
     batch = upload(engine, _one_batch(engine, ANN))
