@@ -8,10 +8,37 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from bouncer.errors import SettingRefused
 from bouncer.installation import here
 from bouncer.storage.identity import database_id
+from bouncer.storage.urls import sqlite_file
+from deployments.settings import Settings
 
-__all__ = ["is_another_database", "note_here"]
+__all__ = ["is_another_database", "missing_file", "note_here", "refuse_missing_file"]
+
+
+def missing_file(settings: Settings) -> Path | None:
+    """The SQLite file that DATABASE_URL names and that is not there; None where it names another or is not set.
+
+    Raises:
+        SettingRefused: The URL cannot be used.
+    """
+    if settings.database_url is None:
+        return None
+    file = sqlite_file(settings.url)
+    return None if file is None or file.exists() else file
+
+
+def refuse_missing_file(settings: Settings) -> None:
+    """Refuses to make an empty database where DATABASE_URL has, perhaps, a typo.
+
+    Raises:
+        SettingRefused: The file is not there, or the URL cannot be used.
+    """
+    if file := missing_file(settings):
+        raise SettingRefused(
+            f"DATABASE_URL: there is no file {file}; correct it, or make the database with bouncer-flows setup"
+        )
 
 
 def note_here(home: Path, id_: str) -> None:

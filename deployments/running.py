@@ -140,6 +140,7 @@ def run_verify_list(
         ui=ui,
         verbose=verbose,
         shown=lambda engine: list_shown(engine, names, quiet=quiet),
+        new_database=True,
     )
     return report
 
@@ -182,10 +183,11 @@ def _run(
     ui: str | None,
     verbose: bool,
     shown: Callable[[Engine], AbstractContextManager[None]],
+    new_database: bool = False,
 ) -> _Summary:
     if not verbose:
         hide_expected_errors()
-    for change in asyncio.run(set_up_the_rest(settings)):
+    for change in asyncio.run(set_up_the_rest(settings, new=new_database)):
         say(change)
     if ui is not None:
         say(f"watch the runs at {ui}")

@@ -10,20 +10,31 @@ if TYPE_CHECKING:
 __all__ = ["open_contacts", "request_number"]
 
 
-def open_contacts(settings: "Settings") -> "Engine":
+def open_contacts(settings: "Settings", *, new: bool = False) -> "Engine":
     """Opens the database and makes or mends its tables.
 
+    Args:
+        settings: The environment.
+        new: Whether an SQLite file that DATABASE_URL names is made where it is not there.
+
     Raises:
-        SettingRefused: The URL or the folder of our own files cannot be used.
+        SettingRefused: The URL or the folder of our own files cannot be used, or there is no such file.
         DatabaseUnavailable: The database cannot be reached.
     """
     from bouncer.storage.engine import engine_for, probe
     from bouncer.storage.migrate import upgrade
+    from deployments.known_database import missing_file, refuse_missing_file
     from deployments.server.home import make_home
+    from deployments.terminal.console import say
 
+    made = missing_file(settings)
+    if not new:
+        refuse_missing_file(settings)
     make_home(settings.bouncer_flows_home)
     engine = engine_for(settings.url)
     probe(engine)
+    if made:
+        say(f"made the database {made}")
     upgrade(engine)
     return engine
 

@@ -17,6 +17,7 @@ from bouncer.installation import here
 from bouncer.storage.engine import probe
 from bouncer.storage.migrate import pending
 from bouncer.storage.server_settings import unusable_settings
+from bouncer.storage.urls import sqlite_file
 from deployments.settings import Settings
 from deployments.setup.account_blocks import check_account, saved_accounts, wanted_limits
 from deployments.setup.callback_check import is_answered
@@ -72,6 +73,10 @@ async def _check_database(settings: Settings) -> list[str]:
         return [str(refused)]
     if database is None:
         return [f"block contacts-database/{here().block} is missing"]
+    file = sqlite_file(database.url.get_secret_value())
+    if file is not None and not file.exists():
+        # To connect to it would make it.
+        return [f"block contacts-database/{here().block} names {file}, which is not there"]
     engine = database.get_engine()
     await asyncio.to_thread(probe, engine)
     wrong = await asyncio.to_thread(unusable_settings, engine)

@@ -15,6 +15,7 @@ from blocks.saved import load_saved
 from bouncer.errors import SettingRefused
 from bouncer.installation import here
 from bouncer.storage.identity import database_id
+from bouncer.storage.urls import sqlite_file
 from deployments.settings import Settings, variable_of
 
 __all__ = ["Replacement", "replacements"]
@@ -67,6 +68,10 @@ async def _of_database(settings: Settings) -> list[Replacement]:
 
 
 async def _of_database_itself(saved: ContactsDatabase) -> list[Replacement]:
+    file = sqlite_file(saved.url.get_secret_value())
+    if file is not None and not file.exists():
+        # To connect to it would make it.
+        return [Replacement("the contacts database", f"there is no file {file}", points_elsewhere=True)]
     last = await last_database()
     if last is None or last == await asyncio.to_thread(database_id, saved.get_engine()):
         return []

@@ -20,7 +20,7 @@ from bouncer.storage.engine import probe
 from bouncer.storage.identity import database_id
 from bouncer.storage.migrate import upgrade
 from bouncer.storage.server_settings import unusable_settings
-from deployments.known_database import note_here
+from deployments.known_database import missing_file, note_here, refuse_missing_file
 from deployments.server.home import make_home
 from deployments.settings import Settings
 from deployments.setup.account_blocks import save_account, saved_accounts, wanted_limits
@@ -54,7 +54,10 @@ async def set_up(settings: Settings) -> list[str]:
         async with get_client() as client:
             await refuse_foreign_names(client)
     database = _database(settings, saved)
+    made = missing_file(settings)
     changes = await asyncio.to_thread(_migrate, database)
+    if made:
+        changes.insert(0, f"made the database {made}")
     if saved is None or saved.url != database.url:
         await database.asave(here().block, overwrite=True)
         changes.append(f"block contacts-database/{here().block} saved")
@@ -74,17 +77,19 @@ async def set_up(settings: Settings) -> list[str]:
     return changes
 
 
-async def set_up_the_rest(settings: Settings) -> list[str]:
+async def set_up_the_rest(settings: Settings, *, new: bool = False) -> list[str]:
     """Makes what is missing, for commands that do not stand for a decision: no block that is there is changed.
 
     Args:
         settings: The environment.
+        new: Whether an SQLite file that DATABASE_URL names is made where it is not there.
 
     Returns:
         A line for each thing that was made.
 
     Raises:
-        SettingRefused: The environment says otherwise than a saved block; or like ``set_up``.
+        SettingRefused: The environment says otherwise than a saved block, or names a file that is not there; or like
+            ``set_up``.
     """
     found = await replacements(settings)
     if found:
@@ -92,6 +97,8 @@ async def set_up_the_rest(settings: Settings) -> list[str]:
         if found[0].variable.isupper():
             remedy = f"unset it, or {remedy}"
         raise SettingRefused(f"{found[0].variable}: {found[0].what}; {remedy}")
+    if not new:
+        refuse_missing_file(settings)
     return await set_up(settings)
 
 

@@ -14,6 +14,7 @@ from bouncer.files.importing import request_names
 from bouncer.files.lists.sources import opened_list
 from bouncer.storage.engine import engine_for, probe
 from bouncer.storage.migrate import pending
+from bouncer.storage.urls import sqlite_file
 from bouncer.verdicts.freshness import FreshFor
 from deployments.settings import Settings
 from deployments.terminal.console import console
@@ -92,7 +93,8 @@ def print_forecast(forecast: Forecast) -> None:
 
 
 def _database(settings: Settings) -> Engine | None:
-    if settings.database_url is None and not (settings.bouncer_flows_home / "contacts.db").exists():
+    file = sqlite_file(settings.url)
+    if file is not None and not file.exists():
         # To connect to it would make it.
         return None
     engine = engine_for(settings.url)

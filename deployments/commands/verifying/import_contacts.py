@@ -53,7 +53,7 @@ def import_contacts(
     from bouncer.storage.tables import Priority
     from deployments.terminal.display import byte_progress
 
-    engine = open_contacts(settings)
+    engine = open_contacts(settings, new=True)
     with opened_list(place) as source, byte_progress("importing", source.path, quiet=json) as advance:
         report = importing.import_contacts(
             engine,

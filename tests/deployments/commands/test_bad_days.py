@@ -100,7 +100,7 @@ def test_wrong_arguments(complain: Complain, tmp_path: Path, contacts: Path, arg
     [
         ({"DATABASE_URL": "mysql://me:secret@127.0.0.1:1/x"}, "check DATABASE_URL: Can't connect"),
         ({"DATABASE_URL": "sqlite:///contacts.csv"}, "check DATABASE_URL: file is not a database"),
-        ({"DATABASE_URL": "sqlite:////no-such-folder/x.db"}, "check DATABASE_URL: unable to open database file"),
+        ({"DATABASE_URL": "sqlite:///contacts.csv/x.db"}, "DATABASE_URL"),
         ({"BOUNCER_FLOWS_HOME": "contacts.csv"}, "contacts.csv cannot be made (File exists); choose another"),
         ({"BOUNCER_FLOWS_HOME": "/proc/no"}, "BOUNCER_FLOWS_HOME: /proc/no cannot be made"),
     ],
@@ -110,6 +110,35 @@ def test_a_database_or_a_home_that_is_none(
 ) -> None:
     """Each command names the variable that is wrong."""
     assert said in complain(*arguments, **settings)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["status"], ["requests"], ["ledger"], ["export", "-"], ["pause"], ["resume"], ["requeue"], ["reverify"]),
+        *(["metrics"], ["callbacks"], ["cancel", "--request", "spring"], ["ingest", "--request", "spring"]),
+    ],
+)
+def test_a_file_with_a_typo_is_not_made(complain: Complain, tmp_path: Path, arguments: list[str]) -> None:
+    """A command once made an empty database in its place, and told that all was done."""
+    said = complain(*arguments, DATABASE_URL="sqlite:///typo.db", METRICS_PORT="1", CALLBACK_PORT="1")
+    assert f"there is no file {tmp_path / 'typo.db'}; correct it, or make the database with bouncer-flows setup" in said
+    assert not (tmp_path / "typo.db").exists()
+
+
+def test_an_import_makes_the_file_and_says_where(
+    tmp_path: Path, contacts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who begins with a relative file learns which one it is."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in clean_environment(tmp_path, DATABASE_URL="sqlite:///first.db").items():
+        monkeypatch.setenv(name, value)
+    for command in (["import", contacts.name], ["status"]):
+        monkeypatch.setattr(sys, "argv", ["bouncer-flows", *command])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0
+        assert (f"made the database {tmp_path / 'first.db'}" in capsys.readouterr().err) == (command[0] == "import")
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,10 @@ async def test_a_list_can_be_forecast_before_there_are_tables(set_up_account: Se
     environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     empty = f"sqlite:///{tmp_path / 'empty.db'}"
     engine_for(empty).connect().close()
-    for settings in ({"DATABASE_URL": empty}, {"BOUNCER_FLOWS_HOME": str(home)}):
+    typo = f"sqlite:///{home / 'typo.db'}"
+    for settings in ({"DATABASE_URL": empty}, {"DATABASE_URL": typo}, {"BOUNCER_FLOWS_HOME": str(home)}):
         told = run(["import", str(file), "--dry-run", "--json"], {**environment, **settings})
         assert told.code == 0, told.err
         assert (told.answer["to_pay"], told.answer["credits_at_hand"]) == (10, None)
     assert inspect(engine_for(empty)).get_table_names() == []
-    assert not (home / "contacts.db").exists()
+    assert list(home.glob("*.db")) == []

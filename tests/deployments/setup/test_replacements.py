@@ -15,6 +15,7 @@ from bouncer.errors import SettingRefused
 from deployments.known_database import is_another_database
 from deployments.server.local_server import LocalServer
 from deployments.settings import Settings
+from deployments.setup.check import check_setup
 from deployments.setup.replacements import replacements
 from deployments.setup.set_up import set_up, set_up_the_rest
 from tests.deployments.running_commands import clean_environment, run
@@ -41,7 +42,7 @@ async def _saved() -> tuple[str, str]:
 
 async def test_a_stray_url_does_not_point_production_elsewhere(url: str, tmp_path: Path) -> None:
     """One DATABASE_URL in a shell pointed production at an empty database; ingest, serve and demo refuse it now."""
-    await set_up_the_rest(_settings(url, tmp_path))
+    await set_up(_settings(url, tmp_path))
     before = await _saved()
     for stray, said in (
         ({"url": f"sqlite:///{tmp_path / 'empty.db'}"}, r"DATABASE_URL: block .* has the file .* and not the"),
@@ -61,7 +62,7 @@ async def test_a_stray_url_does_not_point_production_elsewhere(url: str, tmp_pat
 async def test_a_database_that_was_made_anew_is_noticed(url: str, tmp_path: Path) -> None:
     """The URL is the same, and another database is there: runs are refused, and status tells."""
     settings = _settings(url, tmp_path)
-    await set_up_the_rest(settings)
+    await set_up(settings)
     assert not is_another_database(tmp_path, engine_of(url))
     with sqlite3.connect(tmp_path / "contacts.db") as database:
         database.execute("UPDATE Bouncer_Database SET id = 'another'")
@@ -74,6 +75,22 @@ async def test_a_database_that_was_made_anew_is_noticed(url: str, tmp_path: Path
     assert await set_up(settings) == ["another contacts database is worked on from now on"]
     assert await set_up_the_rest(settings) == []
     assert not is_another_database(tmp_path, engine_of(url))
+
+
+async def test_a_file_that_is_gone_is_not_made_anew_by_a_look(url: str, tmp_path: Path) -> None:
+    """A look once made an empty database, and the file that somebody puts back would have lost to it."""
+    settings = _settings(url, tmp_path)
+    with pytest.raises(SettingRefused, match=r"there is no file .*contacts.db"):
+        await set_up_the_rest(settings)
+    assert f"made the database {tmp_path / 'contacts.db'}" in await set_up(settings)
+    engine_of(url).dispose()
+    (tmp_path / "contacts.db").unlink()
+    with pytest.raises(SettingRefused, match=r"there is no file .*contacts.db"):
+        await set_up_the_rest(settings)
+    assert f"block contacts-database/default names {tmp_path / 'contacts.db'}, which is not there" in " ".join(
+        await check_setup(settings)
+    )
+    assert not (tmp_path / "contacts.db").exists()
 
 
 async def test_setup_asks_before_it_points_elsewhere(url: str, prefect_server: LocalServer, tmp_path: Path) -> None:

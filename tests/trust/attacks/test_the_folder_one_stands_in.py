@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bouncer.storage.engine import engine_for
 from tests.deployments.running_commands import clean_environment
 from tests.processes import descendants
 from tests.sandbox_process import SandboxHandle
@@ -87,6 +88,8 @@ def _environment(tmp_path: Path, sandbox: SandboxHandle, **settings: str) -> dic
 def test_serve_runs_nothing_of_it(trap: Path, tmp_path: Path, sandbox: SandboxHandle) -> None:
     """Neither the command, nor its server, nor a run of a flow takes code or settings from there."""
     environment = _environment(tmp_path, sandbox, DATABASE_URL="sqlite:///contacts.db")
+    # Serve makes none.
+    engine_for(f"sqlite:///{trap / 'contacts.db'}").connect().close()
     with _running(["serve"], trap, environment) as serve:
 
         @until
