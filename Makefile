@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 
-.PHONY: newer-servers install run test test-scenarios test-thorough check simulate chaos bench bench-quick audit unlocked fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check
+.PHONY: newer-servers servers install run test test-scenarios test-thorough check simulate chaos bench bench-quick audit unlocked fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check
 
 ## install: make .venv from the lock, and nothing more
 install: .venv/installed
@@ -42,6 +42,10 @@ HISTORIES ?= 500
 
 simulate: .venv/installed
 	$(BIN)/python -m tests.simulation --histories $(HISTORIES) $(if $(SEED),--seed $(SEED))
+
+## servers: verify a list on every database server with every setting, kill each side, and write docs/reference/databases.md
+servers: .venv/installed mariadb newer-servers
+	$(BIN)/python -m tests.servers --keep-results
 
 ## bench: measure everything, in 20 minutes on two cores; bench-quick: with little, in 2
 bench: .venv/installed mariadb

@@ -40,6 +40,7 @@ class DatabaseServer:
     Args:
         durable: Whether a commit waits for the disk, as servers do by default.
         options: What the server is told besides, as on its command line.
+        zone: The machine's time zone, as the server finds it in TZ.
 
     Attributes:
         NAME: What people call it.
@@ -51,8 +52,9 @@ class DatabaseServer:
     USER: ClassVar[str] = "test"
     COLLATION: ClassVar[str] = "utf8mb4_unicode_ci"
 
-    def __init__(self, *, durable: bool = False, options: Sequence[str] = ()) -> None:
+    def __init__(self, *, durable: bool = False, options: Sequence[str] = (), zone: str = "UTC") -> None:
         self.options = tuple(options)
+        self.zone = zone
         self.durable = durable
         self.password = secrets.token_hex(16)
         self.port = 0
@@ -64,6 +66,13 @@ class DatabaseServer:
     def missing(cls) -> str | None:
         """Why no server can be started on this machine, or None where one can."""
         raise NotImplementedError
+
+    @property
+    def data(self) -> Path:
+        """The folder of its data, while it runs."""
+        if self._folder is None:
+            raise RuntimeError(f"{self.NAME} was not started")
+        return self._folder / "data"
 
     def install(self, folder: Path) -> None:
         """Makes the server's data in a folder, with the user of tests.
@@ -99,7 +108,7 @@ class DatabaseServer:
             self.port = free_port()
         self._process = subprocess.Popen(
             [*self.command(self._folder), *self.options],
-            env=environment(self._folder),
+            env={**environment(self._folder), "TZ": self.zone},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

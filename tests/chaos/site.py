@@ -84,6 +84,7 @@ class Site:
         self._client = folder / "client"
         self._folder = folder
         self._database = ""
+        self._url = ""
         self._target: tuple[str, ...] = ()
 
     @property
@@ -96,7 +97,8 @@ class Site:
         self._folder = self._root / name
         self._folder.mkdir()
         self._database = self.mariadb.create_database()
-        self._engine = engine_for(self.mariadb.url(self._database))
+        self._url = self.mariadb.url(self._database)
+        self._engine = engine_for(self._url)
         upgrade(self._engine)
         self.sandbox.post("/_sandbox/reset")
         self.key = self.sandbox.key
@@ -269,7 +271,7 @@ class Site:
             "HOME": str(self._root),
             "BOUNCER_FLOWS_HOME": str(self._home),
             **({} if self.own_server else {"PREFECT_API_URL": self.prefect.api_url, "PREFECT_HOME": str(self._client)}),
-            "DATABASE_URL": self.mariadb.url(self._database),
+            "DATABASE_URL": self._url,
             "BOUNCER_API_KEY": self.key,
             "BOUNCER_API_BASE_URL": self.sandbox.url,
             "MAX_CONCURRENT_BATCHES": str(account.slots),

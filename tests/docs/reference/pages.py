@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tests.docs.reference.bouncer import bouncer_page
 from tests.docs.reference.commands import commands_page
+from tests.docs.reference.databases import databases_page
 from tests.docs.reference.events import events_page
 from tests.docs.reference.flows import flows_page
 from tests.docs.reference.metrics import metrics_page
@@ -25,6 +26,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "events.md": events_page,
     "metrics.md": metrics_page,
     "bouncer.md": bouncer_page,
+    "databases.md": databases_page,
 }
 
 
