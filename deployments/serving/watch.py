@@ -18,6 +18,7 @@ from bouncer.errors import BouncerFlowsError
 from bouncer.installation import here
 from bouncer.monitoring.signs_of_work import SignsOfWork, signs_of_work
 from deployments.serving.stop_signals import stop_signals
+from deployments.serving.upcoming_runs import name_upcoming_runs
 from deployments.terminal.console import say
 
 __all__ = ["AGAIN_SECONDS", "Watch", "watch_queue", "watch_until_stopped"]
@@ -63,14 +64,21 @@ class Watch:
 async def watch_queue(engine: Engine, seconds: float = _LOOK_SECONDS) -> None:
     """Looks at the queue, over and over, and starts the deployments that are due; never ends by itself.
 
+    Names upcoming runs, too, each minute.
+
     Args:
         engine: Of the contacts database.
         seconds: How often it looks.
     """
     watch = Watch()
     last: dict[str, UUID] = {}
+    named = -AGAIN_SECONDS
     while True:
         try:
+            if time.monotonic() - named >= AGAIN_SECONDS:
+                async with get_client() as client:
+                    await name_upcoming_runs(client)
+                named = time.monotonic()
             signs = await asyncio.to_thread(signs_of_work, engine)
             for flow in watch.due(signs, time.monotonic()):
                 run = await _start(flow, last.get(flow))

@@ -1,14 +1,17 @@
 """The watch on the queue: work starts flows at once, and nothing starts none."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
+from prefect.states import Scheduled
 
 from bouncer.monitoring.signs_of_work import SignsOfWork, signs_of_work
 from bouncer.storage.engine import read
+from deployments.serving.upcoming_runs import name_upcoming_runs
 from deployments.serving.watch import AGAIN_SECONDS, Watch, watch_queue
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
@@ -16,6 +19,7 @@ from tests.contacts import addresses, queue
 from tests.flows.runs import ingested, until_it_holds
 from tests.prefect_server import served_deployments
 
+_THEN = datetime(2034, 12, 1, 6, 10, tzinfo=UTC)
 _NOTHING = SignsOfWork(newest=40, is_open=False, is_alarmed=False)
 _WORK = SignsOfWork(newest=41, is_open=True, is_alarmed=False)
 
@@ -79,6 +83,23 @@ async def test_contacts_that_an_application_queues_start_dispatch(
     await ingested()
     signs = read(engine, signs_of_work)
     assert (signs.newest, signs.is_open) == (10, False)
+
+
+@on_sqlite
+async def test_upcoming_runs_have_names_that_say_what_they_are(set_up_account: SetUpAccount) -> None:
+    """The list of upcoming runs showed pairs of random words."""
+    await set_up_account()
+    (checks,) = [deployment for deployment in await served_deployments(15) if deployment.name == "check-health"]
+    deployment = await checks.aapply()
+    async with get_client() as client:
+        # As the server's scheduler makes them.
+        run = await client.create_flow_run_from_deployment(
+            deployment, tags=["installation:bouncer", "auto-scheduled"], state=Scheduled(scheduled_time=_THEN)
+        )
+        assert await name_upcoming_runs(client) >= 1
+        assert (await client.read_flow_run(run.id)).name == "check-health, 01 Dec 06:10 UTC"
+        assert await name_upcoming_runs(client) == 0
+    await _delete_deployments()
 
 
 async def _ticks() -> list[FlowRun]:
