@@ -18,6 +18,7 @@ from bouncer.errors import SettingRefused
 __all__ = ["Configured", "configured_server", "spare_this_machine_the_proxy"]
 
 _HERE = ("127.0.0.1", "localhost", "::1")
+_HERE_FILES = (".env", "prefect.toml", "pyproject.toml")
 _WANTED = {"PREFECT_API_URL": "url", "PREFECT_API_KEY": "key", "PREFECT_API_AUTH_STRING": "auth_string"}
 
 
@@ -40,13 +41,16 @@ def configured_server() -> Configured | None:
     """The server that Prefect would use: the first of environment, .env, prefect.toml, pyproject.toml and profile.
 
     Raises:
-        SettingRefused: A file cannot be read, or there is no such home as PREFECT_HOME names.
+        SettingRefused: A file cannot be read or is somebody else's, or there is no such home as PREFECT_HOME names.
     """
     profiles = _profiles_path()
     found: dict[str, str] = {}
     source = ""
     for where, read in _sources(profiles):
-        for name, value in read().items():
+        values = read()
+        if where in _HERE_FILES and values:
+            _refuse_of_others(Path(where))
+        for name, value in values.items():
             if name not in found:
                 found[name] = value
                 source = where if name == "PREFECT_API_URL" else source
@@ -93,12 +97,15 @@ def _of_profile(profiles: Path) -> dict[str, str]:
 
 
 def _profiles_path() -> Path:
-    named = (
-        os.environ.get("PREFECT_PROFILES_PATH")
-        or _dotenv().get("PREFECT_PROFILES_PATH")
-        or _toml(Path("prefect.toml")).get("profiles_path")
-        or _toml(Path("pyproject.toml")).get("tool", {}).get("prefect", {}).get("profiles_path")
-    )
+    named = os.environ.get("PREFECT_PROFILES_PATH")
+    in_files: dict[str, Callable[[], Any]] = {
+        ".env": lambda: _dotenv().get("PREFECT_PROFILES_PATH"),
+        "prefect.toml": lambda: _toml(Path("prefect.toml")).get("profiles_path"),
+        "pyproject.toml": lambda: _toml(Path("pyproject.toml")).get("tool", {}).get("prefect", {}).get("profiles_path"),
+    }
+    for file, read in in_files.items():
+        if not named and (named := read()):
+            _refuse_of_others(Path(file))
     try:
         home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
     except RuntimeError:
@@ -107,6 +114,15 @@ def _profiles_path() -> Path:
             "PREFECT_HOME: it begins with the home of a user who has none; name another folder"
         ) from None
     return Path(named) if named else home / "profiles.toml"
+
+
+def _refuse_of_others(path: Path) -> None:
+    # The file, and the link where it is one: whoever may lay either chooses the server that is told our keys.
+    ours = {os.geteuid(), 0}
+    if {path.lstat().st_uid, path.stat().st_uid} - ours:
+        raise SettingRefused(
+            f"{path.absolute()} configures Prefect and belongs to somebody else; work elsewhere, or take it away"
+        )
 
 
 def _dotenv() -> Mapping[str, str | None]:

@@ -11,12 +11,13 @@ from threading import Thread
 import pytest
 from sqlalchemy import Engine
 
-from bouncer.errors import InputRefused
+from bouncer.errors import InputRefused, SettingRefused
 from bouncer.files.atomic_file import atomic_file
 from bouncer.files.csv.cells import harmless
 from bouncer.files.exporting import export_results
 from bouncer.files.importing import import_contacts
 from bouncer.files.private_folders import private_folder
+from deployments.server.address import configured_server
 from tests.bouncer.storage.existing_tables import on_sqlite
 
 _STRANGER = 65_534
@@ -187,3 +188,53 @@ def test_no_cell_is_run_by_a_spreadsheet_whatever_it_takes_for_the_separator(cel
             for found in row:
                 bare = found.lstrip(' "\ufeff')
                 assert not bare.startswith(tuple("=+@-")), (written.getvalue(), taken, row)
+
+
+_CONFIGURE = {
+    ".env": "PREFECT_API_URL=https://evil.example/api\n",
+    "prefect.toml": '[api]\nurl = "https://evil.example/api"\n',
+    "pyproject.toml": '[tool.prefect.api]\nurl = "https://evil.example/api"\n',
+}
+
+
+@pytest.mark.parametrize("of_link", [False, True])
+@pytest.mark.parametrize("name", _CONFIGURE)
+def test_a_file_of_somebody_else_names_no_server(
+    name: str, of_link: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a shared folder it chose the server that is told the key; it is refused, as is a link that a stranger laid."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / name
+    file.write_text(_CONFIGURE[name])
+    own = configured_server()
+    assert own is not None
+    assert own.url == "https://evil.example/api"
+    if of_link:
+        file.rename(tmp_path / "own")
+        _link(file, tmp_path / "own")
+    else:
+        os.chown(file, _STRANGER, _STRANGER)
+    with pytest.raises(SettingRefused, match="belongs to somebody else"):
+        configured_server()
+    file.unlink()
+    file.write_text("A=1\n" if name == ".env" else "[a]\n")
+    os.chown(file, _STRANGER, _STRANGER)
+    assert configured_server() is None
+
+
+@pytest.mark.parametrize("name", _CONFIGURE)
+def test_a_file_of_somebody_else_names_no_profiles(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor the file of profiles, which names a server too."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.delenv("PREFECT_PROFILES_PATH", raising=False)
+    monkeypatch.chdir(tmp_path)
+    told = {
+        ".env": "PREFECT_PROFILES_PATH=/tmp/p.toml\n",
+        "prefect.toml": 'profiles_path = "/tmp/p.toml"\n',
+        "pyproject.toml": '[tool.prefect]\nprofiles_path = "/tmp/p.toml"\n',
+    }
+    (tmp_path / name).write_text(told[name])
+    os.chown(tmp_path / name, _STRANGER, _STRANGER)
+    with pytest.raises(SettingRefused, match="belongs to somebody else"):
+        configured_server()

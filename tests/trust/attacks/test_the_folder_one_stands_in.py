@@ -1,5 +1,7 @@
 """Somebody leaves files in a folder, and a user runs our commands there."""
 
+import asyncio
+import os
 import re
 import sqlite3
 import stat
@@ -11,9 +13,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 
 from bouncer.storage.engine import engine_for
+from tests.bouncer.storage.existing_tables import on_sqlite
+from tests.conftest import SetUpAccount
 from tests.deployments.running_commands import clean_environment
+from tests.prefect_server import served_deployments
 from tests.processes import descendants
 from tests.sandbox_process import SandboxHandle
 from tests.trust.installation import until
@@ -142,6 +149,45 @@ def test_setup_and_ingest_run_nothing_of_it(trap: Path, tmp_path: Path, sandbox:
     held = sqlite3.connect(tmp_path / "flows" / "prefect" / "prefect.db")
     assert held.execute("SELECT count(*) FROM block_document WHERE name = 'default'").fetchone()[0] >= 2
     held.close()
+
+
+@on_sqlite
+@pytest.mark.long
+async def test_the_runs_of_a_worker_take_nothing_of_it(
+    set_up_account: SetUpAccount, tmp_path: Path, trap: Path
+) -> None:
+    """Prefect looks for flows in the current folder first; the runs of a worker stand in one of their own."""
+    await set_up_account()
+    for name in ("prefect.toml", "pyproject.toml", ".env"):
+        # Prefect's own program believes these; that is why it is started elsewhere than among files of strangers.
+        (trap / name).unlink()
+    async with get_client() as client:
+        await client.create_work_pool(WorkPoolCreate(name="of-this-attack", type="process"), overwrite=True)
+        (served,) = [one for one in await served_deployments(1) if one.name == "check-health"]
+        served.work_pool_name, served.work_queue_name = "of-this-attack", "default"
+        deployment = await served.aapply()
+        run = await client.create_flow_run_from_deployment(deployment)
+        worker = [str(Path(sys.executable).with_name("prefect")), "worker", "start", "--pool", "of-this-attack"]
+        environment = {**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "1"}
+        with (
+            (tmp_path / "said").open("w") as said,
+            subprocess.Popen(worker, cwd=trap, env=environment, stdout=said, stderr=said) as process,  # noqa: ASYNC220  # it only starts
+        ):
+            try:
+
+                @until
+                def ended() -> str:
+                    found = httpx.get(f"{client.api_url}flow_runs/{run.id}", timeout=30).raise_for_status().json()
+                    assert found["state"]["type"] not in {"SCHEDULED", "PENDING", "RUNNING"}, found["state"]
+                    return str(found["state"]["type"])
+
+                state = await asyncio.to_thread(ended)
+            finally:
+                process.terminate()
+                process.wait(60)
+        await client.delete_deployment(deployment)
+    assert state == "COMPLETED", (tmp_path / "said").read_text()
+    assert _sprung(trap) == ""
 
 
 def test_the_demo_runs_nothing_of_it(trap: Path, tmp_path: Path) -> None:
