@@ -20,7 +20,10 @@ from tests.releases.freeze import FOLDER
 _VERSIONS = sorted({path.name.rpartition(".")[0].rpartition(".")[0] for path in FOLDER.glob("*.sql")})
 
 
-def _restore(dump: str, url: str) -> None:
+def restore_release(version: str, url: str) -> None:
+    """Fills an empty database with what a version left."""
+    kind = "sqlite" if url.startswith("sqlite") else "mariadb"
+    dump = (FOLDER / f"{version}.{kind}.sql").read_text()
     if url.startswith("sqlite"):
         connection = sqlite3.connect(str(make_url(url).database))
         connection.executescript(dump)
@@ -36,8 +39,7 @@ def _restore(dump: str, url: str) -> None:
 @pytest.fixture(params=_VERSIONS)
 def old_engine(request: pytest.FixtureRequest, database_url: str) -> Iterator[Engine]:
     """A database as a version left it."""
-    kind = "sqlite" if database_url.startswith("sqlite") else "mariadb"
-    _restore((FOLDER / f"{request.param}.{kind}.sql").read_text(), database_url)
+    restore_release(request.param, database_url)
     engine = engine_for(database_url)
     yield engine
     engine.dispose()

@@ -53,6 +53,7 @@ def test_from_nothing(empty_engine: Engine) -> None:
         "0005",
         "0006",
         "0007",
+        "0008",
     ]
     changes = upgrade(empty_engine)
     assert "created table Bouncer_Batches" in changes
