@@ -44,7 +44,10 @@ async def verify_batch(batch_id: BatchId) -> State[None]:
 async def _verify_owned(batch_id: int) -> State[None]:
     async with owned_batch(batch_id) as (access, batch):
         if batch is None:
-            return Completed(message="Nothing to do: another run works on this batch, or there is no such batch")
+            return Completed(
+                name="NothingToDo",
+                message="Nothing to do: another run works on this batch, or there is no such batch",
+            )
         try:
             ending = await live(access, PrefectRun(), BatchSteps(access), batch)
         except (OwnershipLost, Paused, Stopped) as error:

@@ -61,6 +61,6 @@ async def _verify(steps: Steps, batch: BatchWork) -> Ending:
                 bouncer_id = await steps.upload(batch, slot)
             await steps.poll(batch, bouncer_id)
     elif batch.state in SETTLED:
-        return Ending("Completed", "Nothing to do: this batch is settled")
+        return Ending("NothingToDo", "Nothing to do: this batch is settled")
     report = await steps.load(batch, str(bouncer_id))
     return Ending("Completed", f"{report.settled:,} contacts settled, {report.missing:,} requeued")

@@ -21,7 +21,7 @@ def print_summary(summary: "IngestSummary") -> None:
     # Where verdicts of other runs are among them, they stand below what this run did.
     in_all = summary.verified_in_all
     so_far = [] if in_all is None else [("verified so far, in all runs", f"{in_all:,}"), *verdicts]
-    minute = summary.verified / summary.seconds * 60 if summary.seconds else 0
+    pace = summary.contacts_a_minute
     print_table(
         "Ingest",
         [
@@ -32,7 +32,7 @@ def print_summary(summary: "IngestSummary") -> None:
             ("known already, at no cost", f"{summary.reused:,}"),
             ("batches", f"{summary.batches:,}"),
             ("seconds", f"{summary.seconds:,.1f}"),
-            ("contacts a minute", f"{minute:,.0f}"),
+            *([] if pace is None else [("contacts a minute", f"{pace:,}")]),
             *so_far,
         ],
     )

@@ -14,10 +14,13 @@ from bouncer.errors import BouncerFlowsError, DatabaseUnavailable, KeyRefused, L
 from tasks.batches.slots import telling_when_done
 from tasks.running.stopping import stopping_with
 
-__all__ = ["Crew", "Crews"]
+__all__ = ["LEFT_TO_OTHERS", "Crew", "Crews"]
 
 MOST_FAILED_RUNS = 3
 """After so many failed runs of one batch in a row it is left for the next ingest."""
+
+LEFT_TO_OTHERS = ("LeftAsItIs", "NothingToDo")
+"""Names of the states of runs that found their batch taken by another run, or left it to one."""
 
 _FATAL_FOR_ALL = (OrchestratorUnavailable, DatabaseUnavailable)
 _FATAL = (KeyRefused, LimitsMissing, *_FATAL_FOR_ALL)
@@ -38,6 +41,7 @@ class Crew:
 
     Attributes:
         started: How many runs were started.
+        worked_on: The batches whose runs have ended, but for those that were left to another run.
         fatal: The error that makes it pointless to start any more batches of this account, or None.
     """
 
@@ -49,6 +53,7 @@ class Crew:
         self._without_slot: set[int] = set()
         self._failures: dict[int, int] = {}
         self.started = 0
+        self.worked_on: set[int] = set()
         self.fatal: BouncerFlowsError | None = None
         self._given_up = threading.Event()
 
@@ -108,6 +113,8 @@ class Crew:
 
     async def _note(self, batch: int, run: asyncio.Task[State[None]]) -> None:
         state = run.result()
+        if state.name not in LEFT_TO_OTHERS:
+            self.worked_on.add(batch)
         if not (state.is_failed() or state.is_crashed()):
             self._failures.pop(batch, None)
             return
@@ -156,6 +163,11 @@ class Crews:
     def room(self) -> dict[str, int]:
         """Counts the further batches of each account that can be started; none of one that cannot go on."""
         return {account: 0 if crew.fatal else crew.room for account, crew in self._crews.items()}
+
+    @property
+    def worked_on(self) -> set[int]:
+        """The batches that were worked on here; see ``Crew``."""
+        return set().union(*(crew.worked_on for crew in self._crews.values()))
 
     @property
     def refused(self) -> dict[str, BouncerFlowsError]:

@@ -11,14 +11,8 @@ from bouncer.errors import BouncerFlowsError
 from bouncer.installation import here
 from bouncer.monitoring.charts import verdict_table
 from bouncer.queue.claiming import Claimed
-from bouncer.requests.counting import (
-    Progress,
-    count_batches,
-    count_contacts,
-    count_credits,
-    count_verdicts,
-    open_layers,
-)
+from bouncer.requests.counting import count_batches, count_verdicts, open_layers
+from bouncer.requests.work_of_others import Standing, stand, work_since
 from bouncer.safe_text import in_markdown
 from bouncer.storage.tables import Layer
 from tasks.batches.subflows import Crews
@@ -45,6 +39,8 @@ class IngestSummary:
         credits_used: What the batches that were verified meanwhile cost.
         possible_double_payments: Addresses that may have been charged twice since installation.
         message: One line for people.
+        contacts_a_minute: Contacts that Bouncer verified in a minute of the run; None where earlier runs had sent some,
+            or nothing was sent.
     """
 
     outcome: str
@@ -59,6 +55,7 @@ class IngestSummary:
     credits_used: int
     possible_double_payments: int
     message: str
+    contacts_a_minute: int | None = None
 
     @property
     def verified_in_all(self) -> int | None:
@@ -90,28 +87,26 @@ class Tally:
     """Counts kept while ingest runs.
 
     Attributes:
-        before: The contacts as they stood at the beginning.
-        credits_before: What the batches had cost at the beginning.
-        layer: The one layer that is worked on, or None for both.
+        before: The contacts and batches as they stood at the beginning.
         open_layers: The layers with open contacts at the beginning.
         cannot_send: Accounts that could not be used, and why.
         capped: The caps on credits that keep contacts in the queue, in words.
         are_locked: Whether contacts were left in the queue because their rows are locked.
         reused: Contacts settled from a known verdict.
         batches: Batches that were worked on.
+        worked_on: The numbers of the batches that this run settled, or tried to.
         outcome: How it ended.
         why: What else there is to say of that.
     """
 
-    before: Progress
-    credits_before: int
-    layer: Layer | None
+    before: Standing
     open_layers: set[Layer]
     cannot_send: dict[str, BouncerFlowsError] = field(default_factory=dict)
     capped: set[str] = field(default_factory=set)
     are_locked: bool = False
     reused: int = 0
     batches: int = 0
+    worked_on: set[int] = field(default_factory=set)
     outcome: str = ""
     why: str = ""
     began: float = field(default_factory=time.monotonic)
@@ -127,13 +122,19 @@ class Tally:
         """
         if not (layers := await open_layers(access, request_id, layer)):
             return None
-        before = await count_contacts(access, request_id, layer)
-        return cls(before, await count_credits(access, request_id, layer), layer, layers)
+        return cls(await stand(access, request_id, layer), layers)
 
     @property
     def seconds(self) -> float:
         """Seconds that it has taken so far."""
         return round(time.monotonic() - self.began, 1)
+
+    def pace(self, verified: int) -> int | None:
+        """Returns the contacts that Bouncer verified in a minute, where all of its work fell into this run."""
+        by_bouncer = verified - self.reused
+        if by_bouncer <= 0 or not self.seconds or not self.before.is_before(self.worked_on):
+            return None
+        return round(by_bouncer / self.seconds * 60)
 
     def note(self, claimed: Claimed) -> None:
         """Counts what a claim settled by itself."""
@@ -147,6 +148,7 @@ class Tally:
             BouncerFlowsError: The error that made going on pointless.
         """
         self.batches = crews.started
+        self.worked_on = crews.worked_on
         self.cannot_send |= crews.refused
         if crews.fatal is not None:
             raise crews.fatal
@@ -171,12 +173,9 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
         request_id: The request, or None for all.
         tally: What was counted on the way.
     """
-    before = tally.before
-    after = await count_contacts(access, request_id, tally.layer)
+    work = await work_since(access, tally.before, tally.worked_on, tally.reused)
+    verified, failed, after = work.verified, work.failed, work.contacts
     batches = await count_batches(access, request_id)
-    verified = after.completed - before.completed
-    # Less than none where a request with failed contacts was cancelled meanwhile.
-    failed = max(after.failed - before.failed, 0)
     outcome = tally.outcome
     if outcome in {"drained", "paused", "capped"}:
         # Where one account is paused, others may have done it all.
@@ -191,11 +190,11 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
         reused=tally.reused,
         batches=tally.batches,
         seconds=tally.seconds,
-        verdicts=await count_verdicts(access, request_id, tally.layer),
-        # Less than before where an application has deleted a request with its batches.
-        credits_used=max(await count_credits(access, request_id, tally.layer) - tally.credits_before, 0),
+        verdicts=await count_verdicts(access, request_id, tally.before.layer),
+        credits_used=work.credits,
         possible_double_payments=batches.possible_double_payments,
         message=f"{message}; {tally.why}" if tally.why else message,
+        contacts_a_minute=tally.pace(verified),
     )
     about = f"Ingest: {in_markdown(summary.message)}"
     text = _markdown(summary, (await read_state(access, access.name)).credits)
@@ -204,7 +203,7 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
 
 
 def _figures(summary: IngestSummary) -> dict[str, str]:
-    minute = summary.verified / summary.seconds * 60 if summary.seconds else 0
+    pace = summary.contacts_a_minute
     return {
         "contacts": f"{summary.contacts:,}",
         "verified": f"{summary.verified:,}",
@@ -214,7 +213,7 @@ def _figures(summary: IngestSummary) -> dict[str, str]:
         "batches": f"{summary.batches:,}",
         "credits used": f"{summary.credits_used:,}",
         "seconds": f"{summary.seconds:,.1f}",
-        "contacts verified a minute": f"{minute:,.0f}",
+        **({} if pace is None else {"contacts verified a minute": f"{pace:,}"}),
     }
 
 

@@ -28,6 +28,7 @@ _ANSWER = {
     "credits_used",
     "possible_double_payments",
     "message",
+    "contacts_a_minute",
 }
 
 

@@ -102,6 +102,9 @@ async def test_two_ingests_at_once_share_the_work(set_up_account: SetUpAccount, 
     (first, _), (second, _) = await asyncio.gather(ingested(), ingested())
     assert {first.outcome, second.outcome} <= {"drained", "nothing to do"}
     assert_verified_once(engine, sandbox, contacts=200)
+    # Each contact and each credit is in one summary: both had claimed all of them.
+    assert first.verified + second.verified == 200
+    assert first.credits_used + second.credits_used == sandbox.ledger()["credits_charged"]
     assert sandbox.ledger()["most_in_flight"] == 1
 
 
