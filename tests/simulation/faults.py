@@ -1,13 +1,16 @@
 """Faults of a history: at each point at which something can go wrong, the seed, or a list, decides whether it does."""
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["COMMIT", "REQUEST", "WAIT", "Fault", "Faults"]
+from tests.simulation.machine.processes import Process
 
-COMMIT = {"killed before": 3, "killed after": 4, "lost before": 2, "lost after": 3, "stopped": 1}
+__all__ = ["COMMIT", "REQUEST", "WAIT", "Fault", "Faults", "freeze"]
+
+COMMIT = {"killed before": 3, "killed after": 4, "lost before": 2, "lost after": 3, "frozen": 2, "stopped": 1}
 """What can happen at a commit, with how often."""
 
 REQUEST = {
@@ -22,6 +25,7 @@ REQUEST = {
     "no answer": 1,
     "cut short": 3,
     "killed while it runs": 4,
+    "frozen while it runs": 2,
 }
 """What can happen to a request, with how often."""
 
@@ -42,6 +46,11 @@ class Fault:
     point: int
     kind: str
     share: float
+
+
+def freeze(process: Process, fault: Fault) -> None:
+    """Lets a process stand still, long enough for others to take it for dead, or not quite."""
+    process.frozen_until = asyncio.get_running_loop().time() + 10.0 + 50.0 * fault.share
 
 
 class Faults:

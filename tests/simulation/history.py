@@ -15,8 +15,8 @@ from bouncer.errors import BouncerFlowsError
 from bouncer.storage.engine import write
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.second_chances import Chances
-from tests.simulation.faults import COMMIT, WAIT, Fault, Faults
-from tests.simulation.installation.people import People
+from tests.simulation.faults import COMMIT, WAIT, Fault, Faults, freeze
+from tests.simulation.installation.people import People, Surroundings
 from tests.simulation.installation.ports import Access, Buckets, Marks, Settings, Slots
 from tests.simulation.installation.worker import Worker, WorkLeft
 from tests.simulation.judge.judge import Judge
@@ -82,6 +82,7 @@ class History:
         self._books = Books()
         self._outcome = Outcome()
         self._settings: dict[str, Settings] = {}
+        self._workers: dict[int, Process] = {}
         self._is_over = False
 
     def play(self) -> Outcome:
@@ -115,7 +116,19 @@ class History:
 
     async def _live(self) -> None:
         self._open_accounts()
-        people = People(self._database.engine, self._database.raw, self._books, self._tell)
+        people = People(
+            Surroundings(
+                self._database,
+                self._books,
+                self._judge,
+                self._settings,
+                lambda name, process: Access(
+                    name, self._settings[name], self._database.engine, self._client(name, process)
+                ),
+                self._kill_all,
+                self._tell,
+            )
+        )
         acting = self._loop.create_task(people.act(self._plan.deeds))
         workers = [self._loop.create_task(self._employ(number)) for number in range(1, self._plan.workers + 1)]
         end = max(self._plan.quiet_after, self._plan.deeds[-1].at) + _PATIENCE_SECONDS
@@ -139,7 +152,7 @@ class History:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
         if not self._outcome.broken:
-            for what in faults_of_settlement(self._database.raw, self._books, people.imported):
+            for what in faults_of_settlement(self._database.raw, self._books, people.deeds):
                 self._break(what)
 
     def _open_accounts(self) -> None:
@@ -193,6 +206,7 @@ class History:
         while not self._is_over:
             generation += 1
             process = Process(f"worker {number}.{generation}")
+            self._workers[number] = process
             with living_in(process):
                 working = self._loop.create_task(self._work(process))
             try:
@@ -288,8 +302,14 @@ class History:
         if fault.kind.startswith("killed"):
             process.kill()
             raise Killed
+        if fault.kind == "frozen":
+            freeze(process, fault)
         if fault.kind.startswith("lost"):
             raise sqlite3.OperationalError("database is locked")
+
+    def _kill_all(self) -> None:
+        for process in self._workers.values():
+            process.kill()
 
     def _stop(self, process: Process) -> None:
         self._tell("is asked to stop")

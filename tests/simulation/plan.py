@@ -11,6 +11,24 @@ _DOMAINS = ("acme.com", "beta.org", "gamma.net", "delta.io")
 _FREE_DOMAIN = "sandbox.usebouncer.com"
 
 
+_DEEDS = {
+    "import": 4,
+    "cancel": 4,
+    "pause": 2,
+    "resume": 2,
+    "top up": 1,
+    "requeue": 2,
+    "requeue a request": 2,
+    "requeue held": 2,
+    "change a block": 3,
+    "restore": 2,
+    "delete a contact": 2,
+    "change a contact": 1,
+    "set the database's clock": 2,
+}
+"""What people do, with how often."""
+
+
 @dataclass(frozen=True)
 class Deed:
     """What a person does, and when.
@@ -111,7 +129,7 @@ def plan_of(seed: int) -> Plan:
         second_chances=chance.choice((0, 0, 0, 1)),
         delete=chance.random() < 0.1,
         clocks=(chance.uniform(-5, 5), chance.uniform(-5, 5)),
-        rates={"commit": 0.004 * harsh, "request": 0.02 * harsh, "wait": 0.002 * harsh},
+        rates={"commit": 0.02 * harsh, "request": 0.04 * harsh, "wait": 0.004 * harsh},
         most_faults=0 if calm else chance.choice((1, 2, 3, 5, 8)),
         quiet_after=chance.choice((60.0, 120.0, 300.0)),
         deeds=tuple(_deeds(chance, contacts)),
@@ -120,7 +138,20 @@ def plan_of(seed: int) -> Plan:
 
 def _deeds(chance: random.Random, contacts: int) -> list[Deed]:
     first = _addresses(chance, contacts, start=0)
-    return [Deed(0.0, "import", tuple(first))]
+    deeds = [Deed(0.0, "import", tuple(first), share=chance.random())]
+    for _ in range(chance.choice((0, 0, 0, 1, 1, 2, 3))):
+        what = chance.choices(list(_DEEDS), list(_DEEDS.values()))[0]
+        at = round(chance.expovariate(1 / 25.0), 1)
+        if what == "restore":
+            deeds.append(Deed(at, "backup"))
+            deeds.append(Deed(round(at + chance.expovariate(1 / 15.0), 1), "restore"))
+            continue
+        addresses: tuple[str, ...] = ()
+        if what == "import":
+            more = _addresses(chance, chance.randint(1, max(1, contacts // 2)), start=100 * len(deeds))
+            addresses = tuple(chance.choice(first) if chance.random() < 0.3 else one for one in more)
+        deeds.append(Deed(at, what, addresses, share=round(chance.random(), 4)))
+    return sorted(deeds, key=lambda deed: deed.at)
 
 
 def _addresses(chance: random.Random, count: int, start: int) -> list[str]:

@@ -88,6 +88,7 @@ class Worker:
         self._tell = tell
         self._run = Run(marks, tell)
         self._batches: dict[int, asyncio.Task[None]] = {}
+        self._not_before: dict[int, float] = {}
         self._owned: dict[int, BatchWork] = {}
         self._leases: dict[str, Slots] = {}
         self._checked = -_CHECK_SECONDS
@@ -128,6 +129,8 @@ class Worker:
         ended = [id_ for id_, run in self._batches.items() if run.done()]
         for id_ in ended:
             self._batches.pop(id_).result()
+            # One that could not go on is not taken up again at once.
+            self._not_before[id_] = asyncio.get_running_loop().time() + self._tick
         return bool(ended)
 
     async def _beat(self) -> None:
@@ -195,12 +198,16 @@ class Worker:
         names = list(self._accounts)
         found = await first.read(unsettled, names)
         states = await first.read(account_state.read_states, names)
+        # As tasks.queue.outlook has it: where held batches take all places, nothing can be sent either.
+        held = {name: sum(one.held_uploads for one in found if one.title.account == name) for name in names}
+        able = {
+            name
+            for name, access in self._accounts.items()
+            if states[name].paused_ts is None and held[name] < access.account.max_concurrent_batches
+        }
         self._begin(
-            one.title
-            for one in found
-            if one.is_left_behind and (one.goes_on_while_paused or states[one.title.account].paused_ts is None)
+            one.title for one in found if one.is_left_behind and (one.goes_on_while_paused or one.title.account in able)
         )
-        able = {name for name in names if states[name].paused_ts is None}
         took_any = False
         for name, access in self._accounts.items():
             layer = access.layer
@@ -244,8 +251,9 @@ class Worker:
         return claimed.took_any
 
     def _begin(self, batches: Iterable[BatchTitle]) -> None:
+        now = asyncio.get_running_loop().time()
         for batch in batches:
-            if batch.id not in self._batches and batch.account in self._accounts:
+            if batch.id not in self._batches and self._not_before.get(batch.id, 0.0) <= now:
                 self._batches[batch.id] = asyncio.create_task(self._verify(batch))
 
     async def _verify(self, title: BatchTitle) -> None:

@@ -26,6 +26,9 @@ class Judge:
         books: Bouncer's.
         requests_a_minute: The ceiling of all requests of an account.
         broken: Told of what must not be.
+
+    Attributes:
+        must_look: Accounts on which a person must look before anything more is sent with them.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Judge:
         self._states: dict[int, str] = {}
         self._seen: dict[int, str] = {}
         self._most_in_flight: dict[str, list[tuple[float, int]]] = {}
+        self.must_look: set[str] = set()
         self.edges: Counter[tuple[_Edge, str]] = Counter()
 
     def note_limit(self, account: str, most_in_flight: int) -> None:
@@ -59,6 +63,8 @@ class Judge:
         """The transaction took effect."""
         self._states = self._seen
         for id_, edge in changes:
+            if edge[1] in {"uploading", "in real time"} and edge[0] != "held":
+                self._look_at_sent(id_)
             if edge not in EDGES:
                 self._broken(f"batch {id_} went from {edge[0]} to {edge[1]}, a way that the diagram does not have")
 
@@ -66,6 +72,18 @@ class Judge:
         """Counts the ways that batches went, each with what happened to the process just then."""
         for _, edge in changes:
             self.edges[edge, fate] += 1
+
+    def _look_at_sent(self, batch: int) -> None:
+        paused, cancelled = self._raw.execute(
+            "SELECT (SELECT paused_ts FROM Bouncer_Accounts a WHERE a.account = b.account),"
+            " (SELECT bouncer_cancelled_ts FROM Requests r WHERE r.request_id = b.request_id)"
+            " FROM Bouncer_Batches b WHERE b.id = ?",
+            (batch,),
+        ).fetchone()
+        if paused is not None:
+            self._broken(f"an upload of batch {batch} begins although its account is paused since {paused}")
+        if cancelled is not None:
+            self._broken(f"an upload of batch {batch} begins although its request is cancelled since {cancelled}")
 
     def called(self, account: str, kind: str, in_a_minute: int) -> None:
         """A call reached Bouncer."""
@@ -77,6 +95,8 @@ class Judge:
 
     def accepted(self, customer: Customer, order: Order) -> None:
         """Bouncer took a batch."""
+        if customer.name in self.must_look:
+            self._broken(f"account {customer.name} uploads after a restore, before a person has looked")
         limits = self._most_in_flight[customer.name]
         now = _now()
         most = max(
@@ -92,6 +112,8 @@ class Judge:
     def _counts(order: Order, most: int) -> bool:
         # Whether Bouncer has one whose answer was lost nobody can know; it counts for as long as Bouncer may need.
         longest = _LOST_SECONDS + len(order.addresses) * most * _SLOWEST_SECONDS_AN_ADDRESS
+        if order.is_forgotten:
+            return False
         return order.was_told or order.created > _now() - longest
 
     def is_settled(self) -> bool:

@@ -3,39 +3,61 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from tests.simulation.service.books import Books
-from tests.simulation.service.verdicts import answer_on
+from tests.simulation.service.verdicts import MALFORMED, answer_on
 
-__all__ = ["faults_of_settlement"]
+__all__ = ["Deeds", "faults_of_settlement"]
 
 
-def faults_of_settlement(raw: sqlite3.Connection, books: Books, imported: int) -> Iterator[str]:
+@dataclass
+class Deeds:
+    """What people have done that the judge must know.
+
+    Attributes:
+        imported: How many contacts were queued, without those that were deleted since.
+        touched: Addresses that were deleted or changed: they may be paid for once more.
+        changed: Contacts whose address was changed.
+        thinned: Requests of which contacts were deleted.
+        forecast: How many addresses a forecast said would be sent, and how many credits at most; None without one.
+    """
+
+    imported: int = 0
+    touched: set[str] = field(default_factory=set)
+    changed: set[int] = field(default_factory=set)
+    thinned: set[int] = field(default_factory=set)
+    forecast: tuple[int, int] | None = None
+
+
+def faults_of_settlement(raw: sqlite3.Connection, books: Books, deeds: Deeds) -> Iterator[str]:
     """Says what is wrong at the end.
 
     Args:
         raw: The contacts database.
         books: Bouncer's.
-        imported: How many contacts were queued, without those that were deleted since.
+        deeds: What people have done.
     """
-    yield from _contacts(raw, imported)
-    yield from _money(raw, books)
+    yield from _contacts(raw, deeds)
+    yield from _money(raw, books, deeds)
     yield from _ledger(raw, books)
-    yield from _figures(raw)
+    yield from _figures(raw, deeds)
+    if deeds.forecast is not None:
+        yield from _forecast(raw, books, *deeds.forecast)
 
 
-def _contacts(raw: sqlite3.Connection, imported: int) -> Iterator[str]:
+def _contacts(raw: sqlite3.Connection, deeds: Deeds) -> Iterator[str]:
     rows = raw.execute(
-        "SELECT q.queue_id, q.status, q.error_message, c.email, c.bouncer_status, r.bouncer_status"
+        "SELECT q.queue_id, q.global_id, q.status, q.error_message, c.email, c.bouncer_status, r.bouncer_status"
         " FROM Bouncer_Queue q JOIN Contacts_Global c ON c.global_id = q.global_id"
         " LEFT JOIN Bouncer_Results r ON r.batch_id = q.batch_id AND r.global_id = q.global_id"
     ).fetchall()
-    if len(rows) != imported:
-        yield f"{imported} contacts were queued, and {len(rows)} are there"
-    for queue_id, status, reason, email, known, result in rows:
+    if len(rows) != deeds.imported:
+        yield f"{deeds.imported} contacts were queued, and {len(rows)} are there"
+    for queue_id, contact, status, reason, email, known, result in rows:
         if status == "failed" and not reason:
             yield f"contact {queue_id} failed without a reason"
-        if status == "completed":
+        if status == "completed" and contact not in deeds.changed:
             possible = {answer_on(email.lower(), time).status for time in (1, 2)} - {""}
             if result is None:
                 yield f"contact {queue_id} is completed without a result"
@@ -43,7 +65,7 @@ def _contacts(raw: sqlite3.Connection, imported: int) -> Iterator[str]:
                 yield f"contact {queue_id} ({email}) is {result} and {known}, Bouncer says {' or '.join(possible)}"
 
 
-def _money(raw: sqlite3.Connection, books: Books) -> Iterator[str]:
+def _money(raw: sqlite3.Connection, books: Books, deeds: Deeds) -> Iterator[str]:
     declared = raw.execute(
         "SELECT coalesce(sum(ambiguous_uploads * quantity + ambiguous_addresses + lost_addresses), 0)"
         " FROM Bouncer_Batches"
@@ -51,7 +73,7 @@ def _money(raw: sqlite3.Connection, books: Books) -> Iterator[str]:
     charges: Counter[str] = Counter()
     for customer in books.customers.values():
         charges.update(customer.charges)
-    twice = sum(times - 1 for times in charges.values() if times > 1)
+    twice = sum(times - 1 for address, times in charges.items() if times > 1 and address not in deeds.touched)
     if twice > declared:
         yield f"{twice} addresses were paid for again, {declared} are declared"
 
@@ -67,7 +89,7 @@ def _ledger(raw: sqlite3.Connection, books: Books) -> Iterator[str]:
         for order in customer.orders.values():
             row = known.get(order.id)
             if row is None:
-                unknown += order.charged
+                unknown += 0 if order.is_forgotten else order.charged
                 continue
             id_, _, status, charged, lost_addresses = row[:5]
             if charged is None and status == "failed":
@@ -86,7 +108,7 @@ def _ledger(raw: sqlite3.Connection, books: Books) -> Iterator[str]:
         yield f"real time cost {billed} credits, the ledger says {asked} and at most {doubtful} more"
 
 
-def _figures(raw: sqlite3.Connection) -> Iterator[str]:
+def _figures(raw: sqlite3.Connection, deeds: Deeds) -> Iterator[str]:
     rows = raw.execute(
         "SELECT request_id, bouncer_queued, bouncer_in_flight, bouncer_done, bouncer_failed, bouncer_cancelled"
         " FROM Requests"
@@ -97,5 +119,18 @@ def _figures(raw: sqlite3.Connection) -> Iterator[str]:
         )
         told = (queued, in_flight, done, (failed or 0) + (cancelled or 0))
         real = (counted["queued"], counted["assigned"], counted["completed"], counted["failed"])
-        if sum(real) and told != real:
+        if sum(real) and told != real and request not in deeds.thinned:
             yield f"request {request} says {told} (queued, in flight, done, failed or cancelled), the rows say {real}"
+
+
+def _forecast(raw: sqlite3.Connection, books: Books, to_pay: int, most_credits: int) -> Iterator[str]:
+    sent = {address for customer in books.customers.values() for address in customer.sent}
+    refused = {
+        str(email).lower() for (email,) in raw.execute("SELECT email FROM Contacts_Global") if "@" in str(email)
+    } - sent
+    malformed = sum(address.startswith(MALFORMED) for address in refused)
+    if to_pay != len(sent) + malformed:
+        yield f"a forecast said that {to_pay} addresses would be sent, {len(sent)} were, and {malformed} were refused"
+    cost = sum(min(1, times) for customer in books.customers.values() for times in customer.charges.values())
+    if cost > most_credits:
+        yield f"a forecast said {most_credits} credits at most, each address once costs {cost}"

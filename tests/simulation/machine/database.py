@@ -70,7 +70,6 @@ class Database:
 
     def restore(self, backup: bytes) -> None:
         """Puts it back to what it was."""
-        self.raw.on_begin = self.raw.on_commit = None
         self.raw.rollback()
         self.raw.deserialize(backup)
         self.raw.execute("PRAGMA foreign_keys = ON")

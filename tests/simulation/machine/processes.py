@@ -13,7 +13,7 @@ from typing import Any
 
 from bouncer import stopping
 
-__all__ = ["Killed", "Process", "current", "die_if_dead", "living_in", "own", "use_processes_for_stopping"]
+__all__ = ["Killed", "Process", "current", "die_if_dead", "living_in", "of", "own", "use_processes_for_stopping"]
 
 
 class Killed(BaseException):
@@ -26,18 +26,22 @@ class Process:
 
     Attributes:
         name: What the story calls it.
-        clock: How many seconds its clock is wrong.
+        frozen_until: When it goes on, where it stands still as a machine that swaps does.
     """
 
     name: str
-    clock: float = 0.0
     is_dead: bool = False
     is_stopping: bool = False
+    frozen_until: float = 0.0
     tasks: "list[asyncio.Task[Any]]" = field(default_factory=list)
 
     def kill(self) -> None:
         """Lets it do nothing any more; whoever of it is running learns it at its next step."""
         self.is_dead = True
+        loop = asyncio.get_running_loop()
+        if self.frozen_until > loop.time():
+            loop.call_at(self.frozen_until + 0.001, self.kill)
+            return
         running = asyncio.current_task()
         for task in self.tasks:
             if task is not running and not task.done():
@@ -45,6 +49,10 @@ class Process:
 
     async def bury(self) -> None:
         """Waits until nothing of it runs any more."""
+        rest = self.frozen_until - asyncio.get_running_loop().time()
+        if rest > 0:
+            # What is frozen dies when it thaws.
+            await asyncio.sleep(rest + 0.002)
         self.kill()
         for _ in range(1_000):
             alive = [task for task in self.tasks if not task.done()]
@@ -63,6 +71,11 @@ class Process:
 
 
 _current: ContextVar[Process | None] = ContextVar("process", default=None)
+
+
+def of(context: Context) -> Process | None:
+    """The process whose code runs in a context."""
+    return context.get(_current)
 
 
 def current() -> Process | None:

@@ -77,6 +77,15 @@ class VirtualLoop(base_events.BaseEventLoop):
         processes.own(task, context)
         return task
 
+    def call_soon(  # type: ignore[override]  # what a task calls is not typed
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Lets a callback run next, or when its process thaws."""
+        process = processes.current() if context is None else processes.of(context)
+        if process is not None and process.frozen_until > self.now:
+            return self.call_at(process.frozen_until, callback, *args, context=context)
+        return super().call_soon(callback, *args, context=context)
+
     def stall(self, seconds: float) -> None:
         """Lets time pass in which nothing else happens, as for a thread that sleeps."""
         self.now += seconds

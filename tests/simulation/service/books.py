@@ -18,6 +18,7 @@ class Order:
 
     Attributes:
         was_told: Whether the answer to its upload arrived.
+        is_forgotten: Whether the database was restored to a time before it, so that nobody can know of it.
         stuck_at: After how many addresses it stands still until it is finished, or None.
         callback: Where to call when it is completed, or None.
         charged: What it cost, once it is completed.
@@ -35,6 +36,7 @@ class Order:
     was_told: bool = False
     is_finishing: bool = False
     is_deleted: bool = False
+    is_forgotten: bool = False
     charged: int = 0
     answers: list[Answer] = field(default_factory=list)
     finish: asyncio.Event = field(default_factory=asyncio.Event)
@@ -72,10 +74,8 @@ class Customer:
         self.name = name
         self.credits = credits_left
         self.orders: dict[str, Order] = {}
-        self.charges: Counter[str] = Counter()
+        self.realtime: list[tuple[float, Answer]] = []
         self.verifications: Counter[str] = Counter()
-        self.billed = 0
-        self.realtime_billed = 0
         self._seconds = seconds_an_address
         self._in_parallel = in_parallel
         self._called = called
@@ -104,8 +104,7 @@ class Customer:
         """Verifies one address in real time."""
         answer = self._verified(address)
         self.credits -= answer.cost
-        self.realtime_billed += answer.cost
-        self._charge(answer)
+        self.realtime.append((_now(), answer))
         return answer
 
     async def _run(self, order: Order) -> None:
@@ -130,8 +129,6 @@ class Customer:
         order.completed = _now()
         order.charged = sum(answer.cost for answer in order.answers)
         self.credits += len(order.addresses) - order.charged
-        for answer in order.answers:
-            self._charge(answer)
         if order.callback is not None:
             self._called(order)
 
@@ -139,9 +136,35 @@ class Customer:
         self.verifications[address.lower()] += 1
         return answer_on(address, self.verifications[address.lower()])
 
-    def _charge(self, answer: Answer) -> None:
-        self.charges[answer.address.lower()] += answer.cost
-        self.billed += answer.cost
+    @property
+    def charges(self) -> Counter[str]:
+        """How often each address was charged, but for what was forgotten."""
+        answers = [one for order in self.orders.values() if not order.is_forgotten for one in order.answers]
+        answers += [one for _, one in self.realtime]
+        counted: Counter[str] = Counter()
+        for answer in answers:
+            counted[answer.address.lower()] += answer.cost
+        return counted
+
+    @property
+    def realtime_billed(self) -> int:
+        """What real time has cost."""
+        return sum(answer.cost for _, answer in self.realtime)
+
+    @property
+    def sent(self) -> set[str]:
+        """All addresses that it was ever sent."""
+        in_batches = {address.lower() for order in self.orders.values() for address in order.addresses}
+        return in_batches | {answer.address.lower() for _, answer in self.realtime}
+
+    def forget_since(self, moment: float) -> bool:
+        """Notes that the installation knows nothing of what was sent since; says whether there is any."""
+        since = [order for order in self.orders.values() if order.created > moment]
+        for order in since:
+            order.is_forgotten = True
+        asked = [one for one in self.realtime if one[0] > moment]
+        self.realtime = [one for one in self.realtime if one[0] <= moment]
+        return bool(since or asked)
 
 
 @dataclass(eq=False)

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import httpx
 import orjson
 
-from tests.simulation.faults import REQUEST, Fault, Faults
+from tests.simulation.faults import REQUEST, Fault, Faults, freeze
 from tests.simulation.machine import processes
 from tests.simulation.machine.virtual_time import moment
 from tests.simulation.service.books import Books, Customer, Order
@@ -105,6 +105,10 @@ class Transport(httpx.AsyncBaseTransport):
                 await asyncio.sleep(90)
                 processes.die_if_dead()
                 raise httpx.ReadTimeout("no answer")
+            case "frozen while it runs":
+                process = processes.current()
+                if process is not None:
+                    freeze(process, fault)
             case "killed while it runs":
                 process = processes.current()
                 if process is not None:
