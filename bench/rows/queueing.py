@@ -20,8 +20,8 @@ _AHEAD_MINUTES = 15.0
 _FILLED, _AHEAD = Places(_SLOTS, 0), Places(_SLOTS, 60 * _AHEAD_MINUTES)
 _MOST_RATIO = 1.02
 _WORKS = {
-    "one batch after another": Work(60, 1_000, _SLOTS, 3, 0.2, 0.6, parallel=1),
-    "side by side": Work(60, 1_000, _SLOTS, 30, 1, 3, parallel=15),
+    "one batch after another": Work(60, 1_000, _SLOTS, 2, 0.2, 0.6, parallel=1),
+    "side by side": Work(60, 1_000, _SLOTS, 20, 0.5, 1.5, parallel=15),
 }
 _BATCHES_AHEAD = _AHEAD_MINUTES * 60 / Bouncer().seconds
 
