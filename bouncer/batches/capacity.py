@@ -196,7 +196,9 @@ def _was_sent_before(batch_id: int | None) -> ColumnElement[bool]:
         return true()
     this = aliased(Batch)
     its = select(this.uploaded_ts).where(this.id == batch_id).scalar_subquery()
-    return or_(its.is_(None), Batch.uploaded_ts <= its)
+    # Moments are in seconds: of two in one second, one must be ahead of the other, and not each.
+    before = or_(Batch.uploaded_ts < its, and_(Batch.uploaded_ts == its, Batch.id < batch_id))
+    return or_(its.is_(None), before)
 
 
 def more_urgent_is_ready(connection: Connection, batch: BatchWork) -> bool:

@@ -106,8 +106,9 @@ class Watch:
         elif self.is_running:
             wait = self._pace.seconds_to_next_poll(self._looked, shortest=shortest, longest=longest)
         elif soon:
-            # It can be finished only once it runs, and the sooner the more credits come back.
-            wait = max(longest, self._turn - self._looked)
+            # It can be finished only once it runs, and the sooner the more credits come back. Half of the way, since
+            # what is ahead of it may be through without anybody having seen that.
+            wait = max(longest, (self._turn - self._looked) / 2)
         else:
             wait = seconds_to_next_look_at_queue(
                 self._looked, self._turn, self._run_seconds, shortest=shortest, longest=longest

@@ -1,11 +1,22 @@
 """Room for batches on workers: no more than the design says, however many ask, and always some for what is urgent."""
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select, update
 
+from bouncer.batches.capacity import queue_ahead
 from bouncer.credits.caps import set_cap
-from bouncer.storage.engine import write
-from bouncer.storage.tables import Priority
-from tests.bouncer.contacts import at_once, batch_rows, claim, new_request, queue, small_batches, upload
+from bouncer.storage.engine import read, write
+from bouncer.storage.tables import Batch, Priority
+from tests.bouncer.contacts import (
+    ACCOUNT,
+    at_once,
+    batch_rows,
+    claim,
+    new_request,
+    queue,
+    set_back,
+    small_batches,
+    upload,
+)
 
 _SLOTS = 15
 _AHEAD = 5
@@ -51,6 +62,20 @@ def test_something_urgent_has_room_however_much_is_ready(engine: Engine) -> None
     _queue(engine, 400, Priority.CRITICAL)
     assert _claim_by_priority(engine) == [Priority.CRITICAL] * _AHEAD
     assert _claim_by_priority(engine) == []
+
+
+def test_of_batches_sent_in_one_second_one_is_ahead_of_the_other(engine: Engine) -> None:
+    """Each took the other to be ahead of it, so after a cancellation neither was looked at ever again."""
+    earlier, later = small_batches(engine, 2)
+    for batch in (earlier, later):
+        upload(engine, batch)
+        set_back(engine, Batch.uploaded_ts, 100, Batch.id == batch)
+    with engine.begin() as connection:
+        one_moment = select(func.max(Batch.uploaded_ts))
+        connection.execute(update(Batch).values(uploaded_ts=connection.scalar(one_moment)))
+    assert read(engine, queue_ahead, ACCOUNT, besides=earlier).in_flight == 0
+    assert read(engine, queue_ahead, ACCOUNT, besides=later).in_flight == 1
+    assert read(engine, queue_ahead, ACCOUNT).in_flight == 2
 
 
 def test_contacts_that_a_cap_holds_back_make_no_room_for_others(engine: Engine) -> None:
