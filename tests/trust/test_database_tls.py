@@ -12,7 +12,9 @@ from blocks.contacts_database import ContactsDatabase
 from bouncer.errors import DatabaseUnavailable, SettingRefused
 from bouncer.storage.engine import engine_for, probe
 from bouncer.storage.migrate import upgrade
-from tests.mariadb_server import MariaDBServer
+from tests.database_server import DatabaseServer, skip_or_fail
+from tests.mariadb_server import MariaDB118Server, MariaDBServer
+from tests.mysql_server import MySQLServer
 from tests.trust.certificates import Authority
 
 
@@ -23,11 +25,20 @@ class _Site:
     stranger: Authority
 
 
+_KINDS = [MariaDBServer, MySQLServer, pytest.param(MariaDB118Server, marks=pytest.mark.thorough)]
+
+
+@pytest.fixture(scope="module", params=_KINDS, ids=lambda kind: kind.NAME)
+def kind(request: pytest.FixtureRequest) -> type[DatabaseServer]:
+    """A kind of server."""
+    chosen: type[DatabaseServer] = request.param
+    skip_or_fail(chosen.missing())
+    return chosen
+
+
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Site]:
+def site(kind: type[DatabaseServer], tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Site]:
     """A server that lets nobody in without TLS, and whose certificate is for 127.0.0.1."""
-    if reason := MariaDBServer.missing():
-        pytest.skip(reason)
     folder = tmp_path_factory.mktemp("authorities")
     authority, stranger = Authority(folder, "authority"), Authority(folder, "stranger")
     own = authority.sign("127.0.0.1")
@@ -37,7 +48,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Site]:
         f"--ssl-key={own.key}",
         "--require-secure-transport=ON",
     )
-    with MariaDBServer(options=options) as server:
+    with kind(options=options) as server:
         yield _Site(server.url(server.create_database()), authority, stranger)
 
 
@@ -71,12 +82,10 @@ def test_a_certificate_of_a_stranger_is_refused(site: _Site, how: str) -> None:
         probe(engine)
 
 
-def test_a_server_without_tls_is_refused(tmp_path: Path) -> None:
+def test_a_server_without_tls_is_refused(kind: type[DatabaseServer], tmp_path: Path) -> None:
     """Somebody in between who says that the server has none once got the password and the contacts in the clear."""
-    if reason := MariaDBServer.missing():
-        pytest.skip(reason)
     authority = Authority(tmp_path, "authority")
-    with MariaDBServer(options=("--skip-ssl",)) as server:
+    with kind(options=("--tls-version=" if kind is MySQLServer else "--skip-ssl",)) as server:
         url = server.url(server.create_database())
         for how in ("ssl=true", "ssl_mode=REQUIRED", "ssl_mode=VERIFY_CA", f"ssl_ca={authority.file}"):
             with pytest.raises(DatabaseUnavailable, match="SSL is required but the server doesn't support it"):

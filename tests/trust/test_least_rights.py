@@ -31,9 +31,9 @@ from flows.reverify import reverify
 from flows.verify_risky import verify_risky
 from tasks.queue.summary import IngestSummary
 from tests.contacts import addresses, queue
+from tests.database_server import DatabaseServer
 from tests.deployments.running_commands import run
 from tests.flows.runs import ingested
-from tests.mariadb_server import MariaDBServer
 from tests.prefect_server import set_up_afresh
 from tests.sandbox_process import SandboxHandle
 
@@ -51,7 +51,7 @@ def _statements(block: str) -> str:
 class _Server:
     """A database on which the page's users are made, and dropped with it."""
 
-    def __init__(self, server: MariaDBServer, url: str) -> None:
+    def __init__(self, server: DatabaseServer, url: str) -> None:
         self._server = server
         self._url = make_url(url)
         self.name = str(self._url.database)
@@ -83,11 +83,11 @@ class _Server:
 
 
 @pytest.fixture
-def server(mariadb: MariaDBServer, mariadb_url: str) -> _Server:
-    """An empty database."""
-    server = _Server(mariadb, mariadb_url)
-    server.forget("bouncer", "bouncer_setup")
-    return server
+def rights(server: DatabaseServer, server_url: str) -> _Server:
+    """An empty database, on a server of each kind."""
+    rights = _Server(server, server_url)
+    rights.forget("bouncer", "bouncer_setup")
+    return rights
 
 
 def _assert_may_not_change_tables(engine: Engine) -> None:
@@ -103,15 +103,15 @@ def _assert_may_not_change_tables(engine: Engine) -> None:
 @pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.usefixtures("prefect_server")
 async def test_a_user_without_rights_on_tables_does_all_daily_work(
-    server: _Server, sandbox: SandboxHandle, tmp_path: Path, narrow: bool
+    rights: _Server, sandbox: SandboxHandle, tmp_path: Path, narrow: bool
 ) -> None:
     """After setup by one user, another imports, verifies, exports, requeues, pauses and keeps house."""
     account = {"bouncer_api_key": sandbox.key, "bouncer_api_base_url": sandbox.url}
     quick = {"poll_seconds_min": 0.1, "poll_seconds_max": 0.3, "rate_limit_per_minute": 6000, "batch_size": 40}
-    await set_up_afresh(server.grant(_statements("setup")), **account, **quick)
-    url = server.grant(_statements("narrow") if narrow else _statements("run"))
+    await set_up_afresh(rights.grant(_statements("setup")), **account, **quick)
+    url = rights.grant(_statements("narrow") if narrow else _statements("run"))
     if narrow:
-        server.grant(server.grants_by_table())
+        rights.grant(rights.grants_by_table())
     engine = await set_up_afresh(url, **account, **quick)
     _assert_may_not_change_tables(engine)
 
@@ -140,17 +140,17 @@ async def test_a_user_without_rights_on_tables_does_all_daily_work(
 
 @pytest.mark.usefixtures("prefect_server")
 async def test_the_narrow_user_does_all_that_is_done_now_and_then(
-    server: _Server, sandbox: SandboxHandle, tmp_path: Path
+    rights: _Server, sandbox: SandboxHandle, tmp_path: Path
 ) -> None:
     """Moving in, real time, the deep pass, forecasts, cancelling, looking again, reports, requeueing, the alerts."""
     deep = "sandbox-deep-key"
     account = {"bouncer_api_key": sandbox.key, "deep_bouncer_api_key": deep, "bouncer_api_base_url": sandbox.url}
     quick = {"poll_seconds_min": 0.1, "poll_seconds_max": 0.3, "rate_limit_per_minute": 6000, "batch_size": 200}
-    new = engine_for(server.grant(_statements("setup")))
+    new = engine_for(rights.grant(_statements("setup")))
     upgrade(new)
     new.dispose()
-    url = server.grant(_statements("narrow"))
-    server.grant(server.grants_by_table())
+    url = rights.grant(_statements("narrow"))
+    rights.grant(rights.grants_by_table())
 
     old = engine_for(f"sqlite:///{tmp_path / 'contacts.db'}")
     upgrade(old)
@@ -164,7 +164,8 @@ async def test_the_narrow_user_does_all_that_is_done_now_and_then(
     assert (await risky.aresult()).verified > 0
     queue(engine, addresses(5, prefix="urgent"), request=12)
     assert (await ingested())[0].verified == 5
-    assert read(engine, lambda c: c.scalar(select(func.count()).where(Batch.realtime))) == 1
+    of_it = select(func.count()).where(Batch.realtime, Batch.request_id == 12)
+    assert read(engine, lambda c: c.scalar(of_it)) == 1
     with engine.begin() as connection:
         connection.execute(update(Contact).values(bouncer_verified_ts=datetime(2020, 1, 1, tzinfo=UTC)))
     assert (await reverify(monthly_budget=50)).contacts == 50
@@ -183,9 +184,9 @@ def assert_rows(engine: Engine, verified: int) -> None:
     assert (report.contacts.completed, report.contacts.queued, report.contacts.assigned) == (verified, 0, 0)
 
 
-def test_without_the_rights_to_make_tables_setup_says_which_are_needed(server: _Server) -> None:
+def test_without_the_rights_to_make_tables_setup_says_which_are_needed(rights: _Server) -> None:
     """On an empty database the daily user is told what to grant, in one line."""
-    engine = engine_for(server.grant(_statements("run")))
+    engine = engine_for(rights.grant(_statements("run")))
     with pytest.raises(SettingRefused, match="grant its user CREATE, ALTER, INDEX and REFERENCES"):
         upgrade(engine)
     engine.dispose()

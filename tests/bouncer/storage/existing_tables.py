@@ -8,6 +8,12 @@ from sqlalchemy import Engine, text
 from tests.database_server import EVERY_SERVER
 
 on_servers = pytest.mark.parametrize("database_url", EVERY_SERVER, indirect=True)
+# CI's time is spent on one server where a test takes long.
+on_servers_in_time = pytest.mark.parametrize(
+    "database_url",
+    ["mariadb", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("mysql", "mariadb118"))],
+    indirect=True,
+)
 on_mariadb = pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

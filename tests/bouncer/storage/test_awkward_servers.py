@@ -19,7 +19,7 @@ from bouncer.storage.server_settings import unusable_settings
 from bouncer.storage.tables import User
 from tests.bouncer.contacts import claim, load_verdicts, queue_rows, sent, verdicts, verify
 from tests.database_server import DatabaseServer, skip_or_fail
-from tests.mariadb_server import MariaDBServer
+from tests.mariadb_server import MariaDB118Server, MariaDBServer
 from tests.mysql_server import MySQLServer
 
 # All at once, since none hides another.
@@ -35,10 +35,12 @@ _AWKWARD = (
     "--init-connect=SET sql_safe_updates=1",
 )
 _PLAIN_USER = "CREATE USER plain@'127.0.0.1' IDENTIFIED BY 'pw'"
-_KINDS: dict[type[DatabaseServer], tuple[str, ...]] = {
-    MariaDBServer: ("--innodb-force-primary-key=ON",),
-    MySQLServer: ("--sql-require-primary-key=ON",),
+_KEY_REQUIRED: dict[type[DatabaseServer], str] = {
+    MariaDBServer: "--innodb-force-primary-key=ON",
+    MariaDB118Server: "--innodb-force-primary-key=ON",
+    MySQLServer: "--sql-require-primary-key=ON",
 }
+_KINDS = [MariaDBServer, MySQLServer, pytest.param(MariaDB118Server, marks=pytest.mark.thorough)]
 
 
 @pytest.fixture(scope="module", params=_KINDS, ids=lambda kind: kind.NAME)
@@ -46,7 +48,7 @@ def awkward(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
     """A server with everything set otherwise than by default."""
     kind: type[DatabaseServer] = request.param
     skip_or_fail(kind.missing())
-    with kind(options=(*_AWKWARD, *_KINDS[kind])) as server:
+    with kind(options=(*_AWKWARD, _KEY_REQUIRED[kind])) as server:
         # Those who may do everything are spared init_connect.
         server.execute("SET autocommit = 1", _PLAIN_USER)
         yield server

@@ -10,7 +10,7 @@ from bouncer.files.importing import import_contacts
 from bouncer.storage.engine import read, write
 from bouncer.verdicts.matching import await_verdicts, prepare
 from tests.bouncer import contacts
-from tests.bouncer.storage.existing_tables import on_mariadb, on_sqlite
+from tests.bouncer.storage.existing_tables import on_servers, on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue
 from tests.flows.runs import ingested, subflows_of, tasks_of
@@ -47,7 +47,7 @@ async def test_a_batch_costs_three_requests_three_task_runs_and_a_fixed_number_o
     assert len(statements) < 4 * _STATEMENTS_A_BATCH + _STATEMENTS_A_RUN
 
 
-@on_mariadb
+@on_servers
 def test_a_load_takes_no_statement_for_a_single_contact(engine: Engine) -> None:
     """Results go in by the hundreds: with a hundred times the contacts, a load takes two statements more at most."""
     counts = {}
@@ -64,9 +64,9 @@ def test_a_load_takes_no_statement_for_a_single_contact(engine: Engine) -> None:
     assert counts[10] <= _STATEMENTS_A_LOAD
 
 
-@on_mariadb
+@on_servers
 def test_a_claim_takes_no_statement_for_a_single_contact(engine: Engine) -> None:
-    """On MariaDB, where a statement for many rows would be sent for each of them; SQLite would not show it."""
+    """On servers, where a statement for many rows would be sent for each of them; SQLite would not show it."""
     counts = {}
     for size in (10, 1_000):
         contacts.queue(engine, addresses(size, prefix=f"of.{size}"))
@@ -77,7 +77,7 @@ def test_a_claim_takes_no_statement_for_a_single_contact(engine: Engine) -> None
     assert counts[10] <= _STATEMENTS_A_CLAIM
 
 
-@on_mariadb
+@on_servers
 def test_an_import_takes_no_statement_for_a_single_contact(engine: Engine, tmp_path: Path) -> None:
     """Contacts come in by the thousands: with a hundred times the contacts, an import takes two statements more."""
     counts = {}

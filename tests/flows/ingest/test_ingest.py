@@ -11,7 +11,7 @@ from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch, Contact, QueuedContact
 from bouncer.verdicts.freshness import FreshFor
 from flows.ingest import ingest
-from tests.bouncer.storage.existing_tables import on_mariadb, on_sqlite
+from tests.bouncer.storage.existing_tables import on_servers_in_time, on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, assert_verified_once, queue, queue_known, statuses
 from tests.flows.runs import ingested, until_it_holds
@@ -157,7 +157,7 @@ async def test_addresses_that_are_gone_before_the_upload_are_no_failure_of_bounc
     assert set(sandbox.ledger()["answers_by_status"]) <= {"200"}
 
 
-@on_mariadb
+@on_servers_in_time
 async def test_contacts_that_another_program_holds_do_not_keep_ingest_from_ending(
     set_up_account: SetUpAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from bouncer.requests import cancelling
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch
 from flows.requests.cancel import cancel
-from tests.bouncer.storage.existing_tables import on_mariadb, on_sqlite, rows
+from tests.bouncer.storage.existing_tables import on_servers_in_time, on_sqlite, rows
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue, queue_known, statuses
 from tests.deployments.running_commands import Started, run
@@ -63,7 +63,7 @@ async def test_a_dry_run_changes_nothing(set_up_account: SetUpAccount, sandbox: 
     assert (await ingested())[0].verified == 30
 
 
-@on_mariadb
+@on_servers_in_time
 async def test_a_killed_cancellation_is_completed_by_the_next(
     set_up_account: SetUpAccount, sandbox: SandboxHandle, database_url: str, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from bouncer.storage.dialects import database_now
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Contact, QueuedContact
-from tests.bouncer.storage.existing_tables import on_mariadb
+from tests.bouncer.storage.existing_tables import on_servers_in_time
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue, statuses
 from tests.flows.runs import ingested
@@ -19,7 +19,7 @@ _NEW = 600
 _OLD = 100
 
 
-@on_mariadb
+@on_servers_in_time
 @pytest.mark.scenario
 async def test_a_list_that_comes_again_costs_only_what_is_new_or_old(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
