@@ -14,6 +14,8 @@ _OTHER_FORMATS = {
     b"\x1f\x8b": "compressed",
     b"%PDF": "a PDF document",
 }
+_FIRST_SYLLABLE, _LAST_SYLLABLE = "\N{HIRAGANA LETTER SMALL A}", "\N{KATAKANA LETTER VO}"
+_FEWEST_SYLLABLES = 2
 _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, with whose mark it begins
@@ -60,6 +62,8 @@ def find_encoding(path: Path, name: str) -> tuple[str, tuple[str, ...]]:
         except UnicodeDecodeError:
             if b"\0" in head or b"\0" in piece:
                 raise binary from None
+            if _is_japanese(head):
+                return "cp932", ("The file is not in UTF-8; it was read as Shift JIS.",)
             return "cp1252", ("The file is not in UTF-8; it was read as Windows-1252.",)
     return "utf-8", ()
 
@@ -73,6 +77,15 @@ def _by_first_bytes(head: bytes) -> str | None:
         if high.count(0) > len(high) / 2 and _control_characters(low) <= len(low) / 100:
             return encoding
     return None
+
+
+def _is_japanese(head: bytes) -> bool:
+    # As Excel saves CSV files in Japan. Western text is hardly ever valid Shift JIS, and holds no syllables then.
+    try:
+        text = codecs.getincrementaldecoder("cp932")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return sum(_FIRST_SYLLABLE <= letter <= _LAST_SYLLABLE for letter in text) >= _FEWEST_SYLLABLES
 
 
 def _control_characters(data: bytes) -> int:

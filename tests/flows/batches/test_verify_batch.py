@@ -186,6 +186,6 @@ async def test_a_refused_finish_is_asked_again_and_not_taken_for_one(
     assert row.finish_requested_ts is None
     sandbox.clear_faults()
     state = await running
-    assert state.message == "10 contacts settled, 10 queued again"
+    assert state.message == "10 contacts settled, 10 requeued"
     ledger = sandbox.ledger()
     assert (ledger["batches"], ledger["finished"], ledger["addresses_charged_twice"]) == (1, 1, 0)

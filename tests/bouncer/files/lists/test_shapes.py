@@ -1,4 +1,7 @@
-"""Lists in the shapes that mail programs, contact books and CRMs export come in and go back whole."""
+"""Lists in the shapes that mail programs, contact books and CRMs export come in and go back whole.
+
+The headers are those of the programs themselves, from the source that each names; what stands below them is made up.
+"""
 
 import csv
 from dataclasses import dataclass
@@ -15,9 +18,10 @@ from tests.bouncer.contacts import claim, load_verdicts, sent, verdicts, verify
 
 @dataclass(frozen=True)
 class _Shape:
-    # A header as the program writes it, the column of addresses, and the dress of the file.
+    # A header as the program writes it, the column of addresses, where that is to be seen, and the dress of the file.
     header: str
     column: str
+    source: str
     delimiter: str = ","
     encoding: str = "utf-8"
     line_end: str = "\n"
@@ -25,44 +29,97 @@ class _Shape:
 
 _SHAPES = {
     "Outlook": _Shape(
-        "Title,First Name,Middle Name,Last Name,Company,Job Title,Business Phone,E-mail Address,E-mail Type,"
-        "E-mail Display Name,E-mail 2 Address,E-mail 2 Type,E-mail 2 Display Name,Notes",
+        "Title,First Name,Middle Name,Last Name,Suffix,Company,Department,Job Title,Business Street,Business Street 2,"
+        "Business Street 3,Business City,Business State,Business Postal Code,Business Country/Region,Home Street,"
+        "Home Street 2,Home Street 3,Home City,Home State,Home Postal Code,Home Country/Region,Other Street,"
+        "Other Street 2,Other Street 3,Other City,Other State,Other Postal Code,Other Country/Region,"
+        "Assistant's Phone,Business Fax,Business Phone,Business Phone 2,Callback,Car Phone,Company Main Phone,Home Fax,"
+        "Home Phone,Home Phone 2,ISDN,Mobile Phone,Other Fax,Other Phone,Pager,Primary Phone,Radio Phone,"
+        "TTY/TDD Phone,Telex,Account,Anniversary,Assistant's Name,Billing Information,Birthday,"
+        "Business Address PO Box,Categories,Children,Directory Server,E-mail Address,E-mail Type,E-mail Display Name,"
+        "E-mail 2 Address,E-mail 2 Type,E-mail 2 Display Name,E-mail 3 Address,E-mail 3 Type,E-mail 3 Display Name,"
+        "Gender,Government ID Number,Hobby,Home Address PO Box,Initials,Internet Free Busy,Keywords,Language,Location,"
+        "Manager's Name,Mileage,Notes,Office Location,Organizational ID Number,Other Address PO Box,Priority,Private,"
+        "Profession,Referred By,Sensitivity,Spouse,User 1,User 2,User 3,User 4,Web Page",
         "E-mail Address",
+        "Microsoft's template, support.microsoft.com: Create or edit .csv files to import into Outlook",
         encoding="cp1252",
         line_end="\r\n",
     ),
     "Outlook, German": _Shape(
-        "Anrede;Vorname;Nachname;Firma;E-Mail-Adresse;E-Mail-Typ;E-Mail: Angezeigter Name;E-Mail 2: Adresse;Notizen",
+        "Anrede;Vorname;Weitere Vornamen;Nachname;Suffix;Firma;Abteilung;Position;Straße geschäftlich;Ort geschäftlich;"
+        "Telefon geschäftlich;Telefon (privat);Mobiltelefon;Benutzer 1;Beruf;Büro;E-Mail-Adresse;E-Mail-Typ;"
+        "E-Mail: Angezeigter Name;E-Mail 2: Adresse;E-Mail 2: Typ;E-Mail 2: Angezeigter Name;E-Mail 3: Adresse;"
+        "E-Mail 3: Typ;E-Mail 3: Angezeigter Name;Empfohlen von;Geburtstag;Geschlecht;Hobby;Initialen;"
+        "Internet Frei/Gebucht;Jahrestag;Kategorien;Kinder;Konto;Notizen;Priorität;Privat;Webseite;Weiteres Postfach",
         "E-Mail-Adresse",
+        "the German names that Open-Xchange's importer of Outlook files knows, in Outlook's order",
         delimiter=";",
         encoding="cp1252",
         line_end="\r\n",
     ),
     "Google Contacts": _Shape(
-        "First Name,Middle Name,Last Name,Nickname,Organization Name,Birthday,Notes,Photo,Labels,E-mail 1 - Label,"
-        "E-mail 1 - Value,E-mail 2 - Label,E-mail 2 - Value,Phone 1 - Label,Phone 1 - Value",
+        "First Name,Middle Name,Last Name,Phonetic First Name,Phonetic Middle Name,Phonetic Last Name,Name Prefix,"
+        "Name Suffix,Nickname,File As,Organization Name,Organization Title,Organization Department,Birthday,Notes,"
+        "Photo,Labels,E-mail 1 - Label,E-mail 1 - Value,E-mail 2 - Label,E-mail 2 - Value,E-mail 3 - Label,"
+        "E-mail 3 - Value,Phone 1 - Label,Phone 1 - Value",
         "E-mail 1 - Value",
+        "contacts.google.com, export as Google CSV since 2024, as importers of it keep in their tests",
     ),
     "HubSpot": _Shape(
-        "Record ID,First Name,Last Name,Email,Phone Number,Contact owner,Lead Status,Create Date,Associated Company",
+        "Record ID,First Name,Last Name,Email,Phone Number,Contact owner,Lead Status,Create Date,Last Modified Date,"
+        "Contact Type,Lifecycle Stage,Lead Source,Stage of Journey,Next appointment date,Associated Deal,"
+        "Associated Company,Associated Deal IDs",
         "Email",
+        "HubSpot's export of a view of contacts, as importers of it keep in their tests",
     ),
     "Mailchimp": _Shape(
-        "Email Address,First Name,Last Name,MEMBER_RATING,OPTIN_TIME,OPTIN_IP,CONFIRM_TIME,LAST_CHANGED,LEID,EUID,TAGS",
+        "Email Address,First Name,Last Name,MEMBER_RATING,OPTIN_TIME,OPTIN_IP,CONFIRM_TIME,CONFIRM_IP,LATITUDE,"
+        "LONGITUDE,GMTOFF,DSTOFF,TIMEZONE,CC,REGION,LAST_CHANGED,LEID,EUID,NOTES",
         "Email Address",
+        "github.com/buren/honey_format, spec/honey_format, an export of an audience",
     ),
-    "Salesforce": _Shape("Salutation,First Name,Last Name,Title,Account Name,Phone,Email,Contact Owner", "Email"),
-    "Excel, German": _Shape("Name;E-Mail;Umsatz;Ort", "E-Mail", ";", "utf-8-sig", "\r\n"),
-    "Excel, French": _Shape("Nom;Prénom;Adresse e-mail;Société", "Adresse e-mail", ";", "cp1252", "\r\n"),
-    "Excel, Japanese": _Shape("名前,メールアドレス,会社名", "メールアドレス", ",", "utf-8-sig", "\r\n"),
-    "Excel, Unicode text": _Shape("Name\tE-Mail\tOrt", "E-Mail", "\t", "utf-16", "\r\n"),
+    "Salesforce": _Shape(
+        "ID,ISDELETED,MASTERRECORDID,ACCOUNTID,LASTNAME,FIRSTNAME,SALUTATION,MIDDLENAME,SUFFIX,NAME,MAILINGSTREET,"
+        "MAILINGCITY,MAILINGSTATE,MAILINGPOSTALCODE,MAILINGCOUNTRY,PHONE,FAX,MOBILEPHONE,REPORTSTOID,EMAIL,TITLE,"
+        "DEPARTMENT,DESCRIPTION,OWNERID,CREATEDDATE,CREATEDBYID,LASTMODIFIEDDATE,LASTMODIFIEDBYID,SYSTEMMODSTAMP,"
+        "LASTACTIVITYDATE,EMAILBOUNCEDREASON,EMAILBOUNCEDDATE,ISEMAILBOUNCED",
+        "EMAIL",
+        "Salesforce's Object Reference, Contact; Data Loader writes the names of fields in capitals",
+    ),
+    "Excel, German": _Shape("Name;E-Mail;Umsatz;Ort", "E-Mail", "CSV UTF-8, by Excel", ";", "utf-8-sig", "\r\n"),
+    "Excel, French": _Shape(
+        "Nom;Prénom;Adresse e-mail;Société", "Adresse e-mail", "CSV (séparateur: point-virgule)", ";", "cp1252", "\r\n"
+    ),
+    "Excel, Japanese": _Shape(
+        "氏名,メールアドレス,会社名", "メールアドレス", "CSV (コンマ区切り), by Excel: Shift JIS", ",", "cp932", "\r\n"
+    ),
+    "Excel, Japanese, UTF-8": _Shape(
+        "名前,メールアドレス,会社名", "メールアドレス", "CSV UTF-8, by Excel", ",", "utf-8-sig", "\r\n"
+    ),
+    "Excel, Unicode text": _Shape("Name\tE-Mail\tOrt", "E-Mail", "Unicode-Text, by Excel", "\t", "utf-16", "\r\n"),
     "Thunderbird": _Shape(
-        "First Name,Last Name,Display Name,Nickname,Primary Email,Secondary Email,Screen Name,Work Phone,Notes",
+        "First Name,Last Name,Display Name,Nickname,Primary Email,Secondary Email,Screen Name,Work Phone,Home Phone,"
+        "Fax Number,Pager Number,Mobile Number,Home Address,Home Address 2,Home City,Home State,Home ZipCode,"
+        "Home Country,Work Address,Work Address 2,Work City,Work State,Work ZipCode,Work Country,Job Title,Department,"
+        "Organization,Web Page 1,Web Page 2,Birth Year,Birth Month,Birth Day,Custom 1,Custom 2,Custom 3,Custom 4,Notes",
         "Primary Email",
+        "Thunderbird's export of an address book, as Tutanota's tests of its importer have it",
     ),
-    "a phone": _Shape("Display Name,Mobile,Home,E-mail 1,E-mail 2,Organization", "E-mail 1"),
+    "a phone": _Shape(
+        "Title,First Name,Middle Name,Last Name,Suffix,Given Name Yomi,Family Name Yomi,Home Street,Home City,"
+        "Home State,Home Postal Code,Home Country,Company,Department,Job Title,Office Location,Business Street,"
+        "Business City,Business State,Business Postal Code,Business Country,Other Street,Other City,Other State,"
+        "Other Postal Code,"
+        "Other Country,Assistant's Phone,Business Fax,Business Phone,Business Phone 2,Callback,Car Phone,"
+        "Company Main Phone,Home Fax,Home Phone,Home Phone 2,ISDN,Mobile Phone,Other Fax,Other Phone,Pager,"
+        "Primary Phone,Radio Phone,TTY/TDD Phone,Telex,Anniversary,Birthday,E-mail Address,E-mail Type,"
+        "E-mail 2 Address,E-mail 2 Type,E-mail 3 Address,E-mail 3 Type,Notes,Spouse,Web Page",
+        "E-mail Address",
+        "github.com/michalbe/csv2vcard, README.md: the contacts of a Windows phone, by live.com",
+    ),
 }
-_OWNERS = {"Contact owner", "Contact Owner"}
+_OWNERS = {"Contact owner"}
 
 
 def _row(shape: _Shape, number: int) -> list[str]:
@@ -76,7 +133,7 @@ def _row(shape: _Shape, number: int) -> list[str]:
         elif name in _OWNERS:
             cells.append("berta@seller.example")
         else:
-            cells.append(f"Wert {number}, „é“"[: 10 if shape.encoding == "cp1252" else 20])
+            cells.append(f"値 {number}, 東京" if shape.encoding == "cp932" else f"Wert {number}, „é“")
     return cells
 
 
