@@ -172,7 +172,8 @@ async def test_the_narrow_user_does_all_that_is_done_now_and_then(
     queue(engine, addresses(30, prefix="unwanted"), request=30)
     assert (await cancel(30)).withdrawn == 30
     assert (await requeue(request_id=30)).contacts == 30
-    assert (await export_request(1, tmp_path / "exports")).exists()
+    await export_request(1, str(tmp_path / "exports"))
+    assert (tmp_path / "exports" / "request-1.csv").exists()
     assert (await report_costs(f"{datetime.now(UTC):%Y-%m}", tmp_path)).total.charged
     assert (await check_health(return_state=True)).is_completed()
     assert (await ingested())[0].outcome == "drained"

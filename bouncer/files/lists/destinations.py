@@ -20,7 +20,7 @@ from bouncer.files.atomic_file import atomic_file
 from bouncer.files.lists.sources import STANDARD_INPUT, is_url, name_of
 from bouncer.files.lists.workbooks import write_workbook
 
-__all__ = ["STANDARD_OUTPUT", "place_of_result", "refuse_overwriting", "written_rows"]
+__all__ = ["STANDARD_OUTPUT", "place_of_result", "refuse_overwriting", "send_file", "written_rows"]
 
 STANDARD_OUTPUT = "-"
 _BYTE_ORDER_MARK = "\ufeff"
@@ -82,7 +82,7 @@ def written_rows(place: str, *, excel: bool = False) -> Iterator[Put]:
             path = Path(folder) / name_of(place)
             with _file(path, excel=excel) as put:
                 yield put
-            _send(path, place)
+            send_file(path, place)
         return
     path = Path(place).expanduser()
     if path.is_dir():
@@ -145,7 +145,12 @@ def _language() -> str:
     return named.partition("_")[0].partition(".")[0].lower()
 
 
-def _send(path: Path, url: str) -> None:
+def send_file(path: Path, url: str) -> None:
+    """Sends a file to a URL, in bounded memory.
+
+    Raises:
+        InputRefused: It cannot be written there.
+    """
     try:
         with path.open("rb") as file, fsspec.open(url, "wb") as remote:
             while piece := file.read(1 << 20):
