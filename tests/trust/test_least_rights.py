@@ -1,16 +1,16 @@
 """The database users of docs/security.md can do their work, and nothing more is needed."""
 
 import os
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from prefect import State
-from sqlalchemy import Engine, func, make_url, select, update
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from bouncer.accounts import state as account_state
+from bouncer.erasure.erasing import erase_person
 from bouncer.errors import SettingRefused
 from bouncer.files.exporting import export_results
 from bouncer.files.importing import import_contacts
@@ -36,58 +36,13 @@ from tests.deployments.running_commands import run
 from tests.flows.runs import ingested
 from tests.prefect_server import set_up_afresh
 from tests.sandbox_process import SandboxHandle
-
-_PAGE = Path(__file__).resolve().parents[2] / "docs" / "security.md"
-_PASSWORD = "marked-password"
-
-
-def _statements(block: str) -> str:
-    """The statements of a block of the page, by the word behind its ``sql``."""
-    found = re.search(rf"```sql {block}\n(.*?)```", _PAGE.read_text(), re.DOTALL)
-    assert found is not None, block
-    return found[1]
-
-
-class _Server:
-    """A database on which the page's users are made, and dropped with it."""
-
-    def __init__(self, server: DatabaseServer, url: str) -> None:
-        self._server = server
-        self._url = make_url(url)
-        self.name = str(self._url.database)
-
-    def grant(self, statements: str) -> str:
-        """Runs the page's statements for this database, and returns the URL of the user that they are about."""
-        suited = (
-            statements.replace("NAME.", f"{self.name}.").replace("PASSWORD", _PASSWORD).replace("'%'", "'127.0.0.1'")
-        )
-        self._server.execute(*(each for each in suited.split(";") if each.strip()))
-        found = re.search(r"TO '(\w+)'", suited)
-        assert found is not None
-        return self._url.set(username=found[1], password=_PASSWORD).render_as_string(hide_password=False)
-
-    def forget(self, *users: str) -> None:
-        """Drops users."""
-        self._server.execute(*(f"DROP USER IF EXISTS '{user}'@'127.0.0.1'" for user in users))
-
-    def grants_by_table(self) -> str:
-        """What the page's query prints."""
-        engine = engine_for(self._url.render_as_string(hide_password=False))
-        with engine.connect() as connection:
-            rows = connection.exec_driver_sql(
-                _statements("tables").replace("'NAME'", f"'{self.name}'").replace("%", "%%")
-            )
-            grants = "\n".join(str(row[0]) for row in rows)
-        engine.dispose()
-        return grants
+from tests.trust.granting import Granting
 
 
 @pytest.fixture
-def rights(server: DatabaseServer, server_url: str) -> _Server:
-    """An empty database, on a server of each kind."""
-    rights = _Server(server, server_url)
-    rights.forget("bouncer", "bouncer_setup")
-    return rights
+def rights(server: DatabaseServer, server_url: str) -> Granting:
+    """An empty database."""
+    return Granting(server, server_url)
 
 
 def _assert_may_not_change_tables(engine: Engine) -> None:
@@ -103,15 +58,13 @@ def _assert_may_not_change_tables(engine: Engine) -> None:
 @pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.usefixtures("prefect_server")
 async def test_a_user_without_rights_on_tables_does_all_daily_work(
-    rights: _Server, sandbox: SandboxHandle, tmp_path: Path, narrow: bool
+    rights: Granting, sandbox: SandboxHandle, tmp_path: Path, narrow: bool
 ) -> None:
     """After setup by one user, another imports, verifies, exports, requeues, pauses and keeps house."""
     account = {"bouncer_api_key": sandbox.key, "bouncer_api_base_url": sandbox.url}
     quick = {"poll_seconds_min": 0.1, "poll_seconds_max": 0.3, "rate_limit_per_minute": 6000, "batch_size": 40}
-    await set_up_afresh(rights.grant(_statements("setup")), **account, **quick)
-    url = rights.grant(_statements("narrow") if narrow else _statements("run"))
-    if narrow:
-        rights.grant(rights.grants_by_table())
+    await set_up_afresh(rights.grant("setup"), **account, **quick)
+    url = rights.grant("narrow" if narrow else "run")
     engine = await set_up_afresh(url, **account, **quick)
     _assert_may_not_change_tables(engine)
 
@@ -140,17 +93,16 @@ async def test_a_user_without_rights_on_tables_does_all_daily_work(
 
 @pytest.mark.usefixtures("prefect_server")
 async def test_the_narrow_user_does_all_that_is_done_now_and_then(
-    rights: _Server, sandbox: SandboxHandle, tmp_path: Path
+    rights: Granting, sandbox: SandboxHandle, tmp_path: Path
 ) -> None:
     """Moving in, real time, the deep pass, forecasts, cancelling, looking again, reports, requeueing, the alerts."""
     deep = "sandbox-deep-key"
     account = {"bouncer_api_key": sandbox.key, "deep_bouncer_api_key": deep, "bouncer_api_base_url": sandbox.url}
     quick = {"poll_seconds_min": 0.1, "poll_seconds_max": 0.3, "rate_limit_per_minute": 6000, "batch_size": 200}
-    new = engine_for(rights.grant(_statements("setup")))
+    new = engine_for(rights.grant("setup"))
     upgrade(new)
     new.dispose()
-    url = rights.grant(_statements("narrow"))
-    rights.grant(rights.grants_by_table())
+    url = rights.grant("narrow")
 
     old = engine_for(f"sqlite:///{tmp_path / 'contacts.db'}")
     upgrade(old)
@@ -164,8 +116,7 @@ async def test_the_narrow_user_does_all_that_is_done_now_and_then(
     assert (await risky.aresult()).verified > 0
     queue(engine, addresses(5, prefix="urgent"), request=12)
     assert (await ingested())[0].verified == 5
-    of_it = select(func.count()).where(Batch.realtime, Batch.request_id == 12)
-    assert read(engine, lambda c: c.scalar(of_it)) == 1
+    assert read(engine, lambda c: c.scalar(select(func.count()).where(Batch.realtime, Batch.request_id == 12))) == 1
     with engine.begin() as connection:
         connection.execute(update(Contact).values(bouncer_verified_ts=datetime(2020, 1, 1, tzinfo=UTC)))
     assert (await reverify(monthly_budget=50)).contacts == 50
@@ -177,6 +128,8 @@ async def test_the_narrow_user_does_all_that_is_done_now_and_then(
     assert (await report_costs(f"{datetime.now(UTC):%Y-%m}", tmp_path)).total.charged
     assert (await check_health(return_state=True)).is_completed()
     assert (await ingested())[0].outcome == "drained"
+    assert erase_person(engine, addresses(1, prefix="urgent")[0], exports=[]).contacts == 1
+    assert (await housekeeping(return_state=True)).is_completed()
 
 
 def assert_rows(engine: Engine, verified: int) -> None:
@@ -185,9 +138,9 @@ def assert_rows(engine: Engine, verified: int) -> None:
     assert (report.contacts.completed, report.contacts.queued, report.contacts.assigned) == (verified, 0, 0)
 
 
-def test_without_the_rights_to_make_tables_setup_says_which_are_needed(rights: _Server) -> None:
+def test_without_the_rights_to_make_tables_setup_says_which_are_needed(rights: Granting) -> None:
     """On an empty database the daily user is told what to grant, in one line."""
-    engine = engine_for(rights.grant(_statements("run")))
+    engine = engine_for(rights.grant("run"))
     with pytest.raises(SettingRefused, match="grant its user CREATE, ALTER, INDEX and REFERENCES"):
         upgrade(engine)
     engine.dispose()

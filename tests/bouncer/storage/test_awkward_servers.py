@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, Integer, String, func, insert, select
 from sqlalchemy.types import TypeEngine
 
+from bouncer.erasure.erasing import erase_person
 from bouncer.errors import RowsAltered, SettingRefused
 from bouncer.files.importing import import_contacts
 from bouncer.storage.bulk import stage
@@ -21,6 +22,7 @@ from tests.bouncer.contacts import claim, load_verdicts, queue_rows, sent, verdi
 from tests.database_server import DatabaseServer, skip_or_fail
 from tests.mariadb_server import MariaDB118Server, MariaDBServer
 from tests.mysql_server import MySQLServer
+from tests.trust.granting import Granting
 
 # All at once, since none hides another.
 _AWKWARD = (
@@ -77,6 +79,25 @@ def test_the_way_of_a_contact_on_an_awkward_server(engine: Engine, tmp_path: Pat
     assert load_verdicts(engine, work, verdicts(sent(engine, batch.id))).settled == 4
     assert {row.status for row in queue_rows(engine)} == {"completed"}
     assert upgrade(engine) == []
+
+
+def test_the_grants_of_the_page_work_on_an_awkward_server(awkward: DatabaseServer, tmp_path: Path) -> None:
+    """Whatever a backslash means there, and with names in small letters: the narrowest user works, and erases."""
+    name = awkward.create_database()
+    granting = Granting(awkward, awkward.url(name))
+    setup = engine_for(granting.grant("setup"))
+    upgrade(setup)
+    setup.dispose()
+    narrow = engine_for(granting.grant("narrow"))
+    file = tmp_path / "contacts.csv"
+    file.write_text("ann@example.com\ndan@example.com\n")
+    import_contacts(narrow, file)
+    (batch,) = claim(narrow).batches
+    load_verdicts(narrow, verify(narrow, batch.id), verdicts(["ann@example.com", "dan@example.com"]))
+    assert erase_person(narrow, "ann@example.com", exports=[]).queue_rows == 1
+    assert [row.email for row in queue_rows(narrow)] == ["dan@example.com"]
+    narrow.dispose()
+    awkward.drop_database(name)
 
 
 def test_gaps_and_backslashes_stay_what_they_are(engine: Engine) -> None:
