@@ -47,11 +47,11 @@ simulate: .venv/installed
 servers: .venv/installed mariadb newer-servers
 	$(BIN)/python -m tests.servers --keep-results
 
-## bench: measure everything, in 20 minutes on two cores; bench-quick: with little, in 2
-bench: .venv/installed mariadb
+## bench: measure everything, in half an hour on two cores; bench-quick: with little, in 4
+bench: .venv/installed mariadb newer-servers
 	$(BIN)/python -m bench
 
-bench-quick: .venv/installed mariadb
+bench-quick: .venv/installed mariadb newer-servers
 	$(BIN)/python -m bench --quick
 
 ## docs-check: follow the README and all pages of docs that have commands word by word, in clean folders

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.servers import MariaDB
+from bench.servers import Server
 
 __all__ = ["Bench", "Benchmark", "Row", "Stopwatch", "median", "stopwatch"]
 
@@ -89,14 +89,16 @@ class Bench:
 
     Attributes:
         quick: Whether to measure with little, in two minutes for everything.
-        mariadb: A server with the durability that servers have by default.
+        most: Contacts in the longest queue, and up to a million in a list.
+        server: A database server with the durability that servers have by default.
         folder: For files; gone afterwards.
         say: Tells a person what is going on.
         costs: Seconds that benchmarks have measured and that others go on with, by name.
     """
 
     quick: bool
-    mariadb: MariaDB
+    most: int
+    server: Server
     folder: Path
     say: Callable[[str], None]
     costs: dict[str, float] = field(default_factory=dict)

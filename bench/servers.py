@@ -1,12 +1,8 @@
-"""The servers that are measured against: a MariaDB as servers are by default, and the sandbox."""
+"""The servers that are measured against: database servers as they are by default, and the sandbox."""
 
 import json
-import os
-import secrets
-import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,87 +11,59 @@ from typing import Any
 import httpx
 import pymysql
 
-from tests.ports import free_port
+from tests.database_server import DatabaseServer
+from tests.mysql_server import MySQLServer
 
-__all__ = ["PROJECT", "MariaDB", "Sandbox", "running_mariadb", "running_sandbox"]
+__all__ = ["PROJECT", "Sandbox", "Server", "running_sandbox", "running_server"]
 
 PROJECT = Path(__file__).resolve().parents[1]
 
-_USER = "bench"
-_START_SECONDS = 60
 _STOP_SECONDS = 20
-# Debian keeps the server in /usr/sbin, which is not on everybody's PATH.
-_ENVIRONMENT = {**os.environ, "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])}
+# The tests' server has less, since each process of theirs has one.
+_AS_BY_DEFAULT = (
+    "--performance-schema=ON",
+    "--innodb-redo-log-capacity=100M",
+    "--cte-max-recursion-depth=4294967295",
+)
 
 
-class MariaDB:
-    """A private MariaDB server, loopback only, on which a commit waits for the disk and LOCAL INFILE is allowed.
+class Server:
+    """A private database server as it is by default, loopback only: a commit waits for the disk.
+
+    LOCAL INFILE is allowed.
 
     Args:
-        folder: Where its data go; must not exist yet.
+        kind: The kind of server.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._port = free_port()
-        self._password = secrets.token_hex(16)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def install(self) -> None:
-        """Makes its data folder, with one user."""
-        self._folder.mkdir()
-        grants = self._folder / "grants.sql"
-        grants.touch(mode=0o600)
-        grants.write_text(
-            f"FLUSH PRIVILEGES;\nCREATE USER {_USER}@'127.0.0.1' IDENTIFIED BY '{self._password}';\n"
-            f"GRANT ALL ON *.* TO {_USER}@'127.0.0.1';\n"
-        )
-        command = ["mariadb-install-db", "--no-defaults", *_as_root(), f"--datadir={self._folder / 'data'}"]
-        command += ["--skip-test-db", f"--extra-file={grants}"]
-        subprocess.run(command, env=_ENVIRONMENT, stdout=subprocess.DEVNULL, check=True)  # noqa: S603  # our constants
-        grants.unlink()
-
-    def start(self) -> None:
-        """Starts it and waits until it answers.
-
-        Raises:
-            RuntimeError: It does not come up.
-        """
-        folder = self._folder
-        command = ["mariadbd", "--no-defaults", *_as_root(), f"--datadir={folder / 'data'}", f"--port={self._port}"]
-        command += [f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}", f"--tmpdir={folder}"]
-        command += ["--bind-address=127.0.0.1", "--skip-name-resolve", "--local-infile=1"]
-        with (folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, env=_ENVIRONMENT, stderr=log)  # noqa: S603  # our constants
-        end = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                self.execute("SELECT 1")
-            except pymysql.OperationalError as error:
-                if self._process.poll() is not None or time.monotonic() > end:
-                    raise RuntimeError("mariadbd does not start") from error
-                time.sleep(0.05)
-            else:
-                return
-
-    def kill(self) -> None:
-        """Ends it at once."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+    def __init__(self, kind: type[DatabaseServer]) -> None:
+        self.name = kind.NAME
+        self._is_mysql = kind is MySQLServer
+        self._server = kind(durable=True, options=_AS_BY_DEFAULT if self._is_mysql else ())
 
     def restart(self) -> None:
         """Kills it and starts it again, with nothing in its memory."""
-        self.kill()
-        self.start()
+        self._server.kill()
+        self._server.start()
+
+    def stop(self) -> None:
+        """Ends it, and removes its data."""
+        self._server.stop()
+
+    def numbers(self, last: int) -> str:
+        """The numbers from 1 on, as a table with the column ``seq``."""
+        if not self._is_mysql:
+            return f"seq_1_to_{last}"
+        counted = f"SELECT 1 UNION ALL SELECT seq + 1 FROM counted WHERE seq < {last}"  # noqa: S608  # a number
+        return f"(WITH RECURSIVE counted (seq) AS ({counted}) SELECT seq FROM counted) AS numbers"  # noqa: S608  # as above
 
     def connect(self, database: str | None = None) -> "pymysql.Connection[Any]":
         """Opens a connection with nothing between it and the server."""
         return pymysql.connect(
             host="127.0.0.1",
-            port=self._port,
-            user=_USER,
-            password=self._password,
+            port=self._server.port,
+            user=self._server.USER,
+            password=self._server.password,
             database=database,
             charset="utf8mb4",
             local_infile=True,
@@ -104,57 +72,50 @@ class MariaDB:
 
     def url(self, database: str) -> str:
         """The URL of one database."""
-        return f"mysql+pymysql://{_USER}:{self._password}@127.0.0.1:{self._port}/{database}"
+        return self._server.url(database)
 
     def client_options(self, folder: Path) -> list[str]:
-        """The options by which the server's own client connects, its password in a file that only we can read."""
+        """The options by which MariaDB's own client connects, its password in a file that only we can read."""
         file = folder / "client.cnf"
         file.touch(mode=0o600)
         file.write_text(
-            f"[client]\nhost=127.0.0.1\nport={self._port}\nprotocol=tcp\nuser={_USER}\npassword={self._password}\n"
+            f"[client]\nhost=127.0.0.1\nport={self._server.port}\nprotocol=tcp\nuser={self._server.USER}\n"
+            f"password={self._server.password}\n"
         )
         return [f"--defaults-file={file}"]
 
     def execute(self, *statements: str, database: str | None = None) -> None:
         """Runs statements, each committed."""
-        with self.connect(database) as connection, connection.cursor() as cursor:
-            connection.autocommit(True)  # noqa: FBT003  # PyMySQL's own signature
-            for statement in statements:
-                cursor.execute(statement)
+        self._server.execute(*statements, database=database)
 
     @contextmanager
     def database(self) -> Iterator[str]:
         """An empty database, dropped afterwards; yields its name."""
-        name = f"bench_{secrets.token_hex(4)}"
-        self.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
+        name = self._server.create_database()
         try:
             yield name
         finally:
-            self.execute(f"DROP DATABASE {name}")
+            self._server.drop_database(name)
 
 
 @contextmanager
-def running_mariadb(folder: Path) -> Iterator[MariaDB]:
+def running_server(kind: type[DatabaseServer]) -> Iterator[Server]:
     """Runs a server while the block does.
 
     Args:
-        folder: Where its data go; must not exist yet.
+        kind: The kind of server.
 
     Raises:
-        RuntimeError: It does not come up.
+        RuntimeError: It is not on this machine, or does not come up.
     """
-    server = MariaDB(folder)
+    if reason := kind.missing():
+        raise RuntimeError(reason)
+    server = Server(kind)
     try:
-        server.install()
-        server.start()
+        server.restart()
         yield server
     finally:
-        server.kill()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _as_root() -> list[str]:
-    return ["-uroot"] if os.geteuid() == 0 else []
+        server.stop()
 
 
 class Sandbox:

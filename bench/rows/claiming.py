@@ -21,7 +21,7 @@ _DOMAINS = 5_000
 
 def claiming(bench: Bench) -> list[Row]:
     """Measures it right after the server was killed and started again, and with the same claim repeated."""
-    lengths = [_SHORT, 100_000] if bench.quick else [_SHORT, 100_000, 1_000_000, 10_000_000]
+    lengths = [length for length in (_SHORT, 100_000, 1_000_000, 10_000_000) if length <= bench.most]
     times = {length: _times(bench, length) for length in lengths}
     bench.costs.update({f"claim out of {length}": of_length["warm"] for length, of_length in times.items()})
     return [
@@ -39,14 +39,14 @@ def claiming(bench: Bench) -> list[Row]:
 
 
 def _times(bench: Bench, length: int) -> dict[str, float]:
-    with bench.mariadb.database() as name, _engine(bench.mariadb.url(name)) as engine:
+    with bench.server.database() as name, _engine(bench.server.url(name)) as engine:
         upgrade(engine)
         bench.say(f"filling a queue of {length:,}")
         fill(bench, name, length)
         cold = []
         for _ in range(1 if bench.quick else 3):
             engine.dispose()
-            bench.mariadb.restart()
+            bench.server.restart()
             cold.append(_claim(engine))
         warm = [_claim(engine) for _ in range(1 if bench.quick else 9)]
     return {"cold": median(cold), "warm": median(warm)}
@@ -67,7 +67,7 @@ def fill(bench: Bench, name: str, length: int) -> None:
         name: A database with empty tables.
         length: How many contacts.
     """
-    bench.mariadb.execute(
+    bench.server.execute(
         "INSERT INTO Users (id, email) VALUES (1, 'bench@example.com')",
         "INSERT INTO Requests (request_id, user_id, name) VALUES (1, 1, 'bench')",
         database=name,
@@ -76,16 +76,16 @@ def fill(bench: Bench, name: str, length: int) -> None:
     fast = "SET foreign_key_checks = 0, unique_checks = 0"
     contacts = (
         "INSERT INTO Contacts_Global (global_id, email) SELECT seq, CONCAT('person', seq, '@company', "  # noqa: S608  # numbers
-        f"seq * 7919 % {_DOMAINS}, '.com') FROM seq_1_to_{length}"
+        f"seq * 7919 % {_DOMAINS}, '.com') FROM {bench.server.numbers(length)}"
     )
     queue = (
         "INSERT INTO Bouncer_Queue (queue_id, global_id, user_id, request_id, priority) "  # noqa: S608  # a number
-        f"SELECT seq, seq, 1, 1, 50 FROM seq_1_to_{length}"
+        f"SELECT seq, seq, 1, 1, 50 FROM {bench.server.numbers(length)}"
     )
     with ThreadPoolExecutor() as pool:
-        for filled in [pool.submit(bench.mariadb.execute, fast, rows, database=name) for rows in (contacts, queue)]:
+        for filled in [pool.submit(bench.server.execute, fast, rows, database=name) for rows in (contacts, queue)]:
             filled.result()
-    bench.mariadb.execute("ANALYZE TABLE Contacts_Global, Bouncer_Queue", database=name)
+    bench.server.execute("ANALYZE TABLE Contacts_Global, Bouncer_Queue", database=name)
 
 
 def _claim(engine: Engine) -> float:

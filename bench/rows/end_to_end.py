@@ -74,8 +74,8 @@ def _rows(kind: str, work: Work, run: Drained) -> list[Row]:
 
 def _on_mariadb(bench: Bench, work: Work) -> Drained:
     bench.say(f"{work.batches} batches of {work.batch_size:,}, {work.seconds:g} s each, on MariaDB")
-    with bench.mariadb.database() as name:
-        return drain(work, bench.mariadb.url(name), _folder(bench, "mariadb"))
+    with bench.server.database() as name:
+        return drain(work, bench.server.url(name), _folder(bench, "mariadb"))
 
 
 def _on_sqlite(bench: Bench, work: Work) -> Drained:

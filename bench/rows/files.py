@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bench.measuring import Bench, Row, stopwatch
 from bench.processes import Usage, usage_of
+from bench.servers import Server
 from bouncer.storage.engine import engine_for
 from bouncer.storage.migrate import upgrade
 from sandbox.sample import write_sample
@@ -28,16 +29,16 @@ ORDER BY q.queue_id
 
 def importing(bench: Bench) -> list[Row]:
     """Measures the import of a CSV file."""
-    contacts = 100_000 if bench.quick else 1_000_000
+    contacts = min(bench.most, 1_000_000)
     file = bench.folder / "contacts.csv"
     bench.say(f"writing a file of {contacts:,} contacts")
     write_sample(file, contacts)
-    with bench.mariadb.database() as name:
-        _migrate(bench.mariadb.url(name))
+    with bench.server.database() as name:
+        _migrate(bench.server.url(name))
         bench.say("loading it with LOAD DATA")
         floor = _load_data(bench, name, file)
-    with bench.mariadb.database() as name:
-        _migrate(bench.mariadb.url(name))
+    with bench.server.database() as name:
+        _migrate(bench.server.url(name))
         bench.say("importing it")
         ours = _timed(bench, name, ["import", str(file), "--json"])
     return _rows(
@@ -47,11 +48,11 @@ def importing(bench: Bench) -> list[Row]:
 
 def exporting(bench: Bench) -> list[Row]:
     """Measures the export of all verdicts."""
-    results = 100_000 if bench.quick else 1_000_000
-    with bench.mariadb.database() as name:
-        _migrate(bench.mariadb.url(name))
+    results = min(bench.most, 1_000_000)
+    with bench.server.database() as name:
+        _migrate(bench.server.url(name))
         bench.say(f"filling in {results:,} results")
-        bench.mariadb.execute(*_verified(results), database=name)
+        bench.server.execute(*_verified(bench.server, results), database=name)
         bench.say("dumping them with the client, then exporting them")
         # Once before, so that neither finds the server's memory warmer than the other.
         _dump(bench, name)
@@ -76,15 +77,15 @@ def _migrate(url: str) -> None:
 
 
 def _timed(bench: Bench, name: str, arguments: list[str]) -> Usage:
-    environment = {"DATABASE_URL": bench.mariadb.url(name), "BOUNCER_FLOWS_HOME": str(bench.folder / "home")}
+    environment = {"DATABASE_URL": bench.server.url(name), "BOUNCER_FLOWS_HOME": str(bench.folder / "home")}
     return usage_of(arguments, environment, bench.folder / "command.log")
 
 
 def _load_data(bench: Bench, name: str, file: Path) -> float:
-    bench.mariadb.execute(*_REQUEST, database=name)
+    bench.server.execute(*_REQUEST, database=name)
     into = "LOAD DATA LOCAL INFILE %s INTO TABLE {} CHARACTER SET utf8mb4 FIELDS TERMINATED BY ',' \
 LINES TERMINATED BY '\\r\\n' IGNORE 1 LINES "
-    with bench.mariadb.connect(name) as connection, connection.cursor() as cursor, stopwatch() as watch:
+    with bench.server.connect(name) as connection, connection.cursor() as cursor, stopwatch() as watch:
         cursor.execute(into.format("Contacts_Global") + "(global_id, @first, @last, email, @company)", (str(file),))
         cursor.execute(
             into.format("Bouncer_Queue")
@@ -95,15 +96,15 @@ LINES TERMINATED BY '\\r\\n' IGNORE 1 LINES "
     return watch.seconds
 
 
-def _verified(results: int) -> list[str]:
-    source = f"FROM seq_1_to_{results}"
+def _verified(server: Server, results: int) -> list[str]:
+    source = f"FROM {server.numbers(results)}"
     batch = "1 + (seq - 1) DIV 10000"
     domain = "CONCAT('company', seq * 7919 % 5000, '.com')"
     return [
         *_REQUEST,
         (
             "INSERT INTO Bouncer_Batches (id, batch_id, user_id, request_id, status, quantity)"  # noqa: S608  # numbers
-            f" SELECT seq, seq, 1, 1, 'completed', 10000 FROM seq_1_to_{1 + results // 10_000}"
+            f" SELECT seq, seq, 1, 1, 'completed', 10000 FROM {server.numbers(1 + results // 10_000)}"
         ),
         (
             "INSERT INTO Contacts_Global (global_id, email, bouncer_status, bouncer_reason, bouncer_score,"
@@ -127,7 +128,7 @@ def _verified(results: int) -> list[str]:
 
 
 def _dump(bench: Bench, name: str) -> float:
-    command = ["mariadb", *bench.mariadb.client_options(bench.folder), "--quick", "--batch", "-e", _SAME_QUERY, name]
+    command = ["mariadb", *bench.server.client_options(bench.folder), "--quick", "--batch", "-e", _SAME_QUERY, name]
     with (bench.folder / "dump.tsv").open("wb") as out, stopwatch() as watch:
         subprocess.run(command, stdout=out, check=True)  # noqa: S603  # our constants
     return watch.seconds

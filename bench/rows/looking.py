@@ -27,8 +27,8 @@ def looking(bench: Bench) -> list[Row]:
     home = folder / "home"
     folder.mkdir()
     work = Work(batches=1, batch_size=1, slots=15, seconds=3600, poll_min=10, poll_max=30)
-    with bench.mariadb.database() as name, running_sandbox(work.seconds) as sandbox, local_server(home) as server:
-        environment = environment_of(work, bench.mariadb.url(name), home, sandbox)
+    with bench.server.database() as name, running_sandbox(work.seconds) as sandbox, local_server(home) as server:
+        environment = environment_of(work, bench.server.url(name), home, sandbox)
         with running(["setup"], environment, folder / "setup.log") as setup:
             setup.wait()
         batch = sandbox.upload(["contact@example.com"])

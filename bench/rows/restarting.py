@@ -34,8 +34,8 @@ def _restart(bench: Bench, name: str, *, with_server: bool) -> float:
     folder.mkdir()
     # Longer than it takes to be killed, started again and to find the batches.
     work = Work(batches=3, batch_size=500, slots=3, seconds=60, poll_min=2, poll_max=5)
-    with bench.mariadb.database() as database:
-        url = bench.mariadb.url(database)
+    with bench.server.database() as database:
+        url = bench.server.url(database)
         queue_contacts(work, url, folder).dispose()
         with running_sandbox(work.seconds) as sandbox:
             environment = environment_of(work, url, home, sandbox)

@@ -53,12 +53,12 @@ def settling(bench: Bench) -> list[Row]:
     rounds = 2 if bench.quick else 9
     names = ("load", "load by file", "floor", "queue", "loop", "look", "join")
     ways: dict[str, list[float]] = {name: [] for name in names}
-    with bench.mariadb.database() as name:
-        url = bench.mariadb.url(name)
+    with bench.server.database() as name:
+        url = bench.server.url(name)
         engines = {"load": engine_for(url), "load by file": engine_for(f"{url}?local_infile=1")}
         upgrade(engines["load"])
         verified = iter(verified_batches(engines["load"], bench.folder / "settling.csv", 3 * rounds + 1))
-        with bench.mariadb.connect(name) as connection:
+        with bench.server.connect(name) as connection:
             for _ in range(rounds):
                 for way, engine in engines.items():
                     ours = next(verified)

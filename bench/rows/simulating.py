@@ -193,8 +193,8 @@ def _measured(bench: Bench) -> dict[str, float]:
         return {}
     rounds = 3
     claims, loads = [], []
-    with bench.mariadb.database() as name:
-        engine = engine_for(bench.mariadb.url(name))
+    with bench.server.database() as name:
+        engine = engine_for(bench.server.url(name))
         upgrade(engine)
         for verified in verified_batches(engine, bench.folder / "simulating.csv", rounds):
             with stopwatch() as watch:
@@ -202,8 +202,8 @@ def _measured(bench: Bench) -> dict[str, float]:
                 load(engine, verified.batch, prepare(verified.verdicts, awaited))
             loads.append(watch.seconds)
         engine.dispose()
-    with bench.mariadb.database() as name:
-        engine = engine_for(bench.mariadb.url(name))
+    with bench.server.database() as name:
+        engine = engine_for(bench.server.url(name))
         upgrade(engine)
         fill(bench, name, rounds * _BATCH)
         for _ in range(rounds):
