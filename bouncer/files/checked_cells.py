@@ -23,6 +23,7 @@ class CheckedAddress(NamedTuple):
         domain: The part after the @.
         reason: None for an address that can be mailed to.
         cell: The position of its cell.
+        written: The address as its cell had it, where its domain is not in ASCII; else normalised.
     """
 
     address: str
@@ -30,6 +31,7 @@ class CheckedAddress(NamedTuple):
     domain: str
     reason: str | None
     cell: int
+    written: str
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class CheckedCells:
         """Makes a frame of the addresses, with a column for each attribute; None where there is a reason instead."""
         import pandas as pd
 
-        rows = [one if one.reason is None else (None, None, None, one.reason, one.cell) for one in self.addresses]
+        rows = [one if one.reason is None else (None, None, None, one.reason, one.cell, None) for one in self.addresses]
         return pd.DataFrame(rows, columns=CheckedAddress._fields, dtype=object).astype({"cell": int})
 
 
@@ -82,8 +84,9 @@ def _check(text: str, cell: int) -> CheckedAddress:
         address = normalise(text)
     except InvalidAddress as refusal:
         return _refused(refusal, cell)
-    return CheckedAddress(address, address_key(address), domain_of(address), None, cell)
+    written = address if domain_of(text).isascii() else text
+    return CheckedAddress(address, address_key(address), domain_of(address), None, cell, written)
 
 
 def _refused(refusal: InvalidAddress, cell: int) -> CheckedAddress:
-    return CheckedAddress("", b"", "", str(refusal), cell)
+    return CheckedAddress("", b"", "", str(refusal), cell, "")

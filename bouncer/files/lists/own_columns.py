@@ -33,7 +33,7 @@ class ListLine:
     Attributes:
         own: Its own cells.
         verdict: The cells behind them, by column.
-        address: As it was verified, or None.
+        address: As it was verified, its domain as the list has it; or None.
         key: Of the address, by which equal ones are known; or None.
     """
 
@@ -84,7 +84,7 @@ def list_lines(
         checked = check_cells(texts, split=split).frame()
         verdicts = _verdicts(engine, checked, request_id)
         lines = []
-        columns = (checked["cell"], checked["reason"], checked["address"], checked["key"])
+        columns = (checked["cell"], checked["reason"], checked["written"], checked["key"])
         for row, (cell, reason, address, key) in enumerate(zip(*columns, strict=True)):
             cells = records[cell][1]
             if cells is None:
