@@ -30,6 +30,7 @@ def setup(
     from deployments.settings import read_settings
 
     settings = read_settings()
+    away = None if check else _try_key(settings)
     with orchestrator(settings):
         from deployments.setup.check import check_server, check_setup
         from deployments.setup.set_up import set_up, set_up_pool
@@ -44,9 +45,21 @@ def setup(
         tell(line)
     if not changes:
         tell("everything is as it should be")
-    for fault in faults:
+    for fault in [*faults, *([] if away is None else [away])]:
         say(f"warning: {fault}")
     return ExitCode.SOME_FAILED if check and changes else 0
+
+
+def _try_key(settings: "Settings") -> str | None:
+    # An installation can be made while Bouncer is away, but not with a wrong key.
+    from bouncer.errors import BouncerUnavailable
+    from deployments.first_contact import try_key
+
+    try:
+        try_key(settings)
+    except BouncerUnavailable as error:
+        return f"{error}. The key was not tried"
+    return None
 
 
 def _ask_first(settings: "Settings", *, yes: bool) -> None:

@@ -66,11 +66,14 @@ def verify(
         priority: The priority; higher goes first.
     """
     from bouncer.files.lists.sources import opened_list
+    from deployments.first_contact import try_key
     from deployments.server.orchestration import orchestrator
     from deployments.settings import read_settings
 
     settings = read_settings()
     place = str(file)
+    if not dry_run:
+        try_key(settings)
     with opened_list(place), orchestrator(settings, verbose=verbose) as ui:
         from bouncer.costs.forecast_text import headline
         from deployments.running import run_verify_list
