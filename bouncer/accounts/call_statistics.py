@@ -115,6 +115,11 @@ class CallFigures:
         """Errors among all requests, from 0 to 1."""
         return sum(self.errors.values()) / self.total if self.total else 0.0
 
+    @property
+    def worst(self) -> str:
+        """The three first kinds of error with their counts, behind a colon; empty where there was none."""
+        return ": " * bool(self.errors) + ", ".join(f"{count} {kind}" for kind, count in list(self.errors.items())[:3])
+
 
 def outcome_of(error: BaseException) -> str:
     """The outcome that an error stands for, in words: RateLimited is ``rate limited``."""

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, or_, select, update
 
-from bouncer.monitoring.figures import Health, QueueHealth
+from bouncer.monitoring.figures import FIGURES
+from bouncer.monitoring.health import Health
 from bouncer.monitoring.thresholds import Thresholds
 from bouncer.storage.dialects import age_seconds, database_now, insert_ignoring
 from bouncer.storage.tables import Alert
@@ -22,7 +23,7 @@ class Judgement:
     Attributes:
         alert: The alert's name.
         crossed: Whether the figure is beyond its threshold; None where that is unknown, which changes nothing.
-        message: The figure and its threshold, for a person, with what to do.
+        message: The figure and its threshold, for a person, with what to do; empty where nothing is known.
     """
 
     alert: str
@@ -64,116 +65,15 @@ class News:
 
 def judge(health: Health, thresholds: Thresholds) -> list[Judgement]:
     """Holds each figure against its threshold; what accounts share is judged with the one that leads."""
-    judgements = _of_account(health, thresholds)
-    if health.leads_layer:
-        judgements += _of_layer(health, thresholds)
-    if health.leads:
-        judgements.append(
-            Judgement(
-                "database",
-                not health.service.same_database,
-                "the contacts database is not the one of the last run; bouncer-flows setup --yes has it so"
-                if not health.service.same_database
-                else "the contacts database is the one of the last run",
-            )
-        )
-        failures = health.service.worker_failures_an_hour
-        judgements.append(
-            Judgement(
-                "worker-failures",
-                failures > thresholds.worker_failures_an_hour,
-                f"{failures} runs failed or crashed within an hour (threshold {thresholds.worker_failures_an_hour}); "
-                "the Prefect UI shows why",
-            )
-        )
-    return judgements
-
-
-def _of_layer(health: Health, thresholds: Thresholds) -> list[Judgement]:
-    queue, credits_left = health.queue, health.layer_credits
-    needed = queue.credits_needed
-    oldest_hours = (queue.oldest_waiting_seconds or 0) / 3600
+    crossed = {
+        figure: figure.is_crossed(health, thresholds)
+        for figure in FIGURES.values()
+        if figure.alert and figure.is_judged(health)
+    }
     return [
-        Judgement(
-            "backlog",
-            queue.backlog_contacts > thresholds.backlog_contacts,
-            f"{queue.backlog_contacts:,} contacts wait (threshold {thresholds.backlog_contacts:,})",
-        ),
-        Judgement(
-            "credits",
-            None if credits_left is None else credits_left < needed,
-            f"{credits_left or 0:,} credits are left for {needed:,} contacts; top up at app.usebouncer.com",
-        ),
-        Judgement(
-            "waiting",
-            oldest_hours > thresholds.oldest_waiting_hours,
-            f"the oldest contact has waited {oldest_hours:.1f} h (threshold {thresholds.oldest_waiting_hours:g} h)",
-        ),
+        Judgement(figure.alert, one, "" if one is None else figure.says(health, thresholds))
+        for figure, one in crossed.items()
     ]
-
-
-def _of_account(health: Health, thresholds: Thresholds) -> list[Judgement]:
-    queue, account, service = health.queue, health.account, health.service
-    calls, window = account.calls, health.window_minutes
-    worst = ", ".join(f"{count} {kind}" for kind, count in list(calls.errors.items())[:3])
-    paused_minutes = (account.paused_seconds or 0) / 60
-    queued_hours = queue.longest_queued.seconds / 3600 if queue.longest_queued else 0.0
-    p95 = (calls.p95_ms or 0) / 1000
-    return [
-        Judgement(
-            "error-rate",
-            _of_calls(calls.error_share * 100 > thresholds.error_rate_percent, calls.total, thresholds),
-            f"{calls.error_share:.1%} of {calls.total:,} calls in {window} min brought errors"
-            f"{f': {worst}' if worst else ''} (threshold {thresholds.error_rate_percent:g} %)",
-        ),
-        Judgement(
-            "rate-limit",
-            account.rate_limit_percent > thresholds.rate_limit_percent,
-            f"{account.requests_a_minute} requests in a minute, {account.rate_limit_percent} % of what the limit lets "
-            f"pass (threshold {thresholds.rate_limit_percent:g} %)",
-        ),
-        Judgement(
-            "response-time",
-            _of_calls(p95 > thresholds.response_seconds, calls.total, thresholds),
-            f"Bouncer takes up to {p95:.1f} s for 95 of 100 calls (threshold {thresholds.response_seconds:g} s)",
-        ),
-        Judgement(
-            "deadline",
-            queue.batches_overdue > 0,
-            f"{queue.batches_overdue} batches run at Bouncer beyond their deadline; does anything run?",
-        ),
-        Judgement("queued", queued_hours > thresholds.queued_at_bouncer_hours, _of_queued(queue, thresholds)),
-        Judgement(
-            "held",
-            queue.batches_held > 0,
-            f"{queue.batches_held} batches wait for a person, since the answers to their uploads were lost; "
-            "bouncer-flows requeue --held sends them again, and they may be paid twice",
-        ),
-        Judgement(
-            "paused",
-            paused_minutes > thresholds.paused_minutes,
-            f"paused for {paused_minutes:.0f} min by {account.state.paused_by}: {account.state.paused_reason} "
-            f"(threshold {thresholds.paused_minutes:g} min)"
-            if account.paused_seconds is not None
-            else "not paused",
-        ),
-        Judgement(
-            "bouncer",
-            service.bouncer_trouble is not None if service.bouncer_known else None,
-            service.bouncer_trouble or "Bouncer answers",
-        ),
-    ]
-
-
-def _of_queued(queue: QueueHealth, thresholds: Thresholds) -> str:
-    longest = queue.longest_queued
-    if longest is None:
-        return "no batch is queued at Bouncer"
-    return (
-        f"batch {longest.batch} is queued at Bouncer for {longest.seconds / 3600:.1f} h, since "
-        f"{longest.since_ts:%Y-%m-%d %H:%M} UTC (threshold {thresholds.queued_at_bouncer_hours:g} h); "
-        "app.usebouncer.com shows whose list is ahead; it is paid for and will run, so do not send it again"
-    )
 
 
 @writing
@@ -276,9 +176,3 @@ def mark_told(connection: Connection, account: str, news: News) -> None:
         .where(Alert.account == account, Alert.alert == news.alert, Alert.began_ts == news.began_ts)
         .values(**told)
     )
-
-
-def _of_calls(is_beyond: bool, calls: int, thresholds: Thresholds) -> bool | None:  # a figure's verdict
-    # A few calls beyond the threshold say too little to begin an alert, and that it is not over yet; a few within it
-    # end one, or an idle account, of which only the credits are asked, would never be well again.
-    return None if is_beyond and calls < thresholds.min_calls else is_beyond

@@ -1,261 +1,309 @@
-"""The figures by which people see whether all is well, and the names and units under which they are kept."""
+"""The table of figures by which people see whether all is well: each with its unit, value, threshold and alert."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
-from bouncer.accounts.call_statistics import CallFigures
-from bouncer.accounts.state import AccountState
+from bouncer.monitoring.health import Health, Scope
+from bouncer.monitoring.thresholds import Thresholds
 
-__all__ = ["FIGURES", "SHARED", "AccountHealth", "Health", "QueueHealth", "QueuedBatch", "ServiceHealth"]
-
-FIGURES = {
-    "backlog_contacts": "contacts that wait in the queue",
-    "oldest_waiting_seconds": "the age of the oldest contact in the queue, or in a batch that is not sent or is held",
-    "batches_under_way": "batches that are not settled, but for held ones",
-    "batches_in_flight": "batches that Bouncer has, or may have",
-    "batches_held": "batches that wait for a person",
-    "queued_at_bouncer_seconds": "the time for which the longest-waiting batch has been queued at Bouncer",
-    "batches_overdue": "batches that run at Bouncer, ten minutes beyond their deadline",
-    "settled_contacts_a_minute": "addresses of the batches that were loaded in the window, a minute",
-    "settled_contacts_an_hour": "addresses of the batches that were loaded in the last hour",
-    "dead_letters": "failed batches that nobody has reviewed",
-    "possible_double_payments": "addresses that may have been charged twice since installation",
-    "paused_seconds": "seconds for which uploads have been paused",
-    "breaker_state": "0 closed, 1 half-open, 2 open",
-    "credits_left": "credits of the account, as Bouncer last reported",
-    "credits_last_hours": "hours that the credits last at the last hour's pace",
-    "requests_a_minute": "requests in this or the last minute, whichever had more",
-    "rate_limit_percent": "requests a minute, of what the rate limit lets pass in the long run",
-    "error_rate_permille": "calls of the window that brought errors; each kind has a figure of its own",
-    "response_p50_ms": "half of the calls of the window took at most so long; each call has a figure of its own",
-    "response_p95_ms": "95 of 100 calls took at most so long",
-    "response_max_ms": "the slowest call took so long",
-    "database_ms": "time that the database takes to answer",
-    "prefect_ms": "time that the Prefect server takes to answer",
-    "bouncer_usable": "1, or 0 where the key is refused or Bouncer is away",
-    "worker_failures_an_hour": "runs that failed or crashed within an hour",
-    "late_runs": "runs that should have begun and have not",
-    "workers_online": "workers of the work pool",
-    "run_memory_mb": "peak memory of the check's own process",
-    "run_cpu_ms": "processor time of the check's own process",
-    "limit_batches": "batches that the account may have in flight",
-    "limit_requests_a_minute": "requests that the account may send in any 60 s",
-}
-"""Meaning of each figure, by the name that it is kept under, less any part behind a dot."""
-
-SHARED = frozenset(
-    {
-        "database_ms",
-        "dead_letters",
-        "late_runs",
-        "possible_double_payments",
-        "prefect_ms",
-        "run_cpu_ms",
-        "run_memory_mb",
-        "worker_failures_an_hour",
-        "workers_online",
-    }
-)
-"""Figures that are of no account in particular."""
+__all__ = ["FIGURES", "Figure", "Row", "kept_figures"]
 
 _LARGEST_INT = 2**31 - 1
 _BREAKER = {"closed": 0, "half-open": 1, "open": 2}
 
 
 @dataclass(frozen=True)
-class QueuedBatch:
-    """A batch that is queued at Bouncer.
+class Row:
+    """Row of the dashboard that a figure has.
 
     Attributes:
-        batch: Its row in ``Bouncer_Batches``.
-        since_ts: When Bouncer took it.
-        seconds: How long ago that is.
+        title: The row's title; there is no row where it is empty.
+        threshold: The value beyond which something is wrong, or the field of ``Thresholds`` that has it.
+        divisor: How many of the unit in which the figure is kept make one of the unit of title and threshold.
+        decimals: With how many decimals people read it.
     """
 
-    batch: int
-    since_ts: datetime
-    seconds: int
+    title: str = ""
+    threshold: str | int | None = None
+    divisor: int = 1
+    decimals: int = 0
 
 
 @dataclass(frozen=True)
-class QueueHealth:
-    """The queue and the batches of one account.
+class Figure:
+    """A figure of health, with its row of the dashboard and the alert that begins beyond its threshold.
 
     Attributes:
-        backlog_contacts: Contacts that wait in the queue; a number beyond a million may be ten minutes old.
-        oldest_waiting_seconds: The age of the oldest contact in the queue, or in a batch that is not sent or is held;
-            None where there is none.
-        batches_under_way: Batches that are not settled.
-        batches_in_flight: Those of them that Bouncer has, or may have.
-        batches_held: Those that wait for a person.
-        batches_overdue: Those that Bouncer runs, or may have, without progress for longer than their deadline.
-        longest_queued: The batch that has been queued at Bouncer the longest; None where none is.
-        unsent_contacts: Addresses in batches that are not uploaded yet.
-        settled_in_window: Addresses that came back with loaded batches in the window.
-        settled_an_hour: Addresses that came back with batches loaded in the last hour. Contacts settled at no cost
-            count neither here nor in the window.
-        credits_an_hour: Credits that those batches cost; their addresses where Bouncer did not tell.
-        dead_letters: Failed batches that nobody has reviewed.
-        possible_double_payments: Addresses that may have been charged twice since installation.
+        name: The name that it is kept under, which ends with its unit.
+        help: Its meaning.
+        value: Takes it from the health; None where nobody knows it.
+        part: ``call`` or ``kind`` where it is kept for each call or kind of error too, behind its name and a dot.
+        row: Its row of the dashboard.
+        floor: Takes the value from the health under which something is wrong, in place of a threshold.
+        alert: The name of the alert; there is none where it is empty.
+        message: The alert's message, a template of ``health``, ``value`` and ``limit``.
+        calm: The message where the value is 0, or at its floor.
+        scope: What it is about. Figures of all are kept once, the others for each account.
+        judged: What its alert is about, where that is not its own scope.
     """
 
-    backlog_contacts: int
-    oldest_waiting_seconds: int | None
-    batches_under_way: int
-    batches_in_flight: int
-    batches_held: int
-    batches_overdue: int
-    longest_queued: QueuedBatch | None
-    unsent_contacts: int
-    settled_in_window: int
-    settled_an_hour: int
-    credits_an_hour: int
-    dead_letters: int
-    possible_double_payments: int
+    name: str
+    help: str
+    value: Callable[[Health], float | None]
+    part: str = ""
+    row: Row = Row()
+    floor: Callable[[Health], int | None] | None = None
+    alert: str = ""
+    message: str = ""
+    calm: str = ""
+    scope: Scope = Scope.ACCOUNT
+    judged: Scope | None = None
 
-    @property
-    def credits_needed(self) -> int:
-        """Credits that there should be, lest they run out before the queue is empty."""
-        return self.backlog_contacts + self.unsent_contacts
+    def text(self, health: Health) -> str:
+        """Its value for a person."""
+        value = self.value(health)
+        return "-" if value is None else f"{value / self.row.divisor:,.{self.row.decimals}f}"
+
+    def is_judged(self, health: Health) -> bool:
+        """Tells whether its threshold counts for this account."""
+        return (self.judged or self.scope) in health.scopes
+
+    def limit(self, health: Health, thresholds: Thresholds) -> float | None:
+        """The threshold or floor, in the unit in which people read it; None where there is none."""
+        if self.floor:
+            return self.floor(health) if self.is_judged(health) else None
+        limit = self.row.threshold
+        return getattr(thresholds, limit) if isinstance(limit, str) else limit
+
+    def limit_text(self, health: Health, thresholds: Thresholds) -> str:
+        """The threshold or floor for a person; empty where there is none."""
+        limit = self.limit(health, thresholds)
+        return "" if limit is None else f"{limit:,.0f}" if limit == int(limit) else f"{limit:,g}"
+
+    def is_crossed(self, health: Health, thresholds: Thresholds) -> bool | None:
+        """Tells whether it is beyond its threshold; None where that is unknown."""
+        value, limit = self.value(health), self.limit(health, thresholds)
+        if self.floor:
+            return None if value is None or limit is None else value < limit
+        is_beyond = (value or 0) / self.row.divisor > (limit or 0)
+        # A few calls beyond the threshold say too little to begin an alert, and that it is not over yet; a few within
+        # it end one, or an idle account, of which only the credits are asked, would never be well again.
+        return None if is_beyond and self.part and health.account.calls.total < thresholds.min_calls else is_beyond
+
+    def says(self, health: Health, thresholds: Thresholds) -> str:
+        """The message of its alert."""
+        value = self.value(health) or 0
+        if self.calm and value == (self.floor(health) if self.floor else 0):
+            return self.calm
+        limit = self.limit_text(health, thresholds)
+        return self.message.format(health=health, value=value / self.row.divisor, limit=limit)
 
 
-@dataclass(frozen=True)
-class AccountHealth:
-    """Health of one account, shared by all workers, with the statistics of its calls.
+def kept_figures(health: Health) -> dict[str, int]:
+    """Every figure by the name that it is kept under, with its unit.
 
-    Attributes:
-        state: Pause, breaker and credits.
-        paused_seconds: For how long no upload may begin; None where it is not paused.
-        requests_a_minute: In the present or the last minute, whichever had more.
-        limit_a_minute: What the rate limit lets pass in the long run.
-        calls: Of the window, all together.
-        by_call: Of the window, each call for itself.
+    Those that nobody knows are left out. Those of an account that does not lead have ``@`` and its name behind
+    them, and are its own ones alone.
     """
-
-    state: AccountState
-    paused_seconds: int | None
-    requests_a_minute: int
-    limit_a_minute: int
-    calls: CallFigures
-    by_call: dict[str, CallFigures]
-
-    @property
-    def rate_limit_percent(self) -> int:
-        """Percentage of the rate limit in use."""
-        return round(100 * self.requests_a_minute / self.limit_a_minute)
+    return {
+        health.kept_as(name): min(round(value), _LARGEST_INT)
+        for figure in FIGURES.values()
+        if health.leads or figure.scope is not Scope.ALL
+        for name, of in (
+            (figure.name, health),
+            *((f"{figure.name}.{part}", of_part) for part, of_part in health.parts(figure.part).items()),
+        )
+        if (value := figure.value(of)) is not None
+    }
 
 
-@dataclass(frozen=True)
-class ServiceHealth:
-    """Findings of the check itself, from asking each service.
-
-    Attributes:
-        database_ms: Milliseconds that the database takes to answer the simplest question.
-        prefect_ms: Milliseconds that the Prefect server takes to answer.
-        bouncer_trouble: Why Bouncer cannot be used, or None.
-        bouncer_known: Whether Bouncer has told, or refused to tell, anything recently.
-        worker_failures_an_hour: Runs of this project's flows that failed or crashed in the last hour.
-        late_runs: Runs that should have begun and have not.
-        workers_online: Workers of the work pool; 0 where runs are served without one.
-        run_memory_mb: The most memory that the check's own process has had.
-        run_cpu_ms: The processor time that it has used.
-        same_database: Whether the database is the one of the last run.
-    """
-
-    database_ms: int
-    prefect_ms: int
-    bouncer_trouble: str | None
-    bouncer_known: bool
-    worker_failures_an_hour: int
-    late_runs: int
-    workers_online: int
-    run_memory_mb: int
-    run_cpu_ms: int
-    same_database: bool = True
-
-
-@dataclass(frozen=True)
-class Health:
-    """Everything that one check has measured.
-
-    Attributes:
-        window_minutes: Over how many minutes rates are taken.
-        leads: Whether this is the account that speaks for what all share: the runs, the servers, the dead letters.
-        leads_layer: Whether it speaks for the accounts of its layer, for which the same contacts wait.
-        layer_credits: The credits of all accounts of its layer; None where one of them is not known.
-    """
-
-    queue: QueueHealth
-    account: AccountHealth
-    service: ServiceHealth
-    window_minutes: int
-    leads: bool = True
-    leads_layer: bool = True
-    layer_credits: int | None = None
-
-    @property
-    def settled_a_minute(self) -> int:
-        """Addresses that came back a minute, in the window."""
-        return round(self.queue.settled_in_window / self.window_minutes)
-
-    @property
-    def credits_last_hours(self) -> int | None:
-        """Hours that the credits last at the last hour's pace; None where that is unknown."""
-        if self.account.state.credits is None or not self.queue.credits_an_hour:
-            return None
-        return self.account.state.credits // self.queue.credits_an_hour
-
-    def metrics(self) -> dict[str, int]:
-        """Every figure by the name that it is kept under, with its unit.
-
-        Those that nobody knows are left out. Those of an account that does not lead have ``@`` and its name behind
-        them, and are its own ones alone.
-        """
-        figures = {name: min(value, _LARGEST_INT) for name, value in self._figures().items() if value is not None}
-        return {self.kept_as(name): value for name, value in figures.items() if self.leads or name not in SHARED}
-
-    def kept_as(self, name: str) -> str:
-        """The name that a figure of this account is kept under."""
-        return name if self.leads else f"{name}@{self.account.state.account}"
-
-    def _figures(self) -> dict[str, int | None]:
-        queue, account, service = self.queue, self.account, self.service
-        figures: dict[str, int | None] = {
-            "backlog_contacts": queue.backlog_contacts,
-            "oldest_waiting_seconds": queue.oldest_waiting_seconds or 0,
-            "batches_under_way": queue.batches_under_way,
-            "batches_in_flight": queue.batches_in_flight,
-            "batches_held": queue.batches_held,
-            "queued_at_bouncer_seconds": queue.longest_queued.seconds if queue.longest_queued else 0,
-            "batches_overdue": queue.batches_overdue,
-            "settled_contacts_a_minute": self.settled_a_minute,
-            "settled_contacts_an_hour": queue.settled_an_hour,
-            "dead_letters": queue.dead_letters,
-            "possible_double_payments": queue.possible_double_payments,
-            "paused_seconds": account.paused_seconds or 0,
-            "breaker_state": _BREAKER[account.state.breaker_state],
-            "credits_left": account.state.credits,
-            "credits_last_hours": self.credits_last_hours,
-            "requests_a_minute": account.requests_a_minute,
-            "rate_limit_percent": account.rate_limit_percent,
-            "error_rate_permille": _permille(sum(account.calls.errors.values()), account.calls.total),
-            "database_ms": service.database_ms,
-            "prefect_ms": service.prefect_ms,
-            "bouncer_usable": int(service.bouncer_trouble is None) if service.bouncer_known else None,
-            "worker_failures_an_hour": service.worker_failures_an_hour,
-            "late_runs": service.late_runs,
-            "workers_online": service.workers_online,
-            "run_memory_mb": service.run_memory_mb,
-            "run_cpu_ms": service.run_cpu_ms,
-        }
-        for kind, count in account.calls.errors.items():
-            figures[f"error_rate_permille.{kind}"] = _permille(count, account.calls.total)
-        for call, of_call in (("", account.calls), *((f".{call}", of) for call, of in account.by_call.items())):
-            figures[f"response_p50_ms{call}"] = of_call.p50_ms
-            figures[f"response_p95_ms{call}"] = of_call.p95_ms
-            figures[f"response_max_ms{call}"] = of_call.max_ms
-        return figures
-
-
-def _permille(part: int, whole: int) -> int:
-    return round(1000 * part / whole) if whole else 0
+_TABLE = (
+    # The first one that a check writes: the others are found behind it.
+    Figure(
+        "backlog_contacts",
+        "contacts that wait in the queue",
+        lambda of: of.queue.backlog_contacts,
+        row=Row("contacts waiting", "backlog_contacts"),
+        alert="backlog",
+        message="{value:,.0f} contacts wait (threshold {limit})",
+        scope=Scope.LAYER,
+    ),
+    Figure(
+        "oldest_waiting_seconds",
+        "the age of the oldest contact in the queue, or in a batch that is not sent or is held",
+        lambda of: of.queue.oldest_waiting_seconds or 0,
+        row=Row("oldest contact not sent, h", "oldest_waiting_hours", 3600, 1),
+        alert="waiting",
+        message="the oldest contact has waited {value:.1f} h (threshold {limit} h)",
+        scope=Scope.LAYER,
+    ),
+    Figure(
+        "credits_left",
+        "credits of the account, as Bouncer last reported",
+        lambda of: of.account.state.credits,
+        row=Row("credits left"),
+        floor=lambda of: of.credits_floor,
+        alert="credits",
+        message="{health.layer_credits:,} credits are left for {health.queue.credits_needed:,} contacts; "
+        "top up at app.usebouncer.com",
+        judged=Scope.LAYER,
+    ),
+    Figure(
+        "credits_last_hours", "hours that the credits last at the last hour's pace", lambda of: of.credits_last_hours
+    ),
+    Figure(
+        "batches_under_way", "batches that are not settled, but for held ones", lambda of: of.queue.batches_under_way
+    ),
+    Figure(
+        "batches_in_flight",
+        "batches that Bouncer has, or may have",
+        lambda of: of.queue.batches_in_flight,
+        row=Row("batches in flight"),
+    ),
+    Figure(
+        "queued_at_bouncer_seconds",
+        "the time for which the longest-waiting batch has been queued at Bouncer",
+        lambda of: of.queue.longest_queued.seconds if of.queue.longest_queued else 0,
+        row=Row("longest queued at Bouncer, h", "queued_at_bouncer_hours", 3600, 1),
+        alert="queued",
+        message="batch {health.queue.longest_queued.batch} is queued at Bouncer for {value:.1f} h, since "
+        "{health.queue.longest_queued.since_ts:%Y-%m-%d %H:%M} UTC (threshold {limit} h); "
+        "app.usebouncer.com shows whose list is ahead; it is paid for and will run, so do not send it again",
+        calm="no batch is queued at Bouncer",
+    ),
+    Figure(
+        "batches_overdue",
+        "batches that run at Bouncer, ten minutes beyond their deadline",
+        lambda of: of.queue.batches_overdue,
+        row=Row("batches past their deadline", 0),
+        alert="deadline",
+        message="{value:.0f} batches run at Bouncer beyond their deadline; does anything run?",
+    ),
+    Figure(
+        "batches_held",
+        "batches that wait for a person",
+        lambda of: of.queue.batches_held,
+        row=Row("batches held for a person", 0),
+        alert="held",
+        message="{value:.0f} batches wait for a person, since the answers to their uploads were lost; "
+        "bouncer-flows requeue --held sends them again, and they may be paid twice",
+    ),
+    Figure(
+        "settled_contacts_a_minute",
+        "addresses of the batches that were loaded in the window, a minute",
+        lambda of: of.settled_a_minute,
+    ),
+    Figure(
+        "settled_contacts_an_hour",
+        "addresses of the batches that were loaded in the last hour",
+        lambda of: of.queue.settled_an_hour,
+    ),
+    Figure(
+        "error_rate_permille",
+        "calls of the window that brought errors; each kind has a figure of its own",
+        lambda of: 1000 * of.account.calls.error_share,
+        part="kind",
+        row=Row("errors, % of calls", "error_rate_percent", 10, 1),
+        alert="error-rate",
+        message="{health.account.calls.error_share:.1%} of {health.account.calls.total:,} calls in "
+        "{health.window_minutes} min brought errors{health.account.calls.worst} (threshold {limit} %)",
+    ),
+    Figure(
+        "requests_a_minute",
+        "requests in this or the last minute, whichever had more",
+        lambda of: of.account.requests_a_minute,
+    ),
+    Figure(
+        "rate_limit_percent",
+        "requests a minute, of what the rate limit lets pass in the long run",
+        lambda of: of.account.rate_limit_percent,
+        row=Row("rate-limit use, %", "rate_limit_percent"),
+        alert="rate-limit",
+        message="{health.account.requests_a_minute} requests in a minute, {value:.0f} % of what the limit lets pass "
+        "(threshold {limit} %)",
+    ),
+    Figure(
+        "response_p50_ms",
+        "half of the calls of the window took at most so long; each call has a figure of its own",
+        lambda of: of.account.calls.p50_ms,
+        part="call",
+    ),
+    Figure(
+        "response_p95_ms",
+        "95 of 100 calls took at most so long",
+        lambda of: of.account.calls.p95_ms,
+        part="call",
+        row=Row("response time p95, s", "response_seconds", 1000, 2),
+        alert="response-time",
+        message="Bouncer takes up to {value:.1f} s for 95 of 100 calls (threshold {limit} s)",
+    ),
+    Figure("response_max_ms", "the slowest call took so long", lambda of: of.account.calls.max_ms, part="call"),
+    Figure(
+        "paused_seconds",
+        "seconds for which uploads have been paused",
+        lambda of: of.account.paused_seconds or 0,
+        row=Row("paused, min", "paused_minutes", 60),
+        alert="paused",
+        message="paused for {value:.0f} min by {health.account.state.paused_by}: {health.account.state.paused_reason} "
+        "(threshold {limit} min)",
+        calm="not paused",
+    ),
+    Figure("breaker_state", "0 closed, 1 half-open, 2 open", lambda of: _BREAKER[of.account.state.breaker_state]),
+    Figure(
+        "bouncer_usable",
+        "1, or 0 where the key is refused or Bouncer is away",
+        lambda of: of.service.bouncer_trouble is None if of.service.bouncer_known else None,
+        floor=lambda _: 1,
+        alert="bouncer",
+        message="{health.service.bouncer_trouble}",
+        calm="Bouncer answers",
+    ),
+    Figure("limit_batches", "batches that the account may have in flight", lambda of: of.account.limits.batches),
+    Figure(
+        "limit_requests_a_minute",
+        "requests that the account may send in any 60 s",
+        lambda of: of.account.limits.requests_a_minute,
+    ),
+    Figure(
+        "worker_failures_an_hour",
+        "runs that failed or crashed within an hour",
+        lambda of: of.service.worker_failures_an_hour,
+        row=Row("worker failures an hour", "worker_failures_an_hour"),
+        alert="worker-failures",
+        message="{value:.0f} runs failed or crashed within an hour (threshold {limit}); the Prefect UI shows why",
+        scope=Scope.ALL,
+    ),
+    Figure(
+        "database_expected",
+        "1, or 0 where the contacts database is not the one of the last run",
+        lambda of: of.service.same_database,
+        floor=lambda _: 1,
+        alert="database",
+        message="the contacts database is not the one of the last run; bouncer-flows setup --yes has it so",
+        calm="the contacts database is the one of the last run",
+        scope=Scope.ALL,
+    ),
+    Figure("late_runs", "runs that should have begun and have not", lambda of: of.service.late_runs, scope=Scope.ALL),
+    Figure("workers_online", "workers of the work pool", lambda of: of.service.workers_online, scope=Scope.ALL),
+    Figure(
+        "dead_letters", "failed batches that nobody has reviewed", lambda of: of.queue.dead_letters, scope=Scope.ALL
+    ),
+    Figure(
+        "possible_double_payments",
+        "addresses that may have been charged twice since installation",
+        lambda of: of.queue.possible_double_payments,
+        scope=Scope.ALL,
+    ),
+    Figure("database_ms", "time that the database takes to answer", lambda of: of.service.database_ms, scope=Scope.ALL),
+    Figure(
+        "prefect_ms", "time that the Prefect server takes to answer", lambda of: of.service.prefect_ms, scope=Scope.ALL
+    ),
+    Figure(
+        "run_memory_mb", "peak memory of the check's own process", lambda of: of.service.run_memory_mb, scope=Scope.ALL
+    ),
+    Figure(
+        "run_cpu_ms", "processor time of the check's own process", lambda of: of.service.run_cpu_ms, scope=Scope.ALL
+    ),
+)
+FIGURES = {figure.name: figure for figure in _TABLE}
+"""Each figure by the name that it is kept under, less any part behind a dot."""

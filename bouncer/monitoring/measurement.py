@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, func, insert, select
 from bouncer.accounts.call_statistics import count_calls, figures_of
 from bouncer.accounts.state import read_state
 from bouncer.batches.state import AT_BOUNCER, AWAITS_UPLOAD, IN_FLIGHT, UNSETTLED, BatchState, is_in, state_of
-from bouncer.monitoring.figures import AccountHealth, QueuedBatch, QueueHealth
+from bouncer.monitoring.health import AccountHealth, AccountLimits, QueuedBatch, QueueHealth
 from bouncer.queue.waiting_contacts import oldest_waiting_seconds
 from bouncer.requests.counting import count_batches, count_dead_letters
 from bouncer.storage.dialects import age_seconds, database_now
@@ -85,7 +85,9 @@ def measure_queue(
 
 
 @reading
-def measure_account(connection: Connection, account: str, *, window_minutes: int, limit_a_minute: int) -> AccountHealth:
+def measure_account(
+    connection: Connection, account: str, *, window_minutes: int, limits: AccountLimits
+) -> AccountHealth:
     """Measures what all workers share about an account, and how its calls went in the last minutes."""
     tallies = count_calls(connection, account, window_minutes)
     paused = connection.scalar(select(age_seconds(Account.paused_ts)).where(Account.account == account))
@@ -99,7 +101,7 @@ def measure_account(connection: Connection, account: str, *, window_minutes: int
         state=read_state(connection, account),
         paused_seconds=None if paused is None else int(paused),
         requests_a_minute=busiest or 0,
-        limit_a_minute=limit_a_minute,
+        limits=limits,
         calls=figures_of(tallies),
         by_call={call: figures_of(tallies, call) for call in sorted({one.call for one in tallies})},
     )

@@ -11,7 +11,8 @@ from sqlalchemy.exc import DBAPIError
 
 from bouncer.errors import SettingRefused
 from bouncer.monitoring.alerts import in_force
-from bouncer.monitoring.figures import FIGURES, SHARED
+from bouncer.monitoring.figures import FIGURES
+from bouncer.monitoring.health import Scope
 from bouncer.monitoring.measurement import latest_metrics
 from bouncer.storage.dialects import database_now
 from bouncer.storage.tables import Account
@@ -88,14 +89,12 @@ def _families(connection: Connection) -> list[GaugeMetricFamily]:
     for name, value in figures.items():
         figure, _, account = name.partition("@")
         figure, _, part = figure.partition(".")
-        labels = {} if figure in SHARED else {"account": account or "default"}
-        if figure.startswith("response_"):
-            labels["call"] = part or "all"
-        elif figure == "error_rate_permille":
-            labels["kind"] = part or "all"
-        family = families.setdefault(
-            figure, GaugeMetricFamily(f"{PREFIX}{figure}", FIGURES.get(figure, figure), labels=list(labels))
-        )
+        known = FIGURES.get(figure)
+        labels = {} if known and known.scope is Scope.ALL else {"account": account or "default"}
+        if known and known.part:
+            labels[known.part] = part or "all"
+        meaning = known.help if known else figure
+        family = families.setdefault(figure, GaugeMetricFamily(f"{PREFIX}{figure}", meaning, labels=list(labels)))
         family.add_metric(list(labels.values()), value)
     age = GaugeMetricFamily(f"{PREFIX}check_age_seconds", "How long ago check-health measured these figures")
     if checked_ts is not None:

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from blocks.access import Access
 from bouncer.monitoring import alerts
 from bouncer.monitoring.alerts import AlertInForce
-from bouncer.monitoring.figures import Health
+from bouncer.monitoring.health import Health
 from bouncer.monitoring.thresholds import Thresholds
 from tasks.running.events import announce_once
 

@@ -1,7 +1,6 @@
 """The dashboard: an artifact of a standing key that shows the present and the last 24 hours, for people."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from prefect import task
@@ -10,7 +9,8 @@ from prefect.cache_policies import NO_CACHE
 from blocks.access import Access
 from bouncer.monitoring.alerts import AlertInForce
 from bouncer.monitoring.charts import line_chart, sparkline
-from bouncer.monitoring.figures import Health
+from bouncer.monitoring.figures import FIGURES, Figure
+from bouncer.monitoring.health import Health
 from bouncer.monitoring.measurement import history
 from bouncer.monitoring.thresholds import Thresholds
 from bouncer.safe_text import in_markdown
@@ -25,22 +25,8 @@ _KEY = "dashboard"
 _OLDEST = timedelta(hours=1)
 _FLEETING = ("Drawn at ", "| database / Prefect answer", "| this check")
 """Lines that are otherwise at each check; by themselves they are not worth another version."""
-_SETTLED = "settled_contacts_a_minute"
-_HISTORY = (
-    "backlog_contacts",
-    "oldest_waiting_seconds",
-    "batches_in_flight",
-    "queued_at_bouncer_seconds",
-    "batches_overdue",
-    "batches_held",
-    "credits_left",
-    _SETTLED,
-    "error_rate_permille",
-    "rate_limit_percent",
-    "response_p95_ms",
-    "worker_failures_an_hour",
-    "paused_seconds",
-)
+_SETTLED = FIGURES["settled_contacts_a_minute"]
+_ROWS = [figure for figure in FIGURES.values() if figure.row.title]
 
 _Gone = dict[str, list[int | None]]
 
@@ -60,7 +46,7 @@ async def draw_dashboard(
     Returns:
         Whether it was drawn.
     """
-    names = [one.kept_as(name) for one in healths for name in _HISTORY]
+    names = [one.kept_as(name) for one in healths for name in (*(figure.name for figure in _ROWS), _SETTLED.name)]
     gone = await history(access, names, hours=_HOURS, slots=_SLOTS)
     text = _markdown(healths, thresholds, alerts, gone)
     return await publish_changed(_KEY, text, f"bouncer-flows: {_headline(alerts)}", lasting=_lasting, oldest=_OLDEST)
@@ -115,113 +101,32 @@ def _switches(health: Health, *, named: bool) -> list[str]:
     return [f"- {account}{paused} · circuit breaker {breaker} · {left}{pace}", *trouble]
 
 
-@dataclass(frozen=True)
-class _Figure:
-    # A row with a chart. What is kept is divided by the scale; a floor is a threshold to be under which is wrong.
-    what: str
-    now: str
-    name: str
-    threshold: float | None = None
-    scale: int = 1
-    floor: int | None = None
-
-    def row(self, of: Health, gone: _Gone) -> str:
-        values = gone[of.kept_as(self.name)]
-        threshold = "" if self.threshold is None else f"{self.threshold:,g}"
-        if self.floor is not None:
-            threshold = f"at least {self.floor:,}"
-        line = self.floor if self.threshold is None else self.threshold * self.scale
-        return (
-            f"| {self.what} | {self.now} | {threshold} | {_highest(values, self.scale)} | "
-            f"{_chart(values, _SMALL, line)} |"
-        )
-
-
 def _figures(health: Health, thresholds: Thresholds, gone: _Gone, *, named: bool) -> list[str]:
     account = f" of account {health.account.state.account}" if named else ""
-    charted = [*_of_layer(health, thresholds), *_of_account(health, thresholds), *_of_all(health, thresholds)]
-    settled = gone[health.kept_as(_SETTLED)]
+    settled = gone[health.kept_as(_SETTLED.name)]
     return [
         f"## Now, and the last {_HOURS} hours{account}",
         "",
         "| | now | threshold | highest | the last 24 hours |",
         "|:---|---:|---:|---:|:---|",
-        *(figure.row(health, gone) for figure in charted),
+        *(_row(figure, health, thresholds, gone) for figure in _ROWS if figure.scope in health.scopes),
         "",
         f"## Contacts settled a minute{account}",
         "",
-        f"Now {health.settled_a_minute:,}, at most {_highest(settled, 1)}.",
+        f"Now {_SETTLED.text(health)}, at most {_highest(settled)}.",
         "",
         _chart(settled, _LARGE, None),
     ]
 
 
-def _of_layer(health: Health, thresholds: Thresholds) -> list[_Figure]:
-    # As alerts are judged: with the account that leads the layer, for all that its contacts wait for.
-    if not health.leads_layer:
-        return []
-    queue = health.queue
-    oldest_hours = (queue.oldest_waiting_seconds or 0) / 3600
-    return [
-        _Figure("contacts waiting", f"{queue.backlog_contacts:,}", "backlog_contacts", thresholds.backlog_contacts),
-        _Figure(
-            "oldest contact not sent, h",
-            f"{oldest_hours:,.1f}",
-            "oldest_waiting_seconds",
-            thresholds.oldest_waiting_hours,
-            3600,
-        ),
-    ]
-
-
-def _of_account(health: Health, thresholds: Thresholds) -> list[_Figure]:
-    queue, account = health.queue, health.account
-    p95, credits_left = account.calls.p95_ms, account.state.credits
-    # Those of all accounts of the layer together must do.
-    others = (health.layer_credits or 0) - (credits_left or 0)
-    floor = max(0, queue.credits_needed - others) if health.leads_layer else None
-    return [
-        _Figure("credits left", "-" if credits_left is None else f"{credits_left:,}", "credits_left", floor=floor),
-        _Figure("batches in flight", f"{queue.batches_in_flight}", "batches_in_flight"),
-        _Figure(
-            "longest queued at Bouncer, h",
-            f"{(queue.longest_queued.seconds if queue.longest_queued else 0) / 3600:,.1f}",
-            "queued_at_bouncer_seconds",
-            thresholds.queued_at_bouncer_hours,
-            3600,
-        ),
-        _Figure("batches past their deadline", f"{queue.batches_overdue}", "batches_overdue", 0),
-        _Figure("batches held for a person", f"{queue.batches_held}", "batches_held", 0),
-        _Figure(
-            "errors, % of calls",
-            f"{100 * account.calls.error_share:.1f}",
-            "error_rate_permille",
-            thresholds.error_rate_percent,
-            10,
-        ),
-        _Figure(
-            "rate-limit use, %", f"{account.rate_limit_percent}", "rate_limit_percent", thresholds.rate_limit_percent
-        ),
-        _Figure(
-            "response time p95, s",
-            "-" if p95 is None else f"{p95 / 1000:.2f}",
-            "response_p95_ms",
-            thresholds.response_seconds,
-            1000,
-        ),
-        _Figure(
-            "paused, min", f"{(account.paused_seconds or 0) / 60:,.0f}", "paused_seconds", thresholds.paused_minutes, 60
-        ),
-    ]
-
-
-def _of_all(health: Health, thresholds: Thresholds) -> list[_Figure]:
-    if not health.leads:
-        return []
-    failures = health.service.worker_failures_an_hour
-    return [
-        _Figure("worker failures an hour", f"{failures}", "worker_failures_an_hour", thresholds.worker_failures_an_hour)
-    ]
+def _row(figure: Figure, health: Health, thresholds: Thresholds, gone: _Gone) -> str:
+    values, limit = gone[health.kept_as(figure.name)], figure.limit(health, thresholds)
+    line = None if limit is None else limit * figure.row.divisor
+    at_least = "at least " if figure.floor and limit is not None else ""
+    return (
+        f"| {figure.row.title} | {figure.text(health)} | {at_least}{figure.limit_text(health, thresholds)} | "
+        f"{_highest(values, figure.row.divisor)} | {_chart(values, _SMALL, line)} |"
+    )
 
 
 def _to_look_after(health: Health) -> list[str]:
@@ -238,9 +143,9 @@ def _to_look_after(health: Health) -> list[str]:
     return ["## To look after", "", "| | now |", "|:---|---:|", *(f"| {what} | {now} |" for what, now in others)]
 
 
-def _highest(values: Sequence[int | None], scale: int) -> str:
-    most = max((value for value in values if value is not None), default=0) / scale
-    return f"{most:,.0f}" if scale == 1 else f"{most:,.1f}"
+def _highest(values: Sequence[int | None], divisor: int = 1) -> str:
+    most = max((value for value in values if value is not None), default=0) / divisor
+    return f"{most:,.0f}" if divisor == 1 else f"{most:,.1f}"
 
 
 def _chart(values: Sequence[int | None], size: tuple[int, int], threshold: float | None) -> str:

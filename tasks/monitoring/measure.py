@@ -26,7 +26,7 @@ from sqlalchemy import Connection, select
 
 from blocks.access import Access
 from blocks.last_database import last_database
-from blocks.limits import limits_of
+from blocks.limits import token_bucket
 from bouncer.accounts import circuit_breaker
 from bouncer.accounts import state as account_state
 from bouncer.accounts.call_statistics import ANSWERED, count_calls
@@ -34,7 +34,8 @@ from bouncer.accounts.circuit_breaker import State
 from bouncer.accounts.state import AccountState, read_state
 from bouncer.errors import BouncerUnavailable, KeyRefused, LimitsMissing, RateLimited, UnexpectedAnswer
 from bouncer.installation import here
-from bouncer.monitoring.figures import Health, ServiceHealth
+from bouncer.monitoring.figures import kept_figures
+from bouncer.monitoring.health import AccountLimits, Health, ServiceHealth
 from bouncer.monitoring.measurement import measure_account, measure_queue, record_metrics
 from bouncer.monitoring.thresholds import Thresholds
 from bouncer.storage.identity import database_id
@@ -101,7 +102,7 @@ async def measure(accounts: Sequence[Access], everyone: Sequence[Access], thresh
     states = {access.name: await read_state(first, access.name) for access in everyone}
     healths = _led(accounts, everyone, found, states)
     for access, health in zip(accounts, healths, strict=True):
-        await record_metrics(access, {**health.metrics(), **_limits(access, health)})
+        await record_metrics(access, kept_figures(health))
     return healths
 
 
@@ -113,11 +114,13 @@ async def _measure_one(access: Access, service: ServiceHealth, window_minutes: i
         window_minutes=window_minutes,
         deadline_seconds=access.account.batch_deadline_seconds,
     )
+    a_minute = access.account.rate_limit_per_minute
+    _, decay = token_bucket(a_minute)
     account = await measure_account(
         access,
         access.name,
         window_minutes=window_minutes,
-        limit_a_minute=_steady_requests_a_minute(access),
+        limits=AccountLimits(access.account.max_concurrent_batches, a_minute, steady_a_minute=round(60 * decay)),
     )
     return Health(queue, account, service, window_minutes)
 
@@ -148,14 +151,6 @@ def _led(
     return found
 
 
-def _limits(access: Access, health: Health) -> dict[str, int]:
-    of_account = "" if health.leads else f"@{access.name}"
-    return {
-        f"limit_batches{of_account}": access.account.max_concurrent_batches,
-        f"limit_requests_a_minute{of_account}": access.account.rate_limit_per_minute,
-    }
-
-
 @reading
 def _ask_nothing(connection: Connection) -> None:
     connection.execute(select(1)).all()
@@ -163,16 +158,6 @@ def _ask_nothing(connection: Connection) -> None:
 
 def _ms_since(began: float) -> int:
     return round(1000 * (time.monotonic() - began))
-
-
-def _steady_requests_a_minute(access: Access) -> int:
-    # The ceiling less the burst: what a token bucket lets pass in the long run.
-    limits = limits_of(
-        access.name,
-        batches=access.account.max_concurrent_batches,
-        requests_per_minute=access.account.rate_limit_per_minute,
-    )
-    return max(1, round(60 * next(limit.decay_per_second for limit in limits if "api" in limit.name)))
 
 
 async def _ask_bouncer(access: Access) -> tuple[str | None, bool]:  # noqa: PLR0911  # one return an outcome

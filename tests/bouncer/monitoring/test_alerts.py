@@ -10,7 +10,16 @@ from sqlalchemy import Engine
 from bouncer.accounts.call_statistics import CallFigures
 from bouncer.accounts.state import AccountState
 from bouncer.monitoring.alerts import Judgement, accounts_beside, in_force, judge, mark_told, settle, untold
-from bouncer.monitoring.figures import FIGURES, SHARED, AccountHealth, Health, QueuedBatch, QueueHealth, ServiceHealth
+from bouncer.monitoring.figures import FIGURES, kept_figures
+from bouncer.monitoring.health import (
+    AccountHealth,
+    AccountLimits,
+    Health,
+    QueuedBatch,
+    QueueHealth,
+    Scope,
+    ServiceHealth,
+)
 from bouncer.monitoring.thresholds import Thresholds
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Alert
@@ -104,7 +113,9 @@ def test_what_nobody_knows_changes_nothing(engine: Engine) -> None:
 
 _QUIET = QueueHealth(0, None, 0, 0, 0, 0, None, 0, 0, 0, 0, 0, 0)
 _NO_CALLS = CallFigures(0, {}, None, None, None)
-_ACCOUNT_HEALTH = AccountHealth(AccountState("default", credits=1_000_000), None, 0, 180, _NO_CALLS, {})
+_ACCOUNT_HEALTH = AccountHealth(
+    AccountState("default", credits=1_000_000), None, 0, AccountLimits(15, 200, 180), _NO_CALLS, {}
+)
 _SERVICE = ServiceHealth(
     1,
     1,
@@ -175,7 +186,8 @@ def test_what_accounts_share_is_alerted_once() -> None:
     assert shared <= leader
     assert second == leader - shared
     assert of_deep == leader - {"worker-failures", "database"}
-    assert set(follower.metrics()) == {f"{name}@default" for name in _WELL.metrics() if name not in SHARED}
+    own = {name for name in kept_figures(_WELL) if FIGURES[name].scope is not Scope.ALL}
+    assert set(kept_figures(follower)) == {f"{name}@default" for name in own}
 
 
 def test_few_calls_say_nothing() -> None:
@@ -191,6 +203,6 @@ def test_every_figure_has_its_meaning() -> None:
     """What a check keeps is explained in one place, by the same names."""
     calls = CallFigures(10, {"rate limited": 1}, 1, 2, 3)
     health = replace(_WELL, account=replace(_ACCOUNT_HEALTH, calls=calls, by_call={"create": calls}))
-    assert {name.partition(".")[0] for name in health.metrics()} <= set(FIGURES)
-    assert health.metrics()["error_rate_permille.rate limited"] == 100
-    assert health.metrics()["response_p95_ms.create"] == 2
+    assert {name.partition(".")[0] for name in kept_figures(health)} <= set(FIGURES)
+    assert kept_figures(health)["error_rate_permille.rate limited"] == 100
+    assert kept_figures(health)["response_p95_ms.create"] == 2

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, insert, update
 
 from bouncer.monitoring import measurement
-from bouncer.monitoring.figures import AccountHealth, QueueHealth
+from bouncer.monitoring.health import AccountHealth, AccountLimits, QueueHealth
 from bouncer.monitoring.measurement import history, latest_metrics, measure_account, measure_queue, record_metrics
 from bouncer.storage.dialects import database_now, is_sqlite
 from bouncer.storage.engine import read, write
@@ -105,7 +105,9 @@ def test_the_busier_minute_counts(engine: Engine) -> None:
             start = minute - timedelta(minutes=ago)
             window = {"window_start_ts": start, "window_end_ts": start + timedelta(minutes=1)}
             connection.execute(insert(RateLimitWindow).values(account=ACCOUNT, request_count=count, **window))
-    account: AccountHealth = read(engine, measure_account, ACCOUNT, window_minutes=5, limit_a_minute=180)
+    account: AccountHealth = read(
+        engine, measure_account, ACCOUNT, window_minutes=5, limits=AccountLimits(15, 200, 180)
+    )
     # Where a minute began in between, the busier one has just become too old.
     assert (account.requests_a_minute, account.rate_limit_percent) in {(90, 50), (5, 3)}
 
@@ -170,7 +172,7 @@ def test_measuring_goes_by_index(engine: Engine) -> None:
     _long_queue(engine)
     explainer = Explainer(engine, "Bouncer_Queue", "Contacts_Global", "Bouncer_Results")
     _measure(engine)
-    read(engine, measure_account, ACCOUNT, window_minutes=5, limit_a_minute=180)
+    read(engine, measure_account, ACCOUNT, window_minutes=5, limits=AccountLimits(15, 200, 180))
     assert explainer.whole_tables == [], "\n".join(explainer.plans)
 
 

@@ -1,9 +1,5 @@
 """The page of metrics and alerts: the figures of health, and the judgements that are made of them."""
 
-import ast
-import inspect
-
-from bouncer.monitoring import alerts
 from bouncer.monitoring.figures import FIGURES
 from bouncer.monitoring.thresholds import Thresholds
 from tests.docs.reference.markdown import table
@@ -13,10 +9,10 @@ __all__ = ["metrics_page", "thresholds_of_alerts"]
 
 def metrics_page() -> str:
     """Each figure, by its name in the table and in Prometheus; each alert, with its threshold."""
-    figures = [(f"`{name}`", f"`bouncer_flows_{name}`", meaning) for name, meaning in FIGURES.items()]
+    figures = [(f"`{name}`", f"`bouncer_flows_{name}`", figure.help) for name, figure in FIGURES.items()]
     begun = [
-        (f"`{alert}`", ", ".join(f"`{name}`" for name in names), ", ".join(_default(name) for name in names))
-        for alert, names in sorted(thresholds_of_alerts().items())
+        (f"`{alert}`", f"`{field}`" if field else "", _default(field) if field else "")
+        for alert, field in sorted(thresholds_of_alerts().items())
     ]
     return "\n\n".join(
         [
@@ -34,20 +30,10 @@ def metrics_page() -> str:
     )
 
 
-def thresholds_of_alerts() -> dict[str, list[str]]:
-    """The fields of ``Thresholds`` that each alert is judged by; none where it needs none."""
-    found: dict[str, list[str]] = {}
-    for node in ast.walk(ast.parse(inspect.getsource(alerts))):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Judgement":
-            name = node.args[0]
-            assert isinstance(name, ast.Constant), "the reference can read only names that stand in the code"
-            fields = [
-                part.attr
-                for part in ast.walk(node)
-                if isinstance(part, ast.Attribute) and getattr(part.value, "id", "") == "thresholds"
-            ]
-            found[str(name.value)] = sorted(set(fields))
-    return found
+def thresholds_of_alerts() -> dict[str, str]:
+    """The field of ``Thresholds`` that each alert is judged by; empty where it needs none."""
+    by_alert = {figure.alert: figure.row.threshold for figure in FIGURES.values() if figure.alert}
+    return {alert: threshold if isinstance(threshold, str) else "" for alert, threshold in by_alert.items()}
 
 
 def _default(name: str) -> str:
