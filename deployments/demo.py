@@ -52,7 +52,7 @@ def run_demo(contacts: int, folder: Path) -> int:
     """
     folder = private_folder(folder.absolute())
     given = read_settings()
-    is_embedded = given.database_url is None or given.bouncer_api_key is None
+    is_embedded = given.database_url is None or given.api_key is None
     database = given.database_url or SecretStr(f"sqlite:///{folder / 'contacts.db'}")
     # On a server of its own every setting, the defaults too, so that nothing of an earlier demo stays in the blocks.
     all_of_them = dict(given) if is_embedded else {}
@@ -61,14 +61,14 @@ def run_demo(contacts: int, folder: Path) -> int:
     )
     sample, results = folder / "contacts.csv", folder / "results.csv"
     # Whoever answers elsewhere may hand it on to Bouncer, as a company's proxy does, and then it costs money.
-    may_cost = given.bouncer_api_key is not None and not stays_here(given.bouncer_api_base_url)
+    may_cost = given.api_key is not None and not stays_here(given.base_url)
     write_sample(sample, contacts, free=may_cost)
     say(f"a sample of {contacts:,} contacts is in {sample}")
     if given.database_url is None:
         for left in folder.glob("contacts.db*"):
             left.unlink()
     own_bouncer: AbstractContextManager[Settings] = nullcontext(settings)
-    if given.bouncer_api_key is None:
+    if given.api_key is None:
         own_bouncer = _with_sandbox(settings, given.model_fields_set)
     with own_bouncer as settings, orchestrator(settings, local=is_embedded) as ui:
         from deployments.running import run_ingest
@@ -77,7 +77,7 @@ def run_demo(contacts: int, folder: Path) -> int:
         engine = engine_for(settings.url)
         probe(engine)
         upgrade(engine)
-        asyncio.run(_set_up(settings, engine, is_embedded=is_embedded, has_key=given.bouncer_api_key is not None))
+        asyncio.run(_set_up(settings, engine, is_embedded=is_embedded, has_key=given.api_key is not None))
         with byte_progress("importing", sample, quiet=False) as advance:
             name = f"demo {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
             report = import_contacts(engine, sample, request_name=name, progress=advance)
@@ -134,8 +134,8 @@ def _with_sandbox(settings: Settings, given: Set[str]) -> Iterator[Settings]:
             quick = {"poll_seconds_min": 2, "poll_seconds_max": 5}
             yield settings.model_copy(
                 update={
-                    "bouncer_api_key": SecretStr("sandbox-key"),
-                    "bouncer_api_base_url": json.loads(line)["url"],
+                    "api_key": SecretStr("sandbox-key"),
+                    "base_url": json.loads(line)["url"],
                     **{name: value for name, value in quick.items() if name not in given},
                 }
             )

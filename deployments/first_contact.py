@@ -24,18 +24,18 @@ def try_key(settings: Settings) -> None:
         BouncerUnavailable: Bouncer does not answer.
     """
     home = settings.bouncer_flows_home
-    if settings.bouncer_api_key is None:
+    if settings.api_key is None:
         if configured_server() is None and not (home / "prefect").exists():
             raise SettingRefused("BOUNCER_API_KEY is not set; take the key from app.usebouncer.com")
         return
-    key = settings.bouncer_api_key.get_secret_value().strip()
+    key = settings.api_key.get_secret_value().strip()
     # By a digest: the file is no place for the key.
-    tried = blake2b(f"{key}\n{settings.bouncer_api_base_url}".encode(), digest_size=16).hexdigest()
+    tried = blake2b(f"{key}\n{settings.base_url}".encode(), digest_size=16).hexdigest()
     note = home / f"{here().name}.key-tried"
     if note.is_file() and note.read_text() == tried:
         return
     from bouncer.api.first_contact import ask_for_credits  # noqa: PLC0415  # mostly there is nothing to ask
 
-    ask_for_credits(settings.bouncer_api_base_url, key)
+    ask_for_credits(settings.base_url, key)
     if home.is_dir():
         note.write_text(tried)

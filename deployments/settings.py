@@ -9,14 +9,15 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bouncer.api.base_url import with_version
+from bouncer.api.account_settings import AccountSettings
 from bouncer.errors import SettingRefused
 from bouncer.installation import DEFAULT_NAME, NAME_PATTERN
 from bouncer.storage.tables import Layer
 
-__all__ = ["DEFAULT_BASE_URL", "Settings", "read_settings", "variable_of", "without_secrets"]
+__all__ = ["Settings", "read_settings", "variable_of", "without_secrets"]
 
-DEFAULT_BASE_URL = "https://api.usebouncer.com/v1.1"
+# The others have the names of their fields.
+_NAMES = {"api_key": "bouncer_api_key", "base_url": "bouncer_api_base_url"}
 
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|::1|localhost")
 # What basic authentication can carry everywhere; others come out differently in one program than in another.
@@ -28,76 +29,19 @@ _RELATIVE_FILE = re.compile(
 )
 
 
-class Settings(BaseSettings):
+class Settings(BaseSettings, AccountSettings):
     """Settings from outside; every field is an environment variable of the same name in capitals."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", frozen=True, alias_generator=lambda name: _NAMES.get(name, name)
+    )
 
     database_url: SecretStr | None = Field(
         default=None,
         description="The contacts database: mysql://USER:PASSWORD@HOST/NAME, mariadb://… or sqlite:////PATH.",
     )
-    bouncer_api_key: SecretStr | None = Field(default=None, description="The API key of your Bouncer account.")
-    bouncer_api_base_url: str = Field(
-        default=DEFAULT_BASE_URL,
-        pattern=r"^https?://\S+$",
-        description="Where the batch API answers; /v1.1 at its end.",
-    )
-    max_concurrent_batches: int = Field(default=15, ge=1, le=1000, description="The most batches in flight.")
-    batch_size: int = Field(default=10_000, ge=1, le=100_000, description="The most addresses in one batch.")
-    rate_limit_per_minute: int = Field(
-        default=200,
-        ge=2,
-        le=100_000,
-        description="The most requests in any 60 seconds; never passed.",
-    )
-    poll_seconds_min: float = Field(default=10, gt=0, description="The shortest time between two status requests.")
-    poll_seconds_max: float = Field(
-        default=30, gt=0, description="The longest time between two status requests near the end of a batch."
-    )
-    batch_deadline_seconds: float = Field(
-        default=7200, gt=0, description="Seconds without progress after which a batch is finished early."
-    )
-    result_max_age_days: float = Field(
-        default=90, ge=0, description="Days for which a known verdict is used again at no cost; 0 for never."
-    )
-    ambiguous_upload: Literal["resubmit", "hold"] = Field(
-        default="resubmit", description="What to do when the answer to an upload was lost."
-    )
-    max_credits_per_run: int = Field(
-        default=0, ge=0, description="The most credits that one run of ingest may commit; 0 for any number."
-    )
-    realtime_max_addresses: int = Field(
-        default=0,
-        ge=0,
-        le=1000,
-        description="Requests this small skip batching: one API call per address; 0 for never.",
-    )
-    delete_at_bouncer: Literal["never", "after_load"] = Field(
-        default="never",
-        description="after_load: Bouncer is asked to delete the addresses and results of each loaded batch.",
-    )
-    realtime_timeout_seconds: int = Field(
-        default=10, ge=1, le=30, description="The most seconds that Bouncer may take for an address in real time."
-    )
-    realtime_per_hour: int = Field(
-        default=1000, ge=1, le=1_000_000, description="The most addresses in real time in any hour."
-    )
-    queue_ahead_minutes: float = Field(
-        default=15,
-        ge=0,
-        description="Minutes that a new upload may have to wait in Bouncer's queue behind our own; 0 fills all slots.",
-    )
-    callback_url: str | None = Field(
-        default=None,
-        pattern=r"^(https?://\S+|off)$",
-        description="Where Bouncer can reach the receiver of callbacks from outside; off for none.",
-    )
     callback_host: str = Field(default="127.0.0.1", description="The address that the receiver listens on.")
     callback_port: int = Field(default=0, ge=0, le=65_535, description="The port of the receiver; 0 for none.")
-    callback_wait_seconds: float = Field(
-        default=7200, ge=0, description="The most seconds that a lost upload waits for its callback."
-    )
     alert_block: str | None = Field(
         default=None,
         pattern=r"^([a-z0-9-]+/[a-z0-9-]+|off)$",
@@ -109,15 +53,6 @@ class Settings(BaseSettings):
     metrics_host: str = Field(default="127.0.0.1", description="Where the Prometheus endpoint listens.")
     metrics_port: int = Field(
         default=0, ge=0, le=65_535, description="The port of the Prometheus endpoint; 0 for none with serve."
-    )
-    second_chances: int = Field(
-        default=2, ge=0, le=10, description="How often a contact without a clear verdict is retried; 0 for never."
-    )
-    second_chance_hours: float = Field(
-        default=24,
-        gt=0,
-        le=8760,
-        description="Hours until a contact's next second chance, where Bouncer names no time.",
     )
     deep_bouncer_api_key: SecretStr | None = Field(
         default=None, description="The key of a second account with deep catch-all verification."
@@ -153,10 +88,10 @@ class Settings(BaseSettings):
         description="The proxies before the local Prefect server whose X-Forwarded-For is believed, with commas.",
     )
 
-    @field_validator("bouncer_api_base_url")
+    @field_validator("callback_url", mode="before")
     @classmethod
-    def _has_a_version(cls, url: str) -> str:
-        return with_version(url)
+    def _off_for_none(cls, url: str | None) -> str | None:
+        return None if url == "off" else url
 
     @field_validator("bouncer_flows_home")
     @classmethod
@@ -197,45 +132,17 @@ class Settings(BaseSettings):
 
     def account_values(self) -> dict[str, Any]:
         """The fields of the account block that were set from outside."""
-        set_here = self.model_dump(include=set(_ACCOUNT_FIELDS) & self.model_fields_set)
-        values = {_ACCOUNT_FIELDS[name]: value for name, value in set_here.items()}
-        if self.bouncer_api_key is not None:
-            values["api_key"] = self.bouncer_api_key
-        if values.get("callback_url") == "off":
-            values["callback_url"] = None
-        return values
+        values = self.model_dump(include=AccountSettings.model_fields.keys() & self.model_fields_set)
+        return {name: value for name, value in values.items() if name != "api_key" or value is not None}
 
     def deep_account_values(self) -> dict[str, Any]:
         """The fields of the deep account's block that were set from outside; all but the key are shared."""
         return {**self.account_values(), "api_key": self.deep_bouncer_api_key, "layer": Layer.DEEP}
 
 
-_ACCOUNT_FIELDS = {
-    "bouncer_api_base_url": "base_url",
-    "max_concurrent_batches": "max_concurrent_batches",
-    "batch_size": "batch_size",
-    "rate_limit_per_minute": "rate_limit_per_minute",
-    "poll_seconds_min": "poll_seconds_min",
-    "poll_seconds_max": "poll_seconds_max",
-    "queue_ahead_minutes": "queue_ahead_minutes",
-    "batch_deadline_seconds": "batch_deadline_seconds",
-    "result_max_age_days": "result_max_age_days",
-    "ambiguous_upload": "ambiguous_upload",
-    "max_credits_per_run": "max_credits_per_run",
-    "second_chances": "second_chances",
-    "second_chance_hours": "second_chance_hours",
-    "realtime_max_addresses": "realtime_max_addresses",
-    "delete_at_bouncer": "delete_at_bouncer",
-    "realtime_timeout_seconds": "realtime_timeout_seconds",
-    "realtime_per_hour": "realtime_per_hour",
-    "callback_url": "callback_url",
-    "callback_wait_seconds": "callback_wait_seconds",
-}
-
-
 def variable_of(field: str) -> str:
-    """The environment variable that sets a field of the account block."""
-    return next(name for name, of_block in _ACCOUNT_FIELDS.items() if of_block == field).upper()
+    """The environment variable that sets a field."""
+    return _NAMES.get(field, field).upper()
 
 
 def _absolute(found: re.Match[str]) -> str:
@@ -258,14 +165,17 @@ def read_settings() -> Settings:
         said = str(first["msg"]).removeprefix("Value error, ")
         if not first["loc"]:
             raise SettingRefused(said) from None
-        name = str(first["loc"][0])
+        name = str(first["loc"][0]).upper()
         if first["type"] == "string_pattern_mismatch":
             said = "it has the wrong format"
-        meaning = str(Settings.model_fields[name].description).rstrip(".")
-        raise SettingRefused(f"{name.upper()}: {said}; change it, or unset it. It means: {meaning}") from None
+        fields = Settings.model_fields.items()
+        meaning = next(str(field.description) for field_name, field in fields if variable_of(field_name) == name)
+        raise SettingRefused(f"{name}: {said}; change it, or unset it. It means: {meaning.rstrip('.')}") from None
 
 
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment for processes that need no key and no password, such as the Prefect server's."""
-    secrets = {name.upper() for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None}
+    secrets = {
+        variable_of(name) for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None
+    }
     return {name: value for name, value in environment.items() if name.upper() not in secrets}

@@ -5,12 +5,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from bouncer.errors import SettingRefused
 
-__all__ = ["OPENS_NOTHING", "refuse_to_send_in_the_clear", "stays_here", "with_version"]
+__all__ = ["DEFAULT_BASE_URL", "OPENS_NOTHING", "refuse_to_send_in_the_clear", "stays_here", "with_version"]
 
 OPENS_NOTHING = "sandbox-key"
 """The sandbox's key, which is no secret; with it alone a sandbox may be asked over a network without TLS."""
 
 _VERSION = "/v1.1"
+DEFAULT_BASE_URL = f"https://api.usebouncer.com{_VERSION}"
 
 
 def with_version(base_url: str) -> str:
@@ -22,7 +23,7 @@ def with_version(base_url: str) -> str:
     parts = urlsplit(base_url)
     path = parts.path.rstrip("/") or _VERSION
     if not path.endswith(_VERSION) or parts.query or parts.fragment:
-        raise ValueError(f"it must end in {_VERSION}, as https://api.usebouncer.com{_VERSION} does")
+        raise ValueError(f"it must end in {_VERSION}, as {DEFAULT_BASE_URL} does")
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 

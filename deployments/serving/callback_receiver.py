@@ -131,7 +131,7 @@ def receiving_callbacks(settings: Settings, engine: Engine) -> Iterator[int | No
         ) from None
     app: ASGIApp = CallbackReceiver(engine)
     # The name of the block's URL is known only where the environment has it too; a token is asked for in any case.
-    if settings.callback_url not in {None, "off"}:
+    if settings.callback_url is not None:
         app = AddressedByName(app, settings.callback_host, settings.callback_url)
     with serving(app, listening, name="callback-receiver"):
         yield settings.callback_port

@@ -6,14 +6,15 @@ import pytest
 from pydantic import SecretStr
 
 from blocks.bouncer_account import BouncerAccount
+from bouncer.api.base_url import DEFAULT_BASE_URL
 from bouncer.errors import SettingRefused
-from deployments.settings import DEFAULT_BASE_URL, Settings, read_settings
+from deployments.settings import Settings, read_settings, variable_of
 
 
 @pytest.fixture(autouse=True)
 def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.delenv(variable_of(name), raising=False)
 
 
 def test_the_defaults_are_bouncers_limits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,7 +23,7 @@ def test_the_defaults_are_bouncers_limits(monkeypatch: pytest.MonkeyPatch) -> No
     settings = read_settings()
     assert (settings.max_concurrent_batches, settings.batch_size, settings.rate_limit_per_minute) == (15, 10_000, 200)
     assert (settings.poll_seconds_min, settings.poll_seconds_max) == (10, 30)
-    assert (settings.bouncer_api_base_url, settings.ambiguous_upload) == (DEFAULT_BASE_URL, "resubmit")
+    assert (settings.base_url, settings.ambiguous_upload) == (DEFAULT_BASE_URL, "resubmit")
     assert settings.url == "sqlite:////home/someone/.bouncer-flows/contacts.db"
     assert settings.account_values() == {}
 
@@ -45,7 +46,7 @@ def test_only_what_was_set_reaches_the_block(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_base_url_without_its_version_is_mended(monkeypatch: pytest.MonkeyPatch, given: str, used: str) -> None:
     """Without it Bouncer answered 404 to everything, and the first contact looked as if the service were broken."""
     monkeypatch.setenv("BOUNCER_API_BASE_URL", given)
-    assert read_settings().bouncer_api_base_url == used
+    assert read_settings().base_url == used
     assert BouncerAccount(api_key=SecretStr("a-key"), base_url=given).base_url == used
 
 

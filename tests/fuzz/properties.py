@@ -28,7 +28,7 @@ from bouncer.files.importing import import_contacts
 from bouncer.safe_text import clean_message
 from bouncer.storage.engine import engine_for
 from bouncer.storage.migrate import upgrade
-from deployments.settings import Settings, read_settings
+from deployments.settings import Settings, read_settings, variable_of
 from tests.bouncer.contacts import claim, load_verdicts, queue, verify
 
 __all__ = ["PROPERTIES", "csv_import"]
@@ -36,7 +36,7 @@ __all__ = ["PROPERTIES", "csv_import"]
 _LONGEST_KEPT = 1000
 _LONGEST_MESSAGE = 400
 _FORMULA = tuple("=+-@\t\r")
-_NAMES = sorted(name.upper() for name in Settings.model_fields)
+_NAMES = sorted(variable_of(name) for name in Settings.model_fields)
 
 
 def csv_file(data: bytes) -> None:
