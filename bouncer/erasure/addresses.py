@@ -17,6 +17,7 @@ ERASED = "[address]"
 
 _LIKE_ADDRESS = re.compile(r"[^\s@]+@[^\s@]+")
 _ASCII = re.compile(r"[\x21-\x7e]+")
+_ENDING = re.compile(r"[\x21-\x7e]+$")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,11 @@ class Wanted:
         # Not within a longer one: ann@example.org is no part of joann@example.org, nor of ann@example.org.uk.
         either = "|".join(map(re.escape, sorted(forms)))
         pattern = re.compile(rf"(?<![\w.+-])(?:{either})(?![\w-]|\.\w)", re.IGNORECASE)
-        return cls(key, pattern, max(_ASCII.findall(given.partition("@")[0]), key=len, default="@").lower())
+        # Lower case means the same to every database in ASCII alone. The @ keeps short ones from being in every text.
+        local = given.partition("@")[0]
+        ending = _ENDING.search(local)
+        needle = f"{ending[0]}@" if ending else max(_ASCII.findall(local), key=len, default="@")
+        return cls(key, pattern, needle.lower())
 
     def maybe_in(self, column: Any) -> ColumnElement[bool]:
         """The condition for a text that may hold it; ``is_in`` decides, since databases differ in what is equal."""

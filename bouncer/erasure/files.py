@@ -10,11 +10,14 @@ from sqlalchemy import Connection, select
 from bouncer.erasure.addresses import Wanted
 from bouncer.files.atomic_file import atomic_file
 from bouncer.files.lists.sources import STANDARD_INPUT, is_url, name_of
-from bouncer.files.rejected_lines import rejected_file
+from bouncer.files.rejected_lines import REJECTED_COLUMNS, rejected_file
 from bouncer.storage.tables import List
 from bouncer.storage.transactions import reading
 
 __all__ = ["ListFiles", "delete_exports", "delete_rejected", "lists_of", "take_out_of_rejected"]
+
+
+_HEADER = ",".join(REJECTED_COLUMNS)
 
 
 class ListFiles:
@@ -32,9 +35,9 @@ class ListFiles:
     def __init__(self, source: str, result: str | None) -> None:
         self.handed_out = tuple(place for place in (source, result) if place not in {None, STANDARD_INPUT})
         beside = Path(name_of(source) if is_url(source) or source == STANDARD_INPUT else source)
-        self.rejected = tuple(
-            file for file in (folder / rejected_file(beside) for folder in (beside.parent, Path())) if file.is_file()
-        )
+        places = (folder / rejected_file(beside) for folder in (beside.parent, Path()))
+        # The first of them, as it was written; and no file of somebody's that only has such a name.
+        self.rejected = tuple(file for file in places if _is_ours(file))[:1]
 
 
 @reading
@@ -64,6 +67,17 @@ def delete_exports(folders: Iterable[Path], requests: Iterable[int]) -> tuple[li
     """Deletes the exports of requests from folders of our own; returns as ``take_out_of_rejected``."""
     files = [folder / f"request-{request}.csv" for folder in folders for request in sorted(requests)]
     return _tried(dict.fromkeys(files), _delete)
+
+
+def _is_ours(file: Path) -> bool:
+    # A pipe would be waited for.
+    if not file.is_file():
+        return False
+    try:
+        with file.open(encoding="utf-8") as text:
+            return text.readline(len(_HEADER) + 2).rstrip("\r\n") == _HEADER
+    except (OSError, UnicodeError):
+        return False
 
 
 def _each(lists: Iterable[ListFiles], change: Callable[[Path], bool]) -> tuple[list[str], list[str]]:

@@ -11,7 +11,9 @@ from bouncer.files.atomic_file import atomic_file
 from bouncer.files.csv.cells import harmless
 from bouncer.files.csv.reading import RejectedLine
 
-__all__ = ["RejectedFile", "rejected_file"]
+__all__ = ["REJECTED_COLUMNS", "RejectedFile", "rejected_file"]
+
+REJECTED_COLUMNS = ("line", "reason", "value")
 
 
 def rejected_file(source: Path) -> str:
@@ -64,7 +66,7 @@ class RejectedFile:
             except OSError as refusal:
                 self._give_up(refusal)
             else:
-                csv.writer(self._file).writerow(("line", "reason", "value"))
+                csv.writer(self._file).writerow(REJECTED_COLUMNS)
                 self.path, self.notes = folder / self._name, ()
                 return
 

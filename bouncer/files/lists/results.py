@@ -9,21 +9,18 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from bouncer.addresses.seen_keys import SeenKeys
-from bouncer.errors import InputRefused
 from bouncer.files.csv.cells import harmless
 from bouncer.files.csv.reading import Layout
 from bouncer.files.lists.destinations import written_rows
 from bouncer.files.lists.own_columns import ListLine, list_header, list_lines
 from bouncer.files.lists.records import note_result
+from bouncer.files.lists.rules import check_rule, lines_of_rule, refuse_what_acts
 from bouncer.files.lists.verdict_columns import VERDICT_COLUMNS
-from bouncer.safe_text import clean_message
 from bouncer.verdicts.advice import Advice
 
 __all__ = ["Choice", "Written", "write_list"]
 
 _NUMBERS = ("score", "toxicity", "deep_score")
-_FORBIDDEN = ("@", "__")
-_EXAMPLE = "status == 'risky' and score < 60"
 
 
 @dataclass(frozen=True)
@@ -60,8 +57,8 @@ class Choice:
 
     def __post_init__(self) -> None:
         """Checks the rule."""
-        if self.where is not None and any(sign in self.where for sign in _FORBIDDEN):
-            raise InputRefused("A rule names columns, values and comparisons, and has neither @ nor __ in it")
+        if self.where is not None:
+            refuse_what_acts(self.where)
 
 
 def write_list(
@@ -93,7 +90,7 @@ def write_list(
     """
     header = list_header(layout)
     if choice.where is not None:
-        _check_rule(choice.where, header)
+        check_rule(_frame([], header), choice.where)
     chunks = list_lines(engine, layout, request_id, split=split, progress=progress)
     advice: Counter[str] = Counter()
     chosen = _counted(_chosen(chunks, header, choice), advice)
@@ -123,7 +120,7 @@ def _chosen(chunks: Iterable[list[ListLine]], header: list[str], choice: Choice)
         if choice.where is None or not lines:
             yield from lines
             continue
-        for number in _query(_frame([_cells(line) for line in lines], header), choice.where).index:
+        for number in lines_of_rule(_frame([_cells(line) for line in lines], header), choice.where).index:
             yield lines[number]
 
 
@@ -137,21 +134,6 @@ def _frame(rows: list[list[Any]], header: list[str]) -> pd.DataFrame:
         if column in _NUMBERS
     ]
     return frame.assign(**{name: pd.to_numeric(frame[name], errors="coerce") for name in numbers})
-
-
-def _query(frame: pd.DataFrame, rule: str) -> pd.DataFrame:
-    try:
-        return frame.query(rule, engine="python", local_dict={}, global_dict={})
-    except Exception as error:  # noqa: BLE001  # a rule can be wrong in any way, and its error is for the person
-        raise InputRefused(
-            f"The rule cannot be followed ({clean_message(str(error))[:200]}); for example: {_EXAMPLE}"
-        ) from None
-
-
-def _check_rule(rule: str, header: list[str]) -> None:
-    answer = _query(_frame([], header), rule)
-    if not isinstance(answer, pd.DataFrame):
-        raise InputRefused(f"The rule gives no lines; for example: {_EXAMPLE}")
 
 
 def _addresses(lines: Iterable[ListLine]) -> Iterator[list[str]]:

@@ -16,11 +16,15 @@ from typing import BinaryIO, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from bouncer.errors import InputRefused
-from bouncer.files.lists.workbooks import is_workbook, rows_of
+from bouncer.files.lists.workbooks import is_workbook, rows_of, unpacked_bytes
 
-__all__ = ["STANDARD_INPUT", "ListSource", "is_url", "name_of", "opened_list"]
+__all__ = ["MOST_UNPACKED", "STANDARD_INPUT", "ListSource", "is_url", "name_of", "opened_list"]
 
 STANDARD_INPUT = "-"
+MOST_UNPACKED = 2_000_000_000
+"""Bytes that a small packed list may unpack to: ten million addresses are 300 MB."""
+
+_MOST_TIMES = 50
 _PIECE = 1 << 20
 _GZIP = b"\x1f\x8b"
 _TIMEOUT_SECONDS = 30
@@ -158,8 +162,10 @@ def _unpacked(path: Path, name: str, folder: Path) -> Path:
         if head.startswith(_GZIP):
             packed, path = path, folder / "unpacked"
             with gzip.open(packed) as source, path.open("wb") as target:
-                shutil.copyfileobj(source, target, _PIECE)
+                _copy(source, target, max(MOST_UNPACKED, packed.stat().st_size * _MOST_TIMES), name)
         if is_workbook(path):
+            if unpacked_bytes(path) > MOST_UNPACKED:
+                raise InputRefused(f"{name} unpacks to far more than a list; save its sheet as CSV")
             workbook, path = path, folder / "sheet.csv"
             with path.open("w", encoding="utf-8", newline="") as target_text:
                 csv.writer(target_text).writerows(rows_of(workbook, name))
@@ -168,6 +174,14 @@ def _unpacked(path: Path, name: str, folder: Path) -> Path:
     except OSError as error:
         raise InputRefused(f"{name} cannot be read ({error.strerror}); check its permissions") from None
     return path
+
+
+def _copy(source: gzip.GzipFile, target: BinaryIO, most: int, name: str) -> None:
+    while piece := source.read(_PIECE):
+        most -= len(piece)
+        if most < 0:
+            raise InputRefused(f"{name} unpacks to far more than a list; unpack it yourself if it is one")
+        target.write(piece)
 
 
 def _digest(path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from bouncer.errors import InputRefused
 
-__all__ = ["LARGEST_SHEET", "is_workbook", "rows_of", "write_workbook"]
+__all__ = ["LARGEST_SHEET", "is_workbook", "rows_of", "unpacked_bytes", "write_workbook"]
 
 LARGEST_SHEET = 1_048_576
 """Rows of one sheet, the header included: Excel's own limit."""
@@ -28,6 +28,12 @@ def is_workbook(path: Path) -> bool:
             return _SHEETS in archive.namelist()
     except (zipfile.BadZipFile, OSError):
         return False
+
+
+def unpacked_bytes(path: Path) -> int:
+    """Tells how large all parts of a workbook are together; no more than that is read of them."""
+    with zipfile.ZipFile(path) as archive:
+        return sum(part.file_size for part in archive.infolist())
 
 
 def rows_of(path: Path, name: str) -> Iterator[list[str]]:

@@ -1,5 +1,6 @@
 """A person or a request is gone from everything that is written here, whatever was under way, and sums stay true."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from bouncer.addresses.normalisation import address_key
 from bouncer.batches import admission, transitions
 from bouncer.batches.admission import Admission
 from bouncer.costs.ledger import take_ledger
+from bouncer.erasure.addresses import Wanted
 from bouncer.erasure.erasing import Erased, erase_person, erase_request
 from bouncer.errors import InputRefused, OwnershipLost
 from bouncer.files.importing import import_contacts
@@ -273,6 +275,29 @@ def test_what_a_person_may_still_be_in_is_said(engine: Engine, tmp_path: Path) -
     assert imported.rejected_file.read_text().startswith("line,reason,value")
     assert any(str(source) in place for place in report.not_reached)
     assert any("backups" in place for place in report.not_reached)
+
+
+@on_sqlite
+def test_a_file_that_only_has_the_name_of_rejected_lines_stays(engine: Engine, tmp_path: Path) -> None:
+    """Somebody's own file beside the list, and a pipe, are left alone."""
+    for name in ("own", "pipe"):
+        source = tmp_path / f"{name}.csv"
+        source.write_text(f"email\n{BOB}\n{ANN}\n")
+        import_contacts(engine, source)
+    own = tmp_path / "own.rejected.csv"
+    own.write_text(f"name,email\nAnn,{ANN}\n")
+    os.mkfifo(tmp_path / "pipe.rejected.csv")
+    assert _erase(engine).files == ()
+    for request in (1, 2):
+        assert erase_request(engine, request, by="me", exports=[]).files == ()
+    assert ANN in own.read_text()
+
+
+def test_a_short_name_is_not_looked_for_in_every_text() -> None:
+    """``LIKE '%a%'`` would bring ten million contacts into memory."""
+    wanted = Wanted.of("a@example.com")
+    sql = str(wanted.maybe_in(Contact.email).compile(compile_kwargs={"literal_binds": True}))
+    assert "a@" in sql
 
 
 def test_the_same_list_again_is_verified_as_ever(engine: Engine, tmp_path: Path) -> None:

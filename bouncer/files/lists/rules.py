@@ -1,0 +1,104 @@
+"""Rules of people's own on the lines of a result: comparisons of columns, in pandas' words, and nothing that acts.
+
+pandas' ``query`` calls whatever methods a rule names, such as those that write files. A rule may come from a form.
+"""
+
+import ast
+import re
+from typing import Any
+
+import pandas as pd
+
+from bouncer.errors import InputRefused
+from bouncer.safe_text import clean_message
+
+__all__ = ["check_rule", "lines_of_rule", "refuse_what_acts"]
+
+_EXAMPLE = "status == 'risky' and score < 60"
+_OF_COLUMNS = frozenset({"isin", "isna", "notna", "isnull", "notnull", "between"})
+_OF_TEXTS = frozenset({"contains", "startswith", "endswith", "match", "fullmatch", "len", "lower", "upper", "strip"})
+_NODES = (
+    *(ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.Invert, ast.USub, ast.UAdd),
+    *(ast.BinOp, ast.Add, ast.Sub, ast.BitAnd, ast.BitOr, ast.Compare, ast.cmpop),
+    *(ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple, ast.keyword),
+)
+# Texts, names of columns in backticks, and all else: so that no backtick within a text hides what stands behind it.
+_PIECES = re.compile(r"""(?:'[^'\\`\n]*'|"[^"\\`\n]*"|`[^`'"\n]*`|[^'"`\n@])*""")
+_TICKED = re.compile(r"`[^`]*`")
+
+
+def refuse_what_acts(rule: str) -> None:
+    """Checks that a rule only compares.
+
+    Raises:
+        InputRefused: It calls or reaches for anything but columns, or cannot be read.
+    """
+    if _PIECES.fullmatch(rule) is None or "'''" in rule or '"""' in rule:
+        raise InputRefused(f"A rule is one line of columns, texts and comparisons; for example: {_EXAMPLE}")
+    try:
+        tree = ast.parse(_TICKED.sub("column", rule.strip()), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise InputRefused(f"The rule cannot be read; for example: {_EXAMPLE}") from None
+    if not _only_compares(tree):
+        raise InputRefused(
+            f"A rule compares columns, and calls only {', '.join(sorted(_OF_COLUMNS))} of a column and "
+            f"str.{', str.'.join(sorted(_OF_TEXTS))}; for example: {_EXAMPLE}"
+        )
+
+
+def lines_of_rule(frame: pd.DataFrame, rule: str) -> pd.DataFrame:
+    """The lines for which a rule is true.
+
+    Raises:
+        InputRefused: It cannot be followed.
+    """
+    refuse_what_acts(rule)
+    try:
+        return frame.query(rule, engine="python", local_dict={}, global_dict={})
+    except Exception as error:  # noqa: BLE001  # a rule can be wrong in any way, and its error is for the person
+        raise InputRefused(
+            f"The rule cannot be followed ({clean_message(str(error))[:200]}); for example: {_EXAMPLE}"
+        ) from None
+
+
+def check_rule(frame: pd.DataFrame, rule: str) -> None:
+    """Checks that a rule chooses among the lines of a frame.
+
+    Raises:
+        InputRefused: It does not.
+    """
+    answer: Any = lines_of_rule(frame, rule)
+    if not isinstance(answer, pd.DataFrame):
+        raise InputRefused(f"The rule gives no lines; for example: {_EXAMPLE}")
+
+
+def _only_compares(tree: ast.AST) -> bool:
+    todo = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Call):
+            if not _is_allowed(node.func):
+                return False
+            todo += [*node.args, *(keyword.value for keyword in node.keywords)]
+            continue
+        if not isinstance(node, _NODES) or (isinstance(node, ast.Name) and "__" in node.id):
+            return False
+        todo += ast.iter_child_nodes(node)
+    return True
+
+
+def _is_allowed(called: ast.expr) -> bool:
+    if not isinstance(called, ast.Attribute):
+        return False
+    of = called.value
+    if isinstance(of, ast.Call):
+        # Of a text that was made of a column's: column.str.lower().str.contains(…)
+        return called.attr in _OF_COLUMNS and _is_allowed(of.func) and not of.args and not of.keywords
+    if isinstance(of, ast.Name):
+        return called.attr in _OF_COLUMNS
+    if isinstance(of, ast.Attribute) and of.attr == "str" and called.attr in _OF_TEXTS:
+        inner = of.value
+        return isinstance(inner, ast.Name) or (
+            isinstance(inner, ast.Call) and _is_allowed(inner.func) and not inner.args and not inner.keywords
+        )
+    return False
