@@ -135,14 +135,10 @@ def engine(empty_engine: Engine) -> Engine:
 
 @pytest.fixture(scope="session")
 def sandbox_process() -> Iterator[SandboxHandle]:
-    """One sandbox for the whole run, quick and without rate limits of its own, started when first asked for.
-
-    It serves batches side by side: what a batch's turn in Bouncer's line is about has tests that ask for a line.
-    """
+    """One sandbox for the whole run, quick and without rate limits of its own, started when first asked for."""
     plenty = 1_000_000
     with running_sandbox(
-        fixed_seconds=0.3,
-        parallel=15,
+        fixed_seconds=0.1,
         requests_per_minute=plenty,
         uploads_per_minute=plenty,
         credit_calls_per_minute=plenty,

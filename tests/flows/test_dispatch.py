@@ -115,7 +115,7 @@ async def test_an_urgent_request_overtakes_half_a_million_contacts(
     ]
     assert [names[run.work_queue_id] for run in line] == ["critical"] * 2 + ["normal"] * _AHEAD
 
-    sandbox.post("/_sandbox/settings", {"fixed_seconds": 0.3})
+    sandbox.post("/_sandbox/settings", {"fixed_seconds": 0.1})
     _complete(sandbox, 2)
     await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
     await asyncio.gather(*(_work_on(run) for run in line[:2]))

@@ -44,7 +44,7 @@ async def test_a_pause_in_the_middle_lets_batches_in_flight_finish_and_starts_no
     assert sandbox.ledger()["batches"] == slots
     assert statuses(engine)["completed"] == 5 * slots
 
-    sandbox.post("/_sandbox/settings", {"fixed_seconds": 0.3})
+    sandbox.post("/_sandbox/settings", {"fixed_seconds": 0.1})
     assert await steer("resume", by="ann")
     assert read(engine, account_state.read_state, "default").paused_ts is None
     summary, _ = await ingested()

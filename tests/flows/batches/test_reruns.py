@@ -97,7 +97,7 @@ async def test_a_crashed_ingest_that_is_retried_finishes_the_work(
     """Its batches go on where they were, whichever subflow had them before, and what waited is verified too."""
     engine = await set_up_account(batch_size=10, max_concurrent_batches=2)
     queue(engine, addresses(50))
-    sandbox.post("/_sandbox/settings", {"fixed_seconds": 3})
+    sandbox.post("/_sandbox/settings", {"fixed_seconds": 1.5})
     run = await _crash(ingest(), "ingest", sandbox)
     assert statuses(engine)["completed"] < 50
     state = await _retry(ingest, run)

@@ -50,7 +50,7 @@ async def test_two_accounts_have_twice_the_batches_in_flight(
     await all_slots_are_used()
     in_flight = sandbox.batches()
     assert Counter(batch["key"] for batch in in_flight) == {sandbox.key: 2, _SECOND_KEY: 2}
-    sandbox.post("/_sandbox/settings", {"fixed_seconds": 0.3})
+    sandbox.post("/_sandbox/settings", {"fixed_seconds": 0.1})
     for batch in in_flight:
         sandbox.post(f"/_sandbox/batches/{batch['id']}/complete")
     summary, _ = await running
