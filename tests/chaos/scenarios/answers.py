@@ -125,7 +125,7 @@ def _(site: Site, draw: random.Random) -> Expected:
 
 @scenario("the key is revoked, then another is set")
 def _(site: Site, draw: random.Random) -> Expected:
-    site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 4})
+    site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 2})
     site.queue(draw)
     site.sandbox.post("/_sandbox/keys", {"key": "rotated-key", "same_account_as": site.key})
     run = site.ingest()

@@ -126,7 +126,7 @@ def _(site: Site, draw: random.Random) -> Expected:
 
 @scenario("kill -9 while polling")
 def _(site: Site, draw: random.Random) -> Expected:
-    site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 8})
+    site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 4})
     site.queue(draw, draw.randint(2, _CREW))
     if draw.random() < 0.5:
         site.sandbox.fault("slow", operation="status", times=None, seconds=20)
@@ -241,7 +241,7 @@ def everywhere_at_once(site: Site, draw: random.Random) -> Expected:
 @scenario("kill -9 when all slots are taken, and contacts wait")
 def full_house(site: Site, draw: random.Random) -> Expected:
     """The next run must not fill its slots with new batches that wait for the old ones."""
-    site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 6})
+    site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 2.5})
     site.account = Account(slots=draw.randint(1, 3))
     site.queue(draw, 8)
     run = site.ingest()

@@ -53,7 +53,7 @@ for _step, _place in _STEPS.items():
 @scenario("the Prefect server dies while batches are polled")
 def prefect_dies(site: Site, draw: random.Random) -> Expected:
     """All slots are taken, so nothing is being sent."""
-    site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 6})
+    site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 2.5})
     site.queue(draw)
     run = site.ingest()
     site.until_seen("status", draw.randint(1, 4))
@@ -64,7 +64,7 @@ def prefect_dies(site: Site, draw: random.Random) -> Expected:
 
 @scenario("the Prefect server dies again and again")
 def _(site: Site, draw: random.Random) -> Expected:
-    site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 4})
+    site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 2})
     site.queue(draw)
     run = site.ingest()
     for requests in sorted(draw.sample(range(2, 18), 3)):
@@ -156,7 +156,7 @@ def _(site: Site, draw: random.Random) -> Expected:
 
 def _with_its_own_server(site: Site, draw: random.Random, *, also_the_run: bool) -> Expected:
     site.own_server = True
-    site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 4})
+    site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 2})
     site.queue(draw)
     run = site.ingest()
     moment = draw.randint(2, 12)

@@ -15,7 +15,7 @@ _END_SECONDS = 300.0
 
 def _stopped_while(operation: str, kind: str, number: signal.Signals) -> Play:
     def play(site: Site, draw: random.Random) -> Expected:
-        site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 5})
+        site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 2.5})
         site.queue(draw)
         site.sandbox.fault(kind, operation=operation, after=draw.randrange(2), seconds=4, times=None)
         run = site.ingest()
