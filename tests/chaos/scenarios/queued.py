@@ -126,7 +126,8 @@ def _cancelled(site: Site, draw: random.Random, *, also_killed: bool = False) ->
     run.wait(_END_SECONDS)
     ledger = site.sandbox.ledger()
     credits_ = ledger["credits_by_key"][site.key]
-    if ledger["finished"] != site.account.slots:
+    # The run and the cancellation may both see that a batch runs now, and both ask.
+    if ledger["finished"] < site.account.slots:
         raise Unexpected(f"{ledger['finished']} of {site.account.slots} batches were finished")
     if credits_["held"] or 2 * credits_["charged"] > site.imported:
         raise Unexpected(f"of {site.imported} credits {credits_['held']} are held, {credits_['charged']} charged")
