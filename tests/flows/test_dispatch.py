@@ -173,7 +173,7 @@ async def test_what_came_of_a_request_is_told_once_workers_have_completed_it(
     for run in await _next_runs():
         await _work_on(run)
     told = await text_of_artifact("request-5")
-    assert told.startswith("## Request 5 is complete: 40 contacts have a verdict, 1 failed\n")
+    assert told.startswith("## Request 5 (request 5) is complete: 40 contacts have a verdict, 1 failed\n")
     assert "| deliverable |" in told
     assert "| batches | 2 |" in told
     assert f"| credits used | {sandbox.ledger()['credits_charged']} |" in told
