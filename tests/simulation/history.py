@@ -37,6 +37,7 @@ _LOOK_SECONDS = 5.0
 _PUT_RIGHT_SECONDS = 30.0
 _PATIENCE_SECONDS = 6_000.0
 _GRACE_SECONDS = 20.0
+_MOST_COMMITS = 5_000
 
 
 @dataclass
@@ -84,6 +85,7 @@ class History:
         self._settings: dict[str, Settings] = {}
         self._workers: dict[int, Process] = {}
         self._is_over = False
+        self._commit_count = 0
 
     def play(self) -> Outcome:
         """Plays it to its end."""
@@ -93,7 +95,9 @@ class History:
             self._loop = loop
             self._database.reset(self._begins, self._commits)
             self._database.skew = self._plan.clocks[1]
-            self._judge = Judge(self._database.raw, self._books, self._plan.requests_a_minute, self._break)
+            self._judge = Judge(
+                self._database.raw, self._books, self._settings, self._plan.requests_a_minute, self._break
+            )
             try:
                 loop.run_until_complete(self._live())
             except Deadlock:
@@ -166,6 +170,7 @@ class History:
             self._chance,
             clock=plan.clocks[0],
             stuck=plan.stuck,
+            removed=plan.removed,
             tell=self._tell,
             judge=self._judge.called,
             accepted=self._judge.accepted,
@@ -286,6 +291,11 @@ class History:
         what = ", ".join(f"batch {id_}: {old} > {new}" for id_, (old, new) in changes)
         fate = "" if fault is None else fault.kind
         self._judge.count(changes, fate)
+        self._commit_count += 1
+        if self._commit_count > _MOST_COMMITS:
+            self._break("the work never ends")
+            rollback()
+            raise Killed
         if what or fate:
             self._tell(f"commits {what}{f' [{fate}]' if fate else ''}")
         if fault is None or process is None:

@@ -59,6 +59,7 @@ class Plan:
         in_parallel: Whether Bouncer runs an account's batches side by side.
         seconds_an_address: How long Bouncer takes for one.
         stuck: How likely a batch stands still.
+        removed: How likely the results of a batch are removed before anybody fetches them.
         requests_a_minute: The ceiling of all requests of an account.
         credits: What each account can pay for at the beginning.
         ambiguous_upload: ``resubmit`` or ``hold``.
@@ -83,6 +84,7 @@ class Plan:
     in_parallel: bool
     seconds_an_address: float
     stuck: float
+    removed: float
     requests_a_minute: int
     credits: int
     ambiguous_upload: str
@@ -105,6 +107,9 @@ def plan_of(seed: int) -> Plan:
     batch_size = chance.choice((2, 2, 3, 4, 5, 10))
     most_in_flight = chance.choice((1, 1, 2, 3, 4))
     batches = chance.choice((1, 1, 1, 2, 2, 3, 4))
+    in_real_time = chance.random() < 0.2
+    if in_real_time and chance.random() < 0.7:
+        batches, batch_size = 1, 3
     contacts = min(60, max(1, chance.randint(batch_size * (batches - 1) + 1, batch_size * batches)))
     # All that is in flight is done within the minute for which an upload whose answer was lost counts as in flight.
     slowest = 40.0 / (batch_size * most_in_flight)
@@ -119,11 +124,12 @@ def plan_of(seed: int) -> Plan:
         in_parallel=chance.random() < 0.4,
         seconds_an_address=min(slowest, chance.choice((0.05, 0.2, 0.5, 1.0, 3.0))),
         stuck=chance.choice((0.0, 0.0, 0.0, 0.1)),
+        removed=chance.choice((0.0, 0.0, 0.0, 0.0, 0.0, 0.2)),
         requests_a_minute=chance.choice((20, 60, 200, 200)),
         credits=10_000 if chance.random() < 0.85 else chance.randint(0, contacts),
         ambiguous_upload="resubmit" if chance.random() < 0.7 else "hold",
         callbacks=chance.random() < 0.3,
-        realtime=3 if chance.random() < 0.2 else 0,
+        realtime=3 if in_real_time else 0,
         deadline=chance.choice((60.0, 120.0)),
         queue_ahead=chance.choice((0.0, 0.0, 0.0, 5.0, 900.0)),
         second_chances=chance.choice((0, 0, 0, 1)),

@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from tests.simulation.installation.ports import Settings
 from tests.simulation.judge.diagram import EDGES, GONE, NEW, SELECT, state_of
 from tests.simulation.service.books import Books, Customer, Order
 
@@ -24,6 +25,7 @@ class Judge:
     Args:
         raw: The contacts database.
         books: Bouncer's.
+        settings: The accounts' settings, as people change them.
         requests_a_minute: The ceiling of all requests of an account.
         broken: Told of what must not be.
 
@@ -32,10 +34,18 @@ class Judge:
     """
 
     def __init__(
-        self, raw: sqlite3.Connection, books: Books, requests_a_minute: int, broken: Callable[[str], None]
+        self,
+        raw: sqlite3.Connection,
+        books: Books,
+        settings: Mapping[str, Settings],
+        requests_a_minute: int,
+        broken: Callable[[str], None],
     ) -> None:
         self._raw = raw
         self._books = books
+        self._settings = settings
+        self._holds: set[str] = set()
+        self._lost: dict[int, int] = {}
         self._most_requests = requests_a_minute
         self._broken = broken
         self._states: dict[int, str] = {}
@@ -47,6 +57,11 @@ class Judge:
     def note_limit(self, account: str, most_in_flight: int) -> None:
         """Notes how many batches of an account may be in flight from now on."""
         self._most_in_flight.setdefault(account, []).append((_now(), most_in_flight))
+        if len(self._most_in_flight[account]) == 1 and self._settings[account].ambiguous_upload == "hold":
+            self._holds.add(account)
+        else:
+            # What is changed is told by the change.
+            self._holds.discard(account)
 
     def forget(self) -> None:
         """Takes the rows as they are, as after a restore."""
@@ -63,6 +78,8 @@ class Judge:
         """The transaction took effect."""
         self._states = self._seen
         for id_, edge in changes:
+            if edge == ("uploading", "to be sent again"):
+                self._look_at_lost(id_)
             if edge[1] in {"uploading", "in real time"} and edge[0] != "held":
                 self._look_at_sent(id_)
             if edge not in EDGES:
@@ -72,6 +89,14 @@ class Judge:
         """Counts the ways that batches went, each with what happened to the process just then."""
         for _, edge in changes:
             self.edges[edge, fate] += 1
+
+    def _look_at_lost(self, batch: int) -> None:
+        account, lost = self._raw.execute(
+            "SELECT account, ambiguous_uploads FROM Bouncer_Batches WHERE id = ?", (batch,)
+        ).fetchone()
+        if account in self._holds and lost > self._lost.get(batch, 0):
+            self._broken(f"batch {batch} is to be sent again, although account {account} holds lost uploads")
+        self._lost[batch] = lost
 
     def _look_at_sent(self, batch: int) -> None:
         paused, cancelled = self._raw.execute(

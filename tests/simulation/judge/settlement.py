@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tests.simulation.service.books import Books
+from tests.simulation.service.books import Books, Order
 from tests.simulation.service.verdicts import MALFORMED, answer_on
 
 __all__ = ["Deeds", "faults_of_settlement"]
@@ -57,6 +57,8 @@ def _contacts(raw: sqlite3.Connection, deeds: Deeds) -> Iterator[str]:
     for queue_id, contact, status, reason, email, known, result in rows:
         if status == "failed" and not reason:
             yield f"contact {queue_id} failed without a reason"
+        if status == "failed" and "Bouncer answered 400" in reason and not email.lower().startswith(MALFORMED):
+            yield f"contact {queue_id} ({email}) failed for the sake of another's address"
         if status == "completed" and contact not in deeds.changed:
             possible = {answer_on(email.lower(), time).status for time in (1, 2)} - {""}
             if result is None:
@@ -97,6 +99,8 @@ def _ledger(raw: sqlite3.Connection, books: Books) -> Iterator[str]:
                     yield f"batch {id_} was lost, cost {order.charged}, and declares {lost_addresses}"
             elif charged != order.charged:
                 yield f"batch {id_} cost {order.charged} credits, the ledger says {charged}"
+            if status == "failed" and _is_to_be_had(order):
+                yield f"batch {id_} was given up, although Bouncer has its results"
     if unknown > lost:
         yield f"{unknown} credits were charged for uploads that nobody knows, {lost} addresses are declared"
     asked, doubtful = raw.execute(
@@ -106,6 +110,12 @@ def _ledger(raw: sqlite3.Connection, books: Books) -> Iterator[str]:
     billed = sum(customer.realtime_billed for customer in books.customers.values())
     if not asked <= billed <= asked + doubtful:
         yield f"real time cost {billed} credits, the ledger says {asked} and at most {doubtful} more"
+
+
+def _is_to_be_had(order: Order) -> bool:
+    # Whether anybody who asks for its results gets them.
+    is_sound = order.stuck_at is None and not order.is_removed and not order.is_deleted
+    return order.completed is not None and is_sound
 
 
 def _figures(raw: sqlite3.Connection, deeds: Deeds) -> Iterator[str]:

@@ -17,6 +17,7 @@ class Order:
     """A batch at Bouncer.
 
     Attributes:
+        is_removed: Whether Bouncer removes its results before anybody fetches them.
         was_told: Whether the answer to its upload arrived.
         is_forgotten: Whether the database was restored to a time before it, so that nobody can know of it.
         stuck_at: After how many addresses it stands still until it is finished, or None.
@@ -36,6 +37,7 @@ class Order:
     was_told: bool = False
     is_finishing: bool = False
     is_deleted: bool = False
+    is_removed: bool = False
     is_forgotten: bool = False
     charged: int = 0
     answers: list[Answer] = field(default_factory=list)

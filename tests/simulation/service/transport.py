@@ -29,6 +29,7 @@ class Transport(httpx.AsyncBaseTransport):
         chance: What Bouncer does by chance.
         clock: How many seconds Bouncer's clock is wrong.
         stuck: How likely a batch stands still.
+        removed: How likely the results of a batch are removed before anybody fetches them.
         tell: Told of each request and what became of it.
         judge: Told of each call that reached Bouncer: the customer, the kind, and how many in the last minute.
         accepted: Told of each batch that Bouncer took.
@@ -42,6 +43,7 @@ class Transport(httpx.AsyncBaseTransport):
         *,
         clock: float,
         stuck: float,
+        removed: float,
         tell: Callable[[str], None],
         judge: Callable[[str, str, int], None],
         accepted: Callable[[Customer, Order], None],
@@ -51,6 +53,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._chance = chance
         self._clock = clock
         self._stuck = stuck
+        self._removed = removed
         self._tell = tell
         self._judge = judge
         self._accepted = accepted
@@ -156,10 +159,12 @@ class Transport(httpx.AsyncBaseTransport):
         if customer.credits < len(addresses):
             return _refusal(402, "not enough credits"), None
         stuck_at = self._chance.randrange(len(addresses)) if self._chance.random() < self._stuck else None
-        order = customer.take(addresses, callback, stuck_at=stuck_at)
+        order = customer.take(list(dict.fromkeys(addresses)), callback, stuck_at=stuck_at)
+        order.is_removed = self._chance.random() < self._removed
         self._accepted(customer, order)
         answer = {"batchId": order.id, "created": self._time(order.created), "status": "queued"}
-        return httpx.Response(200, json={**answer, "quantity": len(addresses), "duplicates": 0}), order
+        counts = {"quantity": len(order.addresses), "duplicates": len(addresses) - len(order.addresses)}
+        return httpx.Response(200, json={**answer, **counts}), order
 
     def _real_time(self, customer: Customer, address: str) -> httpx.Response:
         if address.lower().startswith(MALFORMED):
@@ -197,6 +202,8 @@ class Transport(httpx.AsyncBaseTransport):
     def _download(self, order: Order) -> httpx.Response:
         if order.completed is None:
             return _refusal(405, "batch is not completed")
+        if order.is_removed:
+            return _refusal(405, "results were removed")
         verdicts = [self._verdict(answer) for answer in order.answers if not answer.is_left_out]
         self._chance.shuffle(verdicts)
         return httpx.Response(200, json=verdicts)

@@ -1,0 +1,63 @@
+"""Plants each fault and plays until it is found: ``python -m tests.simulation.planted [WORD…]``."""
+
+import argparse
+import sys
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+
+from rich.console import Console
+
+from tests.simulation.planted.money import MONEY
+from tests.simulation.planted.order import ORDER
+from tests.simulation.planted.planting import Planted, plant
+
+__all__: list[str] = []
+
+_people = Console(soft_wrap=True, highlight=False)
+
+
+def _main() -> int:
+    parser = argparse.ArgumentParser(description="Plants faults in the code, and plays until each is found.")
+    parser.add_argument("words", nargs="*", help="only faults whose name has one of these words")
+    parser.add_argument("--histories", type=int, default=3_000, help="give a fault up after so many")
+    parser.add_argument("--seed", type=int, default=1, help="the first seed")
+    wanted = parser.parse_args()
+    faults = [one for one in (*MONEY, *ORDER) if not wanted.words or any(word in one.name for word in wanted.words)]
+    missed = 0
+    for number, fault in enumerate(faults, start=1):
+        found, what = _find(fault, wanted.seed, wanted.histories)
+        missed += not found
+        said = f"found in history {found}: {what}" if found else f"NOT FOUND in {wanted.histories} histories"
+        _people.print(f"{number:2}. {fault.name}: {said}", markup=False)
+    _people.print(f"{len(faults) - missed} of {len(faults)} found")
+    return 1 if missed else 0
+
+
+def _find(fault: Planted, seed: int, histories: int) -> tuple[int, str]:
+    here, there = get_context("fork").Pipe(duplex=False)
+    child = get_context("fork").Process(target=_play, args=(fault, seed, histories, there))
+    child.start()
+    there.close()
+    try:
+        found: tuple[int, str] = here.recv()
+    except EOFError:
+        found = 0, "the process died"
+    child.join()
+    return found
+
+
+def _play(fault: Planted, seed: int, histories: int, answer: Connection) -> None:
+    plant(fault)
+    # Only now, or the code would be there without the fault.
+    from tests.simulation.playing import play_one  # noqa: PLC0415  # as the line above says
+
+    for number in range(histories):
+        outcome = play_one(seed + number)
+        if outcome.broken:
+            answer.send((number + 1, outcome.broken))
+            return
+    answer.send((0, ""))
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -1,0 +1,145 @@
+"""Planted faults that cost money: uploads, their answers, and what is known already."""
+
+from tests.simulation.planted.planting import Planted
+
+__all__ = ["MONEY"]
+
+_UPLOAD = "bouncer.steps.upload"
+_CLIENT = "bouncer.api.client"
+_FAILURES = "bouncer.api.failures"
+_TRANSITIONS = "bouncer.batches.transitions"
+_TABLE = "bouncer.batches.transition_table"
+_ADMISSION = "bouncer.batches.admission"
+_CLAIMING = "bouncer.queue.claiming"
+_REALTIME = "bouncer.batches.realtime"
+
+MONEY = (
+    Planted(
+        "an upload whose owner died is sent again without being counted",
+        _UPLOAD,
+        "        lost += 1\n        await _count_lost(access, run, batch, lost)\n    persistent",
+        "        await transitions.record_refused_upload(access, batch)\n    persistent",
+    ),
+    Planted(
+        "an upload whose answer was lost is taken for a refused one",
+        _CLIENT,
+        "if begun and (request.seconds is None or isinstance(error, CERTAINLY_REFUSED)):",
+        "if begun:",
+    ),
+    Planted(
+        "a gateway's error on an upload is taken for Bouncer being away",
+        _FAILURES,
+        "return UploadOutcomeUnknown(said) if call in PAID else BouncerUnavailable(said)",
+        "return BouncerUnavailable(said)",
+    ),
+    Planted(
+        "a broken connection during an upload is taken for one that was never made",
+        _FAILURES,
+        'return UploadOutcomeUnknown(f"the answer to {_NAMED[call]} was lost ({name})")',
+        'return BouncerUnavailable(f"the answer to {_NAMED[call]} was lost ({name})")',
+    ),
+    Planted(
+        "an upload of unknown outcome is repeated by the client itself",
+        _FAILURES,
+        "WORTH_ANOTHER_ATTEMPT = (BouncerUnavailable, DownloadTruncated)",
+        "WORTH_ANOTHER_ATTEMPT = (BouncerUnavailable, DownloadTruncated, UploadOutcomeUnknown)",
+    ),
+    Planted(
+        "that an upload begins is not written down",
+        _ADMISSION,
+        "    transitions.begin_upload(connection, batch, addresses)\n",
+        "",
+    ),
+    Planted(
+        "that an upload begins is written down after it, not before",
+        _CLIENT,
+        "        if sending is not None:\n            await sending()\n        await self._gate.renew(request.ticket)\n"
+        "        began = time.monotonic()\n        try:\n",
+        "        await self._gate.renew(request.ticket)\n        began = time.monotonic()\n        try:\n"
+        "            if sending is not None and self._gate is None:\n                await sending()\n",
+    ),
+    Planted(
+        "a lost upload is not counted",
+        _TRANSITIONS,
+        "ambiguous_uploads=Batch.ambiguous_uploads + 1,",
+        "ambiguous_uploads=Batch.ambiguous_uploads,",
+    ),
+    Planted(
+        "the row of a batch with a lost upload is deleted when it cannot be sent",
+        _TABLE,
+        "{_READY: (None,), **_all({_TO_RESEND, _UPLOADING, _ASKING}, _FAILED)},",
+        "{_READY: (None,), _TO_RESEND: (None,), **_all({_UPLOADING, _ASKING}, _FAILED)},",
+    ),
+    Planted(
+        "a cancellation undoes a batch that is just being uploaded",
+        _TABLE,
+        "{_READY: (None,), _TO_RESEND: (_FAILED,)},",
+        "{_READY: (None,), _TO_RESEND: (_FAILED,), _UPLOADING: (_FAILED,)},",
+    ),
+    Planted(
+        "a lost upload is sent again although the account holds such",
+        _UPLOAD,
+        '    hold = access.account.ambiguous_upload == "hold" or await caps.repeat_would_pass(\n',
+        "    hold = await caps.repeat_would_pass(\n",
+    ),
+    Planted(
+        "uploads are not counted outside of the database",
+        _UPLOAD,
+        "        await mark_upload(access, run)\n",
+        "        pass\n",
+    ),
+    Planted(
+        "uploads are not counted in the database",
+        _ADMISSION,
+        "    count_upload(connection, batch.account)\n",
+        "",
+    ),
+    Planted(
+        "an owner whose batch was taken over may still write to it",
+        "bouncer.batches.ownership",
+        "        statement.where(Batch.id == batch.id, Batch.owner == batch.owner).values(",
+        "        statement.where(Batch.id == batch.id).values(",
+    ),
+    Planted(
+        "a fresh verdict is not used again",
+        _CLAIMING,
+        "    reused = reuse_verdicts(connection, valid, fresh_for, source.layer)\n",
+        "    reused: set[int] = set()\n",
+    ),
+    Planted(
+        "an address that is in a batch in flight goes into another one",
+        _CLAIMING,
+        "    joined, held_back = join_batches_in_flight(connection, valid, source.layer)\n",
+        "    joined, held_back = set(), set()\n",
+    ),
+    Planted(
+        "of a batch that was lost, nothing is declared",
+        _TRANSITIONS,
+        "message, lost_addresses=_paid_at_most())",
+        "message)",
+    ),
+    Planted(
+        "the ledger has the verified addresses, not the credits",
+        _TRANSITIONS,
+        "        credits=credits_charged,\n",
+        "        credits=processed,\n",
+    ),
+    Planted(
+        "addresses in real time are not written down before they are sent",
+        _REALTIME,
+        "    transitions.begin_asking(connection, batch, addresses)\n",
+        "    transitions.begin_asking(connection, batch, 0)\n",
+    ),
+    Planted(
+        "answers in real time that a dead run waited for are not counted",
+        _TRANSITIONS,
+        "(Batch.ambiguous_addresses, Batch.ambiguous_addresses + Batch.unanswered),\n            (Batch.held_ts",
+        "(Batch.ambiguous_addresses, Batch.ambiguous_addresses),\n            (Batch.held_ts",
+    ),
+    Planted(
+        "answers in real time that were lost are not counted",
+        _TRANSITIONS,
+        "        ambiguous_addresses=Batch.ambiguous_addresses + lost,\n",
+        "        ambiguous_addresses=Batch.ambiguous_addresses,\n",
+    ),
+)

@@ -1,0 +1,142 @@
+"""Planted faults that break the rules or lose contacts: limits, pauses, states, loads, figures."""
+
+from tests.simulation.planted.planting import Planted
+
+__all__ = ["ORDER"]
+
+_TRANSITIONS = "bouncer.batches.transitions"
+_ADMISSION = "bouncer.batches.admission"
+_LOAD = "bouncer.batches.load"
+_MATCHING = "bouncer.verdicts.matching"
+_ENDINGS = "bouncer.batches.endings"
+
+ORDER = (
+    Planted(
+        "one batch too many may be in flight",
+        _ADMISSION,
+        "return others + 1 + int(lost) <= max_batches",
+        "return others + int(lost) <= max_batches",
+    ),
+    Planted(
+        "batches that are just being uploaded do not count as in flight",
+        _ADMISSION,
+        "        (is_in(*IN_FLIGHT), lost + 1),\n",
+        "        (is_in(*(IN_FLIGHT - {BatchState.UPLOADING})), lost + 1),\n",
+    ),
+    Planted(
+        "an upload that was lost does not count as in flight",
+        _ADMISSION,
+        "return others + 1 + int(lost) <= max_batches",
+        "return others + 1 <= max_batches",
+    ),
+    Planted(
+        "an upload that was lost counts as in flight for two seconds only",
+        _ADMISSION,
+        "LOST_IN_FLIGHT_SECONDS = 60",
+        "LOST_IN_FLIGHT_SECONDS = 2",
+    ),
+    Planted(
+        "when an answer was lost is not written down",
+        "bouncer.batches.ownership",
+        "        update(Batch).where(or_(Batch.progress_ts.is_(None), Batch.progress_ts < Batch.upload_begun_ts)),\n",
+        "        update(Batch).where(Batch.progress_ts > Batch.upload_begun_ts),\n",
+    ),
+    Planted(
+        "an upload begins although the account is paused",
+        _ADMISSION,
+        "    if paused is not None:\n        return Admission.PAUSED\n",
+        "",
+    ),
+    Planted(
+        "an upload begins although its request is cancelled",
+        _ADMISSION,
+        "    if is_cancelled(connection, batch.request_id):\n        return Admission.CANCELLED\n",
+        "",
+    ),
+    Planted(
+        "real time goes on although the account is paused",
+        "bouncer.batches.realtime",
+        "    if paused is not None:\n        return Admission.PAUSED\n",
+        "",
+    ),
+    Planted(
+        "requests pass without a token",
+        "bouncer.api.request_gate",
+        "                await self._limiter.acquire(call)\n",
+        "",
+    ),
+    Planted(
+        "a dead owner is believed alive",
+        "bouncer.batches.ownership",
+        "Batch.heartbeat_ts.is_(None), age_seconds(Batch.heartbeat_ts) > STALE_SECONDS)",
+        "Batch.heartbeat_ts.is_(None))",
+    ),
+    Planted(
+        "an address without a verdict is taken for settled",
+        _LOAD,
+        "    if contacts.empty:\n        return 0\n",
+        "    return 0\n",
+    ),
+    Planted(
+        "verdicts are joined by position",
+        _MATCHING,
+        'matched = contacts.merge(clearest.drop_duplicates("address_key", keep="last"), on="address_key", how="inner")',
+        "matched = contacts.reset_index(drop=True).join(\n"
+        '        answers.drop(columns="address_key").reset_index(drop=True), how="inner"\n'
+        "    )",
+    ),
+    Planted(
+        "verdicts go into the results and not to the contacts",
+        "bouncer.verdicts.storing",
+        "            bouncer_status=Result.bouncer_status,\n",
+        "",
+    ),
+    Planted(
+        "contacts without an address stay in the queue",
+        "bouncer.queue.claiming",
+        '    for reason, contacts in invalid.groupby("reason"):\n',
+        '    for reason, contacts in invalid.head(0).groupby("reason"):\n',
+    ),
+    Planted(
+        "a refused batch of two is not parted",
+        _ENDINGS,
+        "    if len(keys) < 2 or is_not_about_addresses",
+        "    if len(keys) < 3 or is_not_about_addresses",
+    ),
+    Planted(
+        "a refused batch is sent again and again",
+        "bouncer.api.failures",
+        "        case 400 | 413 | 422 if call in PAID:\n            return AddressesRefused(said)\n",
+        "",
+    ),
+    Planted(
+        "a second chance is taken for ever",
+        "bouncer.queue.second_chances",
+        ".values(try_again_ts=None, chances=SecondChance.chances + 1)",
+        ".values(try_again_ts=SecondChance.try_again_ts)",
+    ),
+    Planted(
+        "the figures of a request count failed contacts as done",
+        "bouncer.requests.progress",
+        '"bouncer_done": counted.completed,',
+        '"bouncer_done": counted.settled,',
+    ),
+    Planted(
+        "results that are not ready yet are taken for lost",
+        "bouncer.api.failures",
+        'return BatchLost(said) if "removed" in message.lower() else BatchNotCompleted(said)',
+        "return BatchLost(said)",
+    ),
+    Planted(
+        "a download that broke off is taken for a lost batch",
+        "bouncer.api.failures",
+        'return DownloadTruncated(f"a download broke off ({name})")',
+        'return BatchLost(f"a download broke off ({name})")',
+    ),
+    Planted(
+        "a gateway's error on a status check is taken for a lost batch",
+        "bouncer.api.failures",
+        "return UploadOutcomeUnknown(said) if call in PAID else BouncerUnavailable(said)",
+        "return UploadOutcomeUnknown(said) if call in PAID else BatchLost(said)",
+    ),
+)

@@ -1,0 +1,75 @@
+"""Planting a fault: the text of a module is changed when it is imported."""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import CodeType, ModuleType
+
+__all__ = ["Planted", "plant"]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A fault in the code.
+
+    Attributes:
+        name: What is wrong, in words.
+        module: Where.
+        old: The text that stands there, exactly once.
+        new: What it is changed to.
+    """
+
+    name: str
+    module: str
+    old: str
+    new: str
+
+    def patched(self, source: str) -> str:
+        """Changes the text of the module.
+
+        Raises:
+            ValueError: The text does not stand there exactly once, so that the fault is out of date.
+        """
+        if source.count(self.old) != 1:
+            raise ValueError(f"{self.name!r}: its text stands {source.count(self.old)} times in {self.module}")
+        return source.replace(self.old, self.new)
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    def __init__(self, fault: Planted, path: str) -> None:
+        super().__init__(fault.module, path)
+        self._fault = fault
+
+    def get_code(self, fullname: str) -> CodeType:
+        source = self._fault.patched(self.get_data(self.path).decode())
+        code: CodeType = compile(source, self.path, "exec", dont_inherit=True)
+        return code
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def __init__(self, fault: Planted) -> None:
+        self._fault = fault
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._fault.module:
+            return None
+        found = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if found is None or found.origin is None:
+            return None
+        return importlib.util.spec_from_file_location(fullname, found.origin, loader=_Loader(self._fault, found.origin))
+
+
+def plant(fault: Planted) -> None:
+    """Plants a fault in a module that this process has not imported yet.
+
+    Raises:
+        ValueError: It has.
+    """
+    if fault.module in sys.modules:
+        raise ValueError(f"{fault.module} is imported already")
+    sys.meta_path.insert(0, _Finder(fault))
