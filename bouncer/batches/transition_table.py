@@ -34,6 +34,7 @@ __all__ = [
     "UPLOADED",
     "VERIFIED",
     "WITHDRAW",
+    "WITHDRAW_HELD",
     "WITHDRAW_LEFT",
     "By",
     "Transition",
@@ -184,9 +185,15 @@ WITHDRAW = Transition(
 )
 WITHDRAW_LEFT = Transition(
     "withdraw left behind",
-    {_ASKING: (_FAILED,), _HELD: (_FAILED,)},
+    {_ASKING: (_FAILED,)},
     By.SUCCESSOR,
     "Its request is cancelled. A living run first stores what it has asked for.",
+)
+WITHDRAW_HELD = Transition(
+    "withdraw held",
+    {_HELD: (_FAILED,)},
+    By.ANYONE,
+    "Its request is cancelled, so that there is nothing to decide any more.",
 )
 LOSE = Transition(
     "lose",
@@ -221,6 +228,7 @@ TRANSITIONS = (
     RETURN_UNSENT,
     WITHDRAW,
     WITHDRAW_LEFT,
+    WITHDRAW_HELD,
     LOSE,
     FAIL,
     SPLIT,

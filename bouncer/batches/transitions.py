@@ -45,6 +45,7 @@ from bouncer.batches.transition_table import (
     UPLOADED,
     VERIFIED,
     WITHDRAW,
+    WITHDRAW_HELD,
     WITHDRAW_LEFT,
     By,
     Transition,
@@ -52,7 +53,7 @@ from bouncer.batches.transition_table import (
 from bouncer.errors import OwnershipLost
 from bouncer.safe_text import clean_message
 from bouncer.storage.dialects import database_now
-from bouncer.storage.tables import Batch, BatchStatus
+from bouncer.storage.tables import Batch, BatchStatus, Request
 from bouncer.storage.transactions import writing
 
 __all__ = [
@@ -116,10 +117,14 @@ def record_refused_upload(connection: Connection, batch: BatchWork) -> None:
 
 
 @writing
-def record_lost_upload(connection: Connection, batch: BatchWork, *, hold: bool) -> None:
+def record_lost_upload(connection: Connection, batch: BatchWork, *, hold: bool) -> bool:
     """Counts an upload whose answer was lost, and holds the batch for a person or frees it to be uploaded again.
 
     Safe to run twice: an upload that was counted is begun no more, or held.
+
+    Returns:
+        Whether it is held: never where its request is cancelled, since a cancellation that has looked for held batches
+        does not come again.
 
     Raises:
         OwnershipLost: Another run has the batch now, or an earlier one has uploaded it after all.
@@ -127,6 +132,7 @@ def record_lost_upload(connection: Connection, batch: BatchWork, *, hold: bool) 
     record_lost_answer(connection, batch)
     if lock(connection, batch).state not in WITHOUT_ID:
         raise OwnershipLost(f"batch {batch.id} is at Bouncer after all, uploaded by an earlier run; it goes on there")
+    hold = hold and not _is_cancelled(connection, batch)
     _by_owner(
         connection,
         batch,
@@ -136,6 +142,7 @@ def record_lost_upload(connection: Connection, batch: BatchWork, *, hold: bool) 
         upload_begun_ts=Batch.upload_begun_ts if hold else None,
         held_ts=func.current_timestamp() if hold else None,
     )
+    return hold
 
 
 @writing
@@ -270,6 +277,7 @@ def record_answers(
         lost: Addresses whose answers were lost; each may have been paid for.
         hold: Whether these wait for a person.
     """
+    hold = hold and not _is_cancelled(connection, batch)
     _by_owner(
         connection,
         batch,
@@ -285,6 +293,7 @@ def record_answers(
 @writing
 def record_lost_answers(connection: Connection, batch: BatchWork, *, hold: bool) -> None:
     """Counts the addresses whose answers an earlier run was waiting for when it died; safe to run twice."""
+    hold = hold and not _is_cancelled(connection, batch)
     # MySQL and MariaDB assign from left to right: what the others read must come last.
     connection.execute(
         update(Batch)
@@ -304,12 +313,12 @@ def complete_asking(connection: Connection, batch: BatchWork) -> None:
 
 def may_be_withdrawn() -> ColumnElement[bool]:
     """The condition for a batch that the cancellation of its request undoes."""
-    return or_(WITHDRAW.applies, WITHDRAW_LEFT.applies)
+    return or_(WITHDRAW.applies, WITHDRAW_LEFT.applies, WITHDRAW_HELD.applies)
 
 
 def withdraw(connection: Connection, batch_ids: Collection[int], message: str) -> None:
     """Undoes batches of a cancelled request, locked by the caller."""
-    for transition in (WITHDRAW, WITHDRAW_LEFT):
+    for transition in (WITHDRAW, WITHDRAW_LEFT, WITHDRAW_HELD):
         _end(connection, transition, message, Batch.id.in_(batch_ids))
 
 
@@ -369,6 +378,13 @@ def lock(connection: Connection, batch: BatchWork) -> Locked:
     if row is None or row.owner != batch.owner:
         raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
     return Locked(BatchState(row.state), row.credits, row.processed, row.erased)
+
+
+def _is_cancelled(connection: Connection, batch: BatchWork) -> bool:
+    # Under the lock of the batch's row: a cancellation that is marked meanwhile finds the batch held.
+    lock(connection, batch)
+    marked = (Request.request_id == batch.request_id, Request.bouncer_cancelled_ts.is_not(None))
+    return connection.scalar(select(Request.request_id).where(*marked)) is not None
 
 
 def _by_owner(

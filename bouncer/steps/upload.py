@@ -174,9 +174,9 @@ async def _count_lost(access: Access, run: Run, batch: BatchWork, lost: int) -> 
     hold = access.account.ambiguous_upload == "hold" or await caps.repeat_would_pass(
         access, batch.request_id, batch.quantity
     )
-    await transitions.record_lost_upload(access, batch, hold=hold)
-    run.announce("upload.lost", account=access.name, batch=batch.id, contacts=batch.quantity, held=hold)
-    if hold:
+    held = await transitions.record_lost_upload(access, batch, hold=hold)
+    run.announce("upload.lost", account=access.name, batch=batch.id, contacts=batch.quantity, held=held)
+    if held:
         raise _held(batch)
     if lost >= MOST_LOST_UPLOADS:
         raise UploadOutcomeUnknown(f"{lost} uploads were never answered; each may have been paid")

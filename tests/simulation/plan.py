@@ -114,7 +114,7 @@ def plan_of(seed: int) -> Plan:
     # All that is in flight is done within the minute for which an upload whose answer was lost counts as in flight.
     slowest = 40.0 / (batch_size * most_in_flight)
     calm = chance.random() < 0.15
-    harsh = chance.choice((0.3, 1.0, 1.0, 2.5))
+    harsh = chance.choice((0.5, 1.5, 3.0, 3.0))
     return Plan(
         seed=seed,
         workers=chance.choice((1, 1, 1, 2, 2, 3)),

@@ -178,6 +178,34 @@ def test_a_lost_upload_of_a_cancelled_request_is_not_repeated(engine: Engine) ->
     assert read(engine, count_batches).possible_double_payments == 3
 
 
+def test_an_upload_that_is_lost_after_a_cancellation_is_not_held_for_ever(engine: Engine) -> None:
+    """Found by simulation: the cancellation had come and gone, and requeue --held leaves cancelled requests alone."""
+    request = new_request(engine)
+    queue(engine, _emails(3), request_id=request)
+    (batch,) = claim(engine).batches
+    work = take(engine, batch.id)
+    write(engine, admission.admit_upload, work, 15)
+    _mark(engine, request)
+    assert _withdraw(engine, request) == 0
+    assert not write(engine, transitions.record_lost_upload, work, hold=True)
+    assert write(engine, admission.admit_upload, work, 15) is Admission.CANCELLED
+    write(engine, endings.dissolve, work)
+    assert _withdraw(engine, request) == 3
+    assert read(engine, count_batches).possible_double_payments == 3
+
+
+def test_a_held_batch_goes_with_its_request_though_its_run_is_just_ending(engine: Engine) -> None:
+    """The run has given up the upload and not yet the batch: nobody would look at it again."""
+    request = new_request(engine)
+    queue(engine, _emails(3), request_id=request)
+    (batch,) = claim(engine).batches
+    work = take(engine, batch.id)
+    write(engine, admission.admit_upload, work, 15)
+    assert write(engine, transitions.record_lost_upload, work, hold=True)
+    _mark(engine, request)
+    assert _withdraw(engine, request) == 3
+
+
 def test_an_upload_that_has_begun_is_left_to_its_run(engine: Engine) -> None:
     """A batch whose upload is on its way is not taken from its run, which will have Bouncer's id."""
     request = new_request(engine)
