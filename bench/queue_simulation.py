@@ -52,6 +52,8 @@ class Course:
         requests: Requests a batch, upload and download included.
         late_seconds: From a completion to the look that found it, at most.
         waits: Of each batch, seconds from its upload to its turn.
+        urgent_seconds: From the moment at which a more urgent batch is ready to its turn, at most: it takes the place
+            of the next upload, and comes just after the one before at the worst.
     """
 
     seconds: float
@@ -59,6 +61,7 @@ class Course:
     requests: float
     late_seconds: float
     waits: tuple[float, ...]
+    urgent_seconds: float
 
 
 @dataclass(eq=False)
@@ -169,6 +172,9 @@ def course_of(batches: int, places: Places, bouncer: Bouncer, outage: tuple[floa
         requests=account.requests / batches,
         late_seconds=account.late,
         waits=tuple((turn.started or turn.created) - turn.created for turn in account.turns),
+        urgent_seconds=max(
+            (turn.started or 0.0) - before.created for before, turn in itertools.pairwise(account.turns)
+        ),
     )
 
 

@@ -32,9 +32,8 @@ def simulated_queue(bench: Bench) -> list[Row]:
     for mode, bouncer in MODES.items():
         filled, ahead = (course_of(MILLION, places, bouncer) for places in (_FILLED, _AHEAD))
         what = f"simulated: 1 million contacts, {mode}, {_AHEAD_MINUTES:g} minutes queued ahead"
-        bench.say(
-            f"{what}: an upload waits {max(ahead.waits) / 60:.0f} min at most, {max(filled.waits) / 60:.0f} filled"
-        )
+        waits = f"{ahead.urgent_seconds / 60:.0f} min at most, {filled.urgent_seconds / 60:.0f} with all slots filled"
+        bench.say(f"{what}: what is more urgent waits {waits}")
         rows += [
             Row(
                 what,
@@ -46,7 +45,12 @@ def simulated_queue(bench: Bench) -> list[Row]:
             ),
             Row(f"{what}: requests a batch", ahead.requests, "requests", most=12),
             Row(f"{what}: completion to the look that finds it, at most", ahead.late_seconds, "s", most=30),
-            Row(f"{what}: an upload's wait for its turn, at most", max(ahead.waits) / 60, "min", most=_AHEAD_MINUTES),
+            Row(
+                f"{what}: a more urgent batch's wait for its turn, at most",
+                ahead.urgent_seconds / 60,
+                "min",
+                most=_AHEAD_MINUTES + bouncer.seconds / 60,
+            ),
         ]
     return rows
 
