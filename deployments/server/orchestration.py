@@ -18,6 +18,8 @@ __all__ = ["orchestrator"]
 _DEFAULTS = {
     # Retries and waits are told by these packages; with this their lines reach the run's log in the UI.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "bouncer,blocks,tasks",
+    # Threads that belong to no run tell of retries too; Prefect would warn of each such line in five of its own.
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     # A run that dies is noticed by the silence of its heartbeat.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

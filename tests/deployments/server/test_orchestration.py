@@ -123,3 +123,20 @@ def test_a_proxy_does_not_stand_before_this_machine() -> None:
     everything = {"NO_PROXY": "*", "no_proxy": "*"}
     spare_this_machine_the_proxy(everything)
     assert everything == {"NO_PROXY": "*", "no_proxy": "*"}
+
+
+def test_a_retry_outside_of_a_run_is_one_line() -> None:
+    """While a database was away, each try was followed by Prefect's warning of five lines with a line of our code."""
+    script = """
+import logging
+from deployments.server.orchestration import orchestrator
+from deployments.settings import read_settings
+with orchestrator(read_settings()):
+    from prefect.logging.configuration import setup_logging
+    setup_logging()
+    logging.getLogger("bouncer.storage.engine").warning("the database is away")
+"""
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert "the database is away" in done.stderr
+    assert "UserWarning" not in done.stderr
