@@ -8,10 +8,11 @@ by what is made here, and never by the name of a flow.
 import os
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from bouncer.errors import SettingRefused
 
-__all__ = ["DEFAULT_NAME", "NAME_PATTERN", "NAME_VARIABLE", "Installation", "here"]
+__all__ = ["DEFAULT_NAME", "NAME_PATTERN", "NAME_VARIABLE", "FlowName", "Installation", "here"]
 
 NAME_VARIABLE = "BOUNCER_FLOWS_NAME"
 
@@ -20,6 +21,11 @@ DEFAULT_NAME = "bouncer"
 
 NAME_PATTERN = r"[a-z][a-z0-9]{0,29}"
 """No dash: the limit of account "eu" of one installation could be that of another one's."""
+
+_Verifying = Literal["dispatch", "ingest", "verify-batch", "verify-list", "verify-risky", "reverify", "requeue"]
+_Beside = Literal["forecast", "report-costs", "housekeeping", "check-health", "export-request", "cancel", "steer"]
+FlowName = Literal[_Verifying, _Beside]
+"""The flows; each has one deployment, which is called alike."""
 
 _PROJECT = "bouncer-flows"
 
@@ -85,6 +91,10 @@ class Installation:
     def deployment(self, name: str) -> str:
         """A deployment, without its flow."""
         return name if self.is_default else f"{self.name}-{name}"
+
+    def deployment_of(self, flow: FlowName) -> str:
+        """A flow's deployment, as Prefect finds it."""
+        return f"{flow}/{self.deployment(flow)}"
 
     def artifact(self, key: str) -> str:
         """The key of an artifact."""

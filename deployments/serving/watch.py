@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from blocks.access import open_database
 from bouncer.errors import BouncerFlowsError
-from bouncer.installation import here
+from bouncer.installation import FlowName, here
 from bouncer.monitoring.signs_of_work import SignsOfWork, signs_of_work
 from deployments.serving.stop_signals import stop_signals
 from deployments.serving.upcoming_runs import name_upcoming_runs
@@ -27,7 +27,8 @@ AGAIN_SECONDS = 60.0
 """Flows run so often while there is work or an alert is in force: what a crash left behind is theirs to find."""
 
 _LOOK_SECONDS = 5.0
-_DISPATCH, _CHECK = "dispatch", "check-health"
+_DISPATCH: FlowName = "dispatch"
+_CHECK: FlowName = "check-health"
 
 
 class Watch:
@@ -37,7 +38,7 @@ class Watch:
         self._newest = 0
         self._began: dict[str, float] = {}
 
-    def due(self, signs: SignsOfWork, now: float) -> list[str]:
+    def due(self, signs: SignsOfWork, now: float) -> list[FlowName]:
         """Names the flows to start now.
 
         Args:
@@ -99,11 +100,11 @@ async def watch_until_stopped() -> None:
         await watch_queue(engine)
 
 
-async def _start(flow: str, last: UUID | None) -> UUID | None:
+async def _start(flow: FlowName, last: UUID | None) -> UUID | None:
     async with get_client() as client:
         if last is not None and await _is_under_way(client, last):
             return None
-        deployment = await client.read_deployment_by_name(f"{flow}/{here().deployment(flow)}")
+        deployment = await client.read_deployment_by_name(here().deployment_of(flow))
         schedules = deployment.schedules
         # Whoever switches its schedule off in the UI wants none of its runs.
         if deployment.paused or (schedules and not any(schedule.active for schedule in schedules)):

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import yaml  # type: ignore[import-untyped]  # it comes with Prefect, whose own format this is, and brings no types
 from prefect import Flow
@@ -16,7 +16,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.types.entrypoint import EntrypointType
 
 from bouncer.errors import SettingRefused
-from bouncer.installation import NAME_VARIABLE, here
+from bouncer.installation import NAME_VARIABLE, FlowName, here
 
 __all__ = [
     "deployment_names",
@@ -43,7 +43,7 @@ def written_deployments() -> list[dict[str, Any]]:
 
 def deployment_names() -> list[str]:
     """The names of this installation's deployments, each with its flow's."""
-    return [f"{_flow_of(written).name}/{here().deployment(written['name'])}" for written in written_deployments()]
+    return [here().deployment_of(flow) for flow in get_args(FlowName)]
 
 
 def is_ours(deployment: DeploymentResponse) -> bool:
@@ -94,7 +94,7 @@ async def retire_former_deployments(client: PrefectClient) -> None:
 
 async def _former_dispatch(client: PrefectClient) -> DeploymentResponse | None:
     # It was deployment ingest, told by a parameter to start batches on workers and end.
-    found = await _found(client, f"ingest/{here().deployment('ingest')}")
+    found = await _found(client, here().deployment_of("ingest"))
     return found if found is not None and "on_workers" in found.parameters else None
 
 

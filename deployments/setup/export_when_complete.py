@@ -22,18 +22,13 @@ from deployments.setup.automations import ensure_automation
 from deployments.terminal.console import say
 from tasks.requests.following import COMPLETED
 
-__all__ = ["automation_for", "deployment_name", "export_when_complete"]
+__all__ = ["automation_for", "export_when_complete"]
 
 # A template gives a text; read as JSON, it is the number that the flow asks for.
 _REQUEST_ID = {
     "__prefect_kind": "json",
     "value": {"__prefect_kind": "jinja", "template": "{{ event.payload.request_id }}"},
 }
-
-
-def deployment_name() -> str:
-    """The deployment that it runs."""
-    return f"export-request/{here().deployment('export-request')}"
 
 
 def automation_for(deployment: UUID) -> AutomationCore:
@@ -67,7 +62,7 @@ async def export_when_complete() -> list[str]:
         ObjectNotFound: The deployment is not there.
     """
     async with get_client() as client:
-        deployment = await client.read_deployment_by_name(deployment_name())
+        deployment = await client.read_deployment_by_name(here().deployment_of("export-request"))
         return await ensure_automation(client, automation_for(deployment.id))
 
 
@@ -80,7 +75,7 @@ def _main() -> None:
             changes = asyncio.run(export_when_complete())
         except ObjectNotFound:
             sys.exit(
-                f"there is no deployment {deployment_name()}; start bouncer-flows serve, or run bouncer-flows deploy"
+                "there is no deployment of flow export-request; start bouncer-flows serve, or run bouncer-flows deploy"
             )
     for line in changes or ["everything is as it should be"]:
         say(line)

@@ -93,7 +93,7 @@ async def wanted_deep_pass(client: PrefectClient, accounts: Collection[BouncerAc
     """The deep pass of each request follows its first one, where there is an account for it and a deployment."""
     if any(account.layer is Layer.DEEP for account in accounts):
         try:
-            deployment = await client.read_deployment_by_name(f"verify-risky/{here().deployment('verify-risky')}")
+            deployment = await client.read_deployment_by_name(here().deployment_of("verify-risky"))
         except ObjectNotFound:
             pass
         else:

@@ -41,7 +41,6 @@ from bouncer.monitoring.thresholds import Thresholds
 from bouncer.storage.identity import database_id
 from bouncer.storage.tables import Layer
 from bouncer.storage.transactions import reading
-from tasks.queue.dispatch import target_name
 
 __all__ = ["count_workers", "measure"]
 
@@ -211,7 +210,7 @@ async def count_workers(client: PrefectClient, pool: str | None = None) -> int |
         How many, or None where there is no pool.
     """
     try:
-        pool = pool or (await client.read_deployment_by_name(target_name())).work_pool_name
+        pool = pool or (await client.read_deployment_by_name(here().deployment_of("verify-batch"))).work_pool_name
         if pool is None:
             return None
         await client.read_work_pool(pool)

@@ -27,7 +27,7 @@ from tasks.queue.hand_over import hand_over
 from tasks.queue.outlook import look
 from tasks.requests.following import follow_requests
 
-__all__ = ["QUEUES", "keep_going", "make_places", "refill", "start_on_workers", "take_up", "target_name"]
+__all__ = ["QUEUES", "keep_going", "make_places", "refill", "start_on_workers", "take_up"]
 
 QUEUES = {100: "critical", 75: "high", 50: "normal", 25: "low"}
 """The work queue of each of the plan's priorities; the first is served first."""
@@ -139,16 +139,12 @@ async def start_on_workers(ready: Iterable[BatchTitle]) -> None:
             await _start(client, target, batch)
 
 
-def target_name() -> str:
-    """The deployment that verifies one batch."""
-    return f"verify-batch/{here().deployment('verify-batch')}"
-
-
 async def _target(client: PrefectClient) -> DeploymentResponse:
+    name = here().deployment_of("verify-batch")
     try:
-        return await client.read_deployment_by_name(target_name())
+        return await client.read_deployment_by_name(name)
     except ObjectNotFound:
-        raise SettingRefused(f"deployment {target_name()} does not exist; run bouncer-flows deploy") from None
+        raise SettingRefused(f"deployment {name} does not exist; run bouncer-flows deploy") from None
 
 
 async def _start(client: PrefectClient, target: DeploymentResponse, batch: BatchTitle) -> None:

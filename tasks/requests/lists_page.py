@@ -12,7 +12,7 @@ from prefect.exceptions import PrefectException
 
 from blocks.access import Access
 from bouncer.files.importing import LOCAL_USER
-from bouncer.installation import here
+from bouncer.installation import FlowName, here
 from bouncer.monitoring.charts import bar, verdict_bar
 from bouncer.plurals import counted
 from bouncer.requests.overview import RequestLine, list_requests
@@ -26,7 +26,7 @@ LISTS = "lists"
 
 _MOST = 30
 _MOST_RUNS = 200
-_FLOWS = ("verify-list", "ingest", "verify-risky")
+_FLOWS: tuple[FlowName, ...] = ("verify-list", "ingest", "verify-risky")
 """The flows whose runs are linked to, the best first."""
 
 _BAR = 10

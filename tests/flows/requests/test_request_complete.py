@@ -14,9 +14,10 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.types.entrypoint import EntrypointType
 from sqlalchemy import Engine, select
 
+from bouncer.installation import here
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Request
-from deployments.setup.export_when_complete import deployment_name, export_when_complete
+from deployments.setup.export_when_complete import export_when_complete
 from flows.requests.export_request import export_request
 from tasks.requests import following
 from tests.bouncer.contacts import set_back
@@ -107,7 +108,7 @@ async def test_another_deployment_is_started_by_it(set_up_account: SetUpAccount,
         "export-request", parameters={"folder": str(tmp_path / "exports")}, entrypoint_type=EntrypointType.MODULE_PATH
     )
     deployment_id = await deployment.aapply()
-    assert f"{deployment.flow_name}/{deployment.name}" == deployment_name()
+    assert f"{deployment.flow_name}/{deployment.name}" == here().deployment_of("export-request")
     assert await export_when_complete() == ["automation 'bouncer-flows: export complete requests' made"]
     assert await export_when_complete() == []
     queue(engine, addresses(40), request=7004)

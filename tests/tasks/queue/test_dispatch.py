@@ -16,6 +16,7 @@ from blocks.access import open_access
 from blocks.bouncer_account import BouncerAccount
 from bouncer.batches.state import BatchState, BatchTitle
 from bouncer.errors import SettingRefused
+from bouncer.installation import here
 from deployments.server.local_server import LocalServer
 from tasks.queue import dispatch
 from tests.bouncer.storage.existing_tables import on_sqlite
@@ -25,6 +26,7 @@ from tests.prefect_server import served_deployments
 pytestmark = pytest.mark.mainline
 
 _BATCH = BatchTitle(9_000_001, 50, 3, 100)
+_TARGET = here().deployment_of("verify-batch")
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ async def _deploy() -> None:
         for run in await _runs():
             await client.delete_flow_run(run.id)
         with suppress(ObjectNotFound):
-            await client.delete_deployment((await client.read_deployment_by_name(dispatch.target_name())).id)
+            await client.delete_deployment((await client.read_deployment_by_name(_TARGET)).id)
     for deployment in await served_deployments(15):
         if deployment.name == "verify-batch":
             await deployment.aapply()
@@ -46,7 +48,7 @@ async def _deploy() -> None:
 
 @flow
 async def _dispatch(*batches: BatchTitle) -> None:
-    await dispatch.dispatch(list(batches))
+    await dispatch.start_on_workers(list(batches))
 
 
 async def _runs() -> list[FlowRun]:
@@ -118,7 +120,7 @@ async def test_several_accounts_have_as_many_runs_as_they_have_slots(set_up_acco
 
     async def limit() -> int | None:
         async with get_client() as client:
-            found = (await client.read_deployment_by_name(dispatch.target_name())).global_concurrency_limit
+            found = (await client.read_deployment_by_name(_TARGET)).global_concurrency_limit
         return found and found.limit
 
     assert await limit() == 15
