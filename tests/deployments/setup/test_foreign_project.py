@@ -1,23 +1,29 @@
 """A guest on a server that another project uses: what is theirs is the same after everything that we do."""
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
 from blocks.contacts_database import engine_of
 from blocks.marks import marked
 from bouncer.errors import SettingRefused
 from bouncer.installation import NAME_VARIABLE
+from bouncer.upkeep.retention import Retention
 from deployments.server.local_server import LocalServer
 from deployments.serving.deploy import deploy_for_workers
 from deployments.settings import Settings
 from deployments.setup.set_up import set_up, set_up_pool
 from deployments.uninstalling import uninstall
 from flows.check_health import check_health
+from flows.dispatch import dispatch
 from flows.housekeeping import housekeeping
 from tasks.upkeep.forget_runs import forget_runs
 from tests.contacts import addresses, queue
@@ -110,3 +116,55 @@ async def test_two_installations_leave_each_other_alone(
         assert _of(before, amid) == before
         await uninstall("staging")
         assert await snapshot(client) == before
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(900)
+async def test_a_week_of_two_installations_beside_a_foreign_project(
+    server: LocalServer, sandbox: SandboxHandle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven days of work, ticks, checks and housekeeping: each keeps three days of runs, and theirs are kept whole."""
+    await found_a_foreign_project(takes_unique_names=False)
+    installations = {name: _settings(tmp_path, sandbox, name) for name in ("ours", "staging")}
+    async with get_client() as client:
+        before = await snapshot(client)
+        for name, settings in installations.items():
+            monkeypatch.setenv(NAME_VARIABLE, name)
+            await set_up(settings)
+            await deploy_for_workers(settings)
+        for day in range(7):
+            for name, settings in installations.items():
+                monkeypatch.setenv(NAME_VARIABLE, name)
+                queue(engine_of(settings.url), addresses(3, prefix=f"day{day}"), request=1 + day)
+                await ingested()
+                with marked("tick"):
+                    await dispatch()
+                with marked():
+                    await check_health()
+                    await housekeeping(Retention(run_days=3))
+                await asyncio.to_thread(send_what_waits)
+            await asyncio.to_thread(_let_a_day_pass, tmp_path / "server")
+        after = await snapshot(client)
+        assert _of(before, after) == before
+        for name in installations:
+            tag = FlowRunFilterTags(all_=[f"installation:{name}"])
+            runs = await client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=tag))
+            ended = [run for run in runs if run.end_time is not None]
+            assert {run.name for run in ended if run.name == "all requests"} == {"all requests"}
+            # Three days and the one that has just passed.
+            assert sum(run.name == "all requests" for run in ended) <= 4
+            assert max((datetime.now(UTC) - run.end_time).days for run in ended if run.end_time) <= 4
+        for name in installations:
+            await uninstall(name)
+        assert _of(before, await snapshot(client)) == before
+
+
+def _let_a_day_pass(home: Path) -> None:
+    # Moves everything that has ended a day into the past, in the server's own database.
+    (database,) = home.rglob("*.db")
+    with closing(sqlite3.connect(database, timeout=60)) as connection:
+        for column in ("start_time", "end_time", "expected_start_time"):
+            connection.execute(
+                f"UPDATE flow_run SET {column} = datetime({column}, '-1 day') WHERE end_time IS NOT NULL"
+            )
+        connection.commit()
