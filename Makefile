@@ -41,7 +41,7 @@ chaos: .venv/installed mariadb
 HISTORIES ?= 500
 
 simulate: .venv/installed
-	$(BIN)/python -m tests.simulation --histories $(HISTORIES) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.simulation --histories $(HISTORIES) $(if $(SEED),--seed $(SEED)) $(if $(LESS),--less '$(LESS)')
 
 ## servers: verify a list on every database server with every setting, kill each side, and write docs/reference/databases.md
 servers: .venv/installed mariadb newer-servers

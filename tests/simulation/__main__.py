@@ -15,10 +15,13 @@ def _main() -> int:
     parser.add_argument("--histories", type=int, default=200, help="how many seeds in a row; 1 tells the whole story")
     parser.add_argument("--seconds", type=float, default=None, help="stop after so many seconds, if sooner")
     parser.add_argument("--processes", type=int, default=2, help="how many processes play")
+    parser.add_argument("--less", default=None, help="what is left of a history, as its story ends with it")
     wanted = parser.parse_args()
     gc.freeze()
     gc.set_threshold(50_000)
-    return play_many(wanted.seed, wanted.histories, seconds=wanted.seconds, processes=wanted.processes)
+    return play_many(
+        wanted.seed, wanted.histories, seconds=wanted.seconds, processes=wanted.processes, less=wanted.less
+    )
 
 
 if __name__ == "__main__":

@@ -151,13 +151,20 @@ class History:
                     await people.put_right()
             if now > end:
                 self._break(f"not settled {_PATIENCE_SECONDS:.0f} s after the last fault: {self._judge.left()}")
+        await self._end(workers)
+        if not self._outcome.broken:
+            for what in faults_of_settlement(self._database.raw, self._books, people.deeds):
+                self._break(what)
+
+    async def _end(self, workers: "list[asyncio.Task[None]]") -> None:
         self._is_over = True
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-        if not self._outcome.broken:
-            for what in faults_of_settlement(self._database.raw, self._books, people.deeds):
-                self._break(what)
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
 
     def _open_accounts(self) -> None:
         plan = self._plan

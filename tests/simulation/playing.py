@@ -10,11 +10,15 @@ from multiprocessing import get_context
 
 from rich.console import Console
 
+from tests.simulation.faults import Fault
 from tests.simulation.history import History, Outcome
+from tests.simulation.judge.coverage import coverage_lines
 from tests.simulation.machine.database import Database
-from tests.simulation.plan import plan_of
+from tests.simulation.plan import Plan, plan_of
+from tests.simulation.shrinking import Less, shrink
+from tests.simulation.story import story
 
-__all__ = ["Played", "play_many", "play_one"]
+__all__ = ["Played", "play", "play_many", "play_one"]
 
 _CHUNK = 10
 _database: list[Database] = []
@@ -50,15 +54,22 @@ class Played:
         self.processor_seconds += other.processor_seconds
 
 
-def play_one(seed: int) -> Outcome:
-    """Plays the history of a seed."""
+def play(plan: Plan, told: tuple[Fault, ...] | None = None) -> Outcome:
+    """Plays the history of a plan, with what is told to go wrong, or what its seed says."""
     if not _database:
         logging.disable(logging.CRITICAL)
         _database.append(Database())
-    return History(_database[0], plan_of(seed)).play()
+    return History(_database[0], plan, told).play()
 
 
-def play_many(seed: int | None, histories: int, *, seconds: float | None, processes: int) -> int:
+def play_one(seed: int) -> Outcome:
+    """Plays the history of a seed."""
+    return play(plan_of(seed))
+
+
+def play_many(
+    seed: int | None, histories: int, *, seconds: float | None, processes: int, less: str | None = None
+) -> int:
     """Plays histories, and prints what came of them.
 
     Args:
@@ -66,6 +77,7 @@ def play_many(seed: int | None, histories: int, *, seconds: float | None, proces
         histories: How many.
         seconds: After how long no more are begun, or None.
         processes: How many processes play.
+        less: What is left of the one history, as a story ends with it, or None for all.
 
     Returns:
         The exit code: 1 where anything was broken.
@@ -74,12 +86,13 @@ def play_many(seed: int | None, histories: int, *, seconds: float | None, proces
     first = int.from_bytes(os.urandom(4), "big") // 2 if seed is None else seed
     _say(f"seeds {first} to {first + histories - 1}")
     if histories == 1:
-        return _tell(play_one(first))
+        return _tell(first, less)
     began = time.monotonic()
     total = Played()
     for played in _in_processes(first, histories, processes, None if seconds is None else began + seconds):
         for one, what in sorted(played.broken.items()):
-            _say(f"BROKEN by seed {one}: {what}\n  to see it: make simulate SEED={one} HISTORIES=1")
+            _say(f"BROKEN by seed {one}: {what}")
+            _tell_shrunk(one)
         total.add(played)
     _print_table(total, time.monotonic() - began, processes)
     return 1 if total.broken else 0
@@ -115,12 +128,22 @@ def _say(line: str) -> None:
     _people.print(line, markup=False)
 
 
-def _tell(outcome: Outcome) -> int:
+def _tell(seed: int, less: str | None) -> int:
+    plan = plan_of(seed)
+    left = Less() if less is None else Less.of(less)
+    outcome = play(left.applied(plan), left.faults)
     for at, who, what in outcome.trace:
         _say(f"{at:9.3f}  {who}: {what}")
     _say(f"digest {outcome.digest}")
     _say(f"BROKEN: {outcome.broken}" if outcome.broken else "all that is promised was kept")
     return 1 if outcome.broken else 0
+
+
+def _tell_shrunk(seed: int) -> None:
+    plan = plan_of(seed)
+    less, outcome = shrink(plan, play_one(seed), play)
+    for line in story(plan, less, outcome):
+        _say(f"  {line}")
 
 
 def _print_table(total: Played, seconds: float, processes: int) -> None:
@@ -136,3 +159,5 @@ def _print_table(total: Played, seconds: float, processes: int) -> None:
     _say(f"ways of batches        {sum(total.edges.values())}")
     for kind, count in total.faults.most_common():
         _say(f"  {kind:<21}{count}")
+    for line in coverage_lines(total.edges):
+        _say(line)

@@ -133,13 +133,14 @@ class Judge:
         if len(counted) > most:
             self._broken(f"{len(counted)} batches of account {customer.name} in flight, {most} are allowed")
 
-    @staticmethod
-    def _counts(order: Order, most: int) -> bool:
+    def _counts(self, order: Order, most: int) -> bool:
         # Whether Bouncer has one whose answer was lost nobody can know; it counts for as long as Bouncer may need.
         longest = _LOST_SECONDS + len(order.addresses) * most * _SLOWEST_SECONDS_AN_ADDRESS
         if order.is_forgotten:
             return False
-        return order.was_told or order.created > _now() - longest
+        known = "SELECT EXISTS (SELECT 1 FROM Bouncer_Batches WHERE batch_id = ?)"
+        is_known = bool(self._raw.execute(known, (order.id,)).fetchone()[0])
+        return is_known or order.created > _now() - longest
 
     def is_settled(self) -> bool:
         """True if nothing is left to do."""

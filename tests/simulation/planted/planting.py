@@ -6,9 +6,12 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import CodeType, ModuleType
 
 __all__ = ["Planted", "plant"]
+
+_ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class Planted:
     module: str
     old: str
     new: str
+
+    @property
+    def file(self) -> Path:
+        """The file of the module."""
+        return (_ROOT / self.module.replace(".", "/")).with_suffix(".py")
 
     def patched(self, source: str) -> str:
         """Changes the text of the module.

@@ -18,7 +18,6 @@ class Order:
 
     Attributes:
         is_removed: Whether Bouncer removes its results before anybody fetches them.
-        was_told: Whether the answer to its upload arrived.
         is_forgotten: Whether the database was restored to a time before it, so that nobody can know of it.
         stuck_at: After how many addresses it stands still until it is finished, or None.
         callback: Where to call when it is completed, or None.
@@ -34,7 +33,6 @@ class Order:
     started: float | None = None
     completed: float | None = None
     processed: int = 0
-    was_told: bool = False
     is_finishing: bool = False
     is_deleted: bool = False
     is_removed: bool = False

@@ -80,8 +80,6 @@ class Transport(httpx.AsyncBaseTransport):
         processes.die_if_dead()
         if fault is not None and fault.kind == "cut short":
             return _sent(response, fault.share)
-        if order is not None and response.status_code == 200:
-            order.was_told = True
         return _sent(response)
 
     def _before(self, fault: Fault) -> httpx.Response | None:
