@@ -20,6 +20,7 @@ from bouncer.files.exporting import export_results
 from bouncer.files.importing import import_contacts
 from bouncer.files.private_folders import private_folder
 from bouncer.installation import here
+from bouncer.plurals import counted
 from bouncer.storage.engine import engine_for, probe
 from bouncer.storage.migrate import upgrade
 from deployments.protection.working_folder import python_module, working_folder
@@ -63,7 +64,7 @@ def run_demo(contacts: int, folder: Path) -> int:
     # Whoever answers elsewhere may hand it on to Bouncer, as a company's proxy does, and then it costs money.
     may_cost = given.api_key is not None and not stays_here(given.base_url)
     write_sample(sample, contacts, free=may_cost)
-    say(f"a sample of {contacts:,} contacts is in {sample}")
+    say(f"a sample of {counted(contacts, 'contact')} is in {sample}")
     if given.database_url is None:
         for left in folder.glob("contacts.db*"):
             left.unlink()
@@ -81,7 +82,8 @@ def run_demo(contacts: int, folder: Path) -> int:
         with byte_progress("importing", sample, quiet=False) as advance:
             name = f"demo {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
             report = import_contacts(engine, sample, request_name=name, progress=advance)
-        say(f"{report.queued:,} contacts queued, {report.duplicates:,} duplicates, {report.rejected:,} rejected")
+        queued, duplicates = counted(report.queued, "contact"), counted(report.duplicates, "duplicate")
+        say(f"{queued} queued, {duplicates}, {report.rejected:,} rejected")
         summary = run_ingest(settings, request_id=report.request_id, ui=ui, quiet=False)
         with row_progress("exporting") as rows:
             export_results(engine, results, request_id=report.request_id, progress=rows)

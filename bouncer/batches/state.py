@@ -10,6 +10,7 @@ from functools import cache
 
 from sqlalchemy import ColumnElement, and_, case, false, literal, or_
 
+from bouncer.plurals import counted
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.tables import Batch, BatchStatus, Layer
 
@@ -178,7 +179,7 @@ class BatchTitle:
     realtime: bool = False
 
     def __str__(self) -> str:
-        return f"batch {self.id}: {self.quantity:,} contacts of request {self.request_id}"
+        return f"batch {self.id}: {counted(self.quantity, 'contact')} of request {self.request_id}"
 
 
 @dataclass(frozen=True)

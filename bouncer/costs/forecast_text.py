@@ -2,6 +2,7 @@
 
 from bouncer.costs.address_count import DomainShare
 from bouncer.costs.forecast import Forecast
+from bouncer.plurals import counted
 from bouncer.safe_text import in_markdown
 
 __all__ = ["duration", "headline", "lines", "markdown", "with_bars"]
@@ -12,8 +13,8 @@ _BAR = 30
 def headline(forecast: Forecast) -> str:
     """The forecast in one line."""
     return (
-        f"{forecast.to_pay - forecast.held_back:,} of {forecast.contacts:,} contacts would be paid for: about "
-        f"{forecast.expected_credits:,} credits, {forecast.price:,.2f} {forecast.currency}"
+        f"{forecast.to_pay - forecast.held_back:,} of {counted(forecast.contacts, 'contact')} would be paid for: about "
+        f"{counted(forecast.expected_credits, 'credit')}, {forecast.price:,.2f} {forecast.currency}"
     )
 
 

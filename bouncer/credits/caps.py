@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, case, func, not_, or_, select,
 from sqlalchemy.orm import aliased
 
 from bouncer.batches.state import SETTLED, UNSETTLED, BatchState, is_in, was_accepted
+from bouncer.plurals import counted
 from bouncer.storage.tables import Batch, QueuedContact, QueueStatus, Request
 from bouncer.storage.transactions import reading
 
@@ -157,7 +158,9 @@ def caps_reached(request_ids: Iterable[int], *, run: int | None = None) -> tuple
         request_ids: The requests that have reached theirs.
         run: The cap of the run, where it is reached.
     """
-    of_run = () if run is None else (f"this run has reached its cap of {run:,} credits; run ingest again to go on",)
+    of_run = (
+        () if run is None else (f"this run has reached its cap of {counted(run, 'credit')}; run ingest again to go on",)
+    )
     return of_run + tuple(
         f"request {id_} has reached its cap of credits; import with --max-credits sets another" for id_ in request_ids
     )

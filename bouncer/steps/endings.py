@@ -6,6 +6,7 @@ from bouncer.accounts import state as account_state
 from bouncer.batches import endings
 from bouncer.batches.state import BatchWork
 from bouncer.errors import BouncerFlowsError
+from bouncer.plurals import counted
 from bouncer.steps.ports import Access, Run
 
 __all__ = ["Ending", "dissolve", "fail", "lose", "return_unpaid", "split", "withdraw"]
@@ -47,7 +48,7 @@ async def return_unpaid(access: Access, run: Run, batch: BatchWork, error: Bounc
 async def withdraw(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
     """Undoes a batch whose request was cancelled before it was sent; the cancellation takes its contacts."""
     returned = await endings.dissolve(access, batch)
-    message = f"{error}; {returned:,} contacts left it"
+    message = f"{error}; {counted(returned, 'contact')} left it"
     run.log.info("%s", message)
     return Ending("Cancelled", message)
 
@@ -75,7 +76,9 @@ async def fail(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsEr
     failed = await endings.fail(access, batch, str(error))
     run.announce("batch.failed", account=access.name, batch=batch.id, contacts=failed, reason=str(error))
     return Ending(
-        "Failed", f"{error}; {failed:,} contacts failed. To send them again: bouncer-flows requeue", is_failure=True
+        "Failed",
+        f"{error}; {counted(failed, 'contact')} failed. To send them again: bouncer-flows requeue",
+        is_failure=True,
     )
 
 

@@ -10,6 +10,7 @@ from bouncer.errors import (
     UploadHeld,
     UploadOutcomeUnknown,
 )
+from bouncer.plurals import counted
 from bouncer.steps.endings import Ending, dissolve, fail, lose, return_unpaid, split, withdraw
 from bouncer.steps.ports import Access, Run, Steps
 
@@ -52,7 +53,7 @@ async def live(access: Access, run: Run, steps: Steps, batch: BatchWork) -> Endi
 async def _verify(steps: Steps, batch: BatchWork) -> Ending:
     if batch.realtime and batch.state not in SETTLED:
         settled = await steps.verify_now(batch)
-        return Ending("Completed", f"{settled:,} contacts settled in real time")
+        return Ending("Completed", f"{counted(settled, 'contact')} settled in real time")
     bouncer_id = batch.bouncer_id
     await steps.give_back_stale_lease(batch)
     if batch.state in BEFORE_VERDICTS:
@@ -63,4 +64,4 @@ async def _verify(steps: Steps, batch: BatchWork) -> Ending:
     elif batch.state in SETTLED:
         return Ending("NothingToDo", "Nothing to do: this batch is settled")
     report = await steps.load(batch, str(bouncer_id))
-    return Ending("Completed", f"{report.settled:,} contacts settled, {report.missing:,} requeued")
+    return Ending("Completed", f"{counted(report.settled, 'contact')} settled, {report.missing:,} requeued")

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from bouncer.monitoring.charts import bar
 from bouncer.monitoring.status import Counts, Limits, StatusReport, count_everything, take_stock
+from bouncer.plurals import counted
 from bouncer.storage.tables import Priority
 from deployments.settings import Settings
 from deployments.terminal.console import console
@@ -215,19 +216,20 @@ def _overview(report: StatusReport, age: str | None) -> Table:
         )
         is_closed = state.breaker_state == "closed"
         breaker = Text(f"breaker {state.breaker_state}", "green" if is_closed else "bold red")
-        credits_left = "credits unknown" if state.credits is None else f"{state.credits:,} credits"
+        credits_left = "credits unknown" if state.credits is None else counted(state.credits, "credit")
         asked = "" if state.credits_ts is None else f" at {_moment(state.credits_ts, report)}"
         lasts = report.figures.get("credits_last_hours") if state.account == "default" and age is None else None
         pace = "" if lasts is None or lasts > _LONGEST_LASTS_HOURS else f", for {lasts:,} h"
         table.add_row("Account", Text.assemble(name, paused, " · ", breaker, " · ", credits_left, asked, pace))
     for cap in report.caps:
         reached = ", reached: its other contacts wait" if cap.is_reached else ""
-        used = f"request {cap.request_id}: {cap.committed:,} of {cap.max_credits:,} credits{reached}"
+        used = f"request {cap.request_id}: {cap.committed:,} of {counted(cap.max_credits, 'credit')}{reached}"
         table.add_row("Cap", Text(used, "bold red" if cap.is_reached else ""))
     speed = report.figures.get("settled_contacts_an_hour")
     if speed is not None:
         table.add_row(
-            "Speed", f"{speed:,} contacts settled in {'the last hour' if age is None else f'an hour, {age} ago'}"
+            "Speed",
+            f"{counted(speed, 'contact')} settled in {'the last hour' if age is None else f'an hour, {age} ago'}",
         )
     if report.second_chances:
         table.add_row("Later", f"{report.second_chances:,} contacts without a clear verdict are retried")

@@ -5,6 +5,7 @@ from uuid import UUID
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
 from bouncer.installation import here
+from bouncer.plurals import counted
 
 __all__ = ["ProgressBar", "is_worth_showing"]
 
@@ -50,7 +51,7 @@ class ProgressBar:
             percent: How many in a hundred are verified.
             seconds: The present moment.
         """
-        description = f"Batch {batch}: {quantity:,} addresses at Bouncer"
+        description = f"Batch {batch}: {counted(quantity, 'address', 'addresses')} at Bouncer"
         artifact = await acreate_progress_artifact(
             percent, key=here().artifact(f"batch-{batch}"), description=description
         )

@@ -18,6 +18,7 @@ from bouncer.files.atomic_file import atomic_file
 from bouncer.files.csv.cells import harmless
 from bouncer.files.private_folders import private_folder
 from bouncer.installation import here
+from bouncer.plurals import counted
 
 __all__ = ["publish_costs", "take_month", "write_costs"]
 
@@ -60,7 +61,8 @@ async def publish_costs(ledger: Ledger) -> Ledger:
     """Logs the costs of a month, publishes them as an artifact without any address of a user, and returns them."""
     prices = await load_prices()
     total = ledger.total
-    headline = f"{ledger.month}: {total.charged + total.untold:,} credits for {total.addresses:,} addresses"
+    paid = counted(total.charged + total.untold, "credit")
+    headline = f"{ledger.month}: {paid} for {counted(total.addresses, 'address', 'addresses')}"
     get_run_logger().info("%s", headline)
     await acreate_markdown_artifact(
         _markdown(headline, ledger, prices), key=here().artifact("costs"), description=headline

@@ -10,6 +10,7 @@ from bouncer.accounts.state import read_state
 from bouncer.errors import BouncerFlowsError
 from bouncer.installation import here
 from bouncer.monitoring.charts import verdict_table
+from bouncer.plurals import counted
 from bouncer.queue.claiming import Claimed
 from bouncer.requests.counting import count_batches, count_verdicts, open_layers
 from bouncer.requests.work_of_others import Standing, stand, work_since
@@ -180,7 +181,7 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
     if outcome in {"drained", "paused", "capped"}:
         # Where one account is paused, others may have done it all.
         outcome = "drained" if not after.open else "unfinished" if outcome == "drained" else outcome
-    message = f"{outcome}: {verified:,} contacts verified, {failed:,} failed, {after.open:,} still wait"
+    message = f"{outcome}: {counted(verified, 'contact')} verified, {failed:,} failed, {after.open:,} still wait"
     summary = IngestSummary(
         outcome=outcome,
         contacts=verified + failed + after.open,

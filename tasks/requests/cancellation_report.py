@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from prefect import get_run_logger
 
 from blocks.access import Access
+from bouncer.plurals import counted
 from bouncer.requests import cancelling
 from bouncer.requests.counting import count_contacts
 
@@ -57,13 +58,14 @@ async def _report(access: Access, request_id: int, *, dry_run: bool) -> Cancelle
     now = await count_contacts(access, request_id)
     if dry_run:
         withdrawn = ahead.waiting + ahead.unsent
+        contacts, batches = counted(withdrawn, "contact"), counted(ahead.batches, "batch", "batches")
         message = (
-            f"request {request_id} would be cancelled: {withdrawn:,} contacts would leave the queue, {ahead.batches:,} "
-            f"batches would be finished early at Bouncer, with {ahead.unverified:,} addresses not verified yet"
+            f"request {request_id} would be cancelled: {contacts} would leave the queue, {batches} would be finished "
+            f"early at Bouncer, with {counted(ahead.unverified, 'address', 'addresses')} not verified yet"
         )
     else:
         withdrawn = now.cancelled
-        message = f"request {request_id} is cancelled: {withdrawn:,} contacts left the queue"
+        message = f"request {request_id} is cancelled: {counted(withdrawn, 'contact')} left the queue"
         message += f", {now.completed:,} have a verdict"
         if now.open:
             message += f", {now.open:,} are still in flight and will have theirs"

@@ -237,7 +237,7 @@ async def test_a_place_is_refilled_at_once_however_its_batch_ended(
     sandbox.fault("status", operation=operation, code=code, times=None)
     assert (await _work_on(first)).name == ends
     again, third = await _next_runs()
-    assert (again.flow_run.id, third.flow_run.name) == (second.flow_run.id, "batch 3: 1 contacts of request 1")
+    assert (again.flow_run.id, third.flow_run.name) == (second.flow_run.id, "batch 3: 1 contact of request 1")
 
 
 @until_it_holds

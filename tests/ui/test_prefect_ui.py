@@ -18,7 +18,7 @@ def test_a_request_is_verified_from_the_form_and_followed_to_its_summary(ui: Pre
     queue(contacts, addresses(600), request=1)
     ui.open_deployment("ingest")
     ui.open_form()
-    ui.says("The number of one request, whose contacts alone are verified; all requests if left at None.")
+    ui.says("The name or number of one request, whose contacts alone are verified; all requests if left at None.")
     ui.says("The names of the Bouncer Account blocks that pay")
     ui.fill(request_id=1)
     ui.keep("ingest-form")
@@ -56,7 +56,7 @@ def test_a_failed_batch_is_retried_by_its_button(ui: PrefectUI, contacts: Engine
     ui.retry()
     ui.has_ended("Completed")
     ui.tab("Artifacts")
-    ui.says("Request 2 is complete: 50 contacts have a verdict, 0 failed")
+    ui.says("Request 2 (request 2) is complete: 50 contacts have a verdict, 0 failed")
     ui.keep("batch-retried")
     assert statuses(contacts, request=2) == {"completed": 50}
     assert bouncer.ledger()["addresses_twice"] == 0

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from bouncer.errors import SettingRefused
+from bouncer.plurals import counted
 from deployments.commands.contacts import open_contacts
 from deployments.terminal.console import say, tell
 
@@ -25,6 +26,6 @@ def move(file: Annotated[Path, Parameter(help="The SQLite file that has been use
     with row_progress("copying", "rows") as advance:
         moved = move_database.move(file, engine, progress=advance)
     for table, rows in moved.rows.items():
-        tell(f"{table}: {rows:,} rows")
+        tell(f"{table}: {counted(rows, 'row')}")
     say("copied; run bouncer-flows setup --yes, so that runs work on the new database")
     return 0

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from bouncer.plurals import counted
 from deployments.commands.contacts import open_contacts, request_number
 from deployments.commands.parameters import AddressesOnly, Excel, FileOrDash, Force, OneRequest, Only, Where
 from deployments.terminal.console import say
@@ -50,8 +51,8 @@ def export(
             choice = Choice(Advice(only) if only else None, where, addresses_only, excel)
             place = place_of_result("", str(file))
             written = give_back_list(engine, number, place, choice, progress=advance)
-            say(f"{written.lines:,} lines written to {'standard output' if place == '-' else place}")
+            say(f"{counted(written.lines, 'line')} written to {'standard output' if place == '-' else place}")
             return 0
         report = export_results(engine, file, request_id=number, progress=advance)
-    say(f"{report.rows:,} contacts written to {report.path or 'standard output'}")
+    say(f"{counted(report.rows, 'contact')} written to {report.path or 'standard output'}")
     return 0

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from bouncer.plurals import counted
 from deployments.commands.answers import print_json
 from deployments.commands.contacts import open_contacts
 from deployments.commands.parameters import AsJson, not_an_option
@@ -29,7 +30,7 @@ def ledger(
     if file is not None:
         not_an_option(file)
         count = write_ledger(engine, file, of_month)
-        say(f"{count:,} batches written to {'standard output' if str(file) == '-' else file}")
+        say(f"{counted(count, 'batch', 'batches')} written to {'standard output' if str(file) == '-' else file}")
         return 0
     taken = take_ledger(engine, of_month)
     if json:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from bouncer.plurals import counted
 from deployments.commands.answers import print_json
 from deployments.commands.contacts import open_contacts, request_number
 from deployments.commands.parameters import AsJson, Id, OneRequest
@@ -45,7 +46,8 @@ def requeue(
         print_json(report)
     else:
         did = "would go back" if dry_run else "went back"
-        tell(f"{report.contacts:,} failed contacts {did} into the queue, from {report.dead_letters:,} dead letters")
+        contacts, letters = counted(report.contacts, "failed contact"), counted(report.dead_letters, "dead letter")
+        tell(f"{contacts} {did} into the queue, from {letters}")
         if report.held:
             tell(f"{report.held:,} held batches {'would be' if dry_run else 'will be'} sent again")
     return 0
