@@ -11,6 +11,7 @@ import cyclopts
 from cyclopts import Parameter, validators
 from rich.console import Console
 
+from bench.history import HISTORY, append, machine_seconds, worse_than_last, write_history_chart
 from bench.measuring import Bench, Benchmark, Row
 from bench.page import PAGE, RESULTS, write_page
 from bench.report import print_table, write_chart, write_json
@@ -98,6 +99,11 @@ def run(
         write_chart(results.with_suffix(".svg"), rows)
         if into is None:
             write_page(PAGE, results)
+            machine = machine_seconds()
+            for line in worse_than_last(HISTORY, rows, machine):
+                console.print(line, style="yellow")
+            append(HISTORY, rows, machine)
+            write_history_chart(HISTORY, HISTORY.with_suffix(".svg"))
 
 
 def _of_server(row: Row, kind: type[DatabaseServer]) -> Row:
