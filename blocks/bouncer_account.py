@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 from sqlalchemy import Engine
 
 from blocks.limiter import PrefectLimiter
-from blocks.limits import limit_name
+from blocks.limits import Limit, limits_of
 from blocks.saved import load_saved
 from bouncer.api.account_settings import AccountSettings
 from bouncer.api.base_url import refuse_to_send_in_the_clear
@@ -101,6 +101,10 @@ class BouncerAccount(Block, AccountSettings):
         """Number and times of the second chances of contacts without a clear verdict."""
         return Chances(self.second_chances, self.second_chance_hours)
 
+    def limits(self, name: str) -> tuple[Limit, ...]:
+        """The global concurrency limits that it needs as the account of that name."""
+        return limits_of(name, batches=self.max_concurrent_batches, requests_per_minute=self.rate_limit_per_minute)
+
     def get_gate(self, engine: Engine, *, name: str = "default", caller: str) -> SharedGate:
         """Opens the gate that every request with this account passes: circuit breaker, shared limits, count.
 
@@ -109,8 +113,8 @@ class BouncerAccount(Block, AccountSettings):
             name: The account, whose limits they are.
             caller: A name for this caller, unique over all workers.
         """
-        limits = (limit_name(what, name) for what in ("api", "uploads", "realtime"))
-        return SharedGate(engine, name, PrefectLimiter(*limits), caller, realtime_per_hour=self.realtime_per_hour)
+        _, *buckets = here().limits(name)
+        return SharedGate(engine, name, PrefectLimiter(*buckets), caller, realtime_per_hour=self.realtime_per_hour)
 
     @asynccontextmanager
     async def get_client(

@@ -5,11 +5,10 @@ The obvious setting for 200 a minute, a limit of 200 with a decay of 200/60, let
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
-from bouncer.installation import here
+from bouncer.installation import LimitName, here
 
-__all__ = ["REALTIME_PER_MINUTE", "UPLOADS_PER_MINUTE", "Limit", "limit_name", "limits_of", "token_bucket"]
+__all__ = ["REALTIME_PER_MINUTE", "UPLOADS_PER_MINUTE", "Limit", "limits_of", "token_bucket"]
 
 UPLOADS_PER_MINUTE = 60
 """Bouncer's limit on batch creation: https://docs.usebouncer.com."""
@@ -37,11 +36,6 @@ class Limit:
     decay_per_second: float = 0.0
 
 
-def limit_name(what: Literal["api", "uploads", "batches", "realtime"], account: str) -> str:
-    """The limit's name; the default account's are ``bouncer-api``, ``bouncer-uploads`` and so on."""
-    return here().limit(what, account)
-
-
 def token_bucket(per_minute: int, burst_share: int = _BURST_SHARE) -> tuple[int, float]:
     """The largest token bucket that cannot let more than ``per_minute`` pass in any 60 seconds.
 
@@ -67,12 +61,10 @@ def limits_of(account: str, *, batches: int, requests_per_minute: int) -> tuple[
     Returns:
         One for slots, one for all requests about batches, one for uploads, one for requests in real time.
     """
-    return (
-        Limit(limit_name("batches", account), batches),
-        Limit(limit_name("api", account), *token_bucket(requests_per_minute)),
-        Limit(
-            limit_name("uploads", account),
-            *token_bucket(min(UPLOADS_PER_MINUTE, requests_per_minute), _UPLOAD_BURST_SHARE),
-        ),
-        Limit(limit_name("realtime", account), *token_bucket(REALTIME_PER_MINUTE)),
-    )
+    buckets: dict[LimitName, tuple[int, float]] = {
+        "batches": (batches, 0),
+        "api": token_bucket(requests_per_minute),
+        "uploads": token_bucket(min(UPLOADS_PER_MINUTE, requests_per_minute), _UPLOAD_BURST_SHARE),
+        "realtime": token_bucket(REALTIME_PER_MINUTE),
+    }
+    return tuple(Limit(here().limit(what, account), *bucket) for what, bucket in buckets.items())

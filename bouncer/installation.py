@@ -8,11 +8,11 @@ by what is made here, and never by the name of a flow.
 import os
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from bouncer.errors import SettingRefused
 
-__all__ = ["DEFAULT_NAME", "NAME_PATTERN", "NAME_VARIABLE", "FlowName", "Installation", "here"]
+__all__ = ["DEFAULT_NAME", "NAME_PATTERN", "NAME_VARIABLE", "FlowName", "Installation", "LimitName", "here"]
 
 NAME_VARIABLE = "BOUNCER_FLOWS_NAME"
 
@@ -26,6 +26,9 @@ _Verifying = Literal["dispatch", "ingest", "verify-batch", "verify-list", "verif
 _Beside = Literal["forecast", "report-costs", "housekeeping", "check-health", "export-request", "cancel", "steer"]
 FlowName = Literal[_Verifying, _Beside]
 """The flows; each has one deployment, which is called alike."""
+
+LimitName = Literal["batches", "api", "uploads", "realtime"]
+"""The limits that each account has; those of the default one are ``bouncer-batches``, ``bouncer-api`` and so on."""
 
 _PROJECT = "bouncer-flows"
 
@@ -84,9 +87,13 @@ class Installation:
             return "default"
         return document.removeprefix(f"{self.name}-") if document.startswith(f"{self.name}-") else None
 
-    def limit(self, what: str, account: str) -> str:
+    def limit(self, what: LimitName, account: str) -> str:
         """A global concurrency limit; those of the default account end without its name."""
         return f"{self.name}-{what}" if account == "default" else f"{self.name}-{what}-{account}"
+
+    def limits(self, account: str) -> list[str]:
+        """All global concurrency limits of an account."""
+        return [self.limit(what, account) for what in get_args(LimitName)]
 
     def deployment(self, name: str) -> str:
         """A deployment, without its flow."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 
@@ -16,6 +16,7 @@ from blocks.marks import marked
 from bouncer.errors import BouncerFlowsError
 from bouncer.files.importing import request_names
 from bouncer.requests.counting import Progress, count_contacts, require_request
+from bouncer.verdicts.statuses import DoubtfulStatus
 from deployments.serving.callback_receiver import receiving_callbacks
 from deployments.settings import Settings
 from deployments.setup.set_up import set_up_the_rest
@@ -45,7 +46,7 @@ class Wanted:
 
     request_id: int | None
     score_below: int
-    statuses: list[Literal["risky", "unknown"]] | None
+    statuses: list[DoubtfulStatus] | None
     again: bool
 
 

@@ -17,7 +17,6 @@ from prefect.exceptions import ObjectNotFound
 
 from blocks.access import account_names
 from blocks.last_database import variable_name
-from blocks.limits import limits_of
 from blocks.upload_marks import forget_marks
 from bouncer.installation import here
 from deployments.setup.automations import own_automations
@@ -95,10 +94,10 @@ async def _delete_deployments(client: PrefectClient) -> tuple[list[str], list[UU
 
 async def _delete_limits(client: PrefectClient, account: str) -> list[str]:
     changes = []
-    for limit in limits_of(account, batches=1, requests_per_minute=2):
+    for name in here().limits(account):
         with suppress(ObjectNotFound):
-            await client.delete_global_concurrency_limit_by_name(limit.name)
-            changes.append(f"limit {limit.name} deleted")
+            await client.delete_global_concurrency_limit_by_name(name)
+            changes.append(f"limit {name} deleted")
     return changes
 
 

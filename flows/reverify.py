@@ -1,7 +1,7 @@
 """Flow ``reverify``: contacts whose verdict has grown old go back into the queue, within a monthly budget."""
 
 import asyncio
-from typing import Annotated, Literal
+from typing import Annotated
 
 from prefect import flow, get_run_logger
 from pydantic import Field
@@ -9,6 +9,7 @@ from pydantic import Field
 from blocks.access import open_access
 from bouncer.repeats import reverification
 from bouncer.repeats.reverification import Old, Reverified
+from bouncer.verdicts.statuses import Status
 from tasks.batches.ownership import new_owner
 
 __all__ = ["reverify"]
@@ -18,7 +19,7 @@ __all__ = ["reverify"]
 async def reverify(
     older_than_days: Annotated[float, Field(gt=0, le=3650)] = 180,
     monthly_budget: Annotated[int, Field(ge=0, le=100_000_000)] = 10_000,
-    statuses: list[Literal["deliverable", "risky", "undeliverable", "unknown"]] | None = None,
+    statuses: list[Status] | None = None,
     dry_run: bool = False,
 ) -> Reverified:
     """Queues the contacts with the oldest verdicts again, at low priority; the next ingest verifies them.

@@ -1,6 +1,6 @@
 """Flow ``verify-risky``: contacts that the first pass left risky get a second and deeper verdict."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -10,6 +10,7 @@ from blocks.access import open_accounts
 from blocks.marks import marked
 from bouncer.repeats.deep_pass import Risk
 from bouncer.storage.tables import Layer
+from bouncer.verdicts.statuses import DoubtfulStatus
 from flows.ingest import ingest
 from flows.parameters import OneRequest
 from tasks.batches.ownership import new_owner
@@ -30,7 +31,7 @@ async def verify_risky(
     request_id: OneRequest | None = None,
     score_below: Annotated[int | None, Field(ge=0, le=101)] = 70,
     accept_all: bool = True,
-    statuses: list[Literal["risky", "unknown"]] | None = None,
+    statuses: list[DoubtfulStatus] | None = None,
     again: bool = False,
 ) -> IngestSummary:
     """Sends contacts whose verdict leaves doubt through the deep account.

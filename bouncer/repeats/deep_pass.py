@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import get_args
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, or_, select, true
 from sqlalchemy.orm import aliased
@@ -13,11 +14,11 @@ from bouncer.requests.progress import note_open
 from bouncer.storage.dialects import database_now
 from bouncer.storage.tables import Contact, Layer, QueuedContact, QueueStatus, Request, Result
 from bouncer.storage.transactions import reading, writing
+from bouncer.verdicts.statuses import CLEAR_STATUSES, DoubtfulStatus
 
 __all__ = ["Risk", "Stretch", "deep_request_of", "pick_some", "requests_with_verdicts"]
 
 _STRETCH_ROWS = 10_000
-_ANSWERS = ("deliverable", "undeliverable")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Risk:
 
     score_below: int | None = 70
     accept_all: bool = True
-    statuses: Sequence[str] = ("risky", "unknown")
+    statuses: Sequence[str] = get_args(DoubtfulStatus)
 
     def condition(self) -> ColumnElement[bool]:
         """The condition on a contact and its result."""
@@ -44,7 +45,7 @@ class Risk:
             reasons.append(Result.domain_info["acceptAll"].as_string() == "yes")
         if self.score_below is not None:
             reasons.append(Contact.bouncer_score < self.score_below)
-        doubt = [status for status in self.statuses if status not in _ANSWERS]
+        doubt = [status for status in self.statuses if status not in CLEAR_STATUSES]
         return and_(Contact.bouncer_status.in_(doubt), or_(*reasons) if reasons else true())
 
 
@@ -156,7 +157,7 @@ def _risky(risk: Risk, long_ago: datetime, *, again: bool) -> Select[int, int, i
         looked_at.layer == Layer.DEEP,
         deep.batch_id == looked_at.batch_id,
         deep.global_id == looked_at.global_id,
-        deep.bouncer_status.in_(_ANSWERS),
+        deep.bouncer_status.in_(CLEAR_STATUSES),
         deep.processed_ts >= long_ago,
     )
     is_there = exists().where(queued.global_id == QueuedContact.global_id, queued.layer == Layer.DEEP, left_alone)

@@ -11,13 +11,11 @@ from bouncer.storage.dialects import database_now
 from bouncer.storage.tables import Contact, Layer, Result
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.matching import RESULT_COLUMNS
+from bouncer.verdicts.statuses import CLEAR_STATUSES
 
 __all__ = ["write_verdicts"]
 
 _KEY_COLUMNS: dict[str, TypeEngine[Any]] = {"global_id": BigInteger(), "address_key": LargeBinary(16)}
-
-
-_CERTAIN = ("deliverable", "undeliverable")
 
 
 def write_verdicts(
@@ -43,7 +41,7 @@ def write_verdicts(
     else:
         # The better verdict stays here too: where a basic look leaves doubt, a deep verdict that is still good wins.
         keeps = fresh_for.keeps_deep_verdict(database_now(connection))
-        its_contacts = its_contacts.where(or_(Result.bouncer_status.in_(_CERTAIN), not_(keeps)))
+        its_contacts = its_contacts.where(or_(Result.bouncer_status.in_(CLEAR_STATUSES), not_(keeps)))
         # Nor does a look that found nothing out take away what an earlier one did; that keeps its own moment, and ages.
         nothing_known = or_(Contact.bouncer_status.is_(None), Contact.bouncer_status == "unknown")
         its_contacts = its_contacts.where(or_(Result.bouncer_status != "unknown", nothing_known))

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from blocks.access import account_names
 from blocks.bouncer_account import BouncerAccount
-from blocks.limits import Limit, limits_of
+from blocks.limits import Limit
 from blocks.saved import load_saved, refusal, saved_values
 from bouncer.errors import KeyRefused, SettingRefused
 from bouncer.installation import DEFAULT_NAME, NAME_VARIABLE, here
@@ -90,13 +90,7 @@ async def saved_accounts() -> dict[str, BouncerAccount]:
 
 def wanted_limits(accounts: dict[str, BouncerAccount]) -> list[Limit]:
     """The limits that the accounts need."""
-    return [
-        limit
-        for name, account in accounts.items()
-        for limit in limits_of(
-            name, batches=account.max_concurrent_batches, requests_per_minute=account.rate_limit_per_minute
-        )
-    ]
+    return [limit for name, account in accounts.items() for limit in account.limits(name)]
 
 
 def _differs(account: BouncerAccount | None, values: dict[str, Any]) -> bool:

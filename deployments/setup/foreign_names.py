@@ -4,7 +4,6 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 from prefect.exceptions import ObjectNotFound
 
-from blocks.limits import limits_of
 from bouncer.errors import SettingRefused
 from bouncer.installation import NAME_VARIABLE, here
 from deployments.setup.catalogue import deployment_names, is_ours
@@ -34,12 +33,12 @@ async def refuse_foreign_names(client: PrefectClient) -> None:
 
 async def _taken_limits(client: PrefectClient) -> list[str]:
     found = []
-    for limit in limits_of("default", batches=1, requests_per_minute=2):
+    for name in here().limits("default"):
         try:
-            await client.read_global_concurrency_limit_by_name(limit.name)
+            await client.read_global_concurrency_limit_by_name(name)
         except ObjectNotFound:
             continue
-        found.append(limit.name)
+        found.append(name)
     return found
 
 

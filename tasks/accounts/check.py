@@ -6,7 +6,6 @@ from prefect import get_client, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
-from blocks.limits import limits_of
 from blocks.limits_on_server import mend_limit
 from bouncer.accounts import state as account_state
 from bouncer.errors import (
@@ -43,12 +42,7 @@ async def check_limits(opened: Sequence[Access]) -> None:
     """
     async with get_client() as client:
         for access in opened:
-            wanted = limits_of(
-                access.name,
-                batches=access.account.max_concurrent_batches,
-                requests_per_minute=access.account.rate_limit_per_minute,
-            )
-            for limit in wanted:
+            for limit in access.account.limits(access.name):
                 for change in await mend_limit(client, limit):
                     get_run_logger().warning("%s, as block bouncer-account/%s says", change, access.name)
         for fault in await server_faults(client):

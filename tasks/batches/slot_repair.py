@@ -7,8 +7,8 @@ import httpx
 from prefect import get_client, get_run_logger
 
 from blocks.access import Access
-from blocks.limits import limit_name
 from bouncer.batches import ownership
+from bouncer.installation import here
 from tasks.batches.slots import LEASE_SECONDS
 from tasks.running.stopping import sleep_unless_stopping
 
@@ -32,7 +32,7 @@ async def mend_slots(access: Access) -> int:
     Returns:
         How many slots are free again.
     """
-    name = limit_name("batches", access.name)
+    name = here().limit("batches", access.name)
     async with get_client() as client:
         leaked: int | None = None
         for look in range(_LOOKS):

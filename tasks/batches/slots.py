@@ -19,10 +19,10 @@ from prefect.client.schemas.responses import ConcurrencyLimitWithLeaseResponse
 from prefect.runtime import flow_run
 
 from blocks.access import Access
-from blocks.limits import limit_name
 from bouncer.batches import ownership
 from bouncer.batches.state import BatchWork
 from bouncer.errors import LimitsMissing
+from bouncer.installation import here
 from tasks.running.stopping import sleep_unless_stopping
 
 __all__ = [
@@ -125,7 +125,7 @@ def telling_when_done(tell: Callable[[], None]) -> Iterator[None]:
 
 @asynccontextmanager
 async def _held(access: Access, batch: BatchWork, client: PrefectClient) -> AsyncIterator[None]:
-    name = limit_name("batches", access.name)
+    name = here().limit("batches", access.name)
     async with _places_here(name, access.account.max_concurrent_batches):
         lease = await _acquire(client, name)
         renewing = asyncio.create_task(_keep(client, lease))

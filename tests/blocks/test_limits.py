@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blocks.limits import REALTIME_PER_MINUTE, UPLOADS_PER_MINUTE, limit_name, limits_of, token_bucket
+from blocks.limits import REALTIME_PER_MINUTE, UPLOADS_PER_MINUTE, limits_of, token_bucket
+from bouncer.installation import here
 
 
 @given(st.integers(min_value=2, max_value=100_000))
@@ -33,7 +34,7 @@ def test_each_account_has_limits_of_its_own() -> None:
     names = ["bouncer-batches", "bouncer-api", "bouncer-uploads", "bouncer-realtime"]
     assert [limit.name for limit in default] == names
     assert [limit.name for limit in deep] == [f"{name}-deep" for name in names]
-    assert limit_name("uploads", "deep") == "bouncer-uploads-deep"
+    assert here().limit("uploads", "deep") == "bouncer-uploads-deep"
 
 
 def test_fifteen_free_slots_are_filled_at_once() -> None:

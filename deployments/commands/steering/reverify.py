@@ -1,9 +1,10 @@
 """Queues the contacts with the oldest verdicts again."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from bouncer.verdicts.statuses import Status
 from deployments.commands.answers import print_json
 from deployments.commands.contacts import open_contacts
 from deployments.commands.parameters import LARGEST_COUNT, AsJson
@@ -18,7 +19,7 @@ def reverify(
     *,
     older_than_days: Annotated[float, Parameter(validator=validators.Number(gt=0, lte=_A_CENTURY_DAYS))] = 180,
     monthly_budget: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=LARGEST_COUNT))] = 10_000,
-    status: list[Literal["deliverable", "risky", "undeliverable", "unknown"]] | None = None,
+    status: list[Status] | None = None,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     json: AsJson = False,
 ) -> int:

@@ -1,9 +1,10 @@
 """Sends doubtful contacts through the deep pass."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from bouncer.verdicts.statuses import DoubtfulStatus
 from deployments.commands.answers import tell_summary
 from deployments.commands.contacts import request_number
 from deployments.commands.parameters import AsJson, OneRequest, Verbose
@@ -15,7 +16,7 @@ def verify_risky(
     *,
     request: OneRequest = None,
     score_below: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=101))] = 70,
-    status: list[Literal["risky", "unknown"]] | None = None,
+    status: list[DoubtfulStatus] | None = None,
     again: Annotated[bool, Parameter(negative="")] = False,
     json: AsJson = False,
     verbose: Verbose = False,
