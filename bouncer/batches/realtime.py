@@ -95,7 +95,8 @@ def store(  # noqa: PLR0913  # each is a part of what came of one round
     """
     transitions.lock(connection, batch)
     waiting = await_verdicts(connection, batch.id)
-    matched = prepare(verdicts, waiting).matched
+    prepared = prepare(verdicts, waiting)
+    matched = prepared.matched
     if not matched.empty:
         write_verdicts(connection, batch.id, batch.layer, matched, fresh_for)
         _settle(connection, matched, QueueStatus.COMPLETED, None)
@@ -106,8 +107,9 @@ def store(  # noqa: PLR0913  # each is a part of what came of one round
     transitions.record_answers(
         connection,
         batch,
-        answered=int(matched["address_key"].nunique()),
-        expected=expected_credits(matched),
+        # Verdicts on addresses whose contacts are gone are stored nowhere, but were paid for.
+        answered=int(matched["address_key"].nunique()) + prepared.unmatched,
+        expected=expected_credits(matched) + prepared.unmatched_credits,
         lost=lost,
         hold=hold,
     )

@@ -294,7 +294,7 @@ class History:
     def _commits(self, commit: Callable[[], None], rollback: Callable[[], None]) -> None:
         process = processes.current()
         changes = self._judge.look()
-        fault = None if process is None else self._faults.at("commit", COMMIT)
+        fault = None if process is None else self._faults.at("way" if changes else "commit", COMMIT)
         what = ", ".join(f"batch {id_}: {old} > {new}" for id_, (old, new) in changes)
         fate = "" if fault is None else fault.kind
         self._judge.count(changes, fate)

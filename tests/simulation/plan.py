@@ -135,7 +135,14 @@ def plan_of(seed: int) -> Plan:
         second_chances=chance.choice((0, 0, 0, 1)),
         delete=chance.random() < 0.1,
         clocks=(chance.uniform(-5, 5), chance.uniform(-5, 5)),
-        rates={"commit": 0.02 * harsh, "request": 0.04 * harsh, "wait": 0.004 * harsh},
+        # What costs money and what changes a state is where it hurts most.
+        rates={
+            "commit": 0.01 * harsh,
+            "way": 0.05 * harsh,
+            "request": 0.03 * harsh,
+            "upload": 0.12 * harsh,
+            "wait": 0.004 * harsh,
+        },
         most_faults=0 if calm else chance.choice((1, 2, 3, 5, 8)),
         quiet_after=chance.choice((60.0, 120.0, 300.0)),
         deeds=tuple(_deeds(chance, contacts)),

@@ -1,7 +1,7 @@
 """Real time in the database: verdicts are stored as they come, and what a kill leaves in doubt is counted."""
 
 import pytest
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, delete, select, update
 
 from bouncer.accounts import state as account_state
 from bouncer.batches import admission, ownership, realtime, transitions
@@ -13,7 +13,7 @@ from bouncer.queue.claiming import Claimed
 from bouncer.requests import cancelling
 from bouncer.requests.counting import count_batches
 from bouncer.storage.engine import read, write
-from bouncer.storage.tables import Batch, Result
+from bouncer.storage.tables import Batch, Contact, Result
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.second_chances import Chances
 from tests.bouncer.contacts import ACCOUNT, batch_rows, new_request, queue, queue_rows, take, verdicts
@@ -86,6 +86,17 @@ def test_verdicts_are_stored_as_they_come(engine: Engine) -> None:
     assert write(engine, realtime.complete, batch)
     (row,) = batch_rows(engine)
     assert (row.status, row.processed, row.expected_credits, row.unanswered) == ("completed", 5, 5, 0)
+
+
+def test_the_ledger_has_what_was_answered_on_a_contact_that_was_deleted_meanwhile(engine: Engine) -> None:
+    """Found by simulation: Bouncer charges for an address that was asked for, whoever has deleted its contact since."""
+    batch = _batch(engine, 2)
+    write(engine, realtime.begin, batch, 2)
+    first, second = _emails(2)
+    write(engine, lambda c: c.execute(delete(Contact).where(Contact.email == first)))
+    assert _store(engine, batch, [first, second]) == 1
+    (row,) = batch_rows(engine)
+    assert (row.processed, row.expected_credits) == (2, 2)
 
 
 def test_an_address_whose_answer_was_lost_is_asked_for_last(engine: Engine) -> None:

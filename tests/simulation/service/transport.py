@@ -62,7 +62,7 @@ class Transport(httpx.AsyncBaseTransport):
         """Carries one request there and its answer back."""
         processes.die_if_dead()
         what = _named(request)
-        fault = self._faults.at("request", REQUEST)
+        fault = self._faults.at("upload" if request.method == "POST" else "request", REQUEST)
         await asyncio.sleep(self._chance.uniform(0.01, 0.3))
         processes.die_if_dead()
         if fault is not None:
