@@ -140,7 +140,8 @@ def refusal(site: ServerSite) -> str:
     """
     setup = site.run("setup", "--yes")
     code = setup.wait(_START_SECONDS)
-    said = setup.log.strip().splitlines()
+    # Besides, it says which Prefect server it works with, and that another database was worked on before.
+    said = [line for line in setup.log.splitlines() if line.startswith("bouncer-flows: ")]
     if code != 2 or len(said) != 1 or site.setting.refused not in said[0]:
         raise Unexpected(f"setup was to refuse it: {site.setting.refused}; exit code {code}: {setup.log[-600:]}")
     return said[0].removeprefix("bouncer-flows: ")
