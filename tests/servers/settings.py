@@ -43,8 +43,13 @@ _ODD = (
     "--character-set-server=latin1",
     "--collation-server=latin1_german1_ci",
 )
+_ODD_NAMES = (
+    "sql_mode=ANSI_QUOTES,NO_BACKSLASH_ESCAPES, SERIALIZABLE, +05:30, max_allowed_packet=1M, wait_timeout=5, "
+    "max_connections=10, autocommit=0, sql_safe_updates=1, lower_case_table_names=1, latin1"
+)
 _TLS = ("--require-secure-transport=ON", "--ssl-ca={authority}", "--ssl-cert={certificate}", "--ssl-key={key}")
 _OF_ANOTHER_NAME = tuple(option.replace("{", "{other_") if "authority" not in option else option for option in _TLS)
+_UNIQUE = "ALTER TABLE Contacts_Global ADD UNIQUE KEY (email)"
 _READ_ONLY_SECONDS = 12
 # Past the server's start, the tables and the import, so that it comes while batches are at Bouncer.
 _SECONDS_TO_THE_REPEATED_HOUR = 25
@@ -98,17 +103,32 @@ def _application(old: str, new: str, *more: str) -> tuple[str, ...]:
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("defaults"),
+    Setting(f"at once: sql_require_primary_key=ON, {_ODD_NAMES}", _MYSQL, (*_ODD, "--sql-require-primary-key=ON")),
+    Setting(f"at once: innodb_force_primary_key=ON, {_ODD_NAMES}", _MARIADB, (*_ODD, "--innodb-force-primary-key=ON")),
     Setting(
-        "at once: a primary key required, two odd modes, SERIALIZABLE, +05:30, max_allowed_packet=1M, wait_timeout=5, "
-        "max_connections=10, autocommit=0, sql_safe_updates=1, lower_case_table_names=1, latin1",
-        _MYSQL,
-        (*_ODD, "--sql-require-primary-key=ON"),
+        "at once: sql_mode=TRADITIONAL,NO_BACKSLASH_ESCAPES, `?local_infile=1`, READ-COMMITTED, binary log, the hour "
+        "that comes twice, TLS with `ssl_ca`, adopted tables in utf8mb4_bin with keys of bigint unsigned and UNIQUE "
+        "addresses",
+        options=(
+            *_TLS,
+            *_LOG,
+            "--sql-mode=TRADITIONAL,NO_BACKSLASH_ESCAPES",
+            "--transaction-isolation=READ-COMMITTED",
+        ),
+        query="local_infile=1&ssl_ca={authority}",
+        tables=tuple(
+            statement.replace("utf8mb4_unicode_ci", "utf8mb4_bin")
+            for statement in _application("int AUTO_INCREMENT", "bigint unsigned AUTO_INCREMENT", _UNIQUE)
+        ),
+        zone=_with_repeated_hour,
+        batch_seconds=8,
     ),
     Setting(
-        "at once: a primary key forced, two odd modes, SERIALIZABLE, +05:30, max_allowed_packet=1M, wait_timeout=5, "
-        "max_connections=10, autocommit=0, sql_safe_updates=1, lower_case_table_names=1, latin1",
-        _MARIADB,
-        (*_ODD, "--innodb-force-primary-key=ON"),
+        "at once: sql_mode='', `?local_infile=1`, `ssl_mode=VERIFY_CA` with a certificate for another name, adopted "
+        "tables in latin1_swedish_ci",
+        options=(*_OF_ANOTHER_NAME, "--sql-mode="),
+        query="local_infile=1&ssl_mode=VERIFY_CA&ssl_ca={authority}",
+        tables=_application("CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci", "CHARSET=latin1 COLLATE=latin1_swedish_ci"),
     ),
     Setting(
         "a replicating primary: GTIDs enforced, binary log",
@@ -161,7 +181,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "adopted tables whose addresses are UNIQUE",
-        tables=_application("", "", "ALTER TABLE Contacts_Global ADD UNIQUE KEY (email)"),
+        tables=_application("", "", _UNIQUE),
     ),
     Setting("a group of one member", _MYSQL, _GROUP),
     Setting("read-only for 12 s, as in a failover", meanwhile=_read_only),

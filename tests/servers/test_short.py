@@ -31,6 +31,6 @@ def test_a_list_is_verified_on_an_awkward_server_whatever_dies(kind: type[Databa
     skip_or_fail(kind.missing())
     prepare_forks("pytest")
     cells: list[Cell] = []
-    wanted = wanted_cells("^at once", f"^{kind.NAME}$")
+    wanted = wanted_cells("^at once: .*SERIALIZABLE", f"^{kind.NAME}$")
     run_cells(wanted, _CONTACTS, sites=1, seconds=300, folder=tmp_path, told=cells.append)
     assert [(cell.contacts, cell.problems) for cell in cells] == [(_CONTACTS, ())]
