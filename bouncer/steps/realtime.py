@@ -66,36 +66,33 @@ async def verify_now(access: Access, run: Run, batch: BatchWork) -> int:
     persistent = through_outages(
         pause_seconds=access.account.poll_seconds_min, limit_seconds=access.account.batch_deadline_seconds
     )
-    settled = lost_rounds = 0
-    lost_answers: Counter[str] = Counter()
+    progress = _Progress()
     while True:
-        addresses = await realtime.next_addresses(access, batch, AT_ONCE, lost_answers)
-        if not addresses:
+        if not await persistent(_round, access, run, batch, progress):
             if await realtime.complete(access, batch):
-                run.log.info("batch %d: %d contacts settled in real time", batch.id, settled)
-                return settled
+                run.log.info("batch %d: %d contacts settled in real time", batch.id, progress.settled)
+                return progress.settled
             continue
-        outcome: _Outcome = await persistent(_round, access, run, batch, addresses)
-        settled += outcome.stored
-        if outcome.lost:
-            lost_answers.update(outcome.lost)
-            _tell_lost(access, run, batch, len(outcome.lost), hold=outcome.held)
-        lost_rounds = lost_rounds + 1 if outcome.lost and not outcome.stored else 0
-        if lost_rounds >= MOST_LOST_ROUNDS:
+        if progress.lost_rounds >= MOST_LOST_ROUNDS:
             raise UploadOutcomeUnknown("answers in real time were lost again and again; each may have been paid")
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    # Contacts that got a verdict, addresses whose answers were lost, and whether the batch is held for these.
-    stored: int
-    lost: list[str] = field(repr=False)
-    held: bool
+@dataclass
+class _Progress:
+    # Contacts that got a verdict, how often the answer on each address was lost, and rounds in a row with lost answers
+    # and without a verdict.
+    settled: int = 0
+    lost: Counter[str] = field(default_factory=Counter, repr=False)
+    lost_rounds: int = 0
 
 
-async def _round(access: Access, run: Run, batch: BatchWork, addresses: list[str]) -> _Outcome:
+async def _round(access: Access, run: Run, batch: BatchWork, progress: _Progress) -> bool:
     if is_stopping():
         raise Stopped("stopped on request; the batch goes on with the next run")
+    # Anew for each try: one that ended with a 429 has stored what was answered beside it, and that is paid for.
+    addresses = await realtime.next_addresses(access, batch, AT_ONCE, progress.lost)
+    if not addresses:
+        return False
     await pause_if_older(access, run)
     match await realtime.begin(access, batch, len(addresses)):
         case Admission.PAUSED:
@@ -125,11 +122,16 @@ async def _round(access: Access, run: Run, batch: BatchWork, addresses: list[str
         chances=access.account.chances,
         fresh_for=access.account.fresh_for,
     )
+    progress.settled += stored
+    progress.lost.update(lost)
+    progress.lost_rounds = progress.lost_rounds + 1 if lost and not stored else 0
+    if lost:
+        _tell_lost(access, run, batch, len(lost), hold=hold)
     # Every other failure is certain: nothing was paid for. It is raised once the verdicts beside it are safe.
     for answer in answers:
         if isinstance(answer, BouncerFlowsError) and not isinstance(answer, AddressesRefused | UploadOutcomeUnknown):
             raise answer
-    return _Outcome(stored, lost, hold)
+    return True
 
 
 async def _ask_all(access: Access, run: Run, addresses: list[str]) -> list[Verdict | BouncerFlowsError]:

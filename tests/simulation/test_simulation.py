@@ -29,6 +29,22 @@ def test_the_same_seed_gives_the_same_history_byte_for_byte() -> None:
     assert _digests("1") == _digests("2")
 
 
+def _play(seed: int) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "tests.simulation", "--seed", str(seed), "--histories", "1"],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_what_was_answered_beside_a_429_in_real_time_is_not_asked_for_again() -> None:
+    """One of two addresses was refused for now, and the try after that paid for the other one a second time."""
+    done = _play(108)
+    assert done.returncode == 0, done.stdout
+
+
 def _planted(*options: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "tests.simulation.planted", *options],
