@@ -4,7 +4,8 @@ import re
 
 __all__ = ["VISIBLE", "clean_message", "in_event", "in_markdown", "plain", "visible"]
 
-_ADDRESS = re.compile(r"[^\s@<>\",;:()\[\]]+@[^\s@<>\"',;:()\[\]{}]+")
+_STOPS = re.compile(r"[\s<>\",;:()\[\]]")
+_DOMAIN = re.compile(r"[^\s@<>\"',;:()\[\]{}]+")
 
 
 _LONGEST_MESSAGE = 300
@@ -15,13 +16,28 @@ def clean_message(message: str) -> str:
 
     The plan's tables are utf8mb3, which has no room for characters beyond the basic multilingual plane.
     """
-    return plain(_ADDRESS.sub("[address]", message[:10_000]))
+    return plain(_without_addresses(message[:10_000]))
 
 
 def plain(text: str) -> str:
     """Makes a text fit to be stored: one line, bounded, in the BMP. For what holds no addresses, such as user@host."""
     one_line = " ".join(text[:10_000].split())
     return "".join(c for c in one_line if c.isprintable() and ord(c) < 0x10000)[:_LONGEST_MESSAGE]
+
+
+def _without_addresses(text: str) -> str:
+    # From one @ to the next: an expression for the whole takes the square of a word's length.
+    shown = []
+    before, *behind = text.split("@")
+    for following in behind:
+        local, domain = _STOPS.split(before)[-1], _DOMAIN.match(following)
+        if local and domain is not None:
+            shown += [before[: len(before) - len(local)], "[address]"]
+            before = following[domain.end() :]
+        else:
+            shown += [before, "@"]
+            before = following
+    return "".join([*shown, before])
 
 
 # A control character as the picture of itself; what turns the direction of text, or is not seen, as a replacement.

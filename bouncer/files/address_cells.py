@@ -11,11 +11,12 @@ __all__ = ["addresses_in", "holds_address", "masked", "take_address", "without_i
 
 # Most cells, recognised at once.
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+-]*@[A-Za-z0-9][A-Za-z0-9.-]*\.[A-Za-z]{2,63}")
-_FOUND = re.compile(r"[^\s@,;|<>()\[\]\":]+@[^\s@,;|<>()\[\]\":?/]+\.[^\s@,;|<>()\[\]\":?/]+")
+_STOPS = re.compile(r"[\s,;|<>()\[\]\":]")
+_DOMAIN = re.compile(r"[^\s@,;|<>()\[\]\":?/]+\.[^\s@,;|<>()\[\]\":?/]+")
 _SHAPE = re.compile(r"[^\s@,;|\"<>]+@[^\s@,;|\"<>]+\.[^\s@,;|\"<>]+")
 _MAILTO = re.compile(r"mailto:\s*(?://)?", re.IGNORECASE)
 _X500 = re.compile(r"/o=.*/cn=", re.IGNORECASE)
-_IN_BRACKETS = re.compile(r"(?P<name>[^<]*)<(?P<address>[^<>]*@[^<>]*)>", re.DOTALL)
+_IN_BRACKETS = re.compile(r"(?P<name>[^<]*)<(?P<address>[^<>@]*@[^<>]*)>", re.DOTALL)
 _IN_OTHER_BRACKETS = re.compile(r"(?P<name>[^(\[]*)[(\[](?P<address>[^()\[\]\s]+@[^()\[\]\s]+)[)\]]")
 _WITH_COMMENT = re.compile(r"(?P<address>[^\s()<>@]+@[^\s()<>@]+)\s*\((?P<name>[^()@]*)\)")
 
@@ -23,8 +24,8 @@ _DOUBLE_QUOTES = {'""', "“”", "„“", "„”", "«»", "»«"}
 _SINGLE_QUOTES = {"''", "``", "‘’", "‚‘", "‚’", "‹›", "›‹"}  # noqa: RUF001  # such quotes are meant
 _QUOTES = _DOUBLE_QUOTES | _SINGLE_QUOTES
 # No address ends or begins with one of these; the apostrophe and the grave accent may begin one.
-_END = re.compile(r"[;,.:!?>)\]}\"'`“”„‘’‚«»‹›…、。]+$")  # noqa: RUF001  # as above
-_BEGINNING = re.compile(r"^[;,:<(\[{\"“”„‘’‚«»‹›]+")  # noqa: RUF001  # as above
+_ENDS = ";,.:!?>)]}\"'`“”„‘’‚«»‹›…、。"  # noqa: RUF001  # as above
+_BEGINNINGS = ';,:<([{"“”„‘’‚«»‹›'  # noqa: RUF001  # as above
 _ANY_QUOTE = re.compile(f"[{''.join(_QUOTES)}]")
 # Letters and symbols by their category, blank to the eye all the same.
 _BLANK = "\u115f\u1160\u3164\uffa0\u2800\u034f\ufe0e\ufe0f"
@@ -63,7 +64,7 @@ def take_address(cell: str) -> tuple[str, frozenset[str]]:
             f"The cell holds {len(found)} addresses; give each a line of its own, or let the import split them."
         )
     off: set[str] = set()
-    if len(_FOUND.findall(text)) > 1:
+    if len(_shaped_in(text)) > 1:
         # The same one twice, as in anna@example.com <anna@example.com>.
         off.add(NAME)
         text = found[0]
@@ -83,12 +84,25 @@ def take_address(cell: str) -> tuple[str, frozenset[str]]:
 def addresses_in(cell: str) -> list[str]:
     """Finds the different addresses in a cell, in their order; in another case, one is the same."""
     found: dict[bytes, str] = {}
-    for match in _FOUND.finditer(cell):
-        text = match[0].removeprefix("'")
+    for shaped in _shaped_in(cell):
+        text = shaped.removeprefix("'")
         for step in (_off_invisible, _off_punctuation):
             text = step(text, set())
         found.setdefault(address_key(text), text)
     return list(found.values())
+
+
+def _shaped_in(cell: str) -> list[str]:
+    # From one @ to the next: an expression for the whole takes the square of a word's length.
+    found = []
+    before, *behind = cell.split("@")
+    for text in behind:
+        local, domain = _STOPS.split(before)[-1], _DOMAIN.match(text)
+        before = text
+        if local and domain is not None:
+            found.append(f"{local}@{domain[0]}")
+            before = text[domain.end() :]
+    return found
 
 
 def holds_address(cell: str) -> bool:
@@ -165,11 +179,12 @@ def _off_name(text: str, off: set[str]) -> str:
 
 
 def _off_punctuation(text: str, off: set[str]) -> str:
-    for edge in (_END, _BEGINNING):
-        match = edge.search(text)
+    for at_end in (True, False):
+        left = text.rstrip(_ENDS) if at_end else text.lstrip(_BEGINNINGS)
         # Of a quoted local part, or an IP address for a domain, nothing is taken: the reason should name the whole.
-        if match is None or (edge is _BEGINNING and '"@' in text) or (text.endswith("]") and "@[" in text):
+        if left == text or (not at_end and '"@' in text) or (text.endswith("]") and "@[" in text):
             continue
-        off.add(QUOTES if _ANY_QUOTE.match(match[0]) else PUNCTUATION)
-        text = text[: match.start()] + text[match.end() :]
+        taken = text[len(left) :] if at_end else text[: len(text) - len(left)]
+        off.add(QUOTES if _ANY_QUOTE.match(taken) else PUNCTUATION)
+        text = left
     return text

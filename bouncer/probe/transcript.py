@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bouncer.errors import InputRefused
+from bouncer.files.atomic_file import atomic_file
 
 __all__ = ["Transcript"]
 
@@ -54,7 +55,8 @@ class Transcript:
             InputRefused: It cannot be written there.
         """
         try:
-            file.write_text("".join(json.dumps(line) + "\n" for line in self._lines))
+            with atomic_file(file) as text:
+                text.writelines(json.dumps(line) + "\n" for line in self._lines)
         except OSError as error:
             raise InputRefused(f"{file} cannot be written ({error.strerror}); name another with --transcript") from None
 

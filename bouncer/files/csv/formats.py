@@ -16,7 +16,7 @@ _FORMATS = {
     "an RTF document": re.compile(r"\{\\rtf", re.IGNORECASE),
     "an LDIF file": re.compile(r"(version:\s*\d+\s+)?dn::?\s", re.IGNORECASE),
     "a mail message": re.compile(r"(From |Return-Path:|Received:|Delivered-To:|MIME-Version:)"),
-    "an SQL script": re.compile(r"(--.*\s+)*(INSERT\s+INTO|CREATE\s+TABLE|/\*!)", re.IGNORECASE),
+    "an SQL script": re.compile(r"(--[^\r\n]*[\r\n]\s*)*+(INSERT\s+INTO|CREATE\s+TABLE|/\*!)", re.IGNORECASE),
 }
 
 
