@@ -3,8 +3,10 @@
 import logging
 import os
 import sqlite3
+import stat
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -13,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from bouncer.errors import DatabaseUnavailable
+from bouncer.errors import DatabaseUnavailable, SettingRefused
 from bouncer.safe_text import clean_message
 from bouncer.stopping import grace_is_over
 from bouncer.storage.tls import tls_arguments, without_tls_parameters
@@ -220,7 +222,19 @@ def _make_private(_dialect: Any, _entry: Any, arguments: list[Any], _options: di
     # Addresses are for the owner's eyes, and SQLite gives its journals the rights of the file. What keeps the file from
     # being made, SQLite tells better.
     with suppress(OSError, ValueError):
-        os.close(os.open(str(arguments[0]), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        file = Path(str(arguments[0]))
+        _refuse_what_others_laid(file)
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def _refuse_what_others_laid(file: Path) -> None:
+    # In a folder that everybody may write to, such as /tmp, whoever lays the file first could read all addresses.
+    with suppress(FileNotFoundError):
+        if file.parent.stat().st_mode & stat.S_IWOTH and file.lstat().st_uid not in {os.geteuid(), 0}:
+            raise SettingRefused(
+                "DATABASE_URL names an SQLite file that belongs to somebody else, in a folder that everybody may write "
+                "to; name a file in a folder of your own"
+            )
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -17,6 +17,7 @@ from bouncer.files.csv.cells import harmless
 from bouncer.files.exporting import export_results
 from bouncer.files.importing import import_contacts
 from bouncer.files.private_folders import private_folder
+from bouncer.storage.engine import engine_for, probe
 from deployments.server.address import configured_server
 from tests.bouncer.storage.existing_tables import on_sqlite
 
@@ -238,3 +239,25 @@ def test_a_file_of_somebody_else_names_no_profiles(name: str, tmp_path: Path, mo
     os.chown(tmp_path / name, _STRANGER, _STRANGER)
     with pytest.raises(SettingRefused, match="belongs to somebody else"):
         configured_server()
+
+
+@pytest.mark.parametrize("of_link", [False, True])
+def test_a_database_that_somebody_else_laid_is_not_filled(of_link: bool, tmp_path: Path) -> None:
+    """In /tmp, whoever made the file first, for everybody to write to, read all addresses that came into it."""
+    everybodys = tmp_path / "everybodys"
+    everybodys.mkdir()
+    everybodys.chmod(0o1777)
+    file = everybodys / "contacts.db"
+    if of_link:
+        _link(file, tmp_path / "elsewhere.db")
+    else:
+        file.touch()
+        os.chown(file, _STRANGER, _STRANGER)
+    engine = engine_for(f"sqlite:///{file}")
+    with pytest.raises(SettingRefused, match="belongs to somebody else"):
+        probe(engine)
+    assert not (tmp_path / "elsewhere.db").exists()
+    file.unlink()
+    probe(engine)
+    assert _rights(file) == 0o600
+    engine.dispose()
