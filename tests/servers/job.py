@@ -16,7 +16,7 @@ from tests.database_server import DatabaseServer
 from tests.sandbox_process import SandboxHandle
 from tests.servers.settings import Setting
 
-__all__ = ["ServerSite", "refusal", "work"]
+__all__ = ["ServerSite", "database_url", "refusal", "work"]
 
 _SLOTS = 2
 _BATCHES = 3
@@ -55,25 +55,11 @@ class ServerSite(Site):
         self._folder.mkdir()
         self._url = f"sqlite:///{self._folder / 'contacts.db'}"
         if self.mariadb is not None:
-            self._url = self._on_server(self.mariadb)
+            self._url = database_url(self.mariadb, self.setting, self._files)
         self._engine = engine_for(self._url)
         self.sandbox.post("/_sandbox/reset")
         self.sandbox.post("/_sandbox/settings", {"fixed_seconds": self.setting.batch_seconds})
         self.key = self.sandbox.key
-
-    def _on_server(self, server: DatabaseServer) -> str:
-        database, user, password = (f"{what}_{secrets.token_hex(4)}" for what in ("contacts", "user", "password"))
-        # The member of a group takes no writes until it is one.
-        wait_until(lambda: _can_write(server, f"CREATE DATABASE IF NOT EXISTS {database}"), "a primary", _START_SECONDS)
-        if self.setting.tables:
-            server.execute(*self.setting.tables, database=database)
-        server.execute(
-            f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY '{password}'",
-            f"GRANT ALL ON {database}.* TO {user}@'127.0.0.1'",
-        )
-        query = self.setting.query.format(data=server.data, **self._files)
-        url = make_url(server.url(database)).set(username=user, password=password)
-        return url.render_as_string(hide_password=False) + (f"?{query}" if query else "")
 
     def end(self) -> None:
         """Ends what still runs; the server goes with its data."""
@@ -98,6 +84,31 @@ class ServerSite(Site):
         write_sample(file, contacts, seed=number)
         self.ends_with(self.run("import", str(file)), 0)
         self.imported = int(self.scalar("SELECT COUNT(*) FROM Bouncer_Queue"))
+
+
+def database_url(server: DatabaseServer, setting: Setting, files: Mapping[str, Path]) -> str:
+    """Makes a database as the setting wants it, and a user with rights on it alone.
+
+    Args:
+        server: Started with the setting's options.
+        setting: The setting.
+        files: Certificates and keys, by the names of their places in ``setting``.
+
+    Returns:
+        The URL by which that user connects.
+    """
+    database, user, password = (f"{what}_{secrets.token_hex(4)}" for what in ("contacts", "user", "password"))
+    # The member of a group takes no writes until it is one.
+    wait_until(lambda: _can_write(server, f"CREATE DATABASE IF NOT EXISTS {database}"), "a primary", _START_SECONDS)
+    if setting.tables:
+        server.execute(*setting.tables, database=database)
+    server.execute(
+        f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY '{password}'",
+        f"GRANT ALL ON {database}.* TO {user}@'127.0.0.1'",
+    )
+    query = setting.query.format(data=server.data, **files)
+    url = make_url(server.url(database)).set(username=user, password=password)
+    return url.render_as_string(hide_password=False) + (f"?{query}" if query else "")
 
 
 def work(site: ServerSite, contacts: int) -> None:

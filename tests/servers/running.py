@@ -25,7 +25,7 @@ from tests.servers.results import Cell
 from tests.servers.settings import SETTINGS, Setting
 from tests.trust.certificates import Authority
 
-__all__ = ["name_of", "run_cell", "run_cells", "surroundings", "wanted_cells"]
+__all__ = ["certificates", "name_of", "run_cell", "run_cells", "start_options", "surroundings", "wanted_cells"]
 
 _SQLITE = "SQLite"
 
@@ -49,6 +49,24 @@ class Surroundings:
     files: dict[str, Path]
 
 
+def certificates(folder: Path) -> dict[str, Path]:
+    """Makes an authority and two certificates, for this machine and for another, by their places in settings."""
+    authority = Authority(folder, "authority")
+    own, other = authority.sign("127.0.0.1"), authority.sign("db.example")
+    return {
+        "authority": authority.file,
+        "certificate": own.certificate,
+        "key": own.key,
+        "other_certificate": other.certificate,
+        "other_key": other.key,
+    }
+
+
+def start_options(setting: Setting, files: dict[str, Path]) -> list[str]:
+    """The options that a server is started with."""
+    return [option.format(free_port=free_port(), **files) for option in setting.options]
+
+
 @contextmanager
 def surroundings(folder: Path) -> Iterator[Surroundings]:
     """Starts what all cells have in common, and stops it at the end.
@@ -56,15 +74,7 @@ def surroundings(folder: Path) -> Iterator[Surroundings]:
     Args:
         folder: For files of all kinds; must exist.
     """
-    authority = Authority(folder, "authority")
-    own, other = authority.sign("127.0.0.1"), authority.sign("db.example")
-    files = {
-        "authority": authority.file,
-        "certificate": own.certificate,
-        "key": own.key,
-        "other_certificate": other.certificate,
-        "other_key": other.key,
-    }
+    files = certificates(folder)
     prefect = PrefectServer(folder / "server")
     with running_sandbox(0, **SANDBOX) as sandbox:
         try:
@@ -146,7 +156,7 @@ def run_cell(around: Surroundings, kind: _Kind, setting: Setting, contacts: int)
         folder = around.folder / f"{name_of(kind)}-{SETTINGS.index(setting)}".replace(" ", "-")
         folder.mkdir()
         if kind is not None:
-            options = [option.format(free_port=free_port(), **around.files) for option in setting.options]
+            options = start_options(setting, around.files)
             try:
                 server = stack.enter_context(kind(options=options, zone=setting.zone()))
             except RuntimeError as error:
