@@ -23,8 +23,8 @@ The user of the database has all rights on that database, and none on the server
 _NOT_RUN = """\
 ## Not run alone yet
 
-`make servers` knows these too; by commands and with kills they were not run by themselves. The rows *at once* have some of
-them together, and `make test-thorough` tries each without a Prefect server: tables, an import, a claim and verdicts."""
+`make servers` knows these too; by commands and with kills they were not run by themselves. The rows *at once* have some
+of them together. `make test-thorough` tries each without a Prefect server: tables, an import, a claim and verdicts."""
 
 
 def databases_page() -> str:
