@@ -91,10 +91,13 @@ class Judge:
             self.edges[edge, fate] += 1
 
     def _look_at_lost(self, batch: int) -> None:
-        account, lost = self._raw.execute(
-            "SELECT account, ambiguous_uploads FROM Bouncer_Batches WHERE id = ?", (batch,)
+        account, lost, cancelled = self._raw.execute(
+            "SELECT account, ambiguous_uploads, (SELECT bouncer_cancelled_ts FROM Requests r"
+            " WHERE r.request_id = b.request_id) FROM Bouncer_Batches b WHERE id = ?",
+            (batch,),
         ).fetchone()
-        if account in self._holds and lost > self._lost.get(batch, 0):
+        # Of a cancelled request nothing is sent again, so that there is nothing to decide.
+        if account in self._holds and cancelled is None and lost > self._lost.get(batch, 0):
             self._broken(f"batch {batch} is to be sent again, although account {account} holds lost uploads")
         self._lost[batch] = lost
 
