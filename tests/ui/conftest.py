@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from bouncer.storage.engine import engine_for
-from tests.deployments.running_commands import Started, clean_environment
+from tests.deployments.running_commands import Started, clean_environment, run
 from tests.sandbox_process import SandboxHandle, running_sandbox
 from tests.ui.browser import PrefectUI, missing_browser, open_ui
 
@@ -43,7 +43,11 @@ def ui(bouncer: SandboxHandle, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "POLL_SECONDS_MAX": "0.5",
         "PREFECT_RUNNER_POLL_FREQUENCY": "1",
     }
-    with Started(["serve"], home, clean_environment(home, **settings)) as served:
+    environment = clean_environment(home, **settings)
+    # A database that DATABASE_URL names is made by setup alone.
+    made = run(["setup"], environment)
+    assert made.code == 0, made.err
+    with Started(["serve"], home, environment) as served:
         try:
             address = _address(served)
             with open_ui(address) as opened:
