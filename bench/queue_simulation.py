@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from bouncer.batches.capacity import SLOWEST_SECONDS_AN_ADDRESS, BatchAhead, Places, QueueAhead
+from bouncer.batches.batches_in_flight import SLOWEST_SECONDS_AN_ADDRESS, BatchAhead, Places, QueueAhead
 from bouncer.batches.state import BatchState, BatchWork
 from bouncer.steps.watch import Watch
 from bouncer.storage.tables import Layer

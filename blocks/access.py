@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from blocks.bouncer_account import BouncerAccount
 from blocks.contacts_database import ContactsDatabase
-from blocks.saved import load_saved
+from blocks.saved_blocks import load_saved
 from bouncer.api.client import BouncerClient
 from bouncer.errors import SettingRefused
 from bouncer.installation import DEFAULT_NAME, here

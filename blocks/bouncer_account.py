@@ -13,12 +13,12 @@ from sqlalchemy import Engine
 
 from blocks.limiter import PrefectLimiter
 from blocks.limits import Limit, limits_of
-from blocks.saved import load_saved
+from blocks.saved_blocks import load_saved
 from bouncer.api.account_settings import AccountSettings
 from bouncer.api.base_url import refuse_to_send_in_the_clear
 from bouncer.api.client import BouncerClient
 from bouncer.api.request_gate import SharedGate
-from bouncer.batches.capacity import Places
+from bouncer.batches.batches_in_flight import Places
 from bouncer.errors import SettingRefused
 from bouncer.installation import DEFAULT_NAME, here
 from bouncer.storage.tables import Layer

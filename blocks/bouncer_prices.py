@@ -4,7 +4,7 @@ from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, PositiveInt
 
 from blocks.bouncer_account import BouncerAccount
-from blocks.saved import load_saved, saved_values
+from blocks.saved_blocks import load_saved, saved_values
 from bouncer.credits.prices import PUBLISHED, PriceTable
 from bouncer.errors import SettingRefused
 from bouncer.installation import here

@@ -10,7 +10,7 @@ import httpx
 
 from blocks.access import open_database
 from blocks.bouncer_account import BouncerAccount
-from blocks.saved import load_saved
+from blocks.saved_blocks import load_saved
 from bouncer.api.base_url import stays_here
 from bouncer.api.response_bodies import ACCEPTED_ENCODINGS
 from bouncer.batches.state import AT_BOUNCER

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine
 
 from blocks.access import open_database
-from blocks.marks import marked
+from blocks.run_tags import marked
 from bouncer.errors import BouncerFlowsError
 from bouncer.files.importing import request_names
 from bouncer.requests.counting import Progress, count_contacts, require_request

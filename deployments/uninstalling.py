@@ -17,10 +17,10 @@ from prefect.exceptions import ObjectNotFound
 
 from blocks.access import account_names
 from blocks.last_database import variable_name
-from blocks.upload_marks import forget_marks
+from blocks.upload_counts import forget_marks
 from bouncer.installation import here
-from deployments.setup.automations import own_automations
-from deployments.setup.catalogue import deployment_names, is_ours
+from deployments.setup.automation_definitions import own_automations
+from deployments.setup.deployments_from_yaml import deployment_names, is_ours
 from deployments.setup.work_pool import forget_work_pool
 from tasks.upkeep.forget_runs import delete_runs
 

@@ -23,7 +23,7 @@ from tasks.queue.claim import claim_small
 from tasks.queue.dispatch import make_places, refill, take_up
 from tasks.queue.dispatch_summary import DispatchSummary, nothing_to_dispatch, summarise_dispatch
 from tasks.queue.second_chances import try_again
-from tasks.requests.following import follow_requests
+from tasks.requests.completion import follow_requests
 from tasks.requests.naming import number_of
 from tasks.running.stopping import graceful_run
 from tasks.upkeep.idle_ticks import leave_no_trace

@@ -17,11 +17,11 @@ from tasks.batches.slot_repair import SlotKeeper
 from tasks.batches.subflows import Crews
 from tasks.costs.budget import Budget
 from tasks.queue.claim import claim, claim_small
-from tasks.queue.hand_over import hand_over
-from tasks.queue.outlook import look
+from tasks.queue.requeue_unsent import requeue_unsent
 from tasks.queue.second_chances import try_again
 from tasks.queue.summary import IngestSummary, Tally, nothing_to_do, summarise
-from tasks.requests.following import RequestFollower, follow_requests
+from tasks.queue.work_left import find_work_left
+from tasks.requests.completion import RequestFollower, follow_requests
 from tasks.requests.naming import number_of
 from tasks.running.stopping import graceful_run, is_stopping
 
@@ -89,23 +89,23 @@ async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, b
     in_vain = 0
     try:
         while not is_stopping() and crews.fatal is None:
-            outlook = await look(accounts, request_id, crews=crews, budget=budget)
-            crews.begin(outlook.left_behind)
+            left = await find_work_left(accounts, request_id, crews=crews, budget=budget)
+            crews.begin(left.left_behind)
             await requests.follow()
             await slots.mend()
             took_any, tally.capped = False, set()
             for access in accounts:
-                if outlook.contacts_wait:
+                if left.contacts_wait:
                     claimed = await claim_small(access, request_id, budget)
                     crews.begin(claimed.batches)
                     tally.note(claimed)
                     took_any = took_any or claimed.took_any
-                if access.name in outlook.unsent:
-                    await hand_over(access)
+                if access.name in left.unsent:
+                    await requeue_unsent(access)
                     took_any = True
-                if access.name in outlook.turns:
+                if access.name in left.turns:
                     # The very first batch is made alone: it is on its way while the others are still being made.
-                    batches = outlook.turns[access.name] if crews.started else 1
+                    batches = left.turns[access.name] if crews.started else 1
                     claimed = await claim(access, batches, request_id, budget)
                     crews.begin(claimed.batches)
                     tally.note(claimed)
@@ -113,14 +113,14 @@ async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, b
             if took_any:
                 in_vain = 0
                 continue
-            if crews.is_idle and outlook.is_over:
+            if crews.is_idle and left.is_over:
                 break
-            if crews.is_idle and outlook.only_contacts_wait:
+            if crews.is_idle and left.only_contacts_wait:
                 in_vain += 1
                 tally.are_locked = in_vain >= MOST_LOOKS_IN_VAIN
                 if tally.capped or tally.are_locked:
                     break
-            await crews.next_change(LOOK_SECONDS, or_verified=outlook.contacts_wait)
+            await crews.next_change(LOOK_SECONDS, or_verified=left.contacts_wait)
     finally:
         await crews.all_ended()
-    tally.end(outlook, crews)
+    tally.end(left, crews)

@@ -7,10 +7,10 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from blocks.marks import marked
+from blocks.run_tags import marked
 from bouncer.batches.state import BatchTitle
 from bouncer.errors import OwnershipLost, Paused, Stopped
-from bouncer.steps.life import live
+from bouncer.steps.batch_life import live
 from flows.parameters import BatchId
 from tasks.batches.ownership import owned_batch
 from tasks.batches.run import PrefectRun

@@ -7,7 +7,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.access import open_accounts
-from blocks.marks import marked
+from blocks.run_tags import marked
 from bouncer.repeats.deep_pass import Risk
 from bouncer.storage.tables import Layer
 from bouncer.verdicts.statuses import DoubtfulStatus

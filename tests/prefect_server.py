@@ -23,8 +23,8 @@ from blocks.contacts_database import engine_of
 from blocks.last_database import variable_name
 from deployments.server.local_server import LocalServer, local_server
 from deployments.settings import Settings
-from deployments.setup.automations import deep_pass_name, notification_names
-from deployments.setup.catalogue import own_deployments
+from deployments.setup.automation_definitions import deep_pass_name, notification_names
+from deployments.setup.deployments_from_yaml import own_deployments
 from deployments.setup.set_up import set_up
 
 __all__ = [

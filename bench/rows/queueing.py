@@ -5,7 +5,7 @@ from dataclasses import replace
 from bench.measuring import Bench, Row
 from bench.queue_simulation import Bouncer, course_of
 from bench.rows.draining import Work, drain
-from bouncer.batches.capacity import Places
+from bouncer.batches.batches_in_flight import Places
 
 __all__ = ["MILLION", "MODES", "queueing", "simulated_queue"]
 

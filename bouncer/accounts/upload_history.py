@@ -1,6 +1,6 @@
 """Count of the uploads that an account has begun, so that a database restored to an older state shows.
 
-The count is kept here and, by ``blocks.upload_marks``, in Prefect. A backup that is restored brings the older count
+The count is kept here and, by ``blocks.upload_counts``, in Prefect. A backup that is restored brings the older count
 back. Then a new history begins: what Prefect remembers of the old one shows each backup of it for what it is, also one
 that is restored later.
 

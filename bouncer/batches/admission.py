@@ -8,7 +8,7 @@ from bouncer.accounts.state import ensure_row
 from bouncer.accounts.upload_history import count_upload
 from bouncer.addresses.normalisation import normalise_all
 from bouncer.batches import transitions
-from bouncer.batches.capacity import SLOWEST_SECONDS_AN_ADDRESS, Places, more_urgent_is_ready, queue_ahead
+from bouncer.batches.batches_in_flight import SLOWEST_SECONDS_AN_ADDRESS, Places, more_urgent_is_ready, queue_ahead
 from bouncer.batches.state import BEFORE_VERDICTS, IN_FLIGHT, BatchState, BatchWork, held_seconds, is_in
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.tables import Account, Batch, Contact, QueuedContact, QueueStatus, Request

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import DateTime, TypeEngine
 
-from bouncer.addresses.keys import BY_ADDRESS_KEY
+from bouncer.addresses.address_keys import BY_ADDRESS_KEY
 from bouncer.addresses.normalisation import InvalidAddress, address_key, normalise
 from bouncer.addresses.seen_keys import SeenKeys
 from bouncer.storage.bulk import stage

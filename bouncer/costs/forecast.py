@@ -20,7 +20,7 @@ from bouncer.credits.charge_rates import ChargeRates, charge_rates
 from bouncer.credits.prices import PriceTable
 from bouncer.files.checked_cells import check_cells
 from bouncer.files.csv.reading import inspect, read_chunks
-from bouncer.files.lists.records import request_of
+from bouncer.files.lists.list_rows import request_of
 from bouncer.files.lists.sources import opened_list
 from bouncer.queue.waiting_contacts import walk
 from bouncer.steps.pacing import seconds_an_address

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, Delete, Update, delete, exists, func, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from bouncer.addresses.keys import VERDICT_OF_CONTACT
+from bouncer.addresses.address_keys import VERDICT_OF_CONTACT
 from bouncer.batches import transitions
 from bouncer.batches.state import SETTLED, BatchState, state_of
 from bouncer.batches.transition_table import WITHDRAW

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, delete, func, or_, select, update
 
-from bouncer.addresses.keys import VERDICT_OF_CONTACT
+from bouncer.addresses.address_keys import VERDICT_OF_CONTACT
 from bouncer.erasure import files
 from bouncer.erasure.addresses import Wanted
 from bouncer.erasure.contacts import (

@@ -25,7 +25,7 @@ from sqlalchemy.orm import aliased
 
 from bouncer.errors import InputRefused
 from bouncer.files.atomic_file import atomic_file
-from bouncer.files.export_lines import COLUMNS, SEPARATOR, Line, line
+from bouncer.files.export_columns import COLUMNS, SEPARATOR, Line, line
 from bouncer.prefetching import one_ahead
 from bouncer.storage.dialects import is_sqlite
 from bouncer.storage.tables import Batch, Contact, Layer, QueuedContact, Request, Result
@@ -173,7 +173,7 @@ def _split(contact: str) -> list[str]:
 
 
 def result_cells() -> list[ColumnElement[Any]]:
-    # As the lines need them, see bouncer/files/export_lines.py.
+    # As the lines need them, see bouncer/files/export_columns.py.
     has_result = Result.batch_id.is_not(None)
     cells: list[Any] = [
         QueuedContact.queue_id,

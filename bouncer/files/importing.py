@@ -25,17 +25,17 @@ from sqlalchemy import (
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.types import TypeEngine
 
-from bouncer.addresses.keys import fill_address_keys, renew_keys
+from bouncer.addresses.address_keys import fill_address_keys, renew_keys
 from bouncer.addresses.normalisation import InvalidAddress, domain_hash, normalise, normalise_all
 from bouncer.batches.admission import is_cancelled
 from bouncer.credits.caps import set_cap
 from bouncer.errors import InputRefused
 from bouncer.files.checked_cells import CheckedAddress, check_cells
 from bouncer.files.csv.reading import Chunk, Layout, RejectedLine, inspect, read_chunks
-from bouncer.files.lists.records import note_import, note_import_ended, record_list
+from bouncer.files.lists.list_rows import note_import, note_import_ended, record_list
 from bouncer.files.lists.sources import STANDARD_INPUT, ListSource, is_url, name_of, opened_list
 from bouncer.files.rejected_lines import RejectedFile
-from bouncer.files.unstorable import unstorable
+from bouncer.files.unstorable_addresses import unstorable
 from bouncer.prefetching import one_ahead
 from bouncer.requests.progress import note_open
 from bouncer.safe_text import visible

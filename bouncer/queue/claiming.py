@@ -14,12 +14,12 @@ from sqlalchemy import Connection, Integer, String, func, select, update
 from sqlalchemy.types import TypeEngine
 
 from bouncer.accounts.state import ensure_row
+from bouncer.addresses.address_keys import renew_keys
 from bouncer.addresses.interleaving import lay_out
-from bouncer.addresses.keys import renew_keys
 from bouncer.addresses.normalisation import domain_hash, normalise_all
 from bouncer.batches import transitions
 from bouncer.batches.admission import is_cancelled
-from bouncer.batches.capacity import Places, room_for
+from bouncer.batches.batches_in_flight import Places, room_for
 from bouncer.batches.state import BatchTitle
 from bouncer.credits.caps import Spending, caps_reached, room_of_run
 from bouncer.queue.fair_order import Source, sources_in_turn
@@ -121,7 +121,7 @@ def claim(  # noqa: PLR0913  # each is a condition of the one question, which co
         at_once: Only requests with at most so many waiting contacts, for a batch in real time; None for any request,
             in batches that are uploaded.
         places: Where workers take the batches, what the account may have at Bouncer: no more batches are made than
-            there is room for (``bouncer.batches.capacity``), since others may have claimed since the caller looked.
+            there is room for (``batches_in_flight``), since others may have claimed since the caller looked.
 
     Returns:
         What was claimed; all zeros where nothing waits.

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from bouncer.addresses.keys import BY_ADDRESS_KEY, VERDICT_OF_CONTACT
+from bouncer.addresses.address_keys import BY_ADDRESS_KEY, VERDICT_OF_CONTACT
 from bouncer.batches.state import UNSETTLED, is_in
 from bouncer.storage.bulk import frame_of, stage
 from bouncer.storage.dialects import database_now, insert_ignoring

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from bouncer.batches.capacity import mean_seconds_an_address
+from bouncer.batches.batches_in_flight import mean_seconds_an_address
 from bouncer.storage.tables import Batch
 
 __all__ = ["Pace", "seconds_an_address", "seconds_to_next_look_at_queue"]

@@ -4,7 +4,7 @@ import asyncio
 
 from bouncer.api.answers import BatchProgress
 from bouncer.batches import ownership, transitions
-from bouncer.batches.capacity import queue_ahead
+from bouncer.batches.batches_in_flight import queue_ahead
 from bouncer.batches.state import BatchWork
 from bouncer.errors import BatchLost, BatchNotCompleted, FinishRefused
 from bouncer.steps.callbacks import Bell

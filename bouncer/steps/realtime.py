@@ -18,9 +18,9 @@ from bouncer.errors import (
     UploadHeld,
     UploadOutcomeUnknown,
 )
+from bouncer.steps.older_database import mark_upload, pause_if_older
 from bouncer.steps.ports import Access, Run
 from bouncer.steps.retries import through_outages
-from bouncer.steps.upload_marks import mark_upload, pause_if_older
 from bouncer.stopping import is_stopping
 
 __all__ = ["verify_now"]

@@ -16,9 +16,9 @@ from bouncer.errors import (
     UploadOutcomeUnknown,
 )
 from bouncer.steps.callbacks import callback_of, find_again
+from bouncer.steps.older_database import mark_upload, pause_if_older
 from bouncer.steps.ports import Access, Run, Slot
 from bouncer.steps.retries import through_outages, until_stored
-from bouncer.steps.upload_marks import mark_upload, pause_if_older
 from bouncer.stopping import sleep_unless_stopping
 
 __all__ = ["upload"]

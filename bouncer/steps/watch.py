@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from bouncer.batches.capacity import QueueAhead
+from bouncer.batches.batches_in_flight import QueueAhead
 from bouncer.batches.state import BatchState, BatchWork
 from bouncer.steps.pacing import Pace, seconds_to_next_look_at_queue
 

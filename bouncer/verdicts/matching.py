@@ -14,7 +14,7 @@ from sqlalchemy import JSON, BigInteger, Connection, DateTime, Integer, String, 
 from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
-from bouncer.addresses.keys import BY_ADDRESS_KEY
+from bouncer.addresses.address_keys import BY_ADDRESS_KEY
 from bouncer.addresses.normalisation import InvalidAddress, address_key, normalise
 from bouncer.api.answers import Verdict
 from bouncer.storage.bulk import frame_of

@@ -4,7 +4,7 @@ from prefect import get_client
 
 from deployments.settings import Settings
 from deployments.setup.account_blocks import saved_accounts
-from deployments.setup.catalogue import own_deployments, retire_former_deployments
+from deployments.setup.deployments_from_yaml import own_deployments, retire_former_deployments
 from deployments.setup.set_up import set_up_deep_pass, set_up_pool
 from deployments.setup.work_pool import pool_name
 

@@ -12,7 +12,7 @@ from deployments.serving.metrics_endpoint import serving_metrics
 from deployments.serving.stop_signals import stop_signals
 from deployments.serving.watch import watch_queue
 from deployments.settings import Settings, without_secrets
-from deployments.setup.catalogue import own_deployments, pause_until_served, retire_former_deployments
+from deployments.setup.deployments_from_yaml import own_deployments, pause_until_served, retire_former_deployments
 from deployments.setup.set_up import set_up_deep_pass, set_up_the_rest
 from deployments.terminal.console import say
 

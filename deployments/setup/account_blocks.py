@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from blocks.access import account_names
 from blocks.bouncer_account import BouncerAccount
 from blocks.limits import Limit
-from blocks.saved import load_saved, refusal, saved_values
+from blocks.saved_blocks import load_saved, refusal, saved_values
 from bouncer.errors import KeyRefused, SettingRefused
 from bouncer.installation import DEFAULT_NAME, NAME_VARIABLE, here
 from deployments.setup.key_check import refuse_wrong_key

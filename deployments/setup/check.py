@@ -11,7 +11,7 @@ from blocks.bouncer_account import BouncerAccount
 from blocks.bouncer_prices import check_prices
 from blocks.contacts_database import ContactsDatabase
 from blocks.limits_on_server import is_set
-from blocks.saved import load_saved
+from blocks.saved_blocks import load_saved
 from bouncer.errors import SettingRefused
 from bouncer.installation import here
 from bouncer.storage.engine import probe
@@ -21,7 +21,7 @@ from bouncer.storage.urls import sqlite_file
 from deployments.settings import Settings
 from deployments.setup.account_blocks import check_account, saved_accounts, wanted_limits
 from deployments.setup.callback_check import is_answered
-from deployments.setup.catalogue import deployment_names
+from deployments.setup.deployments_from_yaml import deployment_names
 from deployments.setup.wanted_automations import wanted_automations
 from deployments.setup.work_pool import missing_queues, pool_name
 from tasks.monitoring.measure import count_workers

@@ -18,9 +18,9 @@ from prefect.exceptions import ObjectNotFound
 from bouncer.installation import here
 from deployments.server.orchestration import orchestrator
 from deployments.settings import read_settings
-from deployments.setup.automations import ensure_automation
+from deployments.setup.automation_definitions import ensure_automation
 from deployments.terminal.console import say
-from tasks.requests.following import COMPLETED
+from tasks.requests.completion import COMPLETED
 
 __all__ = ["automation_for", "export_when_complete"]
 

@@ -6,7 +6,7 @@ from prefect.exceptions import ObjectNotFound
 
 from bouncer.errors import SettingRefused
 from bouncer.installation import NAME_VARIABLE, here
-from deployments.setup.catalogue import deployment_names, is_ours
+from deployments.setup.deployments_from_yaml import deployment_names, is_ours
 
 __all__ = ["refuse_foreign_names"]
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from blocks.bouncer_account import BouncerAccount
 from blocks.contacts_database import ContactsDatabase
 from blocks.last_database import last_database
-from blocks.saved import load_saved
+from blocks.saved_blocks import load_saved
 from bouncer.errors import SettingRefused
 from bouncer.installation import here
 from bouncer.storage.identity import database_id

@@ -12,7 +12,7 @@ from blocks.bouncer_prices import ensure_prices
 from blocks.contacts_database import ContactsDatabase
 from blocks.last_database import last_database, note_database
 from blocks.limits_on_server import ensure_limit
-from blocks.saved import load_saved
+from blocks.saved_blocks import load_saved
 from bouncer.accounts.state import ensure_row
 from bouncer.errors import SettingRefused
 from bouncer.installation import here

@@ -13,7 +13,7 @@ from bouncer.errors import SettingRefused
 from bouncer.installation import here
 from bouncer.storage.tables import Layer
 from deployments.settings import Settings
-from deployments.setup.automations import (
+from deployments.setup.automation_definitions import (
     deep_pass,
     deep_pass_name,
     ensure_automation,

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from blocks.bouncer_account import BouncerAccount
 from blocks.bouncer_prices import load_prices
-from blocks.saved import load_saved
+from blocks.saved_blocks import load_saved
 from bouncer.costs.forecast import Forecast, Terms, forecast_file
 from bouncer.costs.forecast_text import headline, lines, with_bars
 from bouncer.files.importing import request_names

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine
 
 from bouncer.errors import BouncerFlowsError
-from bouncer.files.lists.records import list_of, request_of
+from bouncer.files.lists.list_rows import list_of, request_of
 from bouncer.requests.counting import count_contacts
 from bouncer.storage.transactions import reading
 from deployments.terminal.display import stage_progress

@@ -13,7 +13,7 @@ from tasks.batches.ownership import new_owner
 from tasks.batches.subflows import Crews
 from tasks.requests.cancel import finish_in_flight, left_behind, mark_cancelled, withdraw
 from tasks.requests.cancellation_report import Cancelled, foretell, report_cancellation
-from tasks.requests.following import follow_requests
+from tasks.requests.completion import follow_requests
 from tasks.requests.naming import number_of
 from tasks.running.stopping import is_stopping
 

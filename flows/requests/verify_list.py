@@ -7,7 +7,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.access import open_accounts
-from blocks.marks import marked
+from blocks.run_tags import marked
 from bouncer.errors import ListUnfinished
 from bouncer.files.lists.destinations import place_of_result
 from bouncer.files.lists.results import Choice

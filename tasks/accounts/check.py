@@ -17,7 +17,7 @@ from bouncer.errors import (
     SettingRefused,
     UnexpectedAnswer,
 )
-from bouncer.steps.upload_marks import pause_if_older
+from bouncer.steps.older_database import pause_if_older
 from bouncer.storage.tables import Layer
 from tasks.batches.run import PrefectRun
 from tasks.running.events import announce

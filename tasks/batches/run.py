@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import get_run_logger
 
-from blocks.upload_marks import read_mark, write_mark
+from blocks.upload_counts import read_mark, write_mark
 from bouncer.accounts.upload_history import UploadCount
 from tasks.batches.progress_bar import ProgressBar
 from tasks.running.events import announce

@@ -8,7 +8,7 @@ from functools import partial
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 
-from bouncer.batches.capacity import batches_ahead
+from bouncer.batches.batches_in_flight import batches_ahead
 from bouncer.batches.state import AWAITS_UPLOAD, BatchTitle
 from bouncer.errors import BouncerFlowsError, DatabaseUnavailable, KeyRefused, LimitsMissing, OrchestratorUnavailable
 from tasks.batches.slots import telling_when_done

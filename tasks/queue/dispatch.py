@@ -23,9 +23,9 @@ from bouncer.installation import here
 from bouncer.queue.claiming import Claimed
 from tasks.costs.budget import Budget
 from tasks.queue.claim import claim
-from tasks.queue.hand_over import hand_over
-from tasks.queue.outlook import look
-from tasks.requests.following import follow_requests
+from tasks.queue.requeue_unsent import requeue_unsent
+from tasks.queue.work_left import find_work_left
+from tasks.requests.completion import follow_requests
 
 __all__ = ["QUEUES", "keep_going", "make_places", "refill", "start_on_workers", "take_up"]
 
@@ -60,7 +60,7 @@ async def take_up(accounts: Sequence[Access], request_id: int | None) -> None:
         accounts: The accounts, over one database.
         request_id: Only this request, or None for all.
     """
-    if left_behind := (await look(accounts, request_id)).left_behind:
+    if left_behind := (await find_work_left(accounts, request_id)).left_behind:
         await start_on_workers(left_behind)
 
 
@@ -81,14 +81,14 @@ async def refill(accounts: Sequence[Access], request_id: int | None, budget: Bud
     """
     total = Claimed()
     while True:
-        outlook = await look(accounts, request_id)
+        left = await find_work_left(accounts, request_id)
         for access in accounts:
-            if access.name in outlook.unsent:
-                await hand_over(access)
+            if access.name in left.unsent:
+                await requeue_unsent(access)
         claims = [
-            await claim(access, outlook.turns[access.name], request_id, budget, for_workers=True)
+            await claim(access, left.turns[access.name], request_id, budget, for_workers=True)
             for access in accounts
-            if access.name in outlook.turns
+            if access.name in left.turns
         ]
         total = sum(claims, total)
         if made := [batch for claimed in claims for batch in claimed.batches]:

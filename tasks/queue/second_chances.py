@@ -3,7 +3,7 @@
 from prefect import get_run_logger
 
 from blocks.access import Access
-from bouncer.queue.second_chances import take_second_chances
+from bouncer.queue.due_second_chances import take_second_chances
 
 __all__ = ["try_again"]
 

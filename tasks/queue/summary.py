@@ -17,7 +17,7 @@ from bouncer.requests.work_of_others import Standing, stand, work_since
 from bouncer.safe_text import in_markdown
 from bouncer.storage.tables import Layer
 from tasks.batches.subflows import Crews
-from tasks.queue.outlook import Outlook
+from tasks.queue.work_left import WorkLeft
 from tasks.running.stopping import is_stopping
 
 __all__ = ["IngestSummary", "Tally", "nothing_to_do", "summarise"]
@@ -142,7 +142,7 @@ class Tally:
         self.reused += claimed.reused
         self.capped.update(claimed.capped)
 
-    def end(self, outlook: Outlook, crews: Crews) -> None:
+    def end(self, left: WorkLeft, crews: Crews) -> None:
         """Notes how it ended.
 
         Raises:
@@ -159,8 +159,8 @@ class Tally:
             self.outcome = "unfinished"
             self.why = f"batches {crews.gave_up_on} failed again and again; run ingest again"
         else:
-            self.outcome = "paused" if outlook.paused else "capped" if self.capped else "drained"
-            reasons = {**{name: str(error) for name, error in self.cannot_send.items()}, **outlook.paused}
+            self.outcome = "paused" if left.paused else "capped" if self.capped else "drained"
+            reasons = {**{name: str(error) for name, error in self.cannot_send.items()}, **left.paused}
             of_accounts = [why if name == "default" else f"account {name}: {why}" for name, why in reasons.items()]
             locked = ["another program holds their rows locked; run ingest again"] if self.are_locked else []
             self.why = "; ".join([*of_accounts, *sorted(self.capped), *locked])

@@ -16,7 +16,7 @@ from bouncer.files.csv.reading import inspect
 from bouncer.files.import_text import outcome, remarks
 from bouncer.files.importing import ImportReport, import_contacts, request_names
 from bouncer.files.lists.destinations import refuse_overwriting
-from bouncer.files.lists.records import list_of, note_result, request_of
+from bouncer.files.lists.list_rows import list_of, note_result, request_of
 from bouncer.files.lists.results import Choice, Written, write_list
 from bouncer.files.lists.sources import opened_list
 from bouncer.installation import here

@@ -4,7 +4,7 @@ import pytest
 
 from bench.queue_simulation import Bouncer, course_of
 from bench.rows.queueing import MILLION, MODES
-from bouncer.batches.capacity import Places
+from bouncer.batches.batches_in_flight import Places
 
 _FILLED, _AHEAD = Places(15, 0), Places(15, 15 * 60)
 _HOUR = 3600.0

@@ -10,7 +10,7 @@ from prefect import get_client
 from blocks.access import open_access, open_database
 from blocks.bouncer_account import BouncerAccount
 from blocks.contacts_database import ContactsDatabase
-from blocks.saved import load_saved
+from blocks.saved_blocks import load_saved
 from bouncer.errors import SettingRefused
 from flows.ingest import ingest
 from tests.bouncer.storage.existing_tables import on_sqlite

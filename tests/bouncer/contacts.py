@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from bouncer.api.answers import Verdict, VerdictList
 from bouncer.batches import admission, ownership, transitions
 from bouncer.batches.admission import Admission
-from bouncer.batches.capacity import Places
+from bouncer.batches.batches_in_flight import Places
 from bouncer.batches.load import LoadReport, load
 from bouncer.batches.state import BatchWork
 from bouncer.queue import claiming

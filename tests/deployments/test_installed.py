@@ -38,7 +38,7 @@ def test_a_wheel_has_its_deployments(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     place = tmp_path / "installed"
     _run(*pip, "install", "--no-deps", "--target", str(place), str(wheel), folder=tmp_path)
-    asked = "import deployments.setup.catalogue as c; print(c.__file__); print(len(c.deployment_names()))"
+    asked = "import deployments.setup.deployments_from_yaml as c; print(c.__file__); print(len(c.deployment_names()))"
     # A repository of somebody's own, with a folder of the same name, is where it is run.
     (tmp_path / "flows").mkdir()
     (tmp_path / "flows" / "__init__.py").write_text("raise SystemExit('the flows of somebody else')")

@@ -15,7 +15,7 @@ _ALLOWED = {
     # Job variables, as Prefect calls them.
     "deployments/commands/installing/deploy.py": {"job"},
     "deployments/serving/deploy.py": {"job"},
-    "deployments/setup/catalogue.py": {"job"},
+    "deployments/setup/deployments_from_yaml.py": {"job"},
     "docs/reference/commands.md": {"job"},
     "docs/prefect-server.md": {"job"},
     "docs/decisions.md": {"job"},

@@ -15,7 +15,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from blocks.marks import marked
+from blocks.run_tags import marked
 from flows.ingest import ingest
 from tasks.queue.summary import IngestSummary
 

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, delete, func, insert, select, update
 
 from blocks.access import open_access
 from blocks.bouncer_account import BouncerAccount
-from blocks.marks import marked
+from blocks.run_tags import marked
 from bouncer.accounts import circuit_breaker
 from bouncer.accounts import state as account_state
 from bouncer.accounts.call_statistics import CUT_SHORT, Call, CallNote, count_calls, store_notes

@@ -4,7 +4,7 @@ import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
-from blocks.marks import marked
+from blocks.run_tags import marked
 from flows.dispatch import dispatch
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount

@@ -12,8 +12,8 @@ from bouncer.addresses.seen_keys import SeenKeys
 from bouncer.files.csv.cells import harmless
 from bouncer.files.csv.reading import Layout
 from bouncer.files.lists.destinations import written_rows
+from bouncer.files.lists.list_rows import note_result
 from bouncer.files.lists.own_columns import ListLine, list_header, list_lines
-from bouncer.files.lists.records import note_result
 from bouncer.files.lists.rules import check_rule, lines_of_rule, refuse_what_acts
 from bouncer.files.lists.verdict_columns import VERDICT_COLUMNS
 from bouncer.verdicts.advice import Advice

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bouncer.files.export_lines import COLUMNS, line
+from bouncer.files.export_columns import COLUMNS, line
 from bouncer.verdicts.advice import Known, advise
 
 __all__ = ["VERDICT_COLUMNS", "Verdict", "no_verdict", "verdict_of", "with_advice"]
@@ -40,7 +40,7 @@ def verdict_of(cells: Sequence[Any]) -> Verdict:
     """Makes the cells of a queued contact.
 
     Args:
-        cells: Those that ``bouncer.files.export_lines.line`` takes.
+        cells: Those that ``bouncer.files.export_columns.line`` takes.
     """
     return with_advice(dict(zip(COLUMNS, line(cells), strict=True)))
 

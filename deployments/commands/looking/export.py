@@ -42,8 +42,8 @@ def export(
     with row_progress("exporting") as advance:
         if own_columns or only or where is not None or addresses_only or excel:
             from bouncer.errors import InputRefused
-            from bouncer.files.lists.given_back import give_back_list
             from bouncer.files.lists.results import Choice
+            from bouncer.files.lists.returned_list import give_back_list
             from bouncer.verdicts.advice import Advice
 
             if number is None:

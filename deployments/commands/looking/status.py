@@ -6,8 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from deployments.commands.answers import print_json
 from deployments.commands.contacts import open_contacts
+from deployments.commands.output import print_json
 from deployments.commands.parameters import AsJson
 from deployments.terminal.console import say
 

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from deployments.commands.answers import print_json
 from deployments.commands.caller import caller
 from deployments.commands.contacts import request_number
+from deployments.commands.output import print_json
 from deployments.commands.parameters import AsJson, OneRequestOnly
 from deployments.terminal.exit_codes import ExitCode
 

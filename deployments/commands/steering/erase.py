@@ -10,9 +10,9 @@ from cyclopts import Parameter
 
 from bouncer.errors import InputRefused
 from bouncer.plurals import counted
-from deployments.commands.answers import print_json
 from deployments.commands.caller import caller
 from deployments.commands.contacts import open_contacts, request_number
+from deployments.commands.output import print_json
 from deployments.commands.parameters import AsJson, OneRequest
 from deployments.terminal.console import agreed, say, tell
 from deployments.terminal.exit_codes import ExitCode

@@ -5,8 +5,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from bouncer.plurals import counted
-from deployments.commands.answers import print_json
 from deployments.commands.contacts import open_contacts, request_number
+from deployments.commands.output import print_json
 from deployments.commands.parameters import AsJson, Id, OneRequest
 
 __all__ = ["requeue"]

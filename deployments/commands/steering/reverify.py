@@ -5,8 +5,8 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from bouncer.verdicts.statuses import Status
-from deployments.commands.answers import print_json
 from deployments.commands.contacts import open_contacts
+from deployments.commands.output import print_json
 from deployments.commands.parameters import LARGEST_COUNT, AsJson
 from deployments.terminal.console import say, tell
 

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from deployments.commands.answers import print_json, tell_forecast
 from deployments.commands.contacts import open_contacts
+from deployments.commands.output import print_json, tell_forecast
 from deployments.commands.parameters import AsJson, Credits, DryRun, ListPlace
 from deployments.terminal.console import say, tell
 

@@ -1,7 +1,7 @@
 """Verifies what waits in the queue."""
 
-from deployments.commands.answers import tell_forecast, tell_summary
 from deployments.commands.contacts import request_number
+from deployments.commands.output import tell_forecast, tell_summary
 from deployments.commands.parameters import AsJson, Credits, DryRun, OneRequest, Verbose
 
 __all__ = ["ingest"]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, validators
 
 from bouncer.errors import SpendingRefused
-from deployments.commands.answers import print_json, tell_forecast
+from deployments.commands.output import print_json, tell_forecast
 from deployments.commands.parameters import (
     LARGEST_COUNT,
     AddressesOnly,

@@ -5,8 +5,8 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from bouncer.verdicts.statuses import DoubtfulStatus
-from deployments.commands.answers import tell_summary
 from deployments.commands.contacts import request_number
+from deployments.commands.output import tell_summary
 from deployments.commands.parameters import AsJson, OneRequest, Verbose
 
 __all__ = ["verify_risky"]

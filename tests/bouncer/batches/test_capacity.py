@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine, func, select, update
 
-from bouncer.batches.capacity import queue_ahead
+from bouncer.batches.batches_in_flight import queue_ahead
 from bouncer.credits.caps import set_cap
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch, Priority

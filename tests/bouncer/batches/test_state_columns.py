@@ -12,7 +12,10 @@ _HOMES = {
 }
 _MAY_READ = {
     "bouncer/batches/callbacks.py": ({"bouncer_id"}, "finds whether an id that a callback names is another batch's"),
-    "bouncer/batches/capacity.py": ({"running_ts"}, "measures how long batches ran, and how long they were queued"),
+    "bouncer/batches/batches_in_flight.py": (
+        {"running_ts"},
+        "measures how long batches ran, and how long they were queued",
+    ),
     "bouncer/batches/endings.py": ({"bouncer_id"}, "tells which parts of a refused batch were taken, then settled"),
     "bouncer/batches/ownership.py": (
         {"bouncer_id", "upload_begun_ts"},

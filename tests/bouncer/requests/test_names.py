@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from bouncer.errors import InputRefused
 from bouncer.files.importing import import_contacts
-from bouncer.files.lists.records import FinishedUnderThisName
+from bouncer.files.lists.list_rows import FinishedUnderThisName
 from bouncer.requests.counting import count_contacts
 from bouncer.requests.names import find_request
 from bouncer.requests.overview import list_requests

@@ -32,7 +32,7 @@ def _figures(engine: Engine, request: int) -> tuple[int | None, ...]:
 
 
 def _follow(engine: Engine) -> list[Completion]:
-    # As tasks/requests/following.py does, without the event.
+    # As tasks/requests/completion.py does, without the event.
     ended = []
     for request in read(engine, request_progress.under_way):
         if (request.is_open and not request.is_due) or not write(engine, request_progress.claim_count, request):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, insert, select, update
 
-from bouncer.batches.capacity import run_seconds_an_address
+from bouncer.batches.batches_in_flight import run_seconds_an_address
 from bouncer.batches.transitions import record_verified
 from bouncer.steps.pacing import Pace, seconds_an_address, seconds_to_next_look_at_queue
 from bouncer.storage.dialects import age_seconds

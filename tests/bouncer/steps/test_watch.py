@@ -2,7 +2,7 @@
 
 import pytest
 
-from bouncer.batches.capacity import QueueAhead
+from bouncer.batches.batches_in_flight import QueueAhead
 from bouncer.batches.state import BatchState, BatchWork
 from bouncer.steps.watch import Watch
 from bouncer.storage.tables import Layer

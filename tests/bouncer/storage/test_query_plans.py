@@ -5,7 +5,7 @@ from sqlalchemy import Connection, Engine
 
 from bouncer.batches.load import load
 from bouncer.queue.claiming import claim
-from bouncer.queue.second_chances import take_second_chances
+from bouncer.queue.due_second_chances import take_second_chances
 from bouncer.repeats.deep_pass import Risk, pick_some
 from bouncer.storage.dialects import is_sqlite
 from bouncer.storage.engine import write

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, func, select, update
 from bouncer.batches import endings
 from bouncer.batches.load import load
 from bouncer.credits.caps import set_cap
-from bouncer.queue.second_chances import take_second_chances
+from bouncer.queue.due_second_chances import take_second_chances
 from bouncer.requests.cancelling import withdraw_waiting
 from bouncer.requests.progress import note_open
 from bouncer.storage.dialects import database_now

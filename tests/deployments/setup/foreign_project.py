@@ -14,8 +14,8 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.states import Completed, Crashed, Failed, Running
 from prefect.types.entrypoint import EntrypointType
 
-from deployments.setup.automations import notification_names, silent_runs
-from deployments.setup.catalogue import written_deployments
+from deployments.setup.automation_definitions import notification_names, silent_runs
+from deployments.setup.deployments_from_yaml import written_deployments
 
 __all__ = ["found_a_foreign_project", "snapshot"]
 

@@ -22,7 +22,7 @@ from prefect.settings import (
 )
 
 from deployments.settings import Settings
-from deployments.setup.automations import is_as_wanted, notifications, silent_runs
+from deployments.setup.automation_definitions import is_as_wanted, notifications, silent_runs
 from deployments.setup.check import check_setup
 from deployments.setup.set_up import set_up
 from tests.bouncer.storage.existing_tables import on_sqlite

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import get_args
 
 from bouncer.installation import FlowName, here
-from deployments.setup.catalogue import deployment_names, written_deployments
+from deployments.setup.deployments_from_yaml import deployment_names, written_deployments
 
 
 def test_the_list_of_flows_is_that_of_prefect_yaml_and_of_the_flows() -> None:

@@ -13,7 +13,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
 from blocks.contacts_database import engine_of
-from blocks.marks import marked
+from blocks.run_tags import marked
 from bouncer.errors import SettingRefused
 from bouncer.installation import NAME_VARIABLE
 from bouncer.upkeep.retention import Retention

@@ -19,7 +19,7 @@ from bouncer.monitoring.thresholds import Thresholds
 from bouncer.storage.engine import write
 from bouncer.storage.tables import Account
 from deployments.settings import Settings
-from deployments.setup.automations import (
+from deployments.setup.automation_definitions import (
     ensure_automation,
     ensure_no_automation,
     is_as_wanted,

@@ -10,7 +10,7 @@ import pytest
 
 from blocks.bouncer_account import BouncerAccount
 from blocks.contacts_database import ContactsDatabase, engine_of
-from blocks.saved import load_saved
+from blocks.saved_blocks import load_saved
 from bouncer.errors import SettingRefused
 from deployments.known_database import is_another_database
 from deployments.server.local_server import LocalServer

@@ -6,7 +6,7 @@ import fsspec  # type: ignore[import-untyped]  # it brings no types
 import pytest
 from prefect.filesystems import LocalFileSystem
 
-from blocks.marks import marked
+from blocks.run_tags import marked
 from bouncer.errors import InputRefused
 from flows.requests.export_request import export_request
 from tests.bouncer.storage.existing_tables import on_sqlite

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.marks import marked
+from blocks.run_tags import marked
 from bouncer.errors import InputRefused
 from flows.costs.forecast import forecast
 from flows.ingest import ingest

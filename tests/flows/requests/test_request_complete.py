@@ -19,7 +19,7 @@ from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Request
 from deployments.setup.export_when_complete import export_when_complete
 from flows.requests.export_request import export_request
-from tasks.requests import following
+from tasks.requests import completion
 from tests.bouncer.contacts import set_back
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
@@ -30,7 +30,7 @@ _PROJECT = Path(__file__).parents[3]
 
 
 async def _completions(request: int) -> list[dict[str, Any]]:
-    found = await events(following.COMPLETED)
+    found = await events(completion.COMPLETED)
     return [event for event in found if event["resource"]["prefect.resource.id"] == f"bouncer-flows.request.{request}"]
 
 
@@ -83,7 +83,7 @@ async def test_a_completion_that_could_not_be_told_is_told_later(
         """Tells nobody, as a killed process."""
 
     with monkeypatch.context() as patch:
-        patch.setattr(following, "_announce", die)
+        patch.setattr(completion, "_announce", die)
         await ingested()
     row = _row(engine, 7003)
     assert (row.bouncer_completed_ts is None, row.bouncer_announced_ts) == (False, None)

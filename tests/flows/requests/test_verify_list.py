@@ -9,7 +9,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import State
 
 from blocks.access import open_access
-from blocks.marks import marked
+from blocks.run_tags import marked
 from flows.requests.verify_list import verify_list
 from tasks.requests.list_report import ListReport
 from tasks.requests.lists_page import publish_lists

@@ -13,7 +13,7 @@ from bouncer.accounts.call_statistics import Call
 from bouncer.accounts.upload_history import UploadCount
 from bouncer.api.client import BouncerClient
 from bouncer.batches import ownership
-from bouncer.batches.capacity import Places
+from bouncer.batches.batches_in_flight import Places
 from bouncer.batches.state import BatchWork
 from bouncer.stopping import sleep_unless_stopping
 from bouncer.storage.engine import read, write

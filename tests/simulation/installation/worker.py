@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bouncer.accounts import state as account_state
 from bouncer.api.request_gate import realtime_within_hour
 from bouncer.batches import endings, ownership
-from bouncer.batches.capacity import rooms_for
+from bouncer.batches.batches_in_flight import rooms_for
 from bouncer.batches.load import LoadReport
 from bouncer.batches.state import BatchTitle, BatchWork
 from bouncer.batches.unsettled import unsettled
@@ -22,13 +22,13 @@ from bouncer.errors import (
     UnexpectedAnswer,
 )
 from bouncer.queue import claiming, fair_order
-from bouncer.queue.second_chances import take_second_chances
+from bouncer.queue.due_second_chances import take_second_chances
 from bouncer.requests import counting
 from bouncer.requests import progress as request_progress
 from bouncer.steps import load, poll, realtime, upload
-from bouncer.steps.life import live
+from bouncer.steps.batch_life import live
+from bouncer.steps.older_database import pause_if_older
 from bouncer.steps.ports import Slot as AnySlot
-from bouncer.steps.upload_marks import pause_if_older
 from bouncer.stopping import is_stopping, sleep_unless_stopping
 from bouncer.upkeep import deletions
 from tests.simulation.installation.ports import Access, Marks, Run, Slot, Slots
@@ -198,7 +198,7 @@ class Worker:
         names = list(self._accounts)
         found = await first.read(unsettled, names)
         states = await first.read(account_state.read_states, names)
-        # As tasks.queue.outlook has it: where held batches take all places, nothing can be sent either.
+        # As tasks.queue.work_left has it: where held batches take all places, nothing can be sent either.
         held = {name: sum(one.held_uploads for one in found if one.title.account == name) for name in names}
         able = {
             name

@@ -111,7 +111,7 @@ ORDER = (
     ),
     Planted(
         "a second chance is taken for ever",
-        "bouncer.queue.second_chances",
+        "bouncer.queue.due_second_chances",
         ".values(try_again_ts=None, chances=SecondChance.chances + 1)",
         ".values(try_again_ts=SecondChance.try_again_ts)",
     ),

@@ -10,7 +10,7 @@ from bouncer.accounts import state as account_state
 from bouncer.storage.engine import write
 from bouncer.storage.tables import Batch
 from tasks.batches.subflows import Crews
-from tasks.queue.outlook import Outlook, look
+from tasks.queue.work_left import WorkLeft, look
 from tests.bouncer import contacts
 from tests.conftest import SetUpAccount
 from tests.statements import counting_statements
@@ -43,15 +43,15 @@ async def test_each_account_has_its_own_outlook(set_up_account: SetUpAccount) ->
     write(engine, account_state.pause, "third", by="ann", reason="by hand")
     contacts.queue(engine, ["later@example.com"])
     async with open_access("default", "me") as access:
-        outlook = await _look([replace(access, name=name) for name in ("default", "second", "third")])
-    assert [(batch.id, batch.account) for batch in outlook.left_behind] == [(second, "second")]
-    assert outlook.others_work
-    assert outlook.paused == {"third": "paused by ann: by hand"}
-    assert outlook.turns == {"default": 1, "second": 1}
-    assert outlook.unsent == []
+        left = await _look([replace(access, name=name) for name in ("default", "second", "third")])
+    assert [(batch.id, batch.account) for batch in left.left_behind] == [(second, "second")]
+    assert left.others_work
+    assert left.paused == {"third": "paused by ann: by hand"}
+    assert left.turns == {"default": 1, "second": 1}
+    assert left.unsent == []
 
 
-async def _look(shared: Sequence[Access]) -> Outlook:
+async def _look(shared: Sequence[Access]) -> WorkLeft:
     async def never(_: object) -> None:
         raise AssertionError("nothing is started here")
 

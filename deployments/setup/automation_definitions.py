@@ -10,7 +10,7 @@ from prefect.events.schemas.automations import Automation, AutomationCore, Event
 from prefect.events.schemas.events import ResourceSpecification
 
 from bouncer.installation import here
-from tasks.requests.following import COMPLETED
+from tasks.requests.completion import COMPLETED
 
 __all__ = [
     "deep_pass",

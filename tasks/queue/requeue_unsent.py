@@ -5,10 +5,10 @@ from prefect import get_run_logger
 from blocks.access import Access
 from bouncer.batches import endings
 
-__all__ = ["hand_over"]
+__all__ = ["requeue_unsent"]
 
 
-async def hand_over(access: Access) -> int:
+async def requeue_unsent(access: Access) -> int:
     """Puts the contacts of batches that the account has not sent back into the queue.
 
     Safe to run twice: a batch that Bouncer has, or may have, is left alone.

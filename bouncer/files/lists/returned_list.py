@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 
 from bouncer.errors import InputRefused
 from bouncer.files.csv.reading import inspect
-from bouncer.files.lists.records import list_of
+from bouncer.files.lists.list_rows import list_of
 from bouncer.files.lists.results import Choice, Written, write_list
 from bouncer.files.lists.sources import opened_list
 

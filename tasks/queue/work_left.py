@@ -1,4 +1,4 @@
-"""Outlook on the work left, read from the rows themselves; cheap enough to be read all the time."""
+"""WorkLeft on the work left, read from the rows themselves; cheap enough to be read all the time."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, exists, select
 from blocks.access import Access
 from bouncer.accounts.state import AccountState, read_states
 from bouncer.batches.admission import ALL_PLACES_HELD
-from bouncer.batches.capacity import Places, rooms_for
+from bouncer.batches.batches_in_flight import Places, rooms_for
 from bouncer.batches.state import BatchTitle
 from bouncer.batches.unsettled import Unsettled, unsettled
 from bouncer.queue.fair_order import highest_waiting
@@ -17,12 +17,12 @@ from bouncer.storage.transactions import reading
 from tasks.batches.subflows import Crews
 from tasks.costs.budget import Budget
 
-__all__ = ["Outlook", "look"]
+__all__ = ["WorkLeft", "find_work_left"]
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """Outlook on the work left.
+class WorkLeft:
+    """WorkLeft on the work left.
 
     Attributes:
         left_behind: Batches without a living owner.
@@ -52,13 +52,13 @@ class Outlook:
         return not (self.left_behind or self.others_work or self.contacts_wait or self.unsent)
 
 
-async def look(
+async def find_work_left(
     accounts: Sequence[Access],
     request_id: int | None,
     *,
     crews: Crews | None = None,
     budget: Budget | None = None,
-) -> Outlook:
+) -> WorkLeft:
     """Looks at what is left to do for one request, or for all.
 
     Args:
@@ -73,9 +73,9 @@ async def look(
     room = await _room(accounts[0], layers, places, request_id)
     if crews is not None:
         room = {name: min(room[name], crews.room[name]) for name in room}
-        outlook = await _look(accounts[0], layers, places, request_id, crews.known, room, list(crews.refused))
+        left = await _look(accounts[0], layers, places, request_id, crews.known, room, list(crews.refused))
         may_send = (budget or Budget()).may_send
-        return replace(outlook, left_behind=[batch for batch in outlook.left_behind if may_send(batch)])
+        return replace(left, left_behind=[batch for batch in left.left_behind if may_send(batch)])
     return await _look(accounts[0], layers, places, request_id, (), room, ())
 
 
@@ -88,7 +88,7 @@ def _look(
     known: Collection[int],
     room: Mapping[str, int],
     refused: Collection[str],
-) -> Outlook:
+) -> WorkLeft:
     # As many statements with a hundred accounts as with one.
     found = unsettled(connection, list(layers))
     of_account = {name: [batch for batch in found if batch.title.account == name] for name in layers}
@@ -112,7 +112,7 @@ def _look(
         and request_id in {None, batch.title.request_id}
         and batch.title.id not in ours
     ]
-    return Outlook(
+    return WorkLeft(
         left_behind=left_behind,
         turns={name: 1 if sum(layers[other] is layers[name] for other in ready) > 1 else room[name] for name in ready},
         contacts_wait=bool(waiting),

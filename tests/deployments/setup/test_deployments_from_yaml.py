@@ -22,7 +22,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from bouncer.installation import here
 from deployments.server.local_server import LocalServer
-from deployments.setup.catalogue import pause_until_served, retire_former_deployments
+from deployments.setup.deployments_from_yaml import pause_until_served, retire_former_deployments
 from deployments.setup.work_pool import ensure_work_pool
 from flows.ingest import ingest
 from tasks.queue.dispatch import QUEUES
