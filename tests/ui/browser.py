@@ -67,6 +67,11 @@ class PrefectUI:
                 field.get_by_role("button", name="int").click()
                 field.locator("input").fill(str(value))
 
+    def write(self, title: str, text: str) -> None:
+        """Fills in a field of the form that is open, by its title."""
+        field = self._page.locator(".schema-form-property").filter(has_text=title).first
+        field.locator("input, textarea").first.fill(text)
+
     def submit(self) -> None:
         """Submits the form that is open, and waits until the server has taken it."""
         with self._page.expect_response(lambda answer: answer.url.endswith("/create_flow_run")) as taken:
