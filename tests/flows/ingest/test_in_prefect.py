@@ -60,7 +60,15 @@ async def test_a_run_can_be_followed_by_its_names_and_states(
 
     await recorded()
     found = {artifact.key: artifact for artifact in await _artifacts(run, *(subflow.id for subflow in subflows))}
-    assert set(found) == {"ingest-summary", "request-3", "batch-1", "batch-2", "batch-1-verdicts", "batch-2-verdicts"}
+    assert set(found) == {
+        "ingest-summary",
+        "lists",
+        "request-3",
+        "batch-1",
+        "batch-2",
+        "batch-1-verdicts",
+        "batch-2-verdicts",
+    }
     assert found["batch-1"].data == 100
     assert found["batch-1"].description == "Batch 1: 40 addresses at Bouncer"
     assert sum(int(row["contacts"]) for row in json.loads(str(found["batch-2-verdicts"].data))) == 40
