@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from pymysql.charset import charset_by_name
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -103,6 +102,8 @@ def with_whole_path(url: str) -> str:
 
 
 def _is_charset(name: str) -> bool:
+    from pymysql.charset import charset_by_name  # noqa: PLC0415  # commands on SQLite do without the driver
+
     return bool(charset_by_name(name))
 
 

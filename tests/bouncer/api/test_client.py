@@ -143,6 +143,7 @@ async def test_a_call_that_the_breaker_kept_back_is_no_failure(caller: Caller, w
 
 async def test_a_batch_is_finished_for_real(caller: Caller) -> None:
     """A batch without progress is stopped at Bouncer; for a while that request was never sent."""
+    caller.sandbox.post("/_sandbox/settings", {"fixed_seconds": 60})
     batch_id = (await caller.upload()).batch_id
     async with caller.client() as client:
         await running(client, batch_id)

@@ -22,6 +22,7 @@ _MAY_READ = {
         "hands the id to the owner; counts the time in flight, and a lost answer once for each upload",
     ),
     "bouncer/costs/ledger.py": ({"bouncer_id"}, "writes the id into the CSV file"),
+    "bouncer/erasure/contacts.py": ({"bouncer_id"}, "names to Bouncer what is to be deleted with an erased contact"),
     "bouncer/requests/cancelling.py": ({"bouncer_id"}, "names to Bouncer what is to be finished"),
     "bouncer/upkeep/deletions.py": ({"bouncer_id"}, "names to Bouncer what is to be deleted"),
     "bouncer/upkeep/retention.py": ({"bouncer_id"}, "names to Bouncer what is to be finished"),

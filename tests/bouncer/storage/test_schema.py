@@ -76,6 +76,7 @@ EXPECTED: dict[str, tuple[Fact | None, Fact | None]] = {
     "Bouncer_Batches.unknown_resolved": (None, column(41, "int", default="0")),
     "Bouncer_Batches.running_ts": (None, column(42, "timestamp")),
     "Bouncer_Batches.finish_refused_ts": (None, column(43, "timestamp")),
+    "Bouncer_Batches.erased": (None, column(44, "int", default="0")),
     "Bouncer_Batches key idx_account_status": (None, key("account", "status")),
     "Bouncer_Batches key idx_completed": (None, key("completed_ts")),
     "Bouncer_Queue.attempts": (None, column(12, "int", default="0")),

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 from bouncer.files.exporting import COLUMNS
+from bouncer.storage.engine import engine_for
+from bouncer.storage.migrate import upgrade
 
 
 def _export(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -20,6 +22,9 @@ def _export(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_dash_is_standard_output(tmp_path: Path) -> None:
     """The dash that the help promises is not taken for an option."""
+    engine = engine_for(f"sqlite:///{tmp_path / 'contacts.db'}")
+    upgrade(engine)
+    engine.dispose()
     done = _export(tmp_path, "-")
     assert (done.returncode, done.stdout.splitlines()) == (0, [",".join(COLUMNS)])
 

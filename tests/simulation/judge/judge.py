@@ -78,8 +78,8 @@ class Judge:
         """The transaction took effect."""
         self._states = self._seen
         for id_, edge in changes:
-            if edge == ("uploading", "to be sent again"):
-                self._look_at_lost(id_)
+            if edge[0] == "uploading" and edge[1] in {"held", "to be sent again"}:
+                self._look_at_lost(id_, held=edge[1] == "held")
             if edge[1] in {"uploading", "in real time"} and edge[0] != "held":
                 self._look_at_sent(id_)
             if edge not in EDGES:
@@ -90,14 +90,15 @@ class Judge:
         for _, edge in changes:
             self.edges[edge, fate] += 1
 
-    def _look_at_lost(self, batch: int) -> None:
+    def _look_at_lost(self, batch: int, *, held: bool) -> None:
         account, lost, cancelled = self._raw.execute(
             "SELECT account, ambiguous_uploads, (SELECT bouncer_cancelled_ts FROM Requests r"
             " WHERE r.request_id = b.request_id) FROM Bouncer_Batches b WHERE id = ?",
             (batch,),
         ).fetchone()
-        # Of a cancelled request nothing is sent again, so that there is nothing to decide.
-        if account in self._holds and cancelled is None and lost > self._lost.get(batch, 0):
+        # Of a cancelled request nothing is sent again, so that there is nothing to decide. An upload that was refused
+        # after a person let it be sent again counts no further loss.
+        if not held and account in self._holds and cancelled is None and lost > self._lost.get(batch, 0):
             self._broken(f"batch {batch} is to be sent again, although account {account} holds lost uploads")
         self._lost[batch] = lost
 
