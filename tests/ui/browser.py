@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 
@@ -38,9 +39,10 @@ class PrefectUI:
         self._page.goto(f"{self._address}{path}")
 
     def open_deployment(self, name: str) -> None:
-        """Finds a deployment in the list and opens it."""
-        self.open("/deployments")
-        self._page.get_by_role("link", name=name, exact=True).first.click()
+        """Opens a deployment; the page that lists them shows only those that there is room for."""
+        wanted = {"deployments": {"name": {"any_": [name]}}}
+        (found,) = httpx.post(f"{self._address}/api/deployments/filter", json=wanted).raise_for_status().json()
+        self.open(f"/deployments/deployment/{found['id']}")
         expect(self._page.get_by_text("Next Run").or_(self._page.get_by_text("Flow ID")).first).to_be_visible()
 
     def pause_schedule(self) -> None:
@@ -66,11 +68,6 @@ class PrefectUI:
             else:
                 field.get_by_role("button", name="int").click()
                 field.locator("input").fill(str(value))
-
-    def write(self, title: str, text: str) -> None:
-        """Fills in a field of the form that is open, by its title."""
-        field = self._page.locator(".schema-form-property").filter(has_text=title).first
-        field.locator("input, textarea").first.fill(text)
 
     def submit(self) -> None:
         """Submits the form that is open, and waits until the server has taken it."""

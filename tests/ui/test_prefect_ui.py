@@ -1,8 +1,6 @@
 """What a person does and sees in the Prefect UI, in a real browser."""
 
-import csv
 import re
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -62,30 +60,3 @@ def test_a_failed_batch_is_retried_by_its_button(ui: PrefectUI, contacts: Engine
     ui.keep("batch-retried")
     assert statuses(contacts, request=2) == {"completed": 50}
     assert bouncer.ledger()["addresses_twice"] == 0
-
-
-def test_a_list_is_verified_from_its_form_and_its_result_is_found(
-    ui: PrefectUI, contacts: Engine, tmp_path: Path
-) -> None:
-    """The form has fields with words; the page of lists links to the run, and to where the result is."""
-    file = tmp_path / "leads of may.csv"
-    file.write_text("No,E-Mail\n" + "".join(f"{number},{a}\n" for number, a in enumerate(addresses(40, prefix="may"))))
-    ui.open_deployment("verify-list")
-    ui.open_form()
-    ui.says("The path of a CSV file or Excel workbook on the machine of the worker, or a URL")
-    ui.write("List", str(file))
-    ui.keep("verify-list-form")
-    ui.submit()
-    ui.open("/runs")
-    ui.follow("list leads of may.csv")
-    ui.has_ended("Completed")
-    ui.open("/artifacts/key/lists")
-    ui.says("Lists")
-    ui.keep("lists")
-    ui.follow("leads of may.verified.csv")
-    ui.says(str(file.with_name("leads of may.verified.csv")))
-    with file.with_name("leads of may.verified.csv").open(newline="") as result:
-        assert [row["outcome"] for row in csv.DictReader(result)] == ["completed"] * 40
-    ui.open("/artifacts/key/lists")
-    ui.follow("run")
-    ui.says("list leads of may.csv")

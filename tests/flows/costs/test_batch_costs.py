@@ -21,8 +21,9 @@ _STATEMENTS_A_LOAD = 12
 _STATEMENTS_A_CLAIM = 36
 _STATEMENTS_AN_IMPORT = 26
 """Six of them, once a list, keep what comes back with its verdicts, and ask what its columns can hold."""
-_STATEMENTS_A_BATCH = 88
-"""Four of them keep the count of uploads, by which a backup that was restored shows; sixteen watch Bouncer's queue."""
+_STATEMENTS_A_BATCH = 98
+"""Four of them keep the count of uploads, by which a backup that was restored shows; some twenty watch Bouncer's queue,
+three look for erased addresses."""
 _STATEMENTS_A_RUN = 130
 """Looking every few seconds, two claims, since the first batch is made alone, counting; the heartbeats are few."""
 
