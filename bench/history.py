@@ -77,9 +77,9 @@ def worse_than_last(path: Path, rows: Sequence[Row], machine: float) -> list[str
         rows: The figures.
         machine: What ``machine_seconds`` measured.
     """
-    lines = []
+    lines, history = [], _read(path)
     for row in rows:
-        past = _read(path).get(row.what)
+        past = history.get(row.what)
         if past is None or row.share_of_target is None:
             continue
         last, now = past[-1], row.share_of_target

@@ -1,14 +1,13 @@
 """Access of a run to its account, its client, and the contacts database, whose calls run in threads."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import httpx
 from prefect import get_client
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from blocks.bouncer_account import BouncerAccount
 from blocks.contacts_database import ContactsDatabase
@@ -16,8 +15,8 @@ from blocks.saved_blocks import load_saved
 from bouncer.api.client import BouncerClient
 from bouncer.errors import SettingRefused
 from bouncer.installation import DEFAULT_NAME, here
-from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Layer
+from bouncer.storage.transactions import BesideTheLoop
 
 __all__ = ["Access", "account_names", "among", "open_access", "open_accounts", "open_database"]
 
@@ -26,7 +25,7 @@ _Return = TypeVar("_Return")
 
 
 @dataclass(frozen=True)
-class Access:
+class Access(BesideTheLoop):
     """Access of a run to its account and the contacts database.
 
     Attributes:
@@ -45,22 +44,6 @@ class Access:
     def layer(self) -> Layer:
         """The layer that the account serves."""
         return self.account.layer
-
-    async def read(
-        self, work: Callable[Concatenate[Connection, _Params], _Return], *args: _Params.args, **kwargs: _Params.kwargs
-    ) -> _Return:
-        """Runs ``work`` in a transaction that only reads, in a thread, so that the event loop goes on."""
-        return await asyncio.to_thread(lambda: read(self.engine, work, *args, **kwargs))
-
-    async def write(
-        self, work: Callable[Concatenate[Connection, _Params], _Return], *args: _Params.args, **kwargs: _Params.kwargs
-    ) -> _Return:
-        """Runs ``work`` in one transaction, in a thread, so that the event loop goes on."""
-        return await asyncio.to_thread(lambda: write(self.engine, work, *args, **kwargs))
-
-    async def compute(self, work: Callable[_Params, _Return], *args: _Params.args, **kwargs: _Params.kwargs) -> _Return:
-        """Runs ``work``, which keeps a processor busy, in a thread, so that the event loop goes on."""
-        return await asyncio.to_thread(work, *args, **kwargs)
 
 
 @asynccontextmanager

@@ -3,14 +3,13 @@
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
-
-from sqlalchemy import Connection
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from bouncer.accounts.upload_history import UploadCount
 from bouncer.api.client import BouncerClient
 from bouncer.batches.load import LoadReport
 from bouncer.batches.state import BatchWork
+from bouncer.storage.transactions import Transacting
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.second_chances import Chances
 
@@ -51,7 +50,7 @@ class Account(Protocol):
         ...
 
 
-class Access(Protocol):
+class Access(Transacting, Protocol):
     """The account, its client, and the contacts database."""
 
     @property
@@ -67,18 +66,6 @@ class Access(Protocol):
     @property
     def client(self) -> BouncerClient:
         """The client of Bouncer, behind the shared limits."""
-        ...
-
-    async def read(
-        self, work: Callable[Concatenate[Connection, _Params], _Return], *args: _Params.args, **kwargs: _Params.kwargs
-    ) -> _Return:
-        """Runs ``work`` in a transaction that only reads."""
-        ...
-
-    async def write(
-        self, work: Callable[Concatenate[Connection, _Params], _Return], *args: _Params.args, **kwargs: _Params.kwargs
-    ) -> _Return:
-        """Runs ``work`` in one transaction."""
         ...
 
     async def compute(self, work: Callable[_Params, _Return], *args: _Params.args, **kwargs: _Params.kwargs) -> _Return:

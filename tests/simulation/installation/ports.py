@@ -5,9 +5,9 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from bouncer.accounts.call_statistics import Call
 from bouncer.accounts.upload_history import UploadCount
@@ -16,8 +16,8 @@ from bouncer.batches import ownership
 from bouncer.batches.batches_in_flight import Places
 from bouncer.batches.state import BatchWork
 from bouncer.stopping import sleep_unless_stopping
-from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Layer
+from bouncer.storage.transactions import BesideTheLoop
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.second_chances import Chances
 from tests.simulation.machine import processes
@@ -58,7 +58,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Access:
+class Access(BesideTheLoop):
     """The account, its client, and the contacts database, as the steps want them."""
 
     name: str
@@ -70,22 +70,6 @@ class Access:
     def layer(self) -> Layer:
         """The layer that the account serves."""
         return self.account.layer
-
-    async def read(
-        self, work: Callable[Concatenate[Connection, _Params], _Return], *args: _Params.args, **kwargs: _Params.kwargs
-    ) -> _Return:
-        """Runs ``work`` in a transaction that only reads."""
-        return await asyncio.to_thread(lambda: read(self.engine, work, *args, **kwargs))
-
-    async def write(
-        self, work: Callable[Concatenate[Connection, _Params], _Return], *args: _Params.args, **kwargs: _Params.kwargs
-    ) -> _Return:
-        """Runs ``work`` in one transaction."""
-        return await asyncio.to_thread(lambda: write(self.engine, work, *args, **kwargs))
-
-    async def compute(self, work: Callable[_Params, _Return], *args: _Params.args, **kwargs: _Params.kwargs) -> _Return:
-        """Runs ``work``."""
-        return await asyncio.to_thread(work, *args, **kwargs)
 
 
 class Marks:
