@@ -13,7 +13,7 @@ MILLION = 100
 """Batches of a million contacts."""
 
 MODES = {"one batch after another": Bouncer(parallel=1), "side by side": Bouncer(parallel=15)}
-"""What is documented, 10,000 addresses in 6 minutes, and an account that is served otherwise."""
+"""The documented way, 10,000 addresses in 6 minutes, and that of an account that is served otherwise."""
 
 _SLOTS = 15
 _AHEAD_MINUTES = 15.0

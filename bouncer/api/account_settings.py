@@ -10,7 +10,7 @@ __all__ = ["AccountSettings"]
 
 
 class AccountSettings(BaseModel):
-    """How fast and how much may be sent with an account, in the order of the block's form."""
+    """The pace and the amount that may be sent with an account, in the order of the block's form."""
 
     api_key: SecretStr | None = Field(
         default=None,

@@ -40,7 +40,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class WorkSince:
-    """What a run did since it began, without what others did meanwhile.
+    """The work of a run since it began, without that of others meanwhile.
 
     Attributes:
         verified: Contacts that got a verdict.

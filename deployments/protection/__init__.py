@@ -1,1 +1,1 @@
-"""What keeps strangers out: of our processes, our servers and our files."""
+"""Keeps strangers out of our processes, our servers and our files."""

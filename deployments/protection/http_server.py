@@ -15,10 +15,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 __all__ = ["MOST_SILENT", "REQUEST_SECONDS", "listening_socket", "serving"]
 
 REQUEST_SECONDS = 10.0
-"""How long the head of a request may take."""
+"""Seconds that the head of a request may take."""
 
 MOST_SILENT = 50
-"""How many callers may be connected that have not sent a request yet; beyond that the one that waits longest goes."""
+"""The most callers that are connected without a request; beyond that the one that waits longest goes."""
 
 _MOST_CONNECTIONS = 100
 _STOP_SECONDS = 10.0

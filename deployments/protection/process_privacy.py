@@ -1,4 +1,4 @@
-"""What a process of ours leaves behind can be read by its owner only, and a crash leaves nothing."""
+"""Privacy of a process: only its owner can read what it leaves behind, and a crash leaves nothing."""
 
 import os
 import resource

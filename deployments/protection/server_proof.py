@@ -34,7 +34,7 @@ def new_secret(home: Path) -> None:
 
 
 def proves_itself(home: Path, origin: str, port: int, *, seconds: float) -> bool:
-    """Whether the listener knows the secret of this home.
+    """Tells whether the listener knows the secret of this home.
 
     Args:
         home: The folder of the server's files.

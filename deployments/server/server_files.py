@@ -106,7 +106,7 @@ def locked(path: Path, how: int | None = None) -> Iterator[int]:
 
 
 def is_alone(descriptor: int) -> bool:
-    """Whether nobody else has the lock; from then on nobody else gets it."""
+    """Takes the lock, and tells whether it was free; from then on nobody else gets it."""
     return _lock(descriptor, fcntl.LOCK_EX)
 
 
