@@ -15,12 +15,12 @@ run: .venv/installed
 
 ## test: style, types, every part, and the main line from a list to its verdicts; CI does this
 test: .venv/installed mariadb newer-servers check
-	$(BIN)/pytest -n 4 --dist worksteal -m "not audit and not thorough and not scenario" --durations 20
+	./.ci/tests -n 4 --dist worksteal -m "not audit and not thorough and not scenario" --durations 20
 
 ## test-scenarios: whole stories: kills, limits, workers, alerts, a demo, the UI in a browser; CI does this after make test
 test-scenarios: .venv/installed mariadb newer-servers chromium
 	$(BIN)/python -m tests.simulation --seed 800000 --histories 130
-	$(BIN)/pytest -n 2 --dist loadgroup -m "scenario and not audit and not thorough" --durations 20
+	./.ci/tests -n 2 --dist loadgroup -m "scenario and not audit and not thorough" --durations 20
 
 ## test-thorough: the tests with a Prefect server that CI leaves out; half an hour
 test-thorough: .venv/installed mariadb newer-servers chromium
