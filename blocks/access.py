@@ -1,5 +1,6 @@
 """Access of a run to its account, its client, and the contacts database, whose calls run in threads."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from bouncer.errors import SettingRefused
 from bouncer.installation import DEFAULT_NAME, here
 from bouncer.storage.tables import Layer
 from bouncer.storage.transactions import BesideTheLoop
+from bouncer.storage.urls import sqlite_file
 
 __all__ = ["Access", "account_names", "among", "open_access", "open_accounts", "open_database"]
 
@@ -133,11 +135,18 @@ async def open_database() -> Engine:
     """Opens the contacts database by its block; one engine a process.
 
     Raises:
-        SettingRefused: The block is missing, or cannot be used.
+        SettingRefused: The block is missing or cannot be used, or names an SQLite file that this machine has not.
     """
     database = await load_saved(ContactsDatabase, here().block)
     if database is None:
         raise SettingRefused(f"block contacts-database/{here().block} is missing; run bouncer-flows setup")
+    file = sqlite_file(database.url.get_secret_value())
+    if file is not None and not await asyncio.to_thread(file.exists):
+        # To connect to it would make an empty one.
+        raise SettingRefused(
+            f"block contacts-database/{here().block} names {file}, which is not on this machine; workers on other "
+            "machines need MariaDB or MySQL, which bouncer-flows move goes over to"
+        )
     return database.get_engine()
 
 

@@ -13,15 +13,19 @@ from deployments.server.local_server import local_server
 from deployments.settings import Settings
 from deployments.terminal.console import say
 
-__all__ = ["orchestrator"]
+__all__ = ["RUN_SETTINGS", "orchestrator"]
 
-_DEFAULTS = {
+RUN_SETTINGS = {
     # Retries and waits are told by these packages; with this their lines reach the run's log in the UI.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "bouncer,blocks,tasks",
     # Threads that belong to no run tell of retries too; Prefect would warn of each such line in five of its own.
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     # A run that dies is noticed by the silence of its heartbeat.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+}
+"""Settings that each run needs; for runs on workers they stand in prefect.yaml."""
+
+_OF_COMMANDS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
 }
@@ -52,7 +56,7 @@ def orchestrator(
         OrchestratorUnavailable: The local server does not come up.
         SettingRefused: What configures a server cannot be read.
     """
-    for name, value in _DEFAULTS.items():
+    for name, value in (RUN_SETTINGS | _OF_COMMANDS).items():
         os.environ.setdefault(name, value)
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")

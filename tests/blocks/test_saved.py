@@ -3,6 +3,7 @@
 import logging
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prefect import get_client
@@ -86,6 +87,19 @@ async def test_prefects_own_error_has_no_secret_either(set_up_account: SetUpAcco
     with pytest.raises(SettingRefused, match="block contacts-database/default cannot be used: tls: ") as refusal:
         await open_database()
     assert "marked" not in chain_of(refusal.value)
+
+
+async def test_a_worker_on_another_machine_makes_no_empty_database(
+    set_up_account: SetUpAccount, tmp_path: Path
+) -> None:
+    """It has not the SQLite file of the machine that ran setup: it made an empty one, and ended in SQL's words."""
+    await set_up_account()
+    elsewhere = tmp_path / "contacts.db"
+    await save_in_the_ui(ContactsDatabase, url=f"sqlite:///{elsewhere}")
+    for use in (_opened, open_database):
+        with pytest.raises(SettingRefused, match=f"names {elsewhere}, which is not on this machine; workers on other"):
+            await use()
+    assert not elsewhere.exists()
 
 
 @pytest.mark.mainline
