@@ -12,22 +12,22 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from bouncer.errors import InputRefused
+from bouncer.files.lists.bounded_file import BoundedFile
 from bouncer.files.lists.workbooks import is_workbook, rows_of, unpacked_bytes
 
 __all__ = ["MOST_UNPACKED", "STANDARD_INPUT", "ListSource", "is_url", "name_of", "opened_list"]
 
 STANDARD_INPUT = "-"
 MOST_UNPACKED = 2_000_000_000
-"""Bytes that a small packed list may unpack to: ten million addresses are 300 MB."""
+"""Bytes that a list may have where it is fetched, piped or unpacked: ten million addresses are 300 MB."""
 
 _MOST_TIMES = 50
+"""Bytes that a byte of a packed file on this machine may unpack to, however many they are."""
 _PIECE = 1 << 20
 _GZIP = b"\x1f\x8b"
-_TIMEOUT_SECONDS = 30
 _NAME_OF_STANDARD_INPUT = "standard input"
 
 
@@ -105,18 +105,28 @@ def opened_list(place: str) -> Iterator[ListSource]:
 
 def _source_of(place: str, folder: Path) -> ListSource:
     name = name_of(place)
-    given, path = place, folder / "fetched"
-    if place == STANDARD_INPUT:
+    given, path, most = place, folder / "fetched", MOST_UNPACKED
+    if place == STANDARD_INPUT or is_url(place):
         with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file, _PIECE)
-    elif is_url(place):
-        _fetch(place, name, path)
-        given = _without_secrets(place)
+            target = BoundedFile(
+                file,
+                most,
+                f"{name} has more than {most // 10**6:,} MB; save it to a file on this machine, and give that",
+            )
+            if is_url(place):
+                from bouncer.files.lists.fetching import fetch
+
+                fetch(place, name, target)
+                given = _without_secrets(place)
+            else:
+                shutil.copyfileobj(sys.stdin.buffer, target, _PIECE)
     else:
         path = Path(place).expanduser()
         given = str(path.absolute())
         path = Path(given)
-    path = _unpacked(path, name, folder)
+        if path.is_file():
+            most = max(most, path.stat().st_size * _MOST_TIMES)
+    path = _unpacked(path, name, folder, most)
     return ListSource(given, name, path, _digest(path))
 
 
@@ -126,33 +136,7 @@ def _without_secrets(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def _fetch(url: str, name: str, path: Path) -> None:
-    import fsspec  # type: ignore[import-untyped]  # it brings no types
-    import httpx
-
-    try:
-        with path.open("wb") as file:
-            if url.startswith(("http://", "https://")):
-                # By itself, because fsspec needs a further package for it.
-                with httpx.stream("GET", url, follow_redirects=True, timeout=_TIMEOUT_SECONDS) as answer:
-                    answer.raise_for_status()
-                    for piece in answer.iter_bytes(_PIECE):
-                        file.write(piece)
-                return
-            with fsspec.open(url, "rb") as remote:
-                shutil.copyfileobj(cast("BinaryIO", remote), file, _PIECE)
-    except ImportError as error:
-        raise InputRefused(f"{name} cannot be fetched: {error}") from None
-    except httpx.HTTPStatusError as error:
-        raise InputRefused(f"{name} cannot be fetched: its server answers {error.response.status_code}") from None
-    except Exception as error:  # noqa: BLE001  # each file system of fsspec has errors of its own
-        # Not their texts, which may show what a URL holds.
-        raise InputRefused(
-            f"{name} cannot be fetched ({type(error).__name__}); check its address and your rights to it"
-        ) from None
-
-
-def _unpacked(path: Path, name: str, folder: Path) -> Path:
+def _unpacked(path: Path, name: str, folder: Path, most: int) -> Path:
     if not path.is_file():
         # How it is refused is decided where it is read.
         return path
@@ -161,8 +145,9 @@ def _unpacked(path: Path, name: str, folder: Path) -> Path:
             head = file.read(4)
         if head.startswith(_GZIP):
             packed, path = path, folder / "unpacked"
-            with gzip.open(packed) as source, path.open("wb") as target:
-                _copy(source, target, max(MOST_UNPACKED, packed.stat().st_size * _MOST_TIMES), name)
+            with gzip.open(packed) as source, path.open("wb") as file:
+                refusal = f"{name} unpacks to far more than a list; unpack it yourself if it is one"
+                shutil.copyfileobj(source, BoundedFile(file, most, refusal), _PIECE)
         if is_workbook(path):
             if unpacked_bytes(path) > MOST_UNPACKED:
                 raise InputRefused(f"{name} unpacks to far more than a list; save its sheet as CSV")
@@ -174,14 +159,6 @@ def _unpacked(path: Path, name: str, folder: Path) -> Path:
     except OSError as error:
         raise InputRefused(f"{name} cannot be read ({error.strerror}); check its permissions") from None
     return path
-
-
-def _copy(source: gzip.GzipFile, target: BinaryIO, most: int, name: str) -> None:
-    while piece := source.read(_PIECE):
-        most -= len(piece)
-        if most < 0:
-            raise InputRefused(f"{name} unpacks to far more than a list; unpack it yourself if it is one")
-        target.write(piece)
 
 
 def _digest(path: Path) -> str:
