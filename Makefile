@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 
-.PHONY: newer-servers servers install run test test-scenarios test-thorough check simulate chaos bench bench-quick audit unlocked fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check
+.PHONY: newer-servers servers install run test test-scenarios test-thorough check simulate chaos bench bench-quick audit unlocked fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check pool-check
 
 ## install: make .venv from the lock, and nothing more
 install: .venv/installed
@@ -104,6 +104,10 @@ mutants: .venv-audit/installed
 ## image-check: do the steps of the Dockerfile in a temporary folder, for machines without Docker
 image-check: .venv/installed
 	$(BIN)/python -m tests.cluster.image
+
+## pool-check: hold the documentation of Docker and Kubernetes pools against Prefect's workers and Kubernetes' schemas
+pool-check:
+	./.ci/pool-check $(PYTHON)
 
 ## reference: write docs/reference anew, from the code
 reference: .venv/installed
