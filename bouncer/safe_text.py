@@ -2,11 +2,23 @@
 
 import re
 
-__all__ = ["VISIBLE", "clean_message", "in_event", "in_markdown", "plain", "visible"]
+__all__ = [
+    "VISIBLE",
+    "WITHOUT_ADDRESS",
+    "clean_message",
+    "holds_address",
+    "in_event",
+    "in_markdown",
+    "plain",
+    "visible",
+    "without_addresses",
+]
 
 _STOPS = re.compile(r"[\s<>\",;:()\[\]]")
 _DOMAIN = re.compile(r"[^\s@<>\"',;:()\[\]{}]+")
 
+WITHOUT_ADDRESS = r"""^(?![\s\S]*[^\s<>",;:()\[\]@]@[^\s@<>"',;:()\[\]{}])"""
+"""For a JSON schema: a text that ``holds_address`` finds nothing in."""
 
 _LONGEST_MESSAGE = 300
 
@@ -16,7 +28,7 @@ def clean_message(message: str) -> str:
 
     The plan's tables are utf8mb3, which has no room for characters beyond the basic multilingual plane.
     """
-    return plain(_without_addresses(message[:10_000]))
+    return plain(without_addresses(message[:10_000]))
 
 
 def plain(text: str) -> str:
@@ -25,7 +37,13 @@ def plain(text: str) -> str:
     return "".join(c for c in one_line if c.isprintable() and ord(c) < 0x10000)[:_LONGEST_MESSAGE]
 
 
-def _without_addresses(text: str) -> str:
+def holds_address(text: str) -> bool:
+    """Tells whether anything in a text looks like an address."""
+    return without_addresses(text) != text
+
+
+def without_addresses(text: str) -> str:
+    """Gives a text with ``[address]`` in the place of all that looks like one."""
     # From one @ to the next: an expression for the whole takes the square of a word's length.
     shown = []
     before, *behind = text.split("@")

@@ -19,6 +19,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from blocks.access import account_names, open_accounts
 from bouncer.erasure.addresses import Wanted
 from bouncer.installation import here
+from bouncer.safe_text import without_addresses
 from tasks.batches.ownership import new_owner
 from tasks.upkeep.deletion import delete_erased
 from tasks.upkeep.forget_runs import delete_runs
@@ -43,7 +44,7 @@ async def delete_batches_at_bouncer() -> int:
 
 
 async def forget_runs_of_person(wanted: Wanted) -> int:
-    """Deletes the runs of this installation that were started with an address, such as that of a list's owner.
+    """Deletes the runs of this installation that were started with an address, such as one in the name of a list.
 
     Returns:
         Runs that are deleted; those that have not ended stay.
@@ -62,7 +63,8 @@ async def forget_runs_of_request(name: str | None, request_ids: Sequence[int]) -
         Runs that are deleted; those that have not ended stay.
     """
     tags = {f"request:{request}" for request in request_ids}
-    return await _forget(lambda run: bool(tags & set(run.tags)) or (name is not None and run.name == f"list {name}"))
+    run_name = None if name is None else without_addresses(f"list {name}")
+    return await _forget(lambda run: bool(tags & set(run.tags)) or run.name == run_name)
 
 
 async def _forget(is_of_them: Callable[[FlowRun], bool]) -> int:

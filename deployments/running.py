@@ -16,6 +16,7 @@ from blocks.run_tags import marked
 from bouncer.errors import BouncerFlowsError
 from bouncer.files.importing import request_names
 from bouncer.requests.counting import Progress, count_contacts, require_request
+from bouncer.requests.users import find_or_make_user, user_named
 from bouncer.verdicts.statuses import DoubtfulStatus
 from deployments.serving.callback_receiver import receiving_callbacks
 from deployments.settings import Settings
@@ -76,7 +77,7 @@ def run_ingest(
         BouncerFlowsError: It could not run.
     """
     return _run(
-        lambda: ingest(request_id, max_credits=max_credits),
+        lambda _: ingest(request_id, max_credits=max_credits),
         settings,
         request_id=request_id,
         ui=ui,
@@ -104,7 +105,7 @@ def run_verify_risky(
         BouncerFlowsError: It could not run.
     """
     return _run(
-        lambda: verify_risky(
+        lambda _: verify_risky(
             wanted.request_id, score_below=wanted.score_below, statuses=wanted.statuses, again=wanted.again
         ),
         settings,
@@ -122,7 +123,7 @@ def run_verify_list(
 
     Args:
         settings: The environment.
-        order: The flow's parameters.
+        order: The flow's parameters; the owner by an e-mail address, which stays here.
         ui: The address of the local server's UI, to be shown.
         quiet: Show no progress.
         verbose: Show Prefect's own account of failures too.
@@ -135,7 +136,7 @@ def run_verify_list(
     """
     names = request_names(order["file"], order["name"], order["owner"])
     report: ListReport = _run(
-        lambda: verify_list(**order),
+        lambda engine: verify_list(**{**order, "owner": _number_of(engine, order["owner"])}),
         settings,
         request_id=None,
         ui=ui,
@@ -144,6 +145,10 @@ def run_verify_list(
         new_database=True,
     )
     return report
+
+
+def _number_of(engine: Engine, user: str | None) -> int | None:
+    return None if user is None else find_or_make_user(engine, user_named(user))
 
 
 def run_cancel(
@@ -167,7 +172,7 @@ def run_cancel(
         BouncerFlowsError: It could not run.
     """
     return _run(
-        lambda: cancel(request_id, reason=reason, by=by, dry_run=dry_run),
+        lambda _: cancel(request_id, reason=reason, by=by, dry_run=dry_run),
         settings,
         request_id=request_id,
         ui=ui,
@@ -177,7 +182,7 @@ def run_cancel(
 
 
 def _run(
-    flow: Callable[[], Coroutine[Any, Any, _Summary]],
+    flow: Callable[[Engine], Coroutine[Any, Any, _Summary]],
     settings: Settings,
     *,
     request_id: int | None,
@@ -200,7 +205,7 @@ def _run(
         receiving_callbacks(settings, engine),
         shown(engine),
     ):
-        return _run_aside(flow, [] if request_id is None else [f"request:{request_id}"])
+        return _run_aside(lambda: flow(engine), [] if request_id is None else [f"request:{request_id}"])
 
 
 def _run_aside(flow: Callable[[], Coroutine[Any, Any, _Summary]], tags: Sequence[str]) -> _Summary:

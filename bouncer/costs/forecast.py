@@ -120,7 +120,7 @@ def forecast_file(
     path: Path | str,
     terms: Terms,
     *,
-    request: tuple[str, str],
+    request: tuple[str, str | int],
     column: str | None = None,
     split: bool = False,
     progress: Callable[[int, int], None] | None = None,

@@ -26,7 +26,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalErr
 from sqlalchemy.types import TypeEngine
 
 from bouncer.addresses.address_keys import fill_address_keys, renew_keys
-from bouncer.addresses.normalisation import InvalidAddress, domain_hash, normalise, normalise_all
+from bouncer.addresses.normalisation import domain_hash, normalise_all
 from bouncer.batches.admission import is_cancelled
 from bouncer.credits.caps import set_cap
 from bouncer.errors import InputRefused
@@ -38,16 +38,14 @@ from bouncer.files.rejected_lines import RejectedFile
 from bouncer.files.unstorable_addresses import unstorable
 from bouncer.prefetching import one_ahead
 from bouncer.requests.progress import note_open
+from bouncer.requests.users import find_or_make_user, known_user, user_named
 from bouncer.safe_text import visible
 from bouncer.storage.bulk import frame_of, stage
 from bouncer.storage.locks import Only, alone
 from bouncer.storage.tables import Contact, Priority, QueuedContact, QueueStatus, Request, User
 from bouncer.storage.transactions import writing
 
-__all__ = ["LOCAL_USER", "ImportReport", "NamedRequest", "find_or_make_request", "import_contacts", "request_names"]
-
-LOCAL_USER = "local user"
-"""Owner of requests for which nobody is named; no address, so that it cannot be anybody's."""
+__all__ = ["ImportReport", "NamedRequest", "find_or_make_request", "import_contacts", "request_names"]
 
 _CHUNK_ROWS = 20_000
 _STAGED: dict[str, TypeEngine[Any]] = {
@@ -106,7 +104,7 @@ def import_contacts(  # noqa: PLR0913  # each is something that a person may wan
     path: Path | str,
     *,
     request_name: str | None = None,
-    user_email: str | None = None,
+    user: str | int | None = None,
     priority: Priority = Priority.NORMAL,
     column: str | None = None,
     max_credits: int | None = None,
@@ -123,7 +121,7 @@ def import_contacts(  # noqa: PLR0913  # each is something that a person may wan
         engine: The contacts database.
         path: The list, a place for ``opened_list``: a file, ``-`` or a URL; CSV, packed or not, or an Excel workbook.
         request_name: The user's request to add to, made where there is none; None for the file's name.
-        user_email: The user, made where there is none; None for ``LOCAL_USER``.
+        user: The user's number, or e-mail address, for which one is made where there is none; None for ``LOCAL_USER``.
         priority: How urgent these contacts are.
         column: The header of the column of addresses, or its number from 1; None to find it.
         max_credits: The most credits that the request may cost from now on, 0 for any number; None to leave that as it
@@ -139,7 +137,7 @@ def import_contacts(  # noqa: PLR0913  # each is something that a person may wan
         InputRefused: The file or the request cannot be used; nothing was changed.
         DatabaseUnavailable: The database was away for too long; the same import again does the rest.
     """
-    names = request_names(path, request_name, user_email)
+    names = request_names(path, request_name, user)
     with opened_list(str(path)) as source:
         layout = inspect(source.path, column, source.name)
         try:
@@ -156,7 +154,7 @@ def import_contacts(  # noqa: PLR0913  # each is something that a person may wan
 @writing
 def _request_for(
     connection: Connection,
-    names: tuple[str, str],
+    names: tuple[str, str | int],
     source: ListSource,
     layout: Layout,
     max_credits: int | None,
@@ -274,13 +272,13 @@ class _Checked:
     bytes_done: int
 
 
-def request_names(path: Path | str, request_name: str | None, user_email: str | None) -> tuple[str, str]:
-    """The names of the request and of the user that an import is for.
+def request_names(path: Path | str, request_name: str | None, user: str | int | None) -> tuple[str, str | int]:
+    """The name of the request that an import is for, and the name or number of its user.
 
     Args:
         path: The file; its name is the request's by default.
         request_name: The request's name, or None for the file's.
-        user_email: The user's, or None for ``LOCAL_USER``.
+        user: The user's number or e-mail address, or None for ``LOCAL_USER``.
 
     Raises:
         InputRefused: One of them cannot be used.
@@ -290,26 +288,21 @@ def request_names(path: Path | str, request_name: str | None, user_email: str | 
         raise InputRefused(
             f"The name of a request has 1 to {_NAME_CHARACTERS} characters; choose another with --request"
         )
-    if user_email is None:
-        return name, LOCAL_USER
-    try:
-        return name, normalise(user_email)
-    except InvalidAddress as error:
-        raise InputRefused(f"the user's e-mail address cannot be used: {error} Give it as --user NAME@DOMAIN") from None
+    return name, user if isinstance(user, int) else user_named(user)
 
 
-def find_or_make_request(connection: Connection, name: str, user_email: str) -> NamedRequest:
+def find_or_make_request(connection: Connection, name: str, user: str | int) -> NamedRequest:
     """Finds a user's request by its name, and makes it, and the user, where there is none.
 
     Args:
         connection: In a transaction that writes.
         name: The request's name.
-        user_email: The user's e-mail address, or what stands for one.
+        user: The user's number, or the name that ``user_named`` gives.
 
     Raises:
-        InputRefused: The request is cancelled.
+        InputRefused: The request is cancelled, or there is no user of this number.
     """
-    user_id = _user_of(connection, user_email) or _make_user(connection, user_email)
+    user_id = known_user(connection, user) if isinstance(user, int) else find_or_make_user(connection, user)
     # Two imports at once must not both make the request.
     connection.execute(select(User.id).where(User.id == user_id).with_for_update())
     # Compared here too: to MariaDB and MySQL, Leads and leads are one name.
@@ -327,17 +320,6 @@ def find_or_make_request(connection: Connection, name: str, user_email: str) -> 
     if request_id is None:
         request_id = _new_id(connection, insert(Request).values(user_id=user_id, name=name))
     return NamedRequest(request_id, user_id, name)
-
-
-def _user_of(connection: Connection, email: str) -> int | None:
-    return connection.scalar(select(func.min(User.id)).where(func.lower(User.email) == email.lower()))
-
-
-def _make_user(connection: Connection, email: str) -> int:
-    # An application's table of users need not hold each address once, so two first imports at once must not both make
-    # the user. There is no row of theirs yet to lock.
-    alone(connection, Only.NEW_USER)
-    return _user_of(connection, email) or _new_id(connection, insert(User).values(email=email))
 
 
 def _new_id(connection: Connection, statement: Insert) -> int:

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, Engine, exists, func, insert, not_, select, update
 
 from bouncer.batches.admission import is_cancelled
-from bouncer.files.importing import LOCAL_USER, find_or_make_request
+from bouncer.files.importing import find_or_make_request
 from bouncer.requests.progress import note_open
+from bouncer.requests.users import LOCAL_USER
 from bouncer.storage.dialects import database_now, insert_ignoring
 from bouncer.storage.tables import (
     Contact,

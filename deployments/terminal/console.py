@@ -73,7 +73,8 @@ def agreed(lines: Sequence[str], *, yes: bool) -> bool:
     if yes:
         return True
     say(f"{lines[-1]} [y/N]")
-    return input().strip().lower() in {"y", "yes"}
+    # Of the end of the input, as Ctrl-D makes it, this is an empty line.
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def ready_outputs() -> None:

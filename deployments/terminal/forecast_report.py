@@ -21,7 +21,7 @@ from deployments.terminal.console import console
 from deployments.terminal.display import byte_progress, hide_expected_errors, row_progress
 from flows.costs.forecast import forecast
 
-__all__ = ["forecast_import", "forecast_ingest", "print_forecast"]
+__all__ = ["existing_database", "forecast_import", "forecast_ingest", "print_forecast"]
 
 
 def forecast_import(
@@ -51,7 +51,7 @@ def forecast_import(
     terms = asyncio.run(_terms(settings))
     with opened_list(file) as source, byte_progress("forecasting", source.path, quiet=quiet) as advance:
         return forecast_file(
-            _database(settings), file, terms, request=names, column=column, split=split, progress=advance
+            existing_database(settings), file, terms, request=names, column=column, split=split, progress=advance
         )
 
 
@@ -92,7 +92,8 @@ def print_forecast(forecast: Forecast) -> None:
     terminal.print(domains)
 
 
-def _database(settings: Settings) -> Engine | None:
+def existing_database(settings: Settings) -> Engine | None:
+    """Opens the contacts database; None where there is none yet, or one whose tables are not made yet."""
     file = sqlite_file(settings.url)
     if file is not None and not file.exists():
         # To connect to it would make it.

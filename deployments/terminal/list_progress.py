@@ -27,7 +27,7 @@ class _Stage:
 
 
 @contextmanager
-def list_shown(engine: Engine, names: tuple[str, str], *, quiet: bool) -> Iterator[None]:
+def list_shown(engine: Engine, names: tuple[str, str | int], *, quiet: bool) -> Iterator[None]:
     """Shows how far a list has come, by its rows in the database: it is true whichever process does the work.
 
     Args:
@@ -59,7 +59,7 @@ def list_shown(engine: Engine, names: tuple[str, str], *, quiet: bool) -> Iterat
 
 
 @reading
-def _stage_of(connection: Connection, names: tuple[str, str]) -> _Stage:
+def _stage_of(connection: Connection, names: tuple[str, str | int]) -> _Stage:
     request_id = request_of(connection, *names)
     known = None if request_id is None else list_of(connection, request_id)
     if request_id is None or known is None:

@@ -1,6 +1,6 @@
 """Flow ``verify-list``: a list goes in, and comes back with a verdict and advice on every line."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -13,6 +13,7 @@ from bouncer.files.lists.destinations import place_of_result
 from bouncer.files.lists.results import Choice
 from bouncer.files.lists.sources import name_of
 from bouncer.requests.counting import count_credits
+from bouncer.safe_text import WITHOUT_ADDRESS, without_addresses
 from bouncer.storage.tables import Layer, Priority
 from bouncer.verdicts.advice import Advice
 from flows.ingest import ingest
@@ -26,23 +27,28 @@ __all__ = ["verify_list"]
 
 def _run_name() -> str:
     parameters = flow_run.get_parameters()
-    return f"list {parameters.get('name') or name_of(str(parameters.get('file')))}"
+    return without_addresses(f"list {parameters.get('name') or name_of(str(parameters.get('file')))}")
+
+
+def _text(title: str) -> Any:
+    # Prefect keeps and shows what stands in the form.
+    return Field(title=title, json_schema_extra={"pattern": WITHOUT_ADDRESS})
 
 
 @flow(name="verify-list", flow_run_name=_run_name, persist_result=False)
 async def verify_list(  # noqa: PLR0913  # each is a field of the form
-    file: Annotated[str, Field(title="List", min_length=1)],
+    file: Annotated[str, Field(min_length=1), _text("List")],
     *,
-    result: Annotated[str | None, Field(title="Result")] = None,
-    name: Annotated[str | None, Field(title="Name of the list")] = None,
-    owner: Annotated[str | None, Field(title="Owner")] = None,
+    result: Annotated[str | None, _text("Result")] = None,
+    name: Annotated[str | None, _text("Name of the list")] = None,
+    owner: Annotated[int | None, Field(title="Owner", ge=1)] = None,
     priority: Annotated[Literal["low", "normal", "high", "critical"], Field(title="Priority")] = "normal",
     spend_at_most: Annotated[int | None, Field(title="Spend at most (credits)", ge=0)] = 1_000,
     only: Annotated[Literal["all", "send", "review", "suppress"], Field(title="Lines")] = "all",
-    where: Annotated[str | None, Field(title="Rule")] = None,
+    where: Annotated[str | None, _text("Rule")] = None,
     addresses_only: Annotated[bool, Field(title="Addresses only")] = False,
     excel: Annotated[bool, Field(title="For Excel")] = False,
-    column: Annotated[str | None, Field(title="Column of addresses")] = None,
+    column: Annotated[str | None, _text("Column of addresses")] = None,
     split: Annotated[bool, Field(title="Split cells")] = False,
     add: Annotated[bool, Field(title="Add to a complete list")] = False,
     overwrite: Annotated[bool, Field(title="Overwrite the result")] = False,
@@ -50,14 +56,15 @@ async def verify_list(  # noqa: PLR0913  # each is a field of the form
 ) -> ListReport:
     """Verifies a list from beginning to end: price, queue, verify, give back.
 
-    Started again, it goes on where it stopped and pays nothing twice. Needs the blocks bouncer-account and
+    Started again, it goes on where it stopped and pays nothing twice. Prefect keeps what stands in the fields, so none
+    takes an e-mail address. Needs the blocks bouncer-account and
     contacts-database, and the limits that bouncer-flows setup makes.
 
     Args:
         file: The path of a CSV file or Excel workbook on the machine of the worker, or a URL (https, s3, gs, …).
         result: The path or URL that the list comes back to; .xlsx and .gz are understood. Beside the list if left out.
         name: By which it is found again; the file's name if left out.
-        owner: The e-mail address of the user who asks.
+        owner: The number of the user who asks, as the page of lists shows it.
         priority: The priority; higher goes first.
         spend_at_most: If the list could cost more credits, nothing of it is queued. Empty for any number.
         only: The lines that come back, by the advice on them.

@@ -17,12 +17,13 @@ from bouncer.files.import_text import outcome, remarks
 from bouncer.files.importing import ImportReport, import_contacts, request_names
 from bouncer.files.lists.destinations import refuse_overwriting
 from bouncer.files.lists.list_rows import list_of, note_result, request_of
-from bouncer.files.lists.results import Choice, Written, write_list
+from bouncer.files.lists.results import Choice, Written, check_choice, write_list
 from bouncer.files.lists.sources import opened_list
 from bouncer.installation import here
 from bouncer.plurals import counted
 from bouncer.requests.counting import count_credits
-from bouncer.safe_text import clean_message, in_markdown
+from bouncer.requests.users import known_user
+from bouncer.safe_text import clean_message, in_markdown, without_addresses
 from bouncer.storage.tables import Priority
 from tasks.costs.forecast import terms_of
 from tasks.requests.lists_page import LISTS, publish_lists
@@ -39,7 +40,7 @@ class ListOrder:
         place: Where the list is.
         result: Where its result goes.
         name: The name of its request, or None for the file's.
-        owner: The e-mail address of the user who asks, or None.
+        owner: The number of the user who asks, or None.
         priority: How urgent it is.
         column: The column of addresses, or None to find it.
         split: Whether cells with several addresses are split.
@@ -52,7 +53,7 @@ class ListOrder:
     place: str
     result: str
     name: str | None
-    owner: str | None
+    owner: int | None
     priority: Priority
     column: str | None
     split: bool
@@ -78,9 +79,12 @@ async def price_list(access: Access, order: ListOrder, spend_at_most: int | None
     terms = await terms_of(access)
 
     def count() -> Forecast:
+        if order.owner is not None:
+            known_user(access.engine, order.owner)
         names = request_names(order.place, order.name, order.owner)
         with opened_list(order.place) as source:
             _refuse_foreign_result(access, order, names, source.digest)
+            check_choice(inspect(source.path, order.column, source.name), order.choice)
             return forecast_file(
                 access.engine, order.place, terms, request=names, column=order.column, split=order.split
             )
@@ -95,7 +99,7 @@ async def price_list(access: Access, order: ListOrder, spend_at_most: int | None
     return forecast
 
 
-def _refuse_foreign_result(access: Access, order: ListOrder, names: tuple[str, str], digest: str) -> None:
+def _refuse_foreign_result(access: Access, order: ListOrder, names: tuple[str, str | int], digest: str) -> None:
     # Before anything is paid for. What an earlier run of the same order has written is its own.
     request_id = request_of(access.engine, *names)
     known = None if request_id is None else list_of(access.engine, request_id)
@@ -121,7 +125,7 @@ async def queue_list(access: Access, order: ListOrder) -> ImportReport:
             access.engine,
             order.place,
             request_name=order.name,
-            user_email=order.owner,
+            user=order.owner,
             priority=order.priority,
             column=order.column,
             max_credits=order.max_credits,
@@ -133,7 +137,7 @@ async def queue_list(access: Access, order: ListOrder) -> ImportReport:
 
     report = await asyncio.to_thread(queue)
     for line in (outcome(report), *remarks(report)):
-        get_run_logger().info("%s", line)
+        get_run_logger().info("%s", without_addresses(line))
     async with get_client() as client:
         # So that the list's page finds the run, and people find all runs of a request.
         await client.update_flow_run(flow_run.id, tags=sorted({*flow_run.tags, f"request:{report.request_id}"}))
@@ -160,7 +164,7 @@ async def give_back(access: Access, order: ListOrder, request_id: int) -> Writte
             return write_list(access.engine, layout, request_id, order.result, order.choice, split=order.split)
 
     written = await asyncio.to_thread(give)
-    get_run_logger().info("%s written to %s", counted(written.lines, "line"), order.result)
+    get_run_logger().info("%s written to %s", counted(written.lines, "line"), without_addresses(order.result))
     return written
 
 

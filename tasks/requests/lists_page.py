@@ -11,11 +11,11 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import PrefectException
 
 from blocks.access import Access
-from bouncer.files.importing import LOCAL_USER
 from bouncer.installation import FlowName, here
 from bouncer.monitoring.charts import bar, verdict_bar
 from bouncer.plurals import counted
 from bouncer.requests.overview import RequestLine, list_requests
+from bouncer.requests.users import LOCAL_USER
 from bouncer.safe_text import clean_message, in_markdown
 from tasks.running.standing_artifacts import link_to_artifact, link_to_run, publish_changed
 

@@ -80,7 +80,7 @@ def test_sql_in_every_text_stays_a_text(engine: Engine, tmp_path: Path, hostile:
     local = "o'reilly\\x"[: len(hostile)] if "'" in hostile else "plain"
     address = f"{local.replace(chr(92), '')}@example.com"
     file = _write(tmp_path, iter([f"email\n{address}\nanna@example.com\n{hostile}\n".encode()]))
-    report = import_contacts(engine, file, request_name=name, user_email="o'hara@example.com")
+    report = import_contacts(engine, file, request_name=name, user="o'hara@example.com")
     assert (report.queued, report.rejected) == (2, 1)
     assert read(engine, lambda c: c.scalar(select(Request.name))) == visible(name.strip())
     assert read(engine, lambda c: c.scalar(select(User.email))) == "o'hara@example.com"

@@ -69,7 +69,7 @@ def test_the_narrow_user_does_everything(narrow: Engine, tmp_path: Path) -> None
     emails = addresses(20)
     file = tmp_path / "list.csv"
     file.write_text("\n".join(["email", *emails]))
-    request = import_contacts(narrow, file, user_email="owner@example.com", max_credits=100).request_id
+    request = import_contacts(narrow, file, user="owner@example.com", max_credits=100).request_id
     (batch,) = claim(narrow, batches=1).batches
     load_verdicts(
         narrow, verify(narrow, batch.id), verdicts(emails, status="risky", reason="low_deliverability", score=30)

@@ -19,6 +19,7 @@ from bouncer.errors import InputRefused
 from bouncer.files.atomic_file import atomic_file
 from bouncer.files.lists.sources import STANDARD_INPUT, is_url, name_of
 from bouncer.files.lists.workbooks import write_workbook
+from bouncer.safe_text import without_addresses
 
 __all__ = ["STANDARD_OUTPUT", "place_of_result", "refuse_overwriting", "send_file", "written_rows"]
 
@@ -36,7 +37,8 @@ def refuse_overwriting(place: str) -> None:
         InputRefused: There is a file.
     """
     if place != STANDARD_OUTPUT and not is_url(place) and Path(place).is_file():
-        raise InputRefused(f"{place} is there already; choose another name, or overwrite it with --force")
+        shown = without_addresses(place)
+        raise InputRefused(f"{shown} is there already; choose another name, or overwrite it with --force")
 
 
 def place_of_result(place: str, result: str | None) -> str:
@@ -86,12 +88,14 @@ def written_rows(place: str, *, excel: bool = False) -> Iterator[Put]:
         return
     path = Path(place).expanduser()
     if path.is_dir():
-        raise InputRefused(f"{path} is a directory; give the name of a file in it")
+        raise InputRefused(f"{without_addresses(str(path))} is a directory; give the name of a file in it")
     try:
         with _file(path, excel=excel) as put:
             yield put
     except OSError as error:
-        raise InputRefused(f"{path} cannot be written ({error.strerror}); choose another place") from None
+        raise InputRefused(
+            f"{without_addresses(str(path))} cannot be written ({error.strerror}); choose another place"
+        ) from None
 
 
 @contextmanager

@@ -1,17 +1,18 @@
 """The lists that requests were queued from: known again, followed while they are read, and linked to their result."""
 
-from datetime import datetime
-
 from sqlalchemy import Connection, func, insert, select, update
 
 from bouncer.errors import InputRefused
 from bouncer.files.csv.reading import Layout
 from bouncer.files.lists.sources import ListSource
-from bouncer.storage.tables import List, Request, User
+from bouncer.requests.names import called
+from bouncer.requests.users import user_of
+from bouncer.storage.tables import List, Request
 from bouncer.storage.transactions import reading, writing
 
 __all__ = [
     "FinishedUnderThisName",
+    "finished_under",
     "list_of",
     "note_import",
     "note_import_ended",
@@ -24,7 +25,19 @@ _NAME_CHARACTERS = 255
 
 
 class FinishedUnderThisName(InputRefused):
-    """Another list was verified to its end under the same name; a person says whether this one is to join it."""
+    """Another list was verified to its end under the same name; a person says whether this one is to join it.
+
+    Attributes:
+        fact: The same in words, without what to do about it.
+    """
+
+    def __init__(self, request_id: int, name: str) -> None:
+        """Keeps what a question needs."""
+        self.fact = f"{called(request_id, name)} is finished, and was another list"
+        super().__init__(
+            f"{self.fact}; give this one a name of its own with --request NAME, or add it to the same request with "
+            "--add"
+        )
 
 
 def record_list(
@@ -45,14 +58,8 @@ def record_list(
         FinishedUnderThisName: It may not, and would.
     """
     known = list_of(connection, request_id)
-    completed: datetime | None = connection.scalar(
-        select(Request.bouncer_completed_ts).where(Request.request_id == request_id)
-    )
-    if known is not None and known.source_digest != source.digest and completed is not None and not add:
-        raise FinishedUnderThisName(
-            f"request {request_id} ({name}) is finished, and was another list; give this one a name of its own with "
-            "--request NAME, or add it to the same request with --add"
-        )
+    if not add and _was_another_list(connection, known, source.digest):
+        raise FinishedUnderThisName(request_id, name)
     row = {
         "source": source.given,
         "source_digest": source.digest,
@@ -69,6 +76,32 @@ def record_list(
         connection.execute(update(List).where(List.request_id == request_id).values(row))
 
 
+def _was_another_list(connection: Connection, known: List | None, digest: str) -> bool:
+    if known is None or known.source_digest == digest:
+        return False
+    completed = select(Request.bouncer_completed_ts).where(Request.request_id == known.request_id)
+    return connection.scalar(completed) is not None
+
+
+@reading
+def finished_under(connection: Connection, name: str, user: str | int, digest: str) -> FinishedUnderThisName | None:
+    """Finds out whether a list would join a finished request that was another list.
+
+    Args:
+        connection: Any.
+        name: The name of the request.
+        user: Its user, by number or name.
+        digest: Of the list.
+
+    Returns:
+        What an import would raise; None where it would go through.
+    """
+    request_id = request_of(connection, name, user)
+    if request_id is None or not _was_another_list(connection, list_of(connection, request_id), digest):
+        return None
+    return FinishedUnderThisName(request_id, name)
+
+
 @reading
 def list_of(connection: Connection, request_id: int) -> List | None:
     """The list that a request was queued from; None for one that something else has queued."""
@@ -77,12 +110,14 @@ def list_of(connection: Connection, request_id: int) -> List | None:
 
 
 @reading
-def request_of(connection: Connection, name: str, user_email: str) -> int | None:
+def request_of(connection: Connection, name: str, user: str | int) -> int | None:
     """Finds a user's request by its name, as an import does; None where there is none."""
+    user_id = user_of(connection, user)
+    if user_id is None:
+        return None
     found = connection.execute(
         select(Request.request_id, Request.name)
-        .join(User, User.id == Request.user_id)
-        .where(func.lower(User.email) == user_email.lower(), Request.name == name)
+        .where(Request.user_id == user_id, Request.name == name)
         .order_by(Request.request_id)
     )
     return next((row.request_id for row in found if row.name == name), None)

@@ -18,7 +18,7 @@ from bouncer.files.lists.rules import check_rule, lines_of_rule, refuse_what_act
 from bouncer.files.lists.verdict_columns import VERDICT_COLUMNS
 from bouncer.verdicts.advice import Advice
 
-__all__ = ["Choice", "Written", "write_list"]
+__all__ = ["Choice", "Written", "check_choice", "write_list"]
 
 _NUMBERS = ("score", "toxicity", "deep_score")
 
@@ -61,6 +61,16 @@ class Choice:
             refuse_what_acts(self.where)
 
 
+def check_choice(layout: Layout, choice: Choice) -> None:
+    """Checks that a choice can be made among the lines of a list, which costs nothing yet.
+
+    Raises:
+        InputRefused: Its rule names columns that the result will not have, or gives no lines.
+    """
+    if choice.where is not None:
+        check_rule(_frame([], list_header(layout)), choice.where)
+
+
 def write_list(
     engine: Engine,
     layout: Layout,
@@ -89,8 +99,7 @@ def write_list(
         InputRefused: The rule or the place cannot be used.
     """
     header = list_header(layout)
-    if choice.where is not None:
-        check_rule(_frame([], header), choice.where)
+    check_choice(layout, choice)
     chunks = list_lines(engine, layout, request_id, split=split, progress=progress)
     advice: Counter[str] = Counter()
     chosen = _counted(_chosen(chunks, header, choice), advice)

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from deployments.commands.contacts import open_contacts
 from deployments.commands.output import print_json, tell_forecast
 from deployments.commands.parameters import AsJson, Credits, DryRun, ListPlace
+from deployments.commands.verifying.finished_names import may_join
 from deployments.terminal.console import say, tell
 
 __all__ = ["import_contacts"]
@@ -54,19 +55,21 @@ def import_contacts(
     from deployments.terminal.display import byte_progress
 
     engine = open_contacts(settings, new=True)
-    with opened_list(place) as source, byte_progress("importing", source.path, quiet=json) as advance:
-        report = importing.import_contacts(
-            engine,
-            place,
-            request_name=request,
-            user_email=user,
-            priority=Priority[priority.upper()],
-            column=column,
-            split=split,
-            add=add,
-            max_credits=max_credits,
-            progress=advance,
-        )
+    with opened_list(place) as source:
+        add = may_join(engine, place, request, user, yes=add)
+        with byte_progress("importing", source.path, quiet=json) as advance:
+            report = importing.import_contacts(
+                engine,
+                place,
+                request_name=request,
+                user=user,
+                priority=Priority[priority.upper()],
+                column=column,
+                split=split,
+                add=add,
+                max_credits=max_credits,
+                progress=advance,
+            )
     if json:
         print_json(report)
         return 0

@@ -1,11 +1,12 @@
 """Verifies a list from beginning to end."""
 
-import sys
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
-from bouncer.errors import SpendingRefused
+from bouncer.errors import InputRefused, SpendingRefused
+from bouncer.safe_text import holds_address
 from deployments.commands.output import print_json, tell_forecast
 from deployments.commands.parameters import (
     LARGEST_COUNT,
@@ -21,7 +22,8 @@ from deployments.commands.parameters import (
     Verbose,
     Where,
 )
-from deployments.terminal.console import say
+from deployments.commands.verifying.finished_names import may_join
+from deployments.terminal.console import agreed, say
 from deployments.terminal.exit_codes import ExitCode
 
 __all__ = ["verify"]
@@ -73,19 +75,24 @@ def verify(
     settings = read_settings()
     place = str(file)
     if not dry_run:
+        _refuse_addresses({"FILE": file, "RESULT": result, "--request": request, "--column": column, "--where": where})
         try_key(settings)
     with opened_list(place), orchestrator(settings, verbose=verbose) as ui:
         from bouncer.costs.forecast_text import headline
         from deployments.running import run_verify_list
-        from deployments.terminal.forecast_report import forecast_import
+        from deployments.terminal.forecast_report import existing_database, forecast_import
 
         forecast = forecast_import(settings, place, request=request, user=user, column=column, split=split, quiet=json)
         if dry_run:
             return tell_forecast(forecast, json=json)
+        add = may_join(existing_database(settings), place, request, user, yes=add or yes)
         most = forecast.most_credits if not max_credits else min(forecast.most_credits, max_credits)
-        if most > ask_above and not yes and not _agreed(f"{headline(forecast)}, at most {most:,}", place):
-            say("nothing was queued")
-            return ExitCode.COULD_NOT_RUN
+        if most > ask_above:
+            cost = f"{headline(forecast)}, at most {most:,}"
+            if not agreed([cost, "Go on?"], yes=yes):
+                raise SpendingRefused(
+                    f"{cost}; nothing was queued: add --yes to agree, or --max-credits N to spend no more than N"
+                )
         report = run_verify_list(
             settings,
             {
@@ -116,8 +123,11 @@ def verify(
     return ExitCode.FINE
 
 
-def _agreed(question: str, file: str) -> bool:
-    if file == "-" or not sys.stdin.isatty():
-        raise SpendingRefused(f"{question}; add --yes to agree to that, or --max-credits N to spend no more than N")
-    say(f"{question}. Go on? [y/N]")
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+def _refuse_addresses(given: Mapping[str, object]) -> None:
+    # A run's parameters are stored at the Prefect server and shown there. The user goes by number.
+    for what, text in given.items():
+        if text is not None and holds_address(str(text)):
+            raise InputRefused(
+                f"{what} holds an e-mail address, which Prefect would keep with the run; leave it out"
+                + (", or use - for it" if what in {"FILE", "RESULT"} else "")
+            )

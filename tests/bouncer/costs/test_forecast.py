@@ -11,9 +11,10 @@ from bouncer.batches.transitions import record_verified
 from bouncer.costs.forecast import Forecast, Terms, forecast_file, forecast_queue
 from bouncer.credits.caps import set_cap
 from bouncer.credits.prices import PriceTable
-from bouncer.files.importing import LOCAL_USER, import_contacts
+from bouncer.files.importing import import_contacts
 from bouncer.queue import claiming
 from bouncer.repeats.deep_pass import Risk, deep_request_of, pick_some
+from bouncer.requests.users import LOCAL_USER
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Base, Batch, Contact, Layer, QueuedContact
 from bouncer.verdicts.freshness import FreshFor

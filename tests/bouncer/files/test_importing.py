@@ -14,8 +14,9 @@ from sqlalchemy import Engine, Row, func, insert, select, text, update
 
 from bouncer.addresses.normalisation import address_key, domain_hash
 from bouncer.errors import InputRefused
-from bouncer.files.importing import LOCAL_USER, find_or_make_request, import_contacts
+from bouncer.files.importing import find_or_make_request, import_contacts
 from bouncer.requests.cancelling import mark
+from bouncer.requests.users import LOCAL_USER
 from bouncer.storage.engine import write
 from bouncer.storage.migrate import upgrade
 from bouncer.storage.tables import Base, Contact, Priority, QueuedContact, Request, User
@@ -55,7 +56,7 @@ def _queue(engine: Engine) -> list[tuple[int, str]]:
 def test_queues_every_contact(engine: Engine, tmp_path: Path) -> None:
     """Each valid address becomes a contact and a queue row, in the order of the file, with all that a claim needs."""
     path = _csv(tmp_path, ["Anna@Example.com", "ben@example.org", "carla@example.com"])
-    report = import_contacts(engine, path, request_name="Spring", user_email="me@example.com", priority=Priority.HIGH)
+    report = import_contacts(engine, path, request_name="Spring", user="me@example.com", priority=Priority.HIGH)
     assert (report.lines, report.queued, report.duplicates, report.rejected) == (3, 3, 0, 0)
     assert (report.created, report.request_name, report.column) == (3, "Spring", "email")
     assert report.rejected_file is None
@@ -112,14 +113,14 @@ def test_requests_share_contacts(engine: Engine, tmp_path: Path) -> None:
 def test_request_and_user_are_found_again(engine: Engine, tmp_path: Path) -> None:
     """A user is found by address in any case, a request by user and exact name; others get their own."""
     path = _csv(tmp_path, ["a@example.com"])
-    first = import_contacts(engine, path, user_email="Me@Example.com")
+    first = import_contacts(engine, path, user="Me@Example.com")
     assert first.request_name == "leads.csv"
-    assert import_contacts(engine, path, user_email="me@example.COM").request_id == first.request_id
+    assert import_contacts(engine, path, user="me@example.COM").request_id == first.request_id
     others = {
         first.request_id,
         import_contacts(engine, path).request_id,
-        import_contacts(engine, path, user_email="you@example.com").request_id,
-        import_contacts(engine, path, user_email="me@example.com", request_name="LEADS.csv").request_id,
+        import_contacts(engine, path, user="you@example.com").request_id,
+        import_contacts(engine, path, user="me@example.com", request_name="LEADS.csv").request_id,
     }
     assert len(others) == 4
 
@@ -287,7 +288,7 @@ def test_tells_how_far_it_is(engine: Engine, tmp_path: Path, monkeypatch: pytest
     [
         ("id,name\n1,Anna\n", {}),
         ("", {}),
-        ("email\na@example.com\n", {"user_email": "nobody"}),
+        ("email\na@example.com\n", {"user": "nobody"}),
         ("email\na@example.com\n", {"request_name": " "}),
         ("email\na@example.com\n", {"request_name": "x" * 256}),
         ("email\na@example.com\n", {"column": "phone"}),

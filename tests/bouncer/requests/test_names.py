@@ -19,7 +19,7 @@ from tests.bouncer.contacts import claim, load_verdicts, sent, verdicts, verify
 def _import(engine: Engine, folder: Path, name: str, *emails: str, user: str | None = None, add: bool = False) -> int:
     path = folder / "list.csv"
     path.write_text("\n".join(["email", *emails]) + "\n")
-    return import_contacts(engine, path, request_name=name, user_email=user, add=add).request_id
+    return import_contacts(engine, path, request_name=name, user=user, add=add).request_id
 
 
 def _finish(engine: Engine, request_id: int) -> None:

@@ -10,7 +10,8 @@ from sqlalchemy import Engine, func, select, update
 
 from blocks.access import open_access
 from bouncer.costs.forecast import Forecast, forecast_file
-from bouncer.files.importing import LOCAL_USER, import_contacts
+from bouncer.files.importing import import_contacts
+from bouncer.requests.users import LOCAL_USER
 from bouncer.storage.dialects import database_now
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Contact

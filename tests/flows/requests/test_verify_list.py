@@ -1,8 +1,11 @@
 """Flow ``verify-list``, and artifact ``lists``, where a person finds all lists again."""
 
+import asyncio
+import os
 import re
 from pathlib import Path
 
+import pytest
 from markdown_it import MarkdownIt
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -10,13 +13,17 @@ from prefect.client.schemas.objects import State
 
 from blocks.access import open_access
 from blocks.run_tags import marked
+from bouncer.errors import InputRefused
+from bouncer.requests.overview import list_requests
+from bouncer.requests.users import find_or_make_user
 from flows.requests.verify_list import verify_list
 from tasks.requests.list_report import ListReport
 from tasks.requests.lists_page import publish_lists
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses
-from tests.flows.runs import text_of_artifact
+from tests.deployments.running_commands import run
+from tests.flows.runs import events, text_of_artifact
 
 _STRANGE = "leads of ada@customer.example | ![x](http://evil.example/x.png)"
 
@@ -35,10 +42,11 @@ async def _versions(key: str) -> int:
 @on_sqlite
 async def test_a_list_is_found_again_on_the_page_of_lists(set_up_account: SetUpAccount, tmp_path: Path) -> None:
     """It names the list, its owner by number, progress, verdicts and cost, and links to the run and the result."""
-    await set_up_account()
+    engine = await set_up_account()
+    owner = await asyncio.to_thread(find_or_make_user, engine, "ada@owner.example")
     with marked():
         state: State[ListReport] = await verify_list(
-            str(_list(tmp_path)), name=_STRANGE, owner="ada@owner.example", return_state=True
+            str(_list(tmp_path)), name=_STRANGE, owner=owner, return_state=True
         )
     report = await state.aresult()
     page = await text_of_artifact("lists")
@@ -69,3 +77,32 @@ async def test_a_list_is_found_again_on_the_page_of_lists(set_up_account: SetUpA
     async with open_access("default", "somebody") as access:
         await publish_lists(access)
     assert await _versions("lists") == written, "nothing has changed"
+
+
+@pytest.mark.scenario
+@on_sqlite
+async def test_no_address_reaches_the_prefect_server(
+    set_up_account: SetUpAccount, database_url: str, tmp_path: Path
+) -> None:
+    """The owner's address, typed at the terminal, was a parameter of the run; a path or a rule may hold one too."""
+    engine = await set_up_account()
+    environment = {**os.environ, "DATABASE_URL": database_url, "COLUMNS": "200"}
+    order = ["verify", str(_list(tmp_path)), "--user", "ada@owner.example"]
+    ended = run([*order, "--request", "owned"], environment)
+    assert ended.code == 0, ended.err
+    assert [line.owner for line in await asyncio.to_thread(list_requests, engine)] == ["ada@owner.example"]
+    for more in (["--where", "email == 'ada@owner.example'"], ["--request", "of ada@owner.example"]):
+        refused = run([*order, *more, "--force"], environment)
+        assert refused.code == 2
+        assert "holds an e-mail address, which Prefect would keep" in refused.complaint
+    with pytest.raises(InputRefused, match="there is no user 12345"):
+        await verify_list(str(_list(tmp_path)), owner=12_345)
+    async with get_client() as client:
+        kept = [
+            *await client.read_flow_runs(),
+            *await client.read_logs(),
+            *await client.read_artifacts(),
+            *await events(""),
+        ]
+    assert "owner" in repr(kept)
+    assert "ada@owner.example" not in repr(kept)
