@@ -17,6 +17,7 @@ from bouncer.batches.state import AT_BOUNCER
 from bouncer.batches.unsettled import unsettled
 from bouncer.errors import InputRefused, SettingRefused
 from bouncer.installation import here
+from bouncer.plurals import counted
 from bouncer.probe.listener import listening
 from bouncer.probe.run import ProbeReport, probe
 from bouncer.probe.transcript import Transcript
@@ -61,7 +62,8 @@ async def probe_account(settings: Settings, name: str, callback: Callback | None
         batch for batch in await asyncio.to_thread(unsettled, engine, [name]) if batch.title.state in AT_BOUNCER
     ]
     if in_flight:
-        raise InputRefused(f"{len(in_flight)} batches are in flight at account {name}; probe it once they are loaded")
+        batches = counted(len(in_flight), "batch", "batches")
+        raise InputRefused(f"{batches} in flight at account {name}; probe it once all is loaded")
     key = account.api_key.get_secret_value().strip()
     gate = account.get_gate(engine, name=name, caller=f"probe on {socket.gethostname()} {os.getpid()}")
     transcript = Transcript(key)

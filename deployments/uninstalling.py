@@ -19,6 +19,7 @@ from blocks.access import account_names
 from blocks.last_database import variable_name
 from blocks.upload_counts import forget_marks
 from bouncer.installation import here
+from bouncer.plurals import counted
 from deployments.setup.automation_definitions import own_automations
 from deployments.setup.deployments_from_yaml import deployment_names, is_ours
 from deployments.setup.work_pool import forget_work_pool
@@ -49,7 +50,7 @@ async def uninstall(pool: str) -> list[str]:
         ours = FlowRunFilter(tags=FlowRunFilterTags(all_=[installation.tag]))
         flows |= {run.flow_id for run in await client.read_flow_runs(flow_run_filter=ours)}
         runs, artifacts = await delete_runs(client, ours)
-        changes += [f"{runs:,} flow runs deleted, and {artifacts:,} artifacts"] if runs else []
+        changes += [f"{counted(runs, 'flow run')} deleted, and {counted(artifacts, 'artifact')}"] if runs else []
         changes += await forget_work_pool(client, pool)
         for account in dict.fromkeys(["default", *accounts]):
             changes += await _delete_limits(client, account)
@@ -87,7 +88,7 @@ async def _delete_deployments(client: PrefectClient) -> tuple[list[str], list[UU
             of_it = DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
             runs, _ = await delete_runs(client, FlowRunFilter(), of_it)
             await client.delete_deployment(deployment.id)
-            changes.append(f"deployment {name} deleted, and {runs:,} flow runs of it")
+            changes.append(f"deployment {name} deleted, and {counted(runs, 'flow run')} of it")
             flows.append(deployment.flow_id)
     return changes, flows
 

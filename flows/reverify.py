@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger
 from pydantic import Field
 
 from blocks.access import open_access
+from bouncer.plurals import counted
 from bouncer.repeats import reverification
 from bouncer.repeats.reverification import Old, Reverified
 from bouncer.verdicts.statuses import Status
@@ -39,10 +40,10 @@ async def reverify(
             reverification.reverify, access.engine, old, monthly_budget=monthly_budget, dry_run=dry_run
         )
     get_run_logger().info(
-        "%s %d contacts; %d of the budget of %s are left",
+        "%s %s; left of the budget of %s: %d",
         "would queue" if dry_run else "queued",
-        report.contacts,
-        report.budget_left,
+        counted(report.contacts, "contact"),
         report.month,
+        report.budget_left,
     )
     return report

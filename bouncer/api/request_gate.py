@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from bouncer.accounts import circuit_breaker
 from bouncer.accounts.call_statistics import Call, CallNote, store_notes
 from bouncer.errors import BouncerFlowsError, BreakerOpen, HourIsFull
+from bouncer.plurals import counted
 from bouncer.stopping import sleep_unless_stopping
 from bouncer.storage.dialects import database_now, insert_ignoring
 from bouncer.storage.engine import write
@@ -175,7 +176,7 @@ class SharedGate:
             try:
                 await self._write(lambda _: None)
             except (BouncerFlowsError, DBAPIError) as error:
-                _log.warning("%d calls are not counted: %s", len(self._notes), type(error).__name__)
+                _log.warning("%s not counted: %s", counted(len(self._notes), "call"), type(error).__name__)
 
     async def _tell(self, work: Callable[[Connection], None]) -> None:
         # What the caller has in hand, the id of a paid upload say, is worth more than what the breaker knows.

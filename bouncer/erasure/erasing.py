@@ -19,6 +19,7 @@ from bouncer.erasure.contacts import (
     try_to,
 )
 from bouncer.erasure.texts import erase_from_texts
+from bouncer.plurals import counted
 from bouncer.requests import cancelling
 from bouncer.requests.counting import require_request
 from bouncer.requests.progress import any_open
@@ -212,7 +213,7 @@ def _erase_users(connection: Connection, wanted: Wanted, kept: list[str]) -> int
         return 0
     nameless = update(User).where(User.id.in_(users)).values(email=None)
     if is_application_table(connection, User) or try_to(connection, nameless) is None:
-        kept.append(f"{len(users)} rows of Users, which are the application's")
+        kept.append(f"{counted(len(users), 'row')} of Users, the application's table")
         return 0
     return len(users)
 
@@ -292,9 +293,11 @@ def _account(
     gone = found.gone
     left = list(found.kept)
     if gone.kept_contacts:
-        left.append(f"{gone.kept_contacts} rows of Contacts_Global with the address, which are the application's")
+        rows = counted(gone.kept_contacts, "row")
+        left.append(f"{rows} of Contacts_Global, the application's table, with the address")
     if gone.out_of_reach:
-        left.append(f"{len(gone.out_of_reach)} batches that were asked in real time, or lost: Bouncer deletes no such")
+        batches = counted(len(gone.out_of_reach), "batch", "batches")
+        left.append(f"{batches} asked in real time, or lost: Bouncer deletes no such")
     left += [f"a file that could not be changed: {file}" for file in refused]
     left += [f"a list or its result: {place}" for each in lists for place in each.handed_out]
     return Erased(

@@ -236,6 +236,8 @@ def _queue_what_fits(
     except (DataError, IntegrityError, OperationalError):
         # The application may have made one of these contacts since, which then only lacks its key.
         fill_address_keys(engine)
+        # A column for Western letters, or one that takes u and ü for the same, has room for domains in ASCII.
+        contacts = {**contacts, "address": contacts["normalised"]}
         unfit = unstorable(engine, contacts)
         left_out = {line.value for line in unfit}
         fits = [address not in left_out for address in contacts["address"]]
@@ -267,7 +269,7 @@ class _Checked:
     addresses: int
     taken_off: Counter[str]
     contacts: Mapping[str, Sequence[Any]]
-    """A column for each of ``_STAGED``."""
+    """A column for each of ``_STAGED``, the address as it was written; and one with the normalised address."""
     rejected: list[RejectedLine]
     bytes_done: int
 
@@ -346,7 +348,8 @@ def _check(chunk: Chunk, *, split: bool) -> _Checked:
         taken_off=cells.taken_off,
         contacts={
             "line": [chunk.lines[one.cell] for one in contacts],
-            "address": [one.address for one in contacts],
+            "address": [one.written for one in contacts],
+            "normalised": [one.address for one in contacts],
             "key": list(first_of_key),
             "domain_hash": [hashes[one.domain] for one in contacts],
         },

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bouncer.monitoring.health import Health, Scope
 from bouncer.monitoring.thresholds import Thresholds
+from bouncer.plurals import counted
 
 __all__ = ["FIGURES", "Figure", "Row", "kept_figures"]
 
@@ -41,7 +42,8 @@ class Figure:
         row: Its row of the dashboard.
         floor: Takes the value from the health under which something is wrong, in place of a threshold.
         alert: The name of the alert; there is none where it is empty.
-        message: The alert's message, a template of ``health``, ``value`` and ``limit``.
+        message: The alert's message, a template of ``health``, ``value``, ``counted`` and ``limit``.
+        things: The noun for one and for any other number, with which ``counted`` has the value.
         calm: The message where the value is 0, or at its floor.
         scope: What it is about. Figures of all are kept once, the others for each account.
         judged: What its alert is about, where that is not its own scope.
@@ -55,6 +57,7 @@ class Figure:
     floor: Callable[[Health], int | None] | None = None
     alert: str = ""
     message: str = ""
+    things: tuple[str, str] = ("", "")
     calm: str = ""
     scope: Scope = Scope.ACCOUNT
     judged: Scope | None = None
@@ -96,7 +99,9 @@ class Figure:
         if self.calm and value == (self.floor(health) if self.floor else 0):
             return self.calm
         limit = self.limit_text(health, thresholds)
-        return self.message.format(health=health, value=value / self.row.divisor, limit=limit)
+        shown = value / self.row.divisor
+        held = counted(round(shown), *self.things)
+        return self.message.format(health=health, value=shown, counted=held, limit=limit)
 
 
 def kept_figures(health: Health) -> dict[str, int]:
@@ -125,7 +130,8 @@ _TABLE = (
         lambda of: of.queue.backlog_contacts,
         row=Row("contacts waiting", "backlog_contacts"),
         alert="backlog",
-        message="{value:,.0f} contacts wait (threshold {limit})",
+        message="{counted} (threshold {limit})",
+        things=("contact waits", "contacts wait"),
         scope=Scope.LAYER,
     ),
     Figure(
@@ -144,7 +150,7 @@ _TABLE = (
         row=Row("credits left"),
         floor=lambda of: of.credits_floor,
         alert="credits",
-        message="{health.layer_credits:,} credits are left for {health.queue.credits_needed:,} contacts; "
+        message="credits left: {health.layer_credits:,}, for {health.queue.credits_needed:,} that wait; "
         "top up at app.usebouncer.com",
         judged=Scope.LAYER,
     ),
@@ -177,7 +183,8 @@ _TABLE = (
         lambda of: of.queue.batches_overdue,
         row=Row("batches past their deadline", 0),
         alert="deadline",
-        message="{value:.0f} batches run at Bouncer beyond their deadline; does anything run?",
+        message="{counted}; does anything run?",
+        things=("batch runs at Bouncer beyond its deadline", "batches run at Bouncer beyond their deadline"),
     ),
     Figure(
         "batches_held",
@@ -185,8 +192,11 @@ _TABLE = (
         lambda of: of.queue.batches_held,
         row=Row("batches held for a person", 0),
         alert="held",
-        message="{value:.0f} batches wait for a person, since the answers to their uploads were lost; "
-        "bouncer-flows requeue --held sends them again, and they may be paid twice",
+        message="{counted}; bouncer-flows requeue --held sends again, which may be paid twice",
+        things=(
+            "batch waits for a person, since the answer to its upload was lost",
+            "batches wait for a person, since the answers to their uploads were lost",
+        ),
     ),
     Figure(
         "settled_contacts_a_minute",
@@ -270,7 +280,8 @@ _TABLE = (
         lambda of: of.service.worker_failures_an_hour,
         row=Row("worker failures an hour", "worker_failures_an_hour"),
         alert="worker-failures",
-        message="{value:.0f} runs failed or crashed within an hour (threshold {limit}); the Prefect UI shows why",
+        message="{counted} failed or crashed within an hour (threshold {limit}); the Prefect UI shows why",
+        things=("run", "runs"),
         scope=Scope.ALL,
     ),
     Figure(

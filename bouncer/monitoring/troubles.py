@@ -40,7 +40,7 @@ def find_troubles(
     for account in accounts:
         of = "" if account.account == "default" else f" of {account.account}"
         if contacts.queued and account.paused_ts is not None:
-            found.append(f"{counted(contacts.queued, 'contact')} wait while uploads{of} are paused")
+            found.append(f"{counted(contacts.queued, 'contact waits', 'contacts wait')} while uploads{of} are paused")
         if contacts.open and account.breaker_state != "closed":
             found.append(f"the circuit breaker{of} is {account.breaker_state}")
         found += _of_calls(connection, account.account, of)

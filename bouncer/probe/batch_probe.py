@@ -9,6 +9,7 @@ from typing import Any
 
 from bouncer.accounts.call_statistics import Call
 from bouncer.errors import KeyRefused, OutOfCredits, UnexpectedAnswer
+from bouncer.plurals import counted
 from bouncer.probe.findings import Findings
 from bouncer.probe.wire import Exchange, Wire
 
@@ -106,7 +107,8 @@ async def disturb(wire: Wire, findings: Findings, first: ProbedBatch, second: Pr
         return
     held, wanted = credits_before - int(left.told.get("credits", 0)), len(first.addresses) + len(second.addresses)
     if second.was_finished or 0 < held != wanted:
-        findings.untried("credits-held", f"{held} credits fewer, of {wanted}; something else uses the account too")
+        fewer = counted(held, "credit")
+        findings.untried("credits-held", f"{fewer} fewer, of {wanted}; something else uses the account too")
     else:
         findings.check("credits-held", f"{held} of {wanted} are held", holds=held == wanted)
     findings.check("early-download", download, holds=download.refused_with == 405)

@@ -5,6 +5,7 @@ from time import monotonic
 from typing import Any
 
 from bouncer.accounts.call_statistics import Call
+from bouncer.plurals import counted
 from bouncer.probe.batch_probe import ProbedBatch
 from bouncer.probe.findings import Findings
 from bouncer.probe.listener import Listener
@@ -36,14 +37,17 @@ async def check_results(wire: Wire, findings: Findings, batch: ProbedBatch) -> N
     """Downloads the results of a completed batch and looks at each."""
     answer = await wire.send(Call.DOWNLOAD, "GET", f"{batch.path}/download", download="all")
     results = answer.body if answer.is_granted and isinstance(answer.body, list) else None
-    findings.check("download", answer if results is None else f"{len(results)} results", holds=results is not None)
+    findings.check(
+        "download", answer if results is None else counted(len(results), "result"), holds=results is not None
+    )
     if results is None:
         return
     whole = [result for result in results if _is_whole(result)]
     seen = f"{len(results) - len(whole)} of {len(results)} without email, status or reason"
     findings.check("required-fields", seen, holds=len(whole) == len(results))
     sent, back = set(batch.addresses), {str(result["email"]).lower() for result in whole}
-    seen = f"{len(sent - back)} addresses without a result, {len(back - sent)} results for no address"
+    without, strange = counted(len(sent - back), "address", "addresses"), counted(len(back - sent), "result")
+    seen = f"{without} without a result, {strange} for no address"
     findings.check("each-address-once", seen, holds=sent == back and len(back) == len(whole))
     _check_verdicts(findings, whole)
     _check_fields(findings, whole)

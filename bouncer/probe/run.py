@@ -7,6 +7,7 @@ from time import monotonic
 
 from bouncer.accounts.call_statistics import Call
 from bouncer.errors import KeyRefused, UnexpectedAnswer
+from bouncer.plurals import counted
 from bouncer.probe.batch_probe import complete_both, delete_completed, disturb, send_batch
 from bouncer.probe.findings import Finding, Findings, Outcome
 from bouncer.probe.listener import Listener
@@ -75,7 +76,7 @@ async def probe(
     if done and second.status == "completed":
         await await_callback(wire, findings, second, listener, monotonic() + _CALLBACK_SECONDS)
         left = await _credits(wire)
-        findings.check("no-cost", f"{credits_before - left} credits fewer", holds=left == credits_before)
+        findings.check("no-cost", f"{counted(credits_before - left, 'credit')} fewer", holds=left == credits_before)
         await delete_completed(wire, findings, first)
         await wire.send(Call.DELETE, "DELETE", second.path)
     await use_up_credit_calls(wire, findings)

@@ -40,7 +40,7 @@ async def return_unpaid(access: Access, run: Run, batch: BatchWork, error: Bounc
     returned = await endings.dissolve(access, batch)
     if paused:
         run.announce("credits.exhausted", account=access.name, contacts=returned)
-    message = f"{error}; {returned:,} contacts are back in the queue, and uploads pause until there are credits"
+    message = f"{error}; {_back(returned)}, and uploads pause until there are credits"
     run.log.warning("%s", message)
     return Ending("OutOfCredits", message)
 
@@ -56,7 +56,7 @@ async def withdraw(access: Access, run: Run, batch: BatchWork, error: BouncerFlo
 async def dissolve(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
     """Undoes a batch whose addresses are all gone; the next claim fails each contact that is left, with its reason."""
     returned = await endings.dissolve(access, batch)
-    message = f"{error}; {returned:,} contacts are back in the queue, to be looked at one by one"
+    message = f"{error}; {_back(returned)}, to be looked at one by one"
     run.log.info("%s", message)
     return Ending("NothingToSend", message)
 
@@ -86,4 +86,8 @@ async def lose(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsEr
     """Closes a batch that Bouncer lost; its contacts are sent again in other batches."""
     returned = await endings.lose(access, batch, str(error))
     run.announce("batch.lost", account=access.name, batch=batch.id, contacts=returned, reason=str(error))
-    return Ending("Lost", f"{error}; {returned:,} contacts are requeued", is_failure=True)
+    return Ending("Lost", f"{error}; {counted(returned, 'contact is', 'contacts are')} requeued", is_failure=True)
+
+
+def _back(contacts: int) -> str:
+    return f"{counted(contacts, 'contact is', 'contacts are')} back in the queue"

@@ -8,6 +8,7 @@ from bouncer.batches import ownership
 from bouncer.batches.load import LoadReport
 from bouncer.batches.state import BatchWork
 from bouncer.errors import BatchLost, DatabaseUnavailable, DownloadTruncated
+from bouncer.plurals import counted
 from bouncer.steps.ports import Access, Run
 from bouncer.steps.retries import through_outages, until_known
 from bouncer.stopping import sleep_unless_stopping
@@ -55,17 +56,17 @@ async def load(access: Access, run: Run, batch: BatchWork, batch_id: str) -> Loa
             break
     if report.missing or report.unmatched:
         log.warning(
-            "batch %d: %d contacts without a verdict, requeued, of whose addresses %d may be paid twice;"
-            " %d verdicts for addresses that were not sent",
+            "batch %d: %s without a verdict, requeued, of whose addresses %d may be paid twice;"
+            " %s for addresses that were not sent",
             batch.id,
-            report.missing,
+            counted(report.missing, "contact"),
             report.maybe_paid,
-            report.unmatched,
+            counted(report.unmatched, "verdict"),
         )
         run.announce(
             "batch.odd", account=access.name, batch=batch.id, missing=report.missing, unmatched=report.unmatched
         )
-    log.info("batch %d: %d contacts settled", batch.id, report.settled)
+    log.info("batch %d: %s settled", batch.id, counted(report.settled, "contact"))
     return report
 
 

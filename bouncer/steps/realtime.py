@@ -18,6 +18,7 @@ from bouncer.errors import (
     UploadHeld,
     UploadOutcomeUnknown,
 )
+from bouncer.plurals import counted
 from bouncer.steps.older_database import mark_upload, pause_if_older
 from bouncer.steps.ports import Access, Run
 from bouncer.steps.retries import through_outages
@@ -70,7 +71,7 @@ async def verify_now(access: Access, run: Run, batch: BatchWork) -> int:
     while True:
         if not await persistent(_round, access, run, batch, progress):
             if await realtime.complete(access, batch):
-                run.log.info("batch %d: %d contacts settled in real time", batch.id, progress.settled)
+                run.log.info("batch %d: %s settled in real time", batch.id, counted(progress.settled, "contact"))
                 return progress.settled
             continue
         if progress.lost_rounds >= MOST_LOST_ROUNDS:
@@ -157,16 +158,16 @@ async def _holds(access: Access, batch: BatchWork, lost: int) -> bool:
 def _tell_lost(access: Access, run: Run, batch: BatchWork, lost: int, *, hold: bool) -> None:
     run.announce("upload.lost", account=access.name, batch=batch.id, contacts=lost, held=hold)
     if hold:
-        raise _held(batch, f"{lost}")
+        raise _held(batch, counted(lost, "address", "addresses"))
     run.log.warning(
-        "the answers on %d addresses of batch %d were lost; they are asked for again and may be paid twice",
-        lost,
+        "the answers on %s of batch %d were lost; they are asked for again and may be paid twice",
+        counted(lost, "address", "addresses"),
         batch.id,
     )
 
 
 def _held(batch: BatchWork, lost: str) -> UploadHeld:
     return UploadHeld(
-        f"the answers on {lost} addresses of batch {batch.id} were lost; it is held. To ask again, which may be"
+        f"the answers on {lost} of batch {batch.id} were lost; it is held. To ask again, which may be"
         " paid twice: bouncer-flows requeue --held"
     )

@@ -15,6 +15,7 @@ from bouncer.errors import (
     UploadHeld,
     UploadOutcomeUnknown,
 )
+from bouncer.plurals import counted
 from bouncer.steps.callbacks import callback_of, find_again
 from bouncer.steps.older_database import mark_upload, pause_if_older
 from bouncer.steps.ports import Access, Run, Slot
@@ -179,11 +180,13 @@ async def _count_lost(access: Access, run: Run, batch: BatchWork, lost: int) -> 
     if held:
         raise _held(batch)
     if lost >= MOST_LOST_UPLOADS:
-        raise UploadOutcomeUnknown(f"{lost} uploads were never answered; each may have been paid")
+        raise UploadOutcomeUnknown(
+            f"{counted(lost, 'upload was', 'uploads were')} never answered; each may have been paid"
+        )
     run.log.warning(
-        "the answer to an upload of batch %d was lost; it is sent again, so %d addresses may be paid twice",
+        "the answer to an upload of batch %d was lost; it is sent again, so %s may be paid twice",
         batch.id,
-        batch.quantity,
+        counted(batch.quantity, "address", "addresses"),
     )
 
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from bouncer.batches.ownership import has_no_owner
 from bouncer.batches.state import UNSETTLED, is_in
 from bouncer.errors import InputRefused
+from bouncer.plurals import counted
 from bouncer.storage.engine import engine_for
 from bouncer.storage.migrate import pending
 from bouncer.storage.tables import Base, Database
@@ -72,7 +73,9 @@ def move(file: Path, target: Engine, *, progress: Callable[[int], None] | None =
         if pending(source):
             raise InputRefused(f"the tables of {file} are of an older version; run bouncer-flows setup on it first")
         if busy := _count_owned(source):
-            raise InputRefused(f"{busy} batches of {file} are being worked on; stop ingest and serve, then try again")
+            raise InputRefused(
+                f"{counted(busy, 'batch', 'batches')} of {file} under way; stop ingest and serve, then try again"
+            )
         return Moved(_copy_all(target, source, progress))
     finally:
         source.dispose()

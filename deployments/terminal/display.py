@@ -18,6 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from bouncer.plurals import counted
 from deployments.terminal.console import console, on_stderr, say
 
 __all__ = ["byte_progress", "contact_progress", "hide_expected_errors", "print_table", "row_progress", "stage_progress"]
@@ -82,7 +83,7 @@ def _line_by_line(what: str) -> Callable[[int, int, int], None]:
         now = time.monotonic()
         if of and settled != last[1] and (now - last[0] >= _LINE_SECONDS or settled == of):
             last = (now, settled)
-            say(f"{what}: {settled:,} of {of:,} contacts, {assigned:,} under way")
+            say(f"{what}: {settled:,} of {counted(of, 'contact')}, {assigned:,} under way")
 
     return show
 
@@ -135,7 +136,7 @@ def byte_progress(what: str, file: Path, *, quiet: bool) -> Iterator[Callable[[i
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
-        TextColumn("{task.fields[rows]:,} lines"),
+        TextColumn("line {task.fields[rows]:,}"),
         TimeRemainingColumn(),
     )
     size = file.stat().st_size if file.is_file() else None

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from bouncer.costs.ledger import Cost, Ledger, Month, write_batches
 from bouncer.errors import InputRefused
 from bouncer.files.atomic_file import atomic_file
+from bouncer.plurals import counted
 from deployments.terminal.console import console
 
 __all__ = ["print_ledger", "write_ledger"]
@@ -48,10 +49,12 @@ def print_ledger(ledger: Ledger) -> None:
     terminal = console()
     terminal.print(table)
     if ledger.total.untold:
-        terminal.print(f"Bouncer reported nothing of {ledger.total.untold:,} expected credits; no difference has them.")
+        untold = counted(ledger.total.untold, "expected credit")
+        terminal.print(f"Bouncer reported nothing of {untold}, which no difference counts.")
     if ledger.total.maybe_paid_twice:
+        addresses = counted(ledger.total.maybe_paid_twice, "address", "addresses")
         terminal.print(
-            f"{ledger.total.maybe_paid_twice:,} addresses may have been paid twice: uploads without an answer,"
+            f"{addresses} may have been paid twice: uploads without an answer,"
             " batches that Bouncer lost, charges without a verdict."
         )
 

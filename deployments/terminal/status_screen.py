@@ -192,8 +192,9 @@ def _overview(report: StatusReport, age: str | None) -> Table:
     contacts, batches = report.contacts, report.batches
     table.add_row(
         "Contacts",
-        f"{contacts.queued:,} wait · {contacts.assigned:,} under way · {contacts.completed:,} verified · "
-        f"{contacts.failed:,} failed{f' · {contacts.cancelled:,} cancelled' if contacts.cancelled else ''}",
+        f"{counted(contacts.queued, 'waits', 'wait')} · {contacts.assigned:,} under way · "
+        f"{contacts.completed:,} verified · {contacts.failed:,} failed"
+        f"{f' · {contacts.cancelled:,} cancelled' if contacts.cancelled else ''}",
     )
     if report.verdicts:
         total = sum(report.verdicts.values())
@@ -232,7 +233,7 @@ def _overview(report: StatusReport, age: str | None) -> Table:
             f"{counted(speed, 'contact')} settled in {'the last hour' if age is None else f'an hour, {age} ago'}",
         )
     if report.second_chances:
-        table.add_row("Later", f"{report.second_chances:,} contacts without a clear verdict are retried")
+        table.add_row("Later", f"{counted(report.second_chances, 'contact')} without a clear verdict to be retried")
     table.add_row(
         "To review",
         f"dead letters {report.dead_letters:,} · held batches {batches.held:,} · "

@@ -10,6 +10,7 @@ from bouncer.batches import endings, ownership
 from bouncer.batches.ownership import HEARTBEAT_SECONDS
 from bouncer.batches.state import BatchTitle
 from bouncer.batches.unsettled import ownerless
+from bouncer.plurals import counted
 from tasks.batches.slot_repair import mend_slots
 from tasks.batches.slots import give_back
 from tasks.running.stopping import sleep_unless_stopping
@@ -50,7 +51,7 @@ async def recover(access: Access, request_id: int | None = None) -> Recovered:
     """
     orphans = await endings.requeue_orphans(access)
     if orphans:
-        get_run_logger().warning("%d contacts waited for batches that are gone; they are requeued", orphans)
+        get_run_logger().warning("%s requeued that waited for batches that are gone", counted(orphans, "contact"))
     if await ownership.has_leases_of_silent_owners(access, access.name):
         await sleep_unless_stopping(SIGN_OF_LIFE_SECONDS)
     waiting = await ownerless(access, access.name, request_id)
@@ -60,5 +61,7 @@ async def recover(access: Access, request_id: int | None = None) -> Recovered:
             await give_back(client, lease)
     slots = len(leases) + await mend_slots(access)
     if waiting:
-        get_run_logger().info("%d batches were left by earlier runs; they go on where they were", len(waiting))
+        get_run_logger().info(
+            "%s left by earlier runs to go on where they were", counted(len(waiting), "batch", "batches")
+        )
     return Recovered(waiting, orphans, slots)

@@ -9,6 +9,7 @@ from prefect import get_client, get_run_logger
 from blocks.access import Access
 from bouncer.batches import ownership
 from bouncer.installation import here
+from bouncer.plurals import counted
 from tasks.batches.slots import LEASE_SECONDS
 from tasks.running.stopping import sleep_unless_stopping
 
@@ -38,8 +39,8 @@ async def mend_slots(access: Access) -> int:
         for look in range(_LOOKS):
             if look:
                 await sleep_unless_stopping(_BETWEEN_LOOKS_SECONDS)
-            counted = (await client.read_global_concurrency_limit_by_name(name)).active_slots
-            excess = counted - await ownership.count_held_slots(access, access.name) if counted else 0
+            taken = (await client.read_global_concurrency_limit_by_name(name)).active_slots
+            excess = taken - await ownership.count_held_slots(access, access.name) if taken else 0
             leaked = excess if leaked is None else min(leaked, excess)
             if leaked <= 0:
                 return 0
@@ -47,7 +48,7 @@ async def mend_slots(access: Access) -> int:
         # By so many, not to so many: others take and give back slots at the same time. How long these were held nobody
         # knows; the server only makes a suggestion of it for when to come again.
         await client.release_concurrency_slots(names=[name], slots=slots, occupancy_seconds=LEASE_SECONDS)
-    get_run_logger().warning("%d slots of %s were held by no living run; they are free again", slots, name)
+    get_run_logger().warning("%s of %s held by no living run, and free again", counted(slots, "slot"), name)
     return slots
 
 

@@ -12,6 +12,7 @@ from blocks.access import Access
 from bouncer.batches.load import LoadReport
 from bouncer.batches.state import BatchWork
 from bouncer.installation import here
+from bouncer.plurals import counted
 from bouncer.safe_text import in_markdown
 from bouncer.steps import load as loading
 from bouncer.steps import poll as polling
@@ -99,7 +100,7 @@ async def _show(batch: BatchWork, report: LoadReport) -> None:
         for verdict, count in sorted(counts.items(), key=lambda pair: -pair[1])
         if count
     ]
-    about = f"Batch {batch.id}: what Bouncer said of its {batch.quantity:,} addresses"
+    about = f"Batch {batch.id}: what Bouncer said of {counted(batch.quantity, 'address', 'addresses')}"
     try:
         await acreate_table_artifact(rows, key=here().artifact(f"batch-{batch.id}-verdicts"), description=about)
     except (httpx.HTTPError, PrefectException) as error:

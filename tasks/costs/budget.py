@@ -8,6 +8,7 @@ from blocks.access import Access
 from bouncer.batches import endings
 from bouncer.batches.state import AWAITS_UPLOAD, BatchTitle
 from bouncer.credits.caps import Spending
+from bouncer.plurals import counted
 
 __all__ = ["Budget"]
 
@@ -59,4 +60,4 @@ class Budget:
         for access in accounts:
             contacts = await endings.return_unsent(access, access.name)
             if contacts:
-                get_run_logger().info("%d contacts of batches that were never sent are requeued", contacts)
+                get_run_logger().info("%s of batches that were never sent requeued", counted(contacts, "contact"))

@@ -99,7 +99,7 @@ def _markdown(headline: str, ledger: Ledger, prices: PriceTable) -> str:
             *(_row(f"user {cost.user_id}", cost) for cost in ledger.users),
             _row("**all**", total),
             "",
-            f"Bouncer reported nothing of {total.untold:,} of the expected credits; no difference has them.",
+            f"Bouncer reported nothing of {counted(total.untold, 'expected credit')}, which no difference counts.",
         ]
     )
 

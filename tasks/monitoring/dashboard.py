@@ -13,6 +13,7 @@ from bouncer.monitoring.figures import FIGURES, Figure
 from bouncer.monitoring.health import Health
 from bouncer.monitoring.measurement import history
 from bouncer.monitoring.thresholds import Thresholds
+from bouncer.plurals import counted
 from bouncer.safe_text import in_markdown
 from tasks.running.standing_artifacts import publish_changed
 
@@ -89,7 +90,7 @@ def _switches(health: Health, *, named: bool) -> list[str]:
         f"{in_markdown(state.paused_reason or '')}"
     )
     lasts = health.credits_last_hours
-    left = "credits not known" if state.credits is None else f"{state.credits:,} credits left"
+    left = "credits not known" if state.credits is None else f"{counted(state.credits, 'credit')} left"
     pace = "" if lasts is None else f", {lasts:,} h at the last hour's pace"
     breaker = "closed" if state.breaker_state == "closed" else f"**{state.breaker_state}**"
     trouble = (

@@ -6,6 +6,7 @@ from prefect.cache_policies import NO_CACHE
 from blocks.access import Access
 from bouncer.accounts import state as account_state
 from bouncer.api.request_gate import realtime_within_hour
+from bouncer.plurals import counted
 from bouncer.queue import claiming, fair_order
 from bouncer.queue.claiming import Claimed
 from tasks.costs.budget import Budget
@@ -56,9 +57,9 @@ async def claim(
     budget.note(claimed.batches)
     if claimed.contacts:
         get_run_logger().info(
-            "claimed %d contacts: %d batches; %d reused a known verdict, %d wait for a batch in flight, %d are invalid",
-            claimed.contacts,
-            len(claimed.batches),
+            "claimed %s: %s; %d with a known verdict, %d behind a batch in flight, %d invalid",
+            counted(claimed.contacts, "contact"),
+            counted(len(claimed.batches), "batch", "batches"),
             claimed.reused,
             claimed.joined,
             claimed.invalid,

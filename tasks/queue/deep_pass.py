@@ -6,6 +6,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.access import Access
+from bouncer.plurals import counted
 from bouncer.repeats import deep_pass
 from bouncer.repeats.deep_pass import Risk
 
@@ -58,5 +59,5 @@ async def pick_risky(access: Access, request_id: int | None, risk: Risk, *, agai
             )
             after = stretch.last
             picked += stretch.picked
-    get_run_logger().info("%d contacts are picked for the deep pass", picked)
+    get_run_logger().info("%s picked for the deep pass", counted(picked, "contact"))
     return Picked(picked, await deep_pass.deep_request_of(access, request_id) if request_id is not None else None)

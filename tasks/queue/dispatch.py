@@ -20,6 +20,7 @@ from bouncer.batches.state import AWAITS_UPLOAD, BatchTitle, BatchWork
 from bouncer.batches.unsettled import ownerless
 from bouncer.errors import BouncerFlowsError, SettingRefused
 from bouncer.installation import here
+from bouncer.plurals import counted
 from bouncer.queue.claiming import Claimed
 from tasks.costs.budget import Budget
 from tasks.queue.claim import claim
@@ -50,7 +51,9 @@ async def make_places(accounts: Sequence[Access]) -> None:
         limit = (await _target(client)).global_concurrency_limit
         if limit is not None and limit.limit < slots:
             await client.update_global_concurrency_limit(limit.name, GlobalConcurrencyLimitUpdate(limit=slots))
-            get_run_logger().info("%d runs of verify-batch may be under way now, %d until now", slots, limit.limit)
+            get_run_logger().info(
+                "%s of verify-batch may be under way now, %d until now", counted(slots, "run"), limit.limit
+            )
 
 
 async def take_up(accounts: Sequence[Access], request_id: int | None) -> None:

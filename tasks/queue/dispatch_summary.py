@@ -8,6 +8,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from blocks.access import Access
 from bouncer.errors import BouncerFlowsError
 from bouncer.installation import here
+from bouncer.plurals import counted
 from bouncer.queue.claiming import Claimed
 from bouncer.requests.counting import count_batches
 from bouncer.requests.progress import last_counted_open
@@ -68,7 +69,7 @@ async def summarise_dispatch(
     claimed = small + batches
     waiting = await last_counted_open(access, request_id)
     doubtful = (await count_batches(access, request_id)).possible_double_payments
-    claims = f"{claimed.contacts:,} contacts were claimed for workers"
+    claims = f"{counted(claimed.contacts, 'contact')} claimed for workers"
     why = "; ".join([claims, *(str(error) for error in cannot_send.values()), *sorted(claimed.capped)])
     summary = DispatchSummary(
         outcome="dispatched",
@@ -78,7 +79,7 @@ async def summarise_dispatch(
         batches=len(batches.batches),
         open=waiting,
         possible_double_payments=doubtful,
-        message=f"dispatched: {why}, some {waiting:,} are open",
+        message=f"dispatched: {why}, some {waiting:,} open",
     )
     text = f"## {in_markdown(summary.message)}\n\n| this run | |\n|---|---:|\n" + "\n".join(
         f"| {what} | {figure:,} |"

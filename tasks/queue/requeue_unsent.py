@@ -4,6 +4,7 @@ from prefect import get_run_logger
 
 from blocks.access import Access
 from bouncer.batches import endings
+from bouncer.plurals import counted
 
 __all__ = ["requeue_unsent"]
 
@@ -22,8 +23,8 @@ async def requeue_unsent(access: Access) -> int:
     contacts = await endings.return_unsent(access, access.name)
     if contacts:
         get_run_logger().warning(
-            "account %s cannot send %d contacts of its batches; they are requeued for other accounts",
+            "account %s cannot send its batches; %s requeued for other accounts",
             access.name,
-            contacts,
+            counted(contacts, "contact"),
         )
     return contacts

@@ -3,6 +3,7 @@
 from prefect import get_run_logger
 
 from blocks.access import Access
+from bouncer.plurals import counted
 from bouncer.queue.due_second_chances import take_second_chances
 
 __all__ = ["try_again"]
@@ -27,5 +28,5 @@ async def try_again(access: Access) -> int:
         looked_at, queued = await take_second_chances(access, _CONTACTS_A_TRANSACTION)
         contacts += queued
     if contacts:
-        get_run_logger().info("%d contacts without a clear verdict get a second chance", contacts)
+        get_run_logger().info("a second chance for %s without a clear verdict", counted(contacts, "contact"))
     return contacts

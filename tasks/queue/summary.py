@@ -181,7 +181,8 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
     if outcome in {"drained", "paused", "capped"}:
         # Where one account is paused, others may have done it all.
         outcome = "drained" if not after.open else "unfinished" if outcome == "drained" else outcome
-    message = f"{outcome}: {counted(verified, 'contact')} verified, {failed:,} failed, {after.open:,} still wait"
+    left = counted(after.open, "still waits", "still wait")
+    message = f"{outcome}: {counted(verified, 'contact')} verified, {failed:,} failed, {left}"
     summary = IngestSummary(
         outcome=outcome,
         contacts=verified + failed + after.open,
@@ -224,7 +225,7 @@ def _markdown(summary: IngestSummary, credits_left: int | None) -> str:
         "credits left at the beginning": "not reported" if credits_left is None else f"{credits_left:,}",
     }
     in_all = summary.verified_in_all
-    whose = [] if in_all is None else [f"All {in_all:,} contacts that were verified so far, in all runs:", ""]
+    whose = [] if in_all is None else [f"{counted(in_all, 'contact')} verified so far, in all runs:", ""]
     return "\n".join(
         [
             f"## {in_markdown(summary.message)}",

@@ -9,6 +9,7 @@ from blocks.access import Access
 from bouncer.batches.state import BatchTitle
 from bouncer.batches.unsettled import ownerless
 from bouncer.errors import BatchLost, FinishRefused
+from bouncer.plurals import counted
 from bouncer.requests import cancelling
 from bouncer.steps.retries import AWAY
 
@@ -53,7 +54,11 @@ async def withdraw(access: Access, request_id: int) -> int:
     while some := await cancelling.withdraw_waiting(access, request_id):
         withdrawn += some
     if undone or withdrawn:
-        get_run_logger().info("%d contacts left the queue; %d batches were not sent yet", withdrawn, undone)
+        get_run_logger().info(
+            "%s left the queue; %s not sent yet",
+            counted(withdrawn, "contact"),
+            counted(undone, "batch was", "batches were"),
+        )
     return withdrawn
 
 
@@ -94,7 +99,7 @@ async def finish_in_flight(accounts: Sequence[Access], request_id: int) -> int:
         await cancelling.note_finish_requested(access, batch.id)
         asked += 1
     if asked:
-        log.info("%d batches are finished early at Bouncer", asked)
+        log.info("%s finished early at Bouncer", counted(asked, "batch is", "batches are"))
     return asked
 
 

@@ -66,9 +66,9 @@ async def _report(access: Access, request_id: int, *, dry_run: bool) -> Cancelle
     else:
         withdrawn = now.cancelled
         message = f"request {request_id} is cancelled: {counted(withdrawn, 'contact')} left the queue"
-        message += f", {now.completed:,} have a verdict"
+        message += f", {counted(now.completed, 'has', 'have')} a verdict"
         if now.open:
-            message += f", {now.open:,} are still in flight and will have theirs"
+            message += f", {counted(now.open, 'is', 'are')} still in flight and will have a verdict"
     get_run_logger().info("%s", message)
     return Cancelled(
         request_id=request_id,

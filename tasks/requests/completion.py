@@ -7,6 +7,7 @@ from prefect import get_run_logger
 from prefect.exceptions import PrefectException
 
 from blocks.access import Access
+from bouncer.plurals import counted
 from bouncer.requests import counting
 from bouncer.requests import progress as request_progress
 from bouncer.requests.names import called
@@ -97,9 +98,9 @@ async def _announce(access: Access, completion: Completion) -> None:
         return
     await request_progress.record_announced(access, completion)
     get_run_logger().info(
-        "%s is complete: %d contacts have a verdict, %d failed, %d were cancelled",
+        "%s is complete: %s a verdict, %d failed, %d cancelled",
         called(completion.request_id, completion.name),
-        completion.done,
+        counted(completion.done, "contact has", "contacts have"),
         completion.failed,
         completion.cancelled,
     )

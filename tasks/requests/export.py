@@ -16,6 +16,7 @@ from bouncer.files.exporting import export_results
 from bouncer.files.lists.destinations import send_file
 from bouncer.files.lists.sources import is_url
 from bouncer.files.private_folders import private_folder
+from bouncer.plurals import counted
 from bouncer.requests.names import find_request
 
 __all__ = ["export"]
@@ -54,7 +55,7 @@ async def export(request: int | str, folder: str) -> str:
     else:
         path, rows = await asyncio.to_thread(_export, engine, request, private_folder(Path(folder)))
         place = str(path)
-    get_run_logger().info("%d contacts of request %s written to %s", rows, request, place.partition("?")[0])
+    get_run_logger().info("%s of request %s written to %s", counted(rows, "contact"), request, place.partition("?")[0])
     return place
 
 

@@ -6,6 +6,7 @@ from blocks.access import Access
 from bouncer.costs.forecast_text import duration
 from bouncer.installation import here
 from bouncer.monitoring.charts import verdict_table
+from bouncer.plurals import counted
 from bouncer.requests.names import called
 from bouncer.requests.progress import Completion
 from bouncer.requests.report import RequestReport, report_request
@@ -32,9 +33,8 @@ async def publish_report(access: Access, completion: Completion) -> None:
 def _headline(completion: Completion) -> str:
     cancelled = f", {completion.cancelled:,} cancelled" if completion.cancelled else ""
     request = called(completion.request_id, completion.name).replace("request", "Request", 1)
-    return (
-        f"{request} is complete: {completion.done:,} contacts have a verdict, {completion.failed:,} failed{cancelled}"
-    )
+    done = counted(completion.done, "contact has", "contacts have")
+    return f"{request} is complete: {done} a verdict, {completion.failed:,} failed{cancelled}"
 
 
 def _markdown(headline: str, report: RequestReport) -> str:

@@ -6,6 +6,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.access import open_database
+from bouncer.plurals import counted
 from bouncer.requests import requeueing
 from bouncer.requests.names import find_request
 from bouncer.requests.requeueing import Requeued
@@ -37,10 +38,10 @@ async def requeue_failed(request: int | str | None, dead_letter: int | None, *, 
         requeueing.requeue, engine, request_id=request_id, dead_letter=dead_letter, held=held, dry_run=dry_run
     )
     get_run_logger().info(
-        "%s %d contacts, %d dead letters, %d held batches",
+        "%s %s, %s, %s",
         "would requeue" if dry_run else "requeued",
-        report.contacts,
-        report.dead_letters,
-        report.held,
+        counted(report.contacts, "contact"),
+        counted(report.dead_letters, "dead letter"),
+        counted(report.held, "held batch", "held batches"),
     )
     return report

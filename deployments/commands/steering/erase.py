@@ -100,7 +100,7 @@ def _in_the_database(
 
 
 def _tell(report: "Erased") -> None:
-    did = "would be" if report.dry_run else "are"
+    did = "would be " if report.dry_run else ""
     counts = [
         counted(report.contacts, "contact"),
         counted(report.queue_rows, "row of the queue", "rows of the queue"),
@@ -112,9 +112,7 @@ def _tell(report: "Erased") -> None:
     found = ", ".join(each for each in counts if not each.startswith("0 "))
     tell(f"erased{' would be' if report.dry_run else ''}: {found}" if found else "the tables have nothing of it")
     if report.batches_undone:
-        tell(
-            f"{counted(report.batches_undone, 'unsent batch', 'unsent batches')} {did} undone; the others are requeued"
-        )
+        tell(f"{counted(report.batches_undone, 'unsent batch', 'unsent batches')} {did}undone; the others are requeued")
     if waiting := report.batches_at_bouncer + max(0, report.batches_to_delete - report.batches_deleted):
         tell(f"Bouncer {'would be' if report.dry_run else 'is'} asked to delete {counted(waiting, 'batch', 'batches')}")
     if report.batches_deleted:

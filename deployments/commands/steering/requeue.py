@@ -49,5 +49,6 @@ def requeue(
         contacts, letters = counted(report.contacts, "failed contact"), counted(report.dead_letters, "dead letter")
         tell(f"{contacts} {did} into the queue, from {letters}")
         if report.held:
-            tell(f"{report.held:,} held batches {'would be' if dry_run else 'will be'} sent again")
+            batches = counted(report.held, "held batch", "held batches")
+            tell(f"{batches} {'would be' if dry_run else 'will be'} sent again")
     return 0

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from bouncer.plurals import counted
 from bouncer.verdicts.statuses import Status
 from deployments.commands.contacts import open_contacts
 from deployments.commands.output import print_json
@@ -51,10 +52,9 @@ def reverify(
         print_json(report)
         return 0
     where = "" if report.request_id is None else f" in request {report.request_id}"
-    tell(
-        f"{report.contacts:,} contacts {'would be' if dry_run else 'are'} requeued{where}; "
-        f"{report.budget_left:,} more fit into the budget of {report.month}"
-    )
+    did = "would requeue" if dry_run else "requeued"
+    contacts = counted(report.contacts, "contact")
+    tell(f"{did} {contacts}{where}; left of the budget of {report.month}: {report.budget_left:,}")
     if report.is_cancelled:
         say(f"request {report.request_id} is cancelled, so nothing more is queued this month")
     return 0

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, Row, func, insert, select, text, update
 
 from bouncer.addresses.normalisation import address_key, domain_hash
 from bouncer.errors import InputRefused
+from bouncer.files.exporting import export_results
 from bouncer.files.importing import find_or_make_request, import_contacts
 from bouncer.requests.cancelling import mark
 from bouncer.requests.users import LOCAL_USER
@@ -319,6 +320,34 @@ def test_refusal_of_the_database_names_no_address(engine: Engine, tmp_path: Path
     assert "import again" in str(refused.value)
     assert "anna" not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_domain_in_unicode_comes_back_as_it_was_written(engine: Engine, tmp_path: Path) -> None:
+    """It came back as xn--…, which its owner does not know it by; who wrote that gets that."""
+    written = ["Anna@Bücher.example", "ben@xn--bcher-kva.example", "cora@例え.example", "dan@plain.example"]
+    path = tmp_path / "leads.csv"
+    path.write_text("\n".join(["email", *written]) + "\n", encoding="utf-8")
+    assert import_contacts(engine, path).queued == 4
+    export_results(engine, tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        assert [line["email"] for line in csv.DictReader(file)] == written
+    assert import_contacts(engine, tmp_path / "out.csv", column="email").created == 0
+
+
+@on_servers
+@pytest.mark.parametrize("column", ["CHARACTER SET latin1", "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"])
+def test_a_domain_that_an_adopted_column_cannot_hold_is_kept_in_ascii(
+    empty_engine: Engine, tmp_path: Path, column: str
+) -> None:
+    """Western letters alone have no room for it, and to a collation u and ü may be the same letter."""
+    execute(
+        empty_engine,
+        "CREATE TABLE Contacts_Global (global_id int AUTO_INCREMENT PRIMARY KEY, "
+        f"email varchar(320) {column} NOT NULL UNIQUE)",
+    )
+    upgrade(empty_engine)
+    report = import_contacts(empty_engine, _csv(tmp_path, ["a@muller.example", "a@müller.example", "a@例え.example"]))
+    assert (report.queued, report.rejected) == (3, 0)
 
 
 @on_servers

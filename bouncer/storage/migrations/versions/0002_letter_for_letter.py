@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from bouncer.errors import SettingRefused
+from bouncer.plurals import counted
 from bouncer.storage.migrations.adopting import note_change
 
 revision = "0002"
@@ -47,7 +48,7 @@ def upgrade() -> None:
             connection.execute(_contacts.update().where(its_row).values(bouncer_address_key=None))
         forgotten += len(concerned)
     if forgotten:
-        note_change(f"address keys of {forgotten:,} contacts are to be renewed")
+        note_change(f"address keys of {counted(forgotten, 'contact')} are to be renewed")
 
 
 def downgrade() -> None:
