@@ -44,6 +44,7 @@ class Columns:
         first: The first record as the eye sees it.
         records: How many there are, the first included.
         width: Of the longest record, as far as it is looked at.
+        cells: In all records, as far as they are looked at.
         addresses: Cells below the first record that hold an address, by column.
         filled: Cells below the first record that are not blank, by column.
         examples: The first address of each column, masked.
@@ -54,6 +55,7 @@ class Columns:
     first: list[str]
     records: int = 1
     width: int = 0
+    cells: int = 0
     addresses: Counter[int] = field(default_factory=Counter)
     filled: Counter[int] = field(default_factory=Counter)
     examples: dict[int, str] = field(default_factory=dict)
@@ -82,6 +84,7 @@ def count_columns(records: Iterable[Sequence[str] | None]) -> Columns | None:
             seen = [without_invisible(cell) for cell in cells[:_MOST_COLUMNS]]
             columns = Columns(list(cells), seen, width=len(cells))
             if has_header(cells):
+                columns.cells = len(cells)
                 continue
             columns.records = 0
         columns.records += 1
@@ -91,6 +94,7 @@ def count_columns(records: Iterable[Sequence[str] | None]) -> Columns | None:
 
 def _count(columns: Columns, cells: Sequence[str]) -> None:
     columns.width = max(columns.width, len(cells))
+    columns.cells += len(cells)
     for index, cell in enumerate(cells):
         if not cell:
             continue

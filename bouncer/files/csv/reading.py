@@ -27,6 +27,10 @@ _LONGEST_KEPT = 1000
 _SAMPLE_RECORDS = 100
 _SAMPLE_CELLS = 200_000
 _DELIMITERS = ",;\t|"
+_MOST_COLUMNS = 16_384
+"""Excel's own limit."""
+_MOST_FILLED_UP = 2_000_000_000
+"""Cells that lines of a result may have more than those of the list, so that all are as long as the longest."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,11 @@ def inspect(path: Path, column: str | None = None, name: str | None = None) -> L
         raise InputRefused(f"{path} cannot be read ({error.strerror}); check its permissions") from None
     if columns is None:
         raise InputRefused(f"{name} holds no contacts; it needs a line for each")
+    if columns.width > _MOST_COLUMNS or columns.width * columns.records - columns.cells > _MOST_FILLED_UP:
+        raise InputRefused(
+            f"{name} has a line of {columns.width:,} columns, far more than its other lines or any list; "
+            "delete the empty columns"
+        )
     found = find_column(name, columns, column)
     if found.header and columns.records == 1:
         raise InputRefused(f"{name} has nothing below its header; it needs a line for each contact")

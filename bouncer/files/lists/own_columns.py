@@ -22,6 +22,7 @@ from bouncer.storage.transactions import reading
 __all__ = ["ListLine", "list_header", "list_lines"]
 
 _CHUNK_ROWS = 10_000
+_CHUNK_CELLS = 4_000_000
 _PREFIX = "bouncer_"
 _STAGED: dict[str, TypeEngine[Any]] = {"number": Integer(), "address_key": LargeBinary(16)}
 
@@ -78,7 +79,7 @@ def list_lines(
     """
     done = 0
     width = len(layout.names)
-    for records in one_ahead(read_records(layout, _CHUNK_ROWS)):
+    for records in one_ahead(read_records(layout, max(1, min(_CHUNK_ROWS, _CHUNK_CELLS // width)))):
         column = layout.column
         texts = [cells[column] if cells is not None and len(cells) > column else "" for _, cells in records]
         checked = check_cells(texts, split=split).frame()

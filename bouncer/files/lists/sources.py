@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 import shutil
 import sys
 import tempfile
@@ -149,16 +150,26 @@ def _unpacked(path: Path, name: str, folder: Path, most: int) -> Path:
                 refusal = f"{name} unpacks to far more than a list; unpack it yourself if it is one"
                 shutil.copyfileobj(source, BoundedFile(file, most, refusal), _PIECE)
         if is_workbook(path):
+            refusal = f"{name} unpacks to far more than a list; save its sheet as CSV"
             if unpacked_bytes(path) > MOST_UNPACKED:
-                raise InputRefused(f"{name} unpacks to far more than a list; save its sheet as CSV")
+                raise InputRefused(refusal)
             workbook, path = path, folder / "sheet.csv"
-            with path.open("w", encoding="utf-8", newline="") as target_text:
-                csv.writer(target_text).writerows(rows_of(workbook, name))
+            with path.open("wb") as file:
+                # A text is in a workbook once, however many cells have it.
+                sheet = BoundedFile(file, MOST_UNPACKED, refusal)
+                for row in rows_of(workbook, name):
+                    sheet.write(_line(row))
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise InputRefused(f"{name} is compressed, but not whole; make or fetch it again") from None
     except OSError as error:
         raise InputRefused(f"{name} cannot be read ({error.strerror}); check its permissions") from None
     return path
+
+
+def _line(cells: list[str]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue().encode()
 
 
 def _digest(path: Path) -> str:

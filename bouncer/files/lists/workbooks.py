@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,7 +45,7 @@ def rows_of(path: Path, name: str) -> Iterator[list[str]]:
         name: Its name for messages.
 
     Raises:
-        InputRefused: It cannot be read, as when a password protects it.
+        InputRefused: It cannot be read, as when a password protects it, or claims more rows than Excel has.
     """
     try:
         # By its handle: the library refuses a workbook by its name.
@@ -52,11 +53,15 @@ def rows_of(path: Path, name: str) -> Iterator[list[str]]:
             # Formulas count by the value that Excel last showed.
             book = _openpyxl().load_workbook(file, read_only=True, data_only=True)
             for sheet in book.worksheets:
+                # A workbook may claim any dimensions, to which each row would be filled up.
+                sheet.reset_dimensions()
                 rows = ([_text(value) for value in row] for row in sheet.iter_rows(values_only=True))
                 first = next(rows, None)
                 if first is not None:
                     yield first
-                    yield from rows
+                    yield from islice(rows, LARGEST_SHEET - 1)
+                    if next(rows, None) is not None:
+                        raise InputRefused(f"{name} has more rows than a sheet of Excel; save its sheet as CSV")
                     return
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, SyntaxError) as error:
         raise InputRefused(

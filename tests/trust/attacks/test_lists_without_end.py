@@ -4,12 +4,15 @@ import gzip
 import io
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from bouncer.errors import InputRefused
-from bouncer.files.lists import sources
+from bouncer.files.csv import reading
+from bouncer.files.csv.reading import inspect
+from bouncer.files.lists import sources, workbooks
 from bouncer.files.lists.sources import opened_list
 from tests.trust.answering import answering
 
@@ -82,3 +85,86 @@ def test_a_server_that_sends_on_for_ever_is_left() -> None:
     """Each answer names the next."""
     with answering(b"", 302, Location="/list.csv") as port:
         _refused(f"http://127.0.0.1:{port}/list.csv", "cannot be fetched")
+
+
+_CONTENT = "http://schemas.openxmlformats.org"
+_MAIN = f'xmlns="{_CONTENT}/spreadsheetml/2006/main"'
+_RELATED = f"{_CONTENT}/officeDocument/2006/relationships"
+
+
+def _workbook(path: Path, sheet: str, strings: str = "") -> str:
+    # By hand: what writes workbooks claims no more than there is.
+    parts = {
+        "xl/workbook.xml": f'<workbook {_MAIN} xmlns:r="{_RELATED}">'
+        '<sheets><sheet name="s" sheetId="1" r:id="r1"/></sheets></workbook>',
+        "xl/worksheets/sheet1.xml": f"<worksheet {_MAIN}>{sheet}</worksheet>",
+        "xl/sharedStrings.xml": f"<sst {_MAIN}>{strings}</sst>",
+    }
+    types = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+    parts["[Content_Types].xml"] = (
+        f'<Types xmlns="{_CONTENT}/package/2006/content-types">'
+        f'<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        f'<Override PartName="/xl/workbook.xml" ContentType="{types}.sheet.main+xml"/>'
+        f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{types}.worksheet+xml"/>'
+        f'<Override PartName="/xl/sharedStrings.xml" ContentType="{types}.sharedStrings+xml"/></Types>'
+    )
+    for place, kinds in {
+        "_rels/.rels": {"officeDocument": "xl/workbook.xml"},
+        "xl/_rels/workbook.xml.rels": {"worksheet": "worksheets/sheet1.xml", "sharedStrings": "sharedStrings.xml"},
+    }.items():
+        links = "".join(
+            f'<Relationship Id="r{number}" Type="{_RELATED}/{kind}" Target="{target}"/>'
+            for number, (kind, target) in enumerate(kinds.items(), start=1)
+        )
+        parts[place] = f'<Relationships xmlns="{_CONTENT}/package/2006/relationships">{links}</Relationships>'
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in parts.items():
+            archive.writestr(name, text)
+    return str(path)
+
+
+def _cell(place: str, text: str) -> str:
+    return f'<c r="{place}" t="inlineStr"><is><t>{text}</t></is></c>'
+
+
+_FIRST_ROWS = f'<row r="1">{_cell("A1", "email")}</row><row r="2">{_cell("A2", "a@example.com")}</row>'
+
+
+def _with_cell(at: str) -> str:
+    row = at.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    return f'<dimension ref="A1:XFD1048576"/><sheetData>{_FIRST_ROWS}<row r="{row}">{_cell(at, "x")}</row></sheetData>'
+
+
+def test_a_workbook_claims_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three cells, the last at the far end of the sheet, were 17 GB of commas: a stray one is common, and harmless."""
+    with opened_list(_workbook(tmp_path / "far.xlsx", _with_cell("XFD1000"))) as source:
+        lines = source.path.read_text().split()
+        assert lines[:2] == ["email", "a@example.com"]
+        assert lines[2].strip(",") == "x"
+        assert source.path.stat().st_size < 20_000
+    monkeypatch.setattr(workbooks, "LARGEST_SHEET", 1_000)
+    with opened_list(_workbook(tmp_path / "last.xlsx", _with_cell("A1000"))) as source:
+        assert source.path.read_text().splitlines()[999] == "x"
+    _refused(_workbook(tmp_path / "beyond.xlsx", _with_cell("A1001")), "more rows than a sheet of Excel; save")
+
+
+def test_a_workbook_writes_no_text_without_end(tmp_path: Path, bound: Path) -> None:
+    """A text is in a workbook once, and any number of cells have it."""
+    cells = '<row><c t="s"><v>0</v></c></row>' * 2_000
+    sheet = f"<sheetData>{cells}</sheetData>"
+    _refused(_workbook(tmp_path / "bomb.xlsx", sheet, f"<si><t>{'a' * 1_000}</t></si>"), "unpacks to far more")
+    assert not list(bound.iterdir())
+
+
+@pytest.mark.parametrize(("header", "lines"), [(20_000, 3), (16_000, 200)])
+def test_one_long_line_makes_no_others_long(
+    header: int, lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each line of a result is as long as the longest: with a megabyte of commas, 10,000 lines were 80 GB of memory."""
+    monkeypatch.setattr(reading, "_MOST_FILLED_UP", 2_000_000)
+    path = tmp_path / "list.csv"
+    path.write_text("email" + "," * (header - 1) + "\n" + "a@example.com\n" * lines)
+    with pytest.raises(InputRefused, match="columns, far more than"):
+        inspect(path)
+    path.write_text("email" + "," * 15_999 + "\n" + "a@example.com\n" * 100)
+    assert len(inspect(path).names) == 16_000
