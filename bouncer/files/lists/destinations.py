@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
@@ -17,6 +18,7 @@ import fsspec  # type: ignore[import-untyped]  # it brings no types
 
 from bouncer.errors import InputRefused
 from bouncer.files.atomic_file import atomic_file
+from bouncer.files.csv.cells import harmless_behind_commas
 from bouncer.files.lists.sources import STANDARD_INPUT, is_url, name_of
 from bouncer.files.lists.workbooks import write_workbook
 from bouncer.safe_text import without_addresses
@@ -117,13 +119,17 @@ def _file(path: Path, *, excel: bool) -> Iterator[Put]:
 def _put(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[Any]], *, excel: bool) -> int:
     if excel:
         file.write(_BYTE_ORDER_MARK)
-    writer = csv.writer(file, delimiter=_separator() if excel else ",")
-    writer.writerow(header)
-    written = 0
-    for row in rows:
-        writer.writerow(row)
+    separator = _separator() if excel else ","
+    writer = csv.writer(file, delimiter=separator)
+    written = -1
+    for row in chain([header], rows):
+        writer.writerow(row if separator == "," else map(_behind_commas, row))
         written += 1
     return written
+
+
+def _behind_commas(cell: Any) -> Any:
+    return harmless_behind_commas(cell) if isinstance(cell, str) else cell
 
 
 def _separator() -> str:

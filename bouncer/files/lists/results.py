@@ -108,7 +108,7 @@ def write_list(
     else:
         rows = (_cells(line) for line in chosen)
     with written_rows(place, excel=choice.excel) as put:
-        written = put(header, rows)
+        written = put(list(map(harmless, header)), rows)
     note_result(engine, request_id, place, written)
     return Written(written, dict(advice))
 

@@ -14,8 +14,10 @@ from sqlalchemy import Engine
 from bouncer.errors import InputRefused, SettingRefused
 from bouncer.files.atomic_file import atomic_file
 from bouncer.files.csv.cells import harmless
+from bouncer.files.csv.reading import inspect
 from bouncer.files.exporting import export_results
 from bouncer.files.importing import import_contacts
+from bouncer.files.lists.results import Choice, write_list
 from bouncer.files.private_folders import private_folder
 from bouncer.storage.engine import engine_for, probe
 from deployments.server.address import configured_server
@@ -185,10 +187,38 @@ def test_no_cell_is_run_by_a_spreadsheet_whatever_it_takes_for_the_separator(cel
     written = StringIO()
     csv.writer(written).writerow(["1", harmless(cell), "2"])
     for taken in {separator, ",", ";", "\t", "|"}:
-        for row in csv.reader(StringIO(written.getvalue()), delimiter=taken):
-            for found in row:
-                bare = found.lstrip(' "\ufeff')
-                assert not bare.startswith(tuple("=+@-")), (written.getvalue(), taken, row)
+        _refuse_formulas(written.getvalue(), taken)
+
+
+def _refuse_formulas(written: str, taken: str) -> None:
+    for row in csv.reader(StringIO(written), delimiter=taken):
+        for found in row:
+            bare = found.lstrip(' "\ufeff')
+            assert not bare.startswith(tuple("=+@-")), (written, taken, row)
+
+
+_BEHIND_COMMAS = ["a,-1", 'a","=1+1', 'a;b,"=1', "a,\t=1", "a, \ufeff+1", "=1,=1", ",=1", "1,-2"]
+
+
+@on_sqlite
+@pytest.mark.parametrize("language", ["C", "de_DE.UTF-8"])
+def test_no_result_for_excel_is_run(
+    engine: Engine, tmp_path: Path, language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Headers came back as they were; and between semicolons, a cell of commas had no quotes for who takes commas."""
+    monkeypatch.setenv("LC_ALL", language)
+    cells = [*(cell for cell, _ in _CELLS), *_BEHIND_COMMAS]
+    file = tmp_path / "list.csv"
+    with file.open("w", newline="") as text:
+        csv.writer(text).writerows([["email", *cells], ["anna@example.com", *cells]])
+    report = import_contacts(engine, file)
+    for excel in (True, False):
+        layout = inspect(file)
+        write_list(engine, layout, report.request_id, str(tmp_path / "out.csv"), Choice(excel=excel))
+        assert len(layout.names) == 1 + len(cells)
+        written = (tmp_path / "out.csv").read_text(encoding="utf-8-sig")
+        for taken in ",;\t|":
+            _refuse_formulas(written, taken)
 
 
 _CONFIGURE = {

@@ -11,7 +11,7 @@ from bouncer.addresses.normalisation import InvalidAddress, normalise
 from bouncer.erasure.addresses import Wanted
 from bouncer.errors import InputRefused
 from bouncer.files.address_cells import addresses_in, holds_address, take_address
-from bouncer.files.csv.cells import harmless, without_guard
+from bouncer.files.csv.cells import harmless, harmless_behind_commas, without_guard
 from bouncer.files.csv.formats import refuse_other_formats
 from bouncer.safe_text import clean_message, in_event, in_markdown, visible
 
@@ -19,12 +19,13 @@ _LETTERS = 40_000
 _TEXTS = [
     *("a", "@", " ", "\t", ";", "(", "<", "'", '"', "-", ".", "{", "|", "ü", "\u200b", "\r", "\0"),
     *("a@", "a.", "a;", "; ", "\t ", ' "', "a(", "/o=", "/o=/cn=", "a@a.", "a@b.c ", "a@b.c;", ";,.:", "-- ", "a\t"),
-    *("www.", "://", "mailto:", "a@b(", "<a@", "a@b <", "\t'", ";'", "'=", '"@', 'x"@', "[a@", "a@["),
+    *("www.", "://", "mailto:", "a@b(", "<a@", "a@b <", "\t'", ";'", "'=", ",'", ",=", '"@', 'x"@', "[a@", "a@["),
 ]
 _BEGINNINGS = ("", "<a@")
 _ENDS = ("", "x")
 _FUNCTIONS: tuple[Callable[[str], object], ...] = (
-    *(take_address, addresses_in, holds_address, normalise, harmless, without_guard),
+    *(take_address, addresses_in, holds_address, normalise),
+    *(harmless, harmless_behind_commas, without_guard),
     *(clean_message, in_event, in_markdown, visible, Wanted.of("ann@example.com").is_in),
 )
 
