@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -43,8 +44,11 @@ _SESSION = (
 )
 # Where another server has become the primary, the old one takes no more writes. 1290 is the error of any option that
 # stands in the way, and its words name it.
+_UNKNOWN_DATABASE = 1049
+# From the first quote, which is no apostrophe, to the last: a name may have quotes in it.
+_QUOTED = re.compile(r"(?<!\w)'.*'", re.DOTALL)
 _ADVICE: dict[Any, str] = {
-    1049: "; make it with CREATE DATABASE, or name another",
+    _UNKNOWN_DATABASE: "; make it with CREATE DATABASE, or name another",
     1045: "; in the URL, write @ : / ? # % of a password as %40 %3A %2F %3F %23 %25",
 }
 _READ_ONLY = 1836
@@ -93,6 +97,8 @@ def engine_for(url: str, authority: str | None = None, *, pool_size: int = 20) -
             **tls,
         },
     )
+    if not parsed.password:
+        event.listen(engine, "do_connect", _connect_without_names)
     event.listen(engine, "handle_error", _leave_a_server_that_may_not_write)
     return engine
 
@@ -176,6 +182,16 @@ def _transact(engine: Engine, work: Callable[..., _Return], *args: Any, **kwargs
         _hide_addresses(error)
         raise
     raise AssertionError("unreachable: tenacity returns or raises")
+
+
+def _connect_without_names(dialect: Dialect, _entry: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
+    # A URL whose : or @ is encoded, or mistyped, has its password in the user's name or the host.
+    try:
+        return dialect.connect(*arguments, **options)
+    except dialect.loaded_dbapi.Error as error:
+        if error.args[:1] != (_UNKNOWN_DATABASE,):
+            error.args = tuple(_QUOTED.sub("…", part) if isinstance(part, str) else part for part in error.args)
+        raise
 
 
 def _leave_a_server_that_may_not_write(context: ExceptionContext) -> None:

@@ -111,5 +111,8 @@ def _place(secret: SecretStr) -> str:
         return "a URL that cannot be read"
     if url.host is None:
         return f"the file {url.database}"
+    if not url.password:
+        # The host may be a part of one.
+        return f"{url.database} at a server without a password"
     port = "" if url.port is None else f":{url.port}"
     return f"{url.database} at {url.host}{port}"

@@ -4,12 +4,16 @@ import logging
 import logging.config
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from bouncer.api.client import BouncerClient
+from bouncer.errors import DatabaseUnavailable
 from bouncer.safe_logs import keep_logs_safe
+from bouncer.storage.engine import engine_for, probe, read
 from deployments import command_line
 from tests.bouncer.api.caller import Gate
 from tests.trust.answering import answering
@@ -51,6 +55,12 @@ _MALFORMED = (
     "mysql://user:marked@127.0.0.1:1/name?write_timeout=-5",
     "mysql://user:marked@127.0.0.1:1/name?local_infile=marked",
     "mysql://user:marked@127.0.0.1:1/name?unix_socket=",
+    "mysql://user:a@127.0.0.1:1/name?marked",
+    "mysql://user:a@127.0.0.1:1/name?marked=1",
+    "mysql://user@marked:1/name",
+    "mysql://user:@marked:1/name",
+    "mysql://user%3Amarked:1/name",
+    "mysql://marked:1/name",
     "mysql://user:marked@127.0.0.1:1/name?ssl_ca=/marked.pem",
     "mysql://user:marked@127.0.0.1:1/name?ssl_mode=marked",
     "mysql://user:marked@127.0.0.1:1/name",
@@ -83,6 +93,19 @@ def test_no_database_url_shows_its_password(
     assert "marked" not in told.err
     assert told.err.count("\n") == 1
     assert not list(tmp_path.glob("contacts.db*"))
+
+
+@pytest.mark.parametrize("between", ["%3A", "%40", ";", ",", " ", "|", "=", "%2F", "'", "%27@%27", ""])
+def test_no_server_quotes_a_password_that_was_taken_for_a_name(server_url: str, between: str) -> None:
+    """A URL without a clean password has it in the user's name, and servers say which user they refuse."""
+    server = server_url.rpartition("@")[2]
+    engine = engine_for(f"mysql://test{between.replace('@', '%40')}marked@{server}")
+    with pytest.raises(DatabaseUnavailable, match="Access denied for user …") as refused:
+        probe(engine)
+    assert "marked" not in str(refused.value)
+    with pytest.raises(DBAPIError, match="Access denied for user …") as denied:
+        read(engine, lambda connection: connection)
+    assert "marked" not in "".join(traceback.format_exception(denied.value))
 
 
 class _All(logging.Handler):
