@@ -17,8 +17,7 @@ def _narrow(dies: Callable[[Site, random.Random], None]) -> Play:
     def play(site: Site, draw: random.Random) -> Expected:
         # Bouncer itself would let them pass: what holds is the limit alone.
         site.account = Account(requests_per_minute=_CEILING)
-        site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 4})
-        site.queue(draw, 9)
+        site.queue(draw, 14)
         dies(site, draw)
         return Expected(lost_uploads=None, at_ceiling=True)
 
