@@ -30,29 +30,34 @@ def _run_name() -> str:
     return without_addresses(f"list {parameters.get('name') or name_of(str(parameters.get('file')))}")
 
 
-def _text(title: str) -> Any:
+def _field(title: str, **bounds: Any) -> Any:
+    # Prefect makes the name of a parameter its title; only what is added to the schema outlives that.
+    return Field(json_schema_extra={"title": title}, **bounds)
+
+
+def _text(title: str, **bounds: Any) -> Any:
     # Prefect keeps and shows what stands in the form.
-    return Field(title=title, json_schema_extra={"pattern": WITHOUT_ADDRESS})
+    return Field(json_schema_extra={"title": title, "pattern": WITHOUT_ADDRESS}, **bounds)
 
 
 @flow(name="verify-list", flow_run_name=_run_name, persist_result=False)
 async def verify_list(  # noqa: PLR0913  # each is a field of the form
-    file: Annotated[str, Field(min_length=1), _text("List")],
+    file: Annotated[str, _text("List", min_length=1)],
     *,
     result: Annotated[str | None, _text("Result")] = None,
     name: Annotated[str | None, _text("Name of the list")] = None,
-    owner: Annotated[int | None, Field(title="Owner", ge=1)] = None,
-    priority: Annotated[Literal["low", "normal", "high", "critical"], Field(title="Priority")] = "normal",
-    spend_at_most: Annotated[int | None, Field(title="Spend at most (credits)", ge=0)] = 1_000,
-    only: Annotated[Literal["all", "send", "review", "suppress"], Field(title="Lines")] = "all",
+    owner: Annotated[int | None, _field("Owner", ge=1)] = None,
+    priority: Annotated[Literal["low", "normal", "high", "critical"], _field("Priority")] = "normal",
+    spend_at_most: Annotated[int | None, _field("Spend at most (credits)", ge=0)] = 1_000,
+    only: Annotated[Literal["all", "send", "review", "suppress"], _field("Lines")] = "all",
     where: Annotated[str | None, _text("Rule")] = None,
-    addresses_only: Annotated[bool, Field(title="Addresses only")] = False,
-    excel: Annotated[bool, Field(title="For Excel")] = False,
+    addresses_only: Annotated[bool, _field("Addresses only")] = False,
+    excel: Annotated[bool, _field("For Excel")] = False,
     column: Annotated[str | None, _text("Column of addresses")] = None,
-    split: Annotated[bool, Field(title="Split cells")] = False,
-    add: Annotated[bool, Field(title="Add to a complete list")] = False,
-    overwrite: Annotated[bool, Field(title="Overwrite the result")] = False,
-    max_credits: Annotated[int | None, Field(title="Cap on credits", ge=0)] = None,
+    split: Annotated[bool, _field("Split cells")] = False,
+    add: Annotated[bool, _field("Add to a complete list")] = False,
+    overwrite: Annotated[bool, _field("Overwrite the result")] = False,
+    max_credits: Annotated[int | None, _field("Cap on credits", ge=0)] = None,
 ) -> ListReport:
     """Verifies a list from beginning to end: price, queue, verify, give back.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 from playwright.sync_api import Locator, Page, expect, sync_playwright
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay
+from tenacity import Retrying, retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 __all__ = ["PrefectUI", "missing_browser", "open_ui"]
 
@@ -40,10 +40,22 @@ class PrefectUI:
 
     def open_deployment(self, name: str) -> None:
         """Opens a deployment; the page that lists them shows only those that there is room for."""
-        wanted = {"deployments": {"name": {"any_": [name]}}}
-        (found,) = httpx.post(f"{self._address}/api/deployments/filter", json=wanted).raise_for_status().json()
-        self.open(f"/deployments/deployment/{found['id']}")
+        self.open(f"/deployments/deployment/{self._deployment(name)}")
         expect(self._page.get_by_text("Next Run").or_(self._page.get_by_text("Flow ID")).first).to_be_visible()
+
+    # Serve tells where the UI is before it makes the deployments.
+    @retry(
+        retry=retry_if_exception_type(LookupError),
+        wait=wait_fixed(0.2),
+        stop=stop_after_delay(_PATIENCE_SECONDS),
+        reraise=True,
+    )
+    def _deployment(self, name: str) -> str:
+        wanted = {"deployments": {"name": {"any_": [name]}}}
+        found = httpx.post(f"{self._address}/api/deployments/filter", json=wanted).raise_for_status().json()
+        if not found:
+            raise LookupError(f"there is no deployment {name}")
+        return str(found[0]["id"])
 
     def pause_schedule(self) -> None:
         """Switches the one schedule of the deployment off that is open."""
@@ -68,6 +80,11 @@ class PrefectUI:
             else:
                 field.get_by_role("button", name="int").click()
                 field.locator("input").fill(str(value))
+
+    def write(self, title: str, text: str) -> None:
+        """Writes a text into the field of the form that is open, by its title."""
+        label = self._page.locator(".schema-form-property__label").get_by_text(title, exact=True)
+        self._page.locator(".schema-form-property").filter(has=label).locator("textarea").fill(text)
 
     def submit(self) -> None:
         """Submits the form that is open, and waits until the server has taken it."""

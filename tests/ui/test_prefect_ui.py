@@ -1,10 +1,14 @@
 """What a person does and sees in the Prefect UI, in a real browser."""
 
+import csv
 import re
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
+from bouncer.requests.names import find_request
+from bouncer.storage.engine import read
 from tests.contacts import addresses, queue, statuses
 from tests.sandbox_process import SandboxHandle
 from tests.ui.browser import PrefectUI
@@ -60,3 +64,28 @@ def test_a_failed_batch_is_retried_by_its_button(ui: PrefectUI, contacts: Engine
     ui.keep("batch-retried")
     assert statuses(contacts, request=2) == {"completed": 50}
     assert bouncer.ledger()["addresses_twice"] == 0
+
+
+def test_a_list_is_verified_from_its_form_and_leads_to_its_result(
+    ui: PrefectUI, contacts: Engine, tmp_path: Path
+) -> None:
+    """The form has its fields in words; the run links to the page of all lists, and that to where the result is."""
+    file, result = tmp_path / "leads of may.csv", tmp_path / "leads of may.verified.csv"
+    file.write_text("No,E-Mail\n" + "".join(f"{number},{a}\n" for number, a in enumerate(addresses(40, prefix="may"))))
+    ui.open_deployment("verify-list")
+    ui.open_form()
+    ui.says("Spend at most (credits)")
+    ui.write("List", str(file))
+    ui.keep("verify-list-form")
+    ui.submit()
+    ui.open("/runs")
+    ui.follow("list leads of may.csv")
+    ui.has_ended("Completed")
+    request = read(contacts, find_request, file.name)
+    ui.open_artifact(f"list-{request}")
+    ui.follow("All lists")
+    ui.keep("lists")
+    ui.follow(result.name)
+    ui.says(f"The result is in {result}.")
+    with result.open(newline="") as lines:
+        assert [line["outcome"] for line in csv.DictReader(lines)] == ["completed"] * 40

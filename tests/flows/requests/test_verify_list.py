@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import State
+from prefect.utilities.schema_tools import validate
 
 from blocks.access import open_access
 from blocks.run_tags import marked
@@ -106,3 +107,15 @@ async def test_no_address_reaches_the_prefect_server(
         ]
     assert "owner" in repr(kept)
     assert "ada@owner.example" not in repr(kept)
+
+
+@pytest.mark.parametrize("field", ["file", "result", "name", "where", "column"])
+def test_the_form_has_words_and_takes_no_address(field: str) -> None:
+    """Prefect put the names of the code in the place of the titles; what it refuses by its schema it does not keep."""
+    schema = verify_list.parameters.model_dump()
+    assert [each["title"] for each in schema["properties"].values()][:3] == ["List", "Result", "Name of the list"]
+    assert not any("_" in each["title"] for each in schema["properties"].values())
+    plain = {"file": "/data/leads @ fair.csv", field: "email.str.endswith('@mole.example')"}
+    assert not validate(plain, schema, raise_on_error=False)
+    for address in ("ada@mole.example", "of ada@mole.example", "/data/ada@mole.example/leads.csv"):
+        assert validate({**plain, field: address}, schema, raise_on_error=False)
