@@ -26,7 +26,10 @@ def try_key(settings: Settings) -> None:
     home = settings.bouncer_flows_home
     if settings.api_key is None:
         if configured_server() is None and not (home / "prefect").exists():
-            raise SettingRefused("BOUNCER_API_KEY is not set; take the key from app.usebouncer.com")
+            raise SettingRefused(
+                "BOUNCER_API_KEY is not set; take the key from app.usebouncer.com, "
+                "or try things out with bouncer-flows sandbox"
+            )
         return
     key = settings.api_key.get_secret_value().strip()
     # By a digest: the file is no place for the key.

@@ -5,7 +5,9 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from bouncer.api.base_url import OPENS_NOTHING
 from bouncer.errors import SettingRefused
+from deployments.terminal.console import say
 
 __all__ = ["sandbox"]
 
@@ -30,5 +32,8 @@ def sandbox(
             attempt.bind(("127.0.0.1", port))
         except OSError:
             raise SettingRefused(f"port {port} is taken or may not be used; choose another with --port") from None
+    if port:
+        url = f"http://127.0.0.1:{port}/v1.1"
+        say(f"in another terminal: export BOUNCER_API_BASE_URL={url} BOUNCER_API_KEY={OPENS_NOTHING}")
     serve_sandbox(SandboxSettings(parallel=parallel), "127.0.0.1", port)
     return 0
