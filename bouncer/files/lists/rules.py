@@ -22,6 +22,11 @@ _NODES = (
     *(ast.BinOp, ast.Add, ast.Sub, ast.BitAnd, ast.BitOr, ast.Compare, ast.cmpop),
     *(ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple, ast.keyword),
 )
+_WITH_PATTERNS = frozenset({"contains", "match", "fullmatch"})
+# What repeats or groups can be tried in more ways than anybody waits for.
+_UNSAFE = re.compile(r"[*+?{(]")
+_LONGEST_PATTERN = 200
+_LONGEST_RULE = 10_000
 # Texts, names of columns in backticks, and all else: so that no backtick within a text hides what stands behind it.
 _PIECES = re.compile(r"""(?:'[^'\\`\n]*'|"[^"\\`\n]*"|`[^`'"\n]*`|[^'"`\n@])*""")
 _TICKED = re.compile(r"`[^`]*`")
@@ -31,8 +36,11 @@ def refuse_what_acts(rule: str) -> None:
     """Checks that a rule only compares.
 
     Raises:
-        InputRefused: It calls or reaches for anything but columns, or cannot be read.
+        InputRefused: It calls or reaches for anything but columns, is too long, has a pattern that could take for ever,
+            or cannot be read.
     """
+    if len(rule) > _LONGEST_RULE:
+        raise InputRefused(f"A rule has {_LONGEST_RULE:,} characters at most; for example: {_EXAMPLE}")
     if _PIECES.fullmatch(rule) is None or "'''" in rule or '"""' in rule:
         raise InputRefused(f"A rule is one line of columns, texts and comparisons; for example: {_EXAMPLE}")
     try:
@@ -79,12 +87,29 @@ def _only_compares(tree: ast.AST) -> bool:
         if isinstance(node, ast.Call):
             if not _is_allowed(node.func):
                 return False
+            _refuse_slow_patterns(node)
             todo += [*node.args, *(keyword.value for keyword in node.keywords)]
             continue
         if not isinstance(node, _NODES) or (isinstance(node, ast.Name) and "__" in node.id):
             return False
         todo += ast.iter_child_nodes(node)
     return True
+
+
+def _refuse_slow_patterns(call: ast.Call) -> None:
+    if not (isinstance(call.func, ast.Attribute) and call.func.attr in _WITH_PATTERNS):
+        return
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    if call.func.attr == "contains" and isinstance(regex := given.get("regex"), ast.Constant) and regex.value is False:
+        return
+    for value in [*call.args, *given.values()]:
+        if not isinstance(value, ast.Constant) or (
+            isinstance(value.value, str) and (_UNSAFE.search(value.value) or len(value.value) > _LONGEST_PATTERN)
+        ):
+            raise InputRefused(
+                f"A pattern of str.{call.func.attr} is one text of at most {_LONGEST_PATTERN} characters without "
+                "* + ? { (, which could take for ever; str.contains('(C++)', regex=False) takes them literally"
+            )
 
 
 def _is_allowed(called: ast.expr) -> bool:

@@ -81,6 +81,55 @@ def test_rules_that_compare_are_followed(rule: str) -> None:
     assert 0 in lines_of_rule(_FRAME, rule).index
 
 
+_SLOW = (
+    "email.str.contains('(a+)+$')",
+    "email.str.contains('(' + 'a+)+$')",
+    "email.str.contains(pat='(a+)+$')",
+    "email.str.contains('(a+)+$', regex=True)",
+    "email.str.contains('(a+)+$', True, 0, None, False)",
+    "email.str.contains('(a+)+$', regex=0)",
+    "email.str.contains('(a+)+$', regex=False == True)",
+    "email.str.lower().str.contains('(a+)+$').isna()",
+    "email.isin([email.str.contains('(a+)+$')])",
+    "email.str.contains('x', na=email.str.contains('(a+)+$'))",
+    "email.str.match('(a+)+$')",
+    "email.str.match('(a+)+$', regex=False)",
+    "email.str.fullmatch('(a|aa)+')",
+    "email.str.contains('a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b')",
+    "email.str.contains('" + "a?" * 30 + "a" * 30 + "b')",
+    "email.str.contains('a{1,30}a{1,30}a{1,30}a{1,30}b')",
+    "email.str.contains('" + "(a|a)" * 30 + "b')",
+    "email.str.contains('" + "." * 1_000 + "b')",
+    "email.str.contains(email)",
+    "email.str.len() > 1" + " and score > 1" * 1_000,
+)
+
+
+@pytest.mark.parametrize("rule", _SLOW)
+def test_no_rule_takes_for_ever(rule: str) -> None:
+    """One pattern on one address of thirty letters did not come back, and the worker with it."""
+    frame = pd.DataFrame({"email": ["a" * 30 + "@example.com"], "score": [1]})
+    with pytest.raises(InputRefused) as refused:
+        lines_of_rule(frame, rule)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "email.str.contains('example.com$')",
+        "email.str.contains('^a@|gmail|[xyz]@', case=False, na=False)",
+        "email.str.match('a@example') and email.str.fullmatch('a@example.com')",
+        "status == 'risky' and not email.str.contains('(a+)+$', regex=False)",
+        "email.str.startswith('a') and not email.str.contains('+', regex=False, case=False)",
+        "score == 3" + " or score > 99" * 100,
+    ],
+)
+def test_patterns_that_neither_repeat_nor_group_are_followed(rule: str) -> None:
+    """Which are those that people write."""
+    assert list(lines_of_rule(_FRAME, rule).index) == [0]
+
+
 def test_a_list_that_unpacks_to_far_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few kilobytes of gzip filled the disk."""
     monkeypatch.setattr(sources, "MOST_UNPACKED", 1_000_000)
