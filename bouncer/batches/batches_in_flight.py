@@ -7,8 +7,10 @@ What is queued there keeps whoever comes later waiting, however urgent, so no mo
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, exists, func, not_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from bouncer.batches.ownership import has_no_owner
@@ -143,21 +145,26 @@ def mean_seconds_an_address(
     Returns:
         Seconds, or None where no batch tells.
     """
+    seconds, quantity = connection.execute(_recent(since), {"account": account, "batches": batches}).one()
+    return float(seconds) / float(quantity) if quantity else None
+
+
+@cache
+def _recent(since: InstrumentedAttribute[datetime | None]) -> Select[Any, int | None]:
     recent = (
         select((age_seconds(since) - age_seconds(Batch.verified_ts)).label("seconds"), Batch.quantity.label("quantity"))
         .where(
-            Batch.account == account,
+            Batch.account == bindparam("account"),
             is_in(BatchState.COMPLETED),
             since.is_not(None),
             Batch.verified_ts.is_not(None),
             Batch.finish_requested_ts.is_(None),
         )
         .order_by(Batch.id.desc())
-        .limit(batches)
+        .limit(bindparam("batches"))
         .subquery()
     )
-    seconds, quantity = connection.execute(select(func.sum(recent.c.seconds), func.sum(recent.c.quantity))).one()
-    return float(seconds) / float(quantity) if quantity else None
+    return select(func.sum(recent.c.seconds), func.sum(recent.c.quantity))
 
 
 @reading
@@ -173,14 +180,7 @@ def queue_ahead(connection: Connection, account: str, *, besides: int | None = N
     pace = run_seconds_an_address(connection, account)
     if pace is None:
         pace = SLOWEST_SECONDS_AN_ADDRESS
-    rows = connection.execute(
-        select(
-            state_of(),
-            Batch.quantity,
-            Batch.processed,
-            age_seconds(Batch.running_ts).label("running_seconds"),
-        ).where(Batch.account == account, is_in(*IN_FLIGHT), Batch.id != (besides or 0), _was_sent_before(besides))
-    )
+    rows = connection.execute(_ahead(is_any=besides is None), {"account": account, "besides": besides or 0})
     running = BatchState.RUNNING_AT_BOUNCER
     return QueueAhead.of(
         [
@@ -191,14 +191,18 @@ def queue_ahead(connection: Connection, account: str, *, besides: int | None = N
     )
 
 
-def _was_sent_before(batch_id: int | None) -> ColumnElement[bool]:
-    if batch_id is None:
-        return true()
+@cache
+def _ahead(*, is_any: bool) -> Select[str, int, int, float | None]:
+    at_bouncer = select(
+        state_of(), Batch.quantity, Batch.processed, age_seconds(Batch.running_ts).label("running_seconds")
+    ).where(Batch.account == bindparam("account"), is_in(*IN_FLIGHT))
+    if is_any:
+        return at_bouncer
     this = aliased(Batch)
-    its = select(this.uploaded_ts).where(this.id == batch_id).scalar_subquery()
+    its = select(this.uploaded_ts).where(this.id == bindparam("besides")).scalar_subquery()
     # Moments are in seconds: of two in one second, one must be ahead of the other, and not each.
-    before = or_(Batch.uploaded_ts < its, and_(Batch.uploaded_ts == its, Batch.id < batch_id))
-    return or_(its.is_(None), before)
+    before = or_(Batch.uploaded_ts < its, and_(Batch.uploaded_ts == its, Batch.id < bindparam("besides")))
+    return at_bouncer.where(Batch.id != bindparam("besides"), or_(its.is_(None), before))
 
 
 def more_urgent_is_ready(connection: Connection, batch: BatchWork) -> bool:

@@ -24,6 +24,8 @@ _STATEMENT_BYTES = 250_000
 
 _STRETCH_ROWS = 1_000
 
+_read: dict[tuple[Any, ...], Table] = {}
+
 
 # A binary collation compares with any other of utf8mb4 without "illegal mix of collations".
 _STORAGE: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
@@ -47,22 +49,25 @@ def stage(connection: Connection, name: str, columns: Mapping[str, TypeEngine[An
     """
     lite = is_sqlite(connection)
     kinds = {column: kind if lite else _on_server(kind) for column, kind in columns.items()}
-    # Servers can be told to refuse every table without a key, temporary ones too; SQLite has its own.
-    key = () if lite else (Column("staged_row", Integer, primary_key=True),)
-    made = Table(
-        name,
-        MetaData(),
-        *key,
-        *(Column(column, kind) for column, kind in kinds.items()),
-        prefixes=["TEMPORARY"],
-        **_STORAGE,
-    )
     connection.exec_driver_sql(
         f"DROP TABLE IF EXISTS temp.{name}" if lite else f"DROP TEMPORARY TABLE IF EXISTS {name}"
     )
+    # Servers can be told to refuse every table without a key, temporary ones too; SQLite has its own.
+    key = () if lite else (Column("staged_row", Integer, primary_key=True),)
+    columns_made = (Column(column, kind) for column, kind in kinds.items())
+    made = Table(name, MetaData(), *key, *columns_made, prefixes=["TEMPORARY"], **_STORAGE)
     made.create(connection, checkfirst=False)
     insert_all(connection, "INSERT", name, columns, rows)
-    return Table(name, MetaData(), *(Column(column, kind) for column, kind in kinds.items()))
+    return _as_read(name, kinds)
+
+
+def _as_read(name: str, kinds: Mapping[str, TypeEngine[Any]]) -> Table:
+    # One object for all tables alike: SQLAlchemy compiles a statement anew for each table that it has not met, and
+    # those compiled push others out of its cache.
+    alike = (name, *((column, repr(kind)) for column, kind in kinds.items()))
+    if alike not in _read:
+        _read[alike] = Table(name, MetaData(), *(Column(column, kind) for column, kind in kinds.items()))
+    return _read[alike]
 
 
 def insert_all(

@@ -39,6 +39,18 @@ _PATIENCE_SECONDS = 6_000.0
 _GRACE_SECONDS = 20.0
 _MOST_COMMITS = 5_000
 
+# Looser than what the code goes by: what these leave out nobody would take up.
+_PERHAPS_LEFT_BEHIND = (
+    "SELECT id FROM Bouncer_Batches WHERE status NOT IN ('completed', 'failed')"
+    " AND (owner IS NULL OR heartbeat_ts IS NULL OR unixepoch() - unixepoch(heartbeat_ts) > 12)"
+    " AND (held_ts IS NULL OR callback_ts IS NOT NULL)"
+)
+_PERHAPS_TO_BE_COUNTED = (
+    "SELECT 1 FROM Requests r WHERE bouncer_announced_ts IS NULL AND bouncer_counted_ts IS NOT NULL"
+    " AND (bouncer_queued IS NULL OR unixepoch() - unixepoch(bouncer_counted_ts) >= 8 OR NOT EXISTS (SELECT 1 FROM"
+    " Bouncer_Queue q WHERE q.request_id = r.request_id AND q.status IN ('queued', 'assigned')))"
+)
+
 
 @dataclass
 class Outcome:
@@ -244,14 +256,11 @@ class History:
         def any_of(query: str, *values: object) -> bool:
             return bool(self._database.raw.execute(f"SELECT EXISTS ({query})", values).fetchone()[0])
 
-        rows = self._database.raw.execute("SELECT id FROM Bouncer_Batches WHERE status NOT IN ('completed', 'failed')")
         return WorkLeft(
             contacts=any_of("SELECT 1 FROM Bouncer_Queue WHERE status = 'queued'"),
-            batches=frozenset(id_ for (id_,) in rows),
+            batches=frozenset(id_ for (id_,) in self._database.raw.execute(_PERHAPS_LEFT_BEHIND)),
             chances=any_of("SELECT 1 FROM Bouncer_Second_Chances WHERE try_again_ts <= ?", self._database.now()),
-            requests=any_of(
-                "SELECT 1 FROM Requests WHERE bouncer_announced_ts IS NULL AND bouncer_counted_ts IS NOT NULL"
-            ),
+            requests=any_of(_PERHAPS_TO_BE_COUNTED),
         )
 
     def _client(self, name: str, process: Process) -> BouncerClient:

@@ -144,7 +144,7 @@ def plan_of(seed: int) -> Plan:
             "wait": 0.004 * harsh,
         },
         most_faults=0 if calm else chance.choice((1, 2, 3, 5, 8)),
-        quiet_after=chance.choice((60.0, 120.0, 300.0)),
+        quiet_after=chance.choice((45.0, 90.0, 150.0)),
         deeds=tuple(_deeds(chance, contacts)),
     )
 

@@ -45,7 +45,7 @@ class WorkLeft:
 
     Attributes:
         contacts: Whether contacts wait in the queue.
-        batches: The batches that are not settled.
+        batches: The batches that nobody seems to work on.
         chances: Whether second chances are due.
         requests: Whether requests are to be followed.
     """
