@@ -221,7 +221,7 @@ class History:
                 delete_at_bouncer=plan.delete,
             )
             self._buckets[name] = Buckets(plan.requests_a_minute)
-            self._slots[name] = Slots(self._settings[name])
+            self._slots[name] = Slots(self._settings[name], plan.slots_beyond)
             self._judge.note_limit(name, plan.most_in_flight)
 
     async def _employ(self, number: int) -> None:

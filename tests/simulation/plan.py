@@ -56,6 +56,7 @@ class Plan:
         accounts: How many accounts pay.
         batch_size: The most addresses in a batch.
         most_in_flight: The most batches of an account at Bouncer.
+        slots_beyond: How many slots more the Prefect server gives, since people can change its limits.
         in_parallel: Whether Bouncer runs an account's batches side by side.
         seconds_an_address: How long Bouncer takes for one.
         stuck: How likely a batch stands still.
@@ -81,6 +82,7 @@ class Plan:
     accounts: int
     batch_size: int
     most_in_flight: int
+    slots_beyond: int
     in_parallel: bool
     seconds_an_address: float
     stuck: float
@@ -104,6 +106,8 @@ class Plan:
 def plan_of(seed: int) -> Plan:
     """Makes the plan that belongs to a seed."""
     chance = random.Random(f"plan {seed}")
+    # What was thought of later has dice of its own, so that the seeds before it keep the rest of their plans.
+    later = random.Random(f"later plan {seed}")
     batch_size = chance.choice((2, 2, 3, 4, 5, 10))
     most_in_flight = chance.choice((1, 1, 2, 3, 4))
     batches = chance.choice((1, 1, 1, 2, 2, 3, 4))
@@ -121,6 +125,7 @@ def plan_of(seed: int) -> Plan:
         accounts=chance.choice((1, 1, 1, 2)),
         batch_size=batch_size,
         most_in_flight=most_in_flight,
+        slots_beyond=later.choice((0, 0, 0, 4)),
         in_parallel=chance.random() < 0.4,
         seconds_an_address=min(slowest, chance.choice((0.05, 0.2, 0.5, 1.0, 3.0))),
         stuck=chance.choice((0.0, 0.0, 0.0, 0.1)),

@@ -23,6 +23,7 @@ _PLAINER: dict[str, dict[str, object]] = {
     "nothing-deleted": {"delete": False},
     "batches-of-two": {"batch_size": 2},
     "one-in-flight": {"most_in_flight": 1},
+    "as-many-slots": {"slots_beyond": 0},
 }
 """What a plan can do without, by the word that says so."""
 

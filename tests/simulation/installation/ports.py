@@ -163,11 +163,13 @@ class Slots:
     """The slots of an account under leases, as the Prefect server keeps them.
 
     Args:
-        settings: The account's, which say how many there are.
+        settings: The account's, which say how many there should be.
+        beyond: How many more there are.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, beyond: int = 0) -> None:
         self._settings = settings
+        self._beyond = beyond
         self._leases: dict[str, float] = {}
         self._numbers = 0
 
@@ -177,7 +179,7 @@ class Slots:
             await _reach_server()
             now = asyncio.get_running_loop().time()
             self._leases = {lease: end for lease, end in self._leases.items() if end > now}
-            if len(self._leases) < self._settings.max_concurrent_batches:
+            if len(self._leases) < self._settings.max_concurrent_batches + self._beyond:
                 self._numbers += 1
                 lease = f"lease-{self._numbers}"
                 self._leases[lease] = now + _LEASE_SECONDS

@@ -7,6 +7,7 @@ from multiprocessing.connection import Connection
 
 from rich.console import Console
 
+from tests.simulation.plan import plan_of
 from tests.simulation.planted.money import MONEY
 from tests.simulation.planted.order import ORDER
 from tests.simulation.planted.planting import Planted, plant
@@ -55,10 +56,13 @@ def _find(fault: Planted, seed: int, histories: int) -> tuple[int, str]:
 def _play(fault: Planted, seed: int, histories: int, answer: Connection) -> None:
     plant(fault)
     # Only now, or the code would be there without the fault.
-    from tests.simulation.playing import play_one  # noqa: PLC0415  # as the line above says
+    from tests.simulation.playing import play  # noqa: PLC0415  # as the line above says
 
     for number in range(histories):
-        outcome = play_one(seed + number)
+        plan = plan_of(seed + number)
+        if not fault.shows_in(plan):
+            continue
+        outcome = play(plan)
         if outcome.broken:
             answer.send((number + 1, outcome.broken))
             return

@@ -1,5 +1,6 @@
 """Planted faults that cost money: uploads, their answers, and what is known already."""
 
+from tests.simulation.plan import Plan
 from tests.simulation.planted.planting import Planted
 
 __all__ = ["MONEY"]
@@ -12,6 +13,11 @@ _TABLE = "bouncer.batches.transition_table"
 _ADMISSION = "bouncer.batches.admission"
 _CLAIMING = "bouncer.queue.claiming"
 _REALTIME = "bouncer.batches.realtime"
+
+
+def _in_real_time(plan: Plan) -> bool:
+    return plan.realtime > 0
+
 
 MONEY = (
     Planted(
@@ -129,17 +135,20 @@ MONEY = (
         _REALTIME,
         "    transitions.begin_asking(connection, batch, addresses)\n",
         "    transitions.begin_asking(connection, batch, 0)\n",
+        shows_in=_in_real_time,
     ),
     Planted(
         "answers in real time that a dead run waited for are not counted",
         _TRANSITIONS,
         "(Batch.ambiguous_addresses, Batch.ambiguous_addresses + Batch.unanswered),\n            (Batch.held_ts",
         "(Batch.ambiguous_addresses, Batch.ambiguous_addresses),\n            (Batch.held_ts",
+        shows_in=_in_real_time,
     ),
     Planted(
         "answers in real time that were lost are not counted",
         _TRANSITIONS,
         "        ambiguous_addresses=Batch.ambiguous_addresses + lost,\n",
         "        ambiguous_addresses=Batch.ambiguous_addresses,\n",
+        shows_in=_in_real_time,
     ),
 )

@@ -1,5 +1,6 @@
 """Planted faults that break the rules or lose contacts: limits, pauses, states, loads, figures."""
 
+from tests.simulation.plan import Plan
 from tests.simulation.planted.planting import Planted
 
 __all__ = ["ORDER"]
@@ -10,18 +11,29 @@ _LOAD = "bouncer.batches.load"
 _MATCHING = "bouncer.verdicts.matching"
 _ENDINGS = "bouncer.batches.endings"
 
+
+def _in_real_time(plan: Plan) -> bool:
+    return plan.realtime > 0
+
+
+def _with_too_many_slots(plan: Plan) -> bool:
+    return plan.slots_beyond > 0
+
+
 ORDER = (
     Planted(
         "one batch too many may be in flight",
         _ADMISSION,
         "return others + 1 + int(lost) <= max_batches",
         "return others + int(lost) <= max_batches",
+        shows_in=_with_too_many_slots,
     ),
     Planted(
         "batches that are just being uploaded do not count as in flight",
         _ADMISSION,
         "        (is_in(*IN_FLIGHT), lost + 1),\n",
         "        (is_in(*(IN_FLIGHT - {BatchState.UPLOADING})), lost + 1),\n",
+        shows_in=_with_too_many_slots,
     ),
     Planted(
         "an upload that was lost does not count as in flight",
@@ -58,6 +70,7 @@ ORDER = (
         "bouncer.batches.realtime",
         "    if paused is not None:\n        return Admission.PAUSED\n",
         "",
+        shows_in=_in_real_time,
     ),
     Planted(
         "requests pass without a token",

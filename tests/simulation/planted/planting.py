@@ -4,10 +4,12 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
+
+from tests.simulation.plan import Plan
 
 __all__ = ["Planted", "plant"]
 
@@ -23,12 +25,14 @@ class Planted:
         module: Where.
         old: The text that stands there, exactly once.
         new: What it is changed to.
+        shows_in: In which plans it can show at all, if not in any; the others are counted, and not played.
     """
 
     name: str
     module: str
     old: str
     new: str
+    shows_in: Callable[[Plan], bool] = lambda _: True
 
     @property
     def file(self) -> Path:
