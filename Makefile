@@ -37,11 +37,12 @@ chaos: .venv/installed mariadb
 	$(BIN)/pytest -m chaos
 	$(BIN)/python -m tests.chaos
 
-## simulate: play lives of batches in a simulated world: SEED=… HISTORIES=…; HISTORIES=1 tells the whole story
-HISTORIES ?= 500
+## simulate: play lives of batches in a simulated world: SEED=… HISTORIES=… or SECONDS=3600; HISTORIES=1 tells the whole story
+HISTORIES ?= $(if $(SECONDS),1000000,500)
 
 simulate: .venv/installed
-	$(BIN)/python -m tests.simulation --histories $(HISTORIES) $(if $(SEED),--seed $(SEED)) $(if $(LESS),--less '$(LESS)')
+	$(BIN)/python -m tests.simulation --histories $(HISTORIES) $(if $(SEED),--seed $(SEED)) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(LESS),--less '$(LESS)')
 
 ## servers: verify a list on every database server with every setting, kill each side, and write docs/reference/databases.md
 servers: .venv/installed mariadb newer-servers

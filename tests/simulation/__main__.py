@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import os
 import sys
 
 from tests.simulation.playing import play_many
@@ -14,7 +15,7 @@ def _main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="the first seed; a fresh one if left out")
     parser.add_argument("--histories", type=int, default=200, help="how many seeds in a row; 1 tells the whole story")
     parser.add_argument("--seconds", type=float, default=None, help="stop after so many seconds, if sooner")
-    parser.add_argument("--processes", type=int, default=2, help="how many processes play")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many processes play")
     parser.add_argument("--less", default=None, help="what is left of a history, as its story ends with it")
     wanted = parser.parse_args()
     gc.freeze()

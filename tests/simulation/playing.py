@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from threading import Semaphore
 
 from rich.console import Console
 
@@ -21,6 +22,7 @@ from tests.simulation.story import story
 __all__ = ["Played", "play", "play_many", "play_one"]
 
 _CHUNK = 10
+_STORIES = 5
 _database: list[Database] = []
 _people = Console(soft_wrap=True, highlight=False)
 
@@ -56,10 +58,14 @@ class Played:
 
 def play(plan: Plan, told: tuple[Fault, ...] | None = None) -> Outcome:
     """Plays the history of a plan, with what is told to go wrong, or what its seed says."""
+    return History(_ready_database(), plan, told).play()
+
+
+def _ready_database() -> Database:
     if not _database:
         logging.disable(logging.CRITICAL)
         _database.append(Database())
-    return History(_database[0], plan, told).play()
+    return _database[0]
 
 
 def play_one(seed: int) -> Outcome:
@@ -84,7 +90,7 @@ def play_many(
     """
     # Two billion seeds: enough that no two runs meet, and short enough to be typed.
     first = int.from_bytes(os.urandom(4), "big") // 2 if seed is None else seed
-    _say(f"seeds {first} to {first + histories - 1}")
+    _say(f"seeds {first} to {first + histories - 1}{'' if seconds is None else f', for {seconds:g} s'}")
     if histories == 1:
         return _tell(first, less)
     began = time.monotonic()
@@ -92,18 +98,30 @@ def play_many(
     for played in _in_processes(first, histories, processes, None if seconds is None else began + seconds):
         for one, what in sorted(played.broken.items()):
             _say(f"BROKEN by seed {one}: {what}")
-            _tell_shrunk(one)
         total.add(played)
     _print_table(total, time.monotonic() - began, processes)
+    for one in sorted(total.broken)[:_STORIES]:
+        _tell_shrunk(one)
     return 1 if total.broken else 0
 
 
 def _in_processes(first: int, histories: int, processes: int, until: float | None) -> Iterator[Played]:
-    chunks = [
-        (start, min(_CHUNK, first + histories - start), until) for start in range(first, first + histories, _CHUNK)
-    ]
+    # Made once, and had by each process.
+    _ready_database()
+    room = Semaphore(2 * processes)
+
+    def chunks() -> Iterator[tuple[int, int, float | None]]:
+        # No more of them than are played soon, or an hour's would all be made at once.
+        for start in range(first, first + histories, _CHUNK):
+            room.acquire()
+            if until is not None and time.monotonic() > until:
+                return
+            yield start, min(_CHUNK, first + histories - start), until
+
     with get_context("fork").Pool(processes) as pool:
-        yield from pool.imap_unordered(_play_chunk, chunks)
+        for played in pool.imap(_play_chunk, chunks()):
+            room.release()
+            yield played
 
 
 def _play_chunk(chunk: tuple[int, int, float | None]) -> Played:
