@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bouncer.errors import InputRefused
+from bouncer.files.lists.workbook_parts import refuse_heavy_parts
 
 __all__ = ["LARGEST_SHEET", "is_workbook", "rows_of", "unpacked_bytes", "write_workbook"]
 
@@ -45,9 +46,11 @@ def rows_of(path: Path, name: str) -> Iterator[list[str]]:
         name: Its name for messages.
 
     Raises:
-        InputRefused: It cannot be read, as when a password protects it, or claims more rows than Excel has.
+        InputRefused: It cannot be read, as when a password protects it; it has more rows than Excel, or takes far
+            too much memory.
     """
     try:
+        refuse_heavy_parts(path, f"{name} unpacks to far more than a list; save its sheet as CSV")
         # By its handle: the library refuses a workbook by its name.
         with path.open("rb") as file:
             # Formulas count by the value that Excel last showed.
@@ -63,7 +66,7 @@ def rows_of(path: Path, name: str) -> Iterator[list[str]]:
                     if next(rows, None) is not None:
                         raise InputRefused(f"{name} has more rows than a sheet of Excel; save its sheet as CSV")
                     return
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, SyntaxError) as error:
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, SyntaxError, RuntimeError) as error:
         raise InputRefused(
             f"{name} is an Excel workbook that cannot be read ({type(error).__name__}); save its sheet as CSV"
         ) from None

@@ -12,7 +12,7 @@ import pytest
 from bouncer.errors import InputRefused
 from bouncer.files.csv import reading
 from bouncer.files.csv.reading import inspect
-from bouncer.files.lists import sources, workbooks
+from bouncer.files.lists import sources, workbook_parts, workbooks
 from bouncer.files.lists.sources import opened_list
 from tests.trust.answering import answering
 
@@ -154,6 +154,52 @@ def test_a_workbook_writes_no_text_without_end(tmp_path: Path, bound: Path) -> N
     sheet = f"<sheetData>{cells}</sheetData>"
     _refused(_workbook(tmp_path / "bomb.xlsx", sheet, f"<si><t>{'a' * 1_000}</t></si>"), "unpacks to far more")
     assert not list(bound.iterdir())
+
+
+_ATTRIBUTES = f"<a {' '.join(f'a{n}=' + repr('') for n in range(10_000))}/>"
+_MERGED = '<mergeCell ref="A1"/>'
+
+
+@pytest.mark.parametrize(
+    ("sheet", "strings"),
+    [
+        (f"<sheetData><row>{'<c/>' * 10_000}</row></sheetData>", ""),
+        (f"<sheetData>{'<row/>' * 100_000}</sheetData>", ""),
+        (f"<sheetData>{_FIRST_ROWS}</sheetData>{'<a/>' * 10_000}", ""),
+        (f"<sheetData>{_FIRST_ROWS}</sheetData>{_ATTRIBUTES}", ""),
+        (f"<sheetData>{_FIRST_ROWS}</sheetData><mergeCells>{_MERGED * 10_000}</mergeCells>", ""),
+        (f"<sheetData>{_FIRST_ROWS}</sheetData>", "<si/>" * 100_000),
+        (f"<sheetData>{_FIRST_ROWS}</sheetData>", f"<si>{'<r/>' * 10_000}</si>"),
+        (f"<sheetData>{_FIRST_ROWS}</sheetData>", f"<si><t>{'a' * 200_000}</t></si>"),
+        (f"<sheetData>{_FIRST_ROWS}</sheetData>{'a' * 200_000}", ""),
+    ],
+)
+def test_a_workbook_keeps_no_elements_without_end(
+    sheet: str, strings: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cell of four letters took 320 bytes of memory, so 2 MB of zip took more than any machine has."""
+    monkeypatch.setattr(workbook_parts, "MOST_KEPT", 50_000)
+    monkeypatch.setattr(workbook_parts, "_MOST_CHARACTERS", 100_000)
+    _refused(_workbook(tmp_path / "bomb.xlsx", sheet, strings), "unpacks to far more")
+
+
+def test_a_large_workbook_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in a row is forgotten behind it, and of a shared text but the text is kept."""
+    monkeypatch.setattr(workbook_parts, "MOST_KEPT", 5_000)
+    monkeypatch.setattr(workbook_parts, "_MOST_CHARACTERS", 20_000)
+    rows = "".join(f'<row><c t="s"><v>{n}</v></c><c><v>1234567890</v></c></row>' for n in range(4_000))
+    sheet = f"<sheetData>{rows}</sheetData>"
+    texts = "".join(f"<si><t>{n}</t></si>" for n in range(4_000))
+    with opened_list(_workbook(tmp_path / "large.xlsx", sheet, texts)) as source:
+        assert source.path.read_text().split()[-1] == "3999,1234567890"
+
+
+def test_a_workbook_declares_no_entities(tmp_path: Path) -> None:
+    """They make much of little, and nobody writes them into a workbook."""
+    place = _workbook(tmp_path / "bomb.xlsx", f"<sheetData>{_FIRST_ROWS}</sheetData>")
+    with zipfile.ZipFile(place, "a") as archive:
+        archive.writestr("xl/more.xml", '<!DOCTYPE a [<!ENTITY b "ccc">]><a>&b;</a>')
+    _refused(place, "unpacks to far more")
 
 
 @pytest.mark.parametrize(("header", "lines"), [(20_000, 3), (16_000, 200)])
