@@ -21,7 +21,7 @@ ANN = "ann.marked@example.com"
 async def test_a_letter_is_answered_by_one_command(
     set_up_account: SetUpAccount, sandbox: SandboxHandle, database_url: str, tmp_path: Path
 ) -> None:
-    """Asked for, shown and confirmed: tables, rejected lines, the run that she owned, and the batch at Bouncer."""
+    """Asked for, shown and confirmed: tables, rejected lines, and the batch at Bouncer."""
     engine = await set_up_account()
     environment = {**os.environ, "DATABASE_URL": database_url, "COLUMNS": "200"}
     file = tmp_path / "people.csv"
