@@ -127,7 +127,5 @@ def _refuse_addresses(given: Mapping[str, object]) -> None:
     # A run's parameters are stored at the Prefect server and shown there. The user goes by number.
     for what, text in given.items():
         if text is not None and holds_address(str(text)):
-            raise InputRefused(
-                f"{what} holds an e-mail address, which Prefect would keep with the run; leave it out"
-                + (", or use - for it" if what in {"FILE", "RESULT"} else "")
-            )
+            instead = "give a relative path without one, or -" if what in {"FILE", "RESULT"} else "leave it out"
+            raise InputRefused(f"{what} holds an e-mail address, which Prefect would keep with the run; {instead}")
