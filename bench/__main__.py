@@ -18,6 +18,7 @@ from bench.report import print_table, write_chart, write_json
 from bench.rows.claiming import claiming
 from bench.rows.end_to_end import end_to_end, short_batches
 from bench.rows.files import exporting, importing
+from bench.rows.growing import growing
 from bench.rows.looking import looking
 from bench.rows.queueing import queueing, simulated_queue
 from bench.rows.restarting import restarting
@@ -36,6 +37,7 @@ _BENCHMARKS: tuple[Benchmark, ...] = (
     claiming,
     importing,
     exporting,
+    growing,
     end_to_end,
     short_batches,
     restarting,
@@ -48,8 +50,8 @@ _BENCHMARKS: tuple[Benchmark, ...] = (
 
 _ON_SERVERS: dict[type[DatabaseServer], tuple[Benchmark, ...]] = {
     MariaDBServer: _BENCHMARKS,
-    # Those whose time is the database's, each beside its floor on the same server.
-    MySQLServer: (settling, claiming, importing, exporting),
+    # Those whose time is the database's.
+    MySQLServer: (settling, claiming, importing, exporting, growing),
 }
 
 app = cyclopts.App(name="bench", version_flags=())

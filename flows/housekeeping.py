@@ -8,7 +8,7 @@ from tasks.batches.ownership import new_owner
 from tasks.batches.recovery import recover
 from tasks.upkeep.deletion import delete_left_ones
 from tasks.upkeep.forget_runs import forget_runs
-from tasks.upkeep.tidy import close_empty_batches, delete_old_results, delete_old_rows
+from tasks.upkeep.tidy import close_empty_batches, delete_old_results, delete_old_rows, keep_counts
 from tasks.upkeep.tidying_report import Tidied, report_tidying
 
 __all__ = ["housekeeping"]
@@ -28,6 +28,8 @@ async def housekeeping(retention: Retention = KEPT_UNLESS_TOLD) -> Tidied:
         recovered = [await recover(access) for access in opened]
         closed = [await close_empty_batches(access) for access in opened]
         deleted = [await delete_left_ones(access) for access in opened]
+        # Before results are deleted, which hold the verdicts that are counted.
+        await keep_counts(opened[0])
         rows = await delete_old_rows(opened[0], retention)
         results = await delete_old_results(opened, retention)
         runs, artifacts = await forget_runs(retention.run_days)

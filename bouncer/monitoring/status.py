@@ -4,6 +4,7 @@ What can take long with millions of contacts, ``count_everything``, is apart fro
 so that a screen can be renewed all the time.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -21,8 +22,9 @@ from bouncer.requests.counting import (
     BatchCounts,
     Progress,
     count_batches,
-    count_by_request,
+    count_contacts,
     count_dead_letters,
+    count_each,
     count_verdicts,
 )
 from bouncer.steps.pacing import seconds_an_address
@@ -211,24 +213,17 @@ class StatusReport:
 
 @reading
 def count_everything(connection: Connection) -> Counts:
-    """Counts all contacts: reads one index over all of them, and all results."""
-    progress = count_by_request(connection)
-    open_requests = [request for request, one in progress.items() if one.open]
+    """Counts all contacts: of requests at rest by the counts that are kept, of the others by their rows."""
+    waiting, open_requests = _open_contacts(connection)
     shown = open_requests[:_MOST_REQUESTS]
     rows = connection.execute(select(Request.request_id, Request.name).where(Request.request_id.in_(shown)))
     names: dict[int, str | None] = {row.request_id: row.name for row in rows}
     return Counts(
-        contacts=Progress(
-            queued=sum(one.queued for one in progress.values()),
-            assigned=sum(one.assigned for one in progress.values()),
-            completed=sum(one.completed for one in progress.values()),
-            failed=sum(one.failed for one in progress.values()),
-            cancelled=sum(one.cancelled for one in progress.values()),
-        ),
-        waiting=_waiting(connection),
+        contacts=count_contacts(connection),
+        waiting=waiting,
         requests=[
             RequestProgress(id_, names.get(id_), one.queued, one.assigned, one.completed, one.failed, one.cancelled)
-            for id_, one in ((id_, progress[id_]) for id_ in shown)
+            for id_, one in count_each(connection, shown).items()
         ],
         more_requests=len(open_requests) - len(shown),
         verdicts=count_verdicts(connection),
@@ -289,13 +284,22 @@ def take_stock(
     )
 
 
-def _waiting(connection: Connection) -> list[Waiting]:
+def _open_contacts(connection: Connection) -> tuple[list[Waiting], list[int]]:
+    # One stretch of idx_claim, without a row of the queue.
+    key = (QueuedContact.status, QueuedContact.layer, QueuedContact.priority, QueuedContact.request_id)
     rows = connection.execute(
-        select(QueuedContact.layer, QueuedContact.priority, func.count())
-        .where(QueuedContact.status == QueueStatus.QUEUED)
-        .group_by(QueuedContact.layer, QueuedContact.priority)
+        select(*key, func.count())
+        .where(QueuedContact.status.in_([QueueStatus.QUEUED, QueueStatus.ASSIGNED]))
+        .group_by(*key)
     )
-    return sorted((Waiting(*row) for row in rows), key=lambda one: (one.layer, -one.priority))
+    waiting: Counter[tuple[str, int]] = Counter()
+    requests = set()
+    for status, layer, priority, request, contacts in rows:
+        requests.add(request)
+        if status == QueueStatus.QUEUED:
+            waiting[layer, priority] += contacts
+    ordered = sorted(waiting.items(), key=lambda one: (one[0][0], -one[0][1]))
+    return [Waiting(layer, priority, contacts) for (layer, priority), contacts in ordered], sorted(requests)
 
 
 def _in_flight(connection: Connection) -> list[BatchInFlight]:

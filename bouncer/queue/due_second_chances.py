@@ -65,6 +65,8 @@ def take_second_chances(connection: Connection, most: int) -> tuple[int, int]:
         .where(SecondChance.queue_id.in_(due), SecondChance.queue_id.not_in(early))
         .values(try_again_ts=None, chances=SecondChance.chances + 1)
     )
+    of_ripe = {row.request_id for row in of_contacts if row.queue_id in set(ripe)}
+    connection.execute(update(Request).where(Request.request_id.in_(of_ripe)).values(bouncer_counts=None))
     # The batch of the verdict that there is stays, so that an export shows that verdict until there is a better one.
     connection.execute(
         update(QueuedContact)

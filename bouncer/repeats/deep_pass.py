@@ -16,7 +16,7 @@ from bouncer.storage.tables import Contact, Layer, QueuedContact, QueueStatus, R
 from bouncer.storage.transactions import reading, writing
 from bouncer.verdicts.statuses import CLEAR_STATUSES, DoubtfulStatus
 
-__all__ = ["Risk", "Stretch", "deep_request_of", "pick_some", "requests_with_verdicts"]
+__all__ = ["Risk", "Stretch", "deep_request_of", "pick_some"]
 
 _STRETCH_ROWS = 10_000
 
@@ -60,18 +60,6 @@ class Stretch:
 
     last: int | None
     picked: int = 0
-
-
-@reading
-def requests_with_verdicts(connection: Connection) -> list[int]:
-    """The requests that have contacts in the queue, whatever became of them; by one seek a request."""
-    requests: list[int] = []
-    while True:
-        after = requests[-1] if requests else -1
-        found = connection.scalar(select(func.min(QueuedContact.request_id)).where(QueuedContact.request_id > after))
-        if found is None:
-            return requests
-        requests.append(found)
 
 
 @reading
@@ -160,7 +148,14 @@ def _risky(risk: Risk, long_ago: datetime, *, again: bool) -> Select[int, int, i
         deep.bouncer_status.in_(CLEAR_STATUSES),
         deep.processed_ts >= long_ago,
     )
-    is_there = exists().where(queued.global_id == QueuedContact.global_id, queued.layer == Layer.DEEP, left_alone)
+    # With LIMIT, and not EXISTS, for which MariaDB reads all that wait, or have failed, before.
+    is_there = (
+        select(queued.queue_id)
+        .where(queued.global_id == QueuedContact.global_id, queued.layer == Layer.DEEP, left_alone)
+        .limit(1)
+        .scalar_subquery()
+        .is_not(None)
+    )
     return (
         select(
             QueuedContact.global_id,

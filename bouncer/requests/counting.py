@@ -1,12 +1,13 @@
-"""Counts the progress of everything from the rows themselves, so that no crash can make it wrong."""
+"""Counts the progress of everything from the rows themselves; of requests at rest, from the counts that are kept."""
 
-from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Connection, exists, func, select
 
 from bouncer.batches.state import UNSETTLED, BatchState, state_of
 from bouncer.errors import InputRefused
+from bouncer.requests.kept_counts import kept_and_others
 from bouncer.storage.tables import Batch, DeadLetter, Layer, QueuedContact, QueueStatus, Request, Result
 from bouncer.storage.transactions import reading
 
@@ -14,10 +15,10 @@ __all__ = [
     "BatchCounts",
     "Progress",
     "count_batches",
-    "count_by_request",
     "count_contacts",
     "count_credits",
     "count_dead_letters",
+    "count_each",
     "count_verdicts",
     "maybe_paid_twice",
     "open_layers",
@@ -81,29 +82,32 @@ class BatchCounts:
 @reading
 def count_contacts(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> Progress:
     """Counts the contacts of a request, or all, and of a layer, or both, by where they stand."""
-    query = select(QueuedContact.status, func.count()).group_by(QueuedContact.status)
-    query = query.where(*_among(request_id, layer))
-    by_status = {str(status): count for status, count in connection.execute(query)}
+    kept, others = kept_and_others(connection, request_id, layer)
+    by_status = kept.by_status
+    for requests in others:
+        query = select(QueuedContact.status, func.count()).group_by(QueuedContact.status)
+        rows = connection.execute(query.where(*_among(requests, layer)))
+        by_status.update({str(status): count for status, count in rows})
     failed = by_status.pop(QueueStatus.FAILED, 0)
     # Fewer where an application has deleted cancelled contacts since.
     cancelled = min(_count_cancelled(connection, request_id), failed)
     return Progress(**by_status, failed=failed - cancelled, cancelled=cancelled)
 
 
-def count_by_request(connection: Connection) -> dict[int, Progress]:
-    """Counts the contacts of every request by where they stand, in the order of the requests' numbers."""
-    by_request: dict[int, dict[str, int]] = defaultdict(dict)
-    query = select(QueuedContact.request_id, QueuedContact.status, func.count())
+def count_each(connection: Connection, requests: Sequence[int]) -> dict[int, Progress]:
+    """Counts the contacts of each of some requests by where they stand."""
+    by_request: dict[int, dict[str, int]] = {request: {} for request in requests}
+    query = select(QueuedContact.request_id, QueuedContact.status, func.count()).where(*_among(requests, None))
     for request, status, count in connection.execute(query.group_by(QueuedContact.request_id, QueuedContact.status)):
         by_request[request][str(status)] = count
     were_cancelled = select(Request.request_id, Request.bouncer_cancelled).where(
-        Request.bouncer_cancelled_ts.is_not(None)
+        Request.request_id.in_(requests), Request.bouncer_cancelled_ts.is_not(None)
     )
     for request, wanted in connection.execute(were_cancelled):
         failed = by_request[request].get(QueueStatus.FAILED, 0)
         cancelled = min(wanted or 0, failed)
         by_request[request] |= {"failed": failed - cancelled, "cancelled": cancelled}
-    return {request: Progress(**counts) for request, counts in sorted(by_request.items())}
+    return {request: Progress(**counts) for request, counts in by_request.items()}
 
 
 def _count_cancelled(connection: Connection, request_id: int | None) -> int:
@@ -164,28 +168,32 @@ def count_credits(connection: Connection, request_id: int | None = None, layer: 
 def open_layers(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> set[Layer]:
     """The layers in which contacts of a request, or of any, wait or are in batches under way."""
     open_ = (QueueStatus.QUEUED, QueueStatus.ASSIGNED)
+    of_request = [] if request_id is None else [request_id]
     return {
         one
         for one in ([layer] if layer is not None else Layer)
         for status in open_
-        if connection.scalar(select(exists().where(QueuedContact.status == status, *_among(request_id, one))))
+        if connection.scalar(select(exists().where(QueuedContact.status == status, *_among(of_request, one))))
     }
 
 
 @reading
 def count_verdicts(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> dict[str, int]:
     """Counts the settled contacts of a request, or all, and of a layer, or both, by Bouncer's verdict."""
-    query = (
-        select(Result.bouncer_status, func.count())
-        .join(
-            QueuedContact,
-            (QueuedContact.batch_id == Result.batch_id) & (QueuedContact.global_id == Result.global_id),
+    kept, others = kept_and_others(connection, request_id, layer)
+    verdicts = kept.verdicts
+    for requests in others:
+        query = (
+            select(Result.bouncer_status, func.count())
+            .join(
+                QueuedContact,
+                (QueuedContact.batch_id == Result.batch_id) & (QueuedContact.global_id == Result.global_id),
+            )
+            .where(QueuedContact.status == QueueStatus.COMPLETED, *_among(requests, layer))
+            .group_by(Result.bouncer_status)
         )
-        .where(QueuedContact.status == QueueStatus.COMPLETED, *_among(request_id, layer))
-        .group_by(Result.bouncer_status)
-        .order_by(func.count().desc())
-    )
-    return {str(status): count for status, count in connection.execute(query)}
+        verdicts.update({str(status): count for status, count in connection.execute(query)})
+    return dict(verdicts.most_common())
 
 
 def count_dead_letters(connection: Connection) -> int:
@@ -193,9 +201,9 @@ def count_dead_letters(connection: Connection) -> int:
     return connection.scalar(select(func.count()).where(DeadLetter.reviewed.is_not(True))) or 0
 
 
-def _among(request_id: int | None, layer: Layer | None) -> list[ColumnElement[bool]]:
-    of_request = [] if request_id is None else [QueuedContact.request_id == request_id]
-    return of_request if layer is None else [*of_request, QueuedContact.layer == layer]
+def _among(requests: Sequence[int], layer: Layer | None) -> list[ColumnElement[bool]]:
+    of_requests: list[ColumnElement[bool]] = [QueuedContact.request_id.in_(requests)] if requests else []
+    return of_requests if layer is None else [*of_requests, QueuedContact.layer == layer]
 
 
 @reading

@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select
 
 from bouncer.requests.counting import count_contacts, count_credits, count_verdicts
+from bouncer.requests.kept_counts import has_work
 from bouncer.storage.dialects import age_seconds
-from bouncer.storage.tables import List, QueuedContact, QueueStatus, Request, User
+from bouncer.storage.tables import List, Request, User
 from bouncer.storage.transactions import reading
 
 __all__ = ["MOST_REQUESTS", "RequestLine", "list_requests"]
@@ -90,19 +91,11 @@ def list_requests(connection: Connection, *, all_of_them: bool = False, most: in
 
 
 def _is_of_interest() -> ColumnElement[bool]:
-    waits = (
-        select(QueuedContact.queue_id)
-        .where(
-            QueuedContact.request_id == Request.request_id,
-            QueuedContact.status.in_([QueueStatus.QUEUED, QueueStatus.ASSIGNED]),
-        )
-        .exists()
-    )
     lately = or_(
         age_seconds(Request.created_ts) < _LATELY_SECONDS,
         and_(Request.bouncer_completed_ts.is_not(None), age_seconds(Request.bouncer_completed_ts) < _LATELY_SECONDS),
     )
-    return or_(lately, waits)
+    return or_(lately, has_work())
 
 
 def _line(connection: Connection, row: Row[*tuple[Any, ...]]) -> RequestLine:

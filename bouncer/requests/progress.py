@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, String, and_, cast, func, or_,
 from sqlalchemy.orm import InstrumentedAttribute
 
 from bouncer.requests.counting import Progress
+from bouncer.requests.kept_counts import has_work
 from bouncer.storage.dialects import age_seconds
 from bouncer.storage.tables import QueuedContact, QueueStatus, Request
 from bouncer.storage.transactions import reading, writing
@@ -113,6 +114,7 @@ def note_open(connection: Connection, request_id: int) -> None:
             bouncer_counted_ts=func.coalesce(Request.bouncer_counted_ts, func.current_timestamp()),
             bouncer_completed_ts=None,
             bouncer_announced_ts=None,
+            bouncer_counts=None,
         )
     )
 
@@ -131,7 +133,7 @@ def under_way(connection: Connection) -> list[RequestUnderWay]:
     is_complete = Request.bouncer_completed_ts.is_not(None)
     query = select(
         Request.request_id,
-        or_(_any_of(QueueStatus.QUEUED), _any_of(QueueStatus.ASSIGNED)),
+        has_work(),
         or_(
             Request.bouncer_queued.is_(None),
             and_(
@@ -229,20 +231,10 @@ def _figures(counted: Progress) -> dict[str, object]:
         "bouncer_done": counted.completed,
         "bouncer_failed": counted.failed,
         "bouncer_counted_ts": func.current_timestamp(),
+        "bouncer_counts": None,
     }
 
 
 def _text(moment: InstrumentedAttribute[datetime | None]) -> ColumnElement[str]:
     # As it is stored: SQLite knows no moments, and compares texts, of which the driver writes one with microseconds.
     return cast(moment, String(26))
-
-
-def _any_of(status: QueueStatus) -> ColumnElement[bool]:
-    # With LIMIT, and not EXISTS, which MariaDB may answer by reading all contacts of that status first.
-    return (
-        select(QueuedContact.queue_id)
-        .where(QueuedContact.request_id == Request.request_id, QueuedContact.status == status)
-        .limit(1)
-        .scalar_subquery()
-        .is_not(None)
-    )

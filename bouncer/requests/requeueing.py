@@ -13,6 +13,7 @@ from bouncer.batches.transition_table import RESEND_HELD
 from bouncer.batches.transitions import resend_held
 from bouncer.errors import InputRefused
 from bouncer.requests.cancelling import unmark
+from bouncer.requests.kept_counts import BY_REQUEST, has_contact
 from bouncer.requests.progress import note_open
 from bouncer.storage.tables import Batch, DeadLetter, QueuedContact, QueueStatus, Request
 from bouncer.storage.transactions import reading, writing
@@ -147,13 +148,28 @@ def _scope(connection: Connection, request_id: int | None, dead_letter: int | No
 
 @reading
 def _count(connection: Connection, scope: _Scope, *, held: bool) -> Requeued:
-    failed = [*scope.failed(), scope.of_requests(QueuedContact.request_id)]
     return Requeued(
-        contacts=connection.scalar(select(func.count()).select_from(QueuedContact).where(*failed)) or 0,
+        contacts=_count_failed(connection, scope),
         dead_letters=connection.scalar(select(func.count()).select_from(DeadLetter).where(*scope.letters())) or 0,
         held=(connection.scalar(select(func.count()).select_from(Batch).where(*scope.holding())) or 0) if held else 0,
         dry_run=True,
     )
+
+
+def _count_failed(connection: Connection, scope: _Scope) -> int:
+    if scope.batch_id is not None:
+        failed = [*scope.failed(), scope.of_requests(QueuedContact.request_id)]
+        return connection.scalar(select(func.count()).select_from(QueuedContact).where(*failed)) or 0
+    # Request by request, or the servers would read the whole queue, or all that ever failed in cancelled requests too.
+    of_one = (
+        select(func.count())
+        .select_from(QueuedContact)
+        .with_hint(QueuedContact, BY_REQUEST)
+        .where(QueuedContact.request_id == Request.request_id, *scope.failed())
+        .correlate(Request)
+        .scalar_subquery()
+    )
+    return int(connection.scalar(select(func.sum(of_one)).where(scope.of_requests(Request.request_id.expression))) or 0)
 
 
 def _requests(engine: Engine, scope: _Scope) -> Iterator[int]:
@@ -182,12 +198,7 @@ def _next_request(connection: Connection, scope: _Scope, after: int) -> int | No
         .where(
             Request.request_id > after,
             Request.bouncer_cancelled_ts.is_(None),
-            # With LIMIT, and not EXISTS, which MariaDB may answer by reading all failed contacts first.
-            select(QueuedContact.queue_id)
-            .where(QueuedContact.request_id == Request.request_id, QueuedContact.status == QueueStatus.FAILED)
-            .limit(1)
-            .scalar_subquery()
-            .is_not(None),
+            has_contact(QueuedContact.status == QueueStatus.FAILED),
         )
         .order_by(Request.request_id)
         .limit(1)
@@ -198,7 +209,7 @@ def _next_request(connection: Connection, scope: _Scope, after: int) -> int | No
 def _requeue_some(connection: Connection, scope: _Scope, request_id: int, after: int) -> tuple[int, int | None]:
     found = connection.execute(
         select(QueuedContact.queue_id, QueuedContact.cancelled)
-        .with_hint(QueuedContact, "FORCE INDEX (idx_request_status)" if scope.batch_id is None else "")
+        .with_hint(QueuedContact, BY_REQUEST if scope.batch_id is None else "")
         .where(QueuedContact.request_id == request_id, QueuedContact.queue_id > after, *scope.failed())
         .order_by(QueuedContact.queue_id)
         .limit(_CHUNK_ROWS)

@@ -128,7 +128,8 @@ class Request(Base):
 
     ``bouncer_counted_ts`` is set from the first claim on, ``bouncer_completed_ts`` while none of its contacts waits or
     is in flight, ``bouncer_announced_ts`` once the event of that was sent (``bouncer.requests.progress``).
-    ``bouncer_deep_of`` is the request whose risky contacts this one sends through the deep pass.
+    ``bouncer_deep_of`` is the request whose risky contacts this one sends through the deep pass, ``bouncer_counts`` has
+    how many of its contacts ended how, while it is at rest (``bouncer.requests.kept_counts``).
     """
 
     __tablename__ = "Requests"
@@ -159,6 +160,7 @@ class Request(Base):
     bouncer_cancelled_by: Mapped[str | None] = mapped_column(String(100))
     bouncer_cancelled_reason: Mapped[str | None] = mapped_column(String(255))
     bouncer_deep_of: Mapped[int | None] = mapped_column(Integer)
+    bouncer_counts: Mapped[str | None] = mapped_column(Text)
 
 
 class List(Base):
@@ -199,7 +201,11 @@ class Contact(Base):
     """
 
     __tablename__ = "Contacts_Global"
-    __table_args__ = (Index("idx_bouncer_address_key", "bouncer_address_key"), _APPLICATION)
+    __table_args__ = (
+        Index("idx_bouncer_address_key", "bouncer_address_key"),
+        Index("idx_bouncer_verdict_age", "bouncer_status", "bouncer_verified_ts"),
+        _APPLICATION,
+    )
 
     global_id: Mapped[int] = mapped_column(Integer, primary_key=True)
     email: Mapped[str] = mapped_column(String(320))

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Connection, delete, exists, func, not_, select
+from sqlalchemy import Connection, case, delete, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from bouncer.batches.state import SETTLED, is_in
@@ -48,21 +48,19 @@ class OldRows:
 
     Attributes:
         key: What they are deleted by: the primary key, or the first column of it.
-        moment: The moment that they are of.
-        chunk: How many keys are deleted in one transaction.
+        moment: The moment that they are of, in the order of their keys.
     """
 
     key: InstrumentedAttribute[Any]
     moment: InstrumentedAttribute[Any]
-    chunk: int = _CHUNK_ROWS
 
 
 OLD_ROWS: dict[str, OldRows] = {
     "rate_limit_days": OldRows(RateLimitWindow.id, RateLimitWindow.window_end_ts),
-    "call_days": OldRows(CallCount.window_start_ts, CallCount.window_start_ts, chunk=_CHUNK_ROWS // 20),
+    "call_days": OldRows(CallCount.window_start_ts, CallCount.window_start_ts),
     "metric_days": OldRows(HealthMetric.id, HealthMetric.recorded_ts),
 }
-"""By the field of ``Retention`` that tells the age. A minute has some twenty rows of calls."""
+"""By the field of ``Retention`` that tells the age."""
 
 
 class Retention(BaseModel):
@@ -97,12 +95,15 @@ def find_old_rows(connection: Connection, old: OldRows, *, days: float, after: A
         after: Only rows whose key is greater; None for all.
 
     Returns:
-        Their keys in order, a chunk at most; empty where there are none any more.
+        Their keys in order, those of a chunk of rows at most; empty where there are none any more.
     """
-    query = select(old.key).distinct().where(old.moment < database_now(connection) - timedelta(days=days))
+    # No index has these moments, but the oldest rows come first: where the next ones are young, all others are.
+    next_ones = select(old.key.label("key"), old.moment.label("moment")).order_by(old.key).limit(_CHUNK_ROWS)
     if after is not None:
-        query = query.where(old.key > after)
-    return list(connection.scalars(query.order_by(old.key).limit(old.chunk)))
+        next_ones = next_ones.where(old.key > after)
+    rows = next_ones.subquery().c
+    young = database_now(connection) - timedelta(days=days)
+    return list(connection.scalars(select(rows.key).distinct().where(rows.moment < young).order_by(rows.key)))
 
 
 @writing
@@ -168,11 +169,16 @@ def find_empty_batches(connection: Connection, account: str) -> list[tuple[int, 
     Returns:
         Their rows' ids, with Bouncer's id where it has them.
     """
-    waiting = exists().where(QueuedContact.batch_id == Batch.id, QueuedContact.status == QueueStatus.ASSIGNED)
+    # The status in no condition, by which MariaDB would read all contacts that are under way.
+    waiting = (
+        select(func.count(case((QueuedContact.status == QueueStatus.ASSIGNED, 1))))
+        .where(QueuedContact.batch_id == Batch.id)
+        .scalar_subquery()
+    )
     query = select(Batch.id, Batch.bouncer_id).where(
         Batch.account == account,
         CLOSE_EMPTY.applies,
         age_seconds(Batch.updated_ts) > _EMPTY_SECONDS,
-        not_(waiting),
+        waiting == 0,
     )
     return [(id_, bouncer_id) for id_, bouncer_id in connection.execute(query.order_by(Batch.id))]

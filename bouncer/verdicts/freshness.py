@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, false, or_
+from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from bouncer.storage.tables import Batch, Contact, Layer
@@ -50,9 +50,9 @@ class FreshFor:
         """
         if self.days <= 0:
             return false()
-        of_deep_pass = exists().where(Batch.id == Contact.bouncer_batch_id, Batch.layer == Layer.DEEP)
+        its_layer = select(Batch.layer).where(Batch.id == Contact.bouncer_batch_id).correlate(Contact).scalar_subquery()
         return and_(
             Contact.bouncer_deep_ts.is_not(None),
             self.covers(Contact.bouncer_status, Contact.bouncer_verified_ts, now),
-            of_deep_pass.correlate(Contact),
+            its_layer == Layer.DEEP,
         )

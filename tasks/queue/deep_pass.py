@@ -9,6 +9,7 @@ from blocks.access import Access
 from bouncer.plurals import counted
 from bouncer.repeats import deep_pass
 from bouncer.repeats.deep_pass import Risk
+from bouncer.requests.kept_counts import requests_with_contacts
 
 __all__ = ["Picked", "pick_risky"]
 
@@ -44,7 +45,7 @@ async def pick_risky(access: Access, request_id: int | None, risk: Risk, *, agai
     Raises:
         InputRefused: There is no such request.
     """
-    requests = await deep_pass.requests_with_verdicts(access) if request_id is None else [request_id]
+    requests = await requests_with_contacts(access) if request_id is None else [request_id]
     picked = 0
     for request in requests:
         after: int | None = 0

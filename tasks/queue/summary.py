@@ -13,6 +13,7 @@ from bouncer.monitoring.charts import verdict_table
 from bouncer.plurals import counted
 from bouncer.queue.claiming import Claimed
 from bouncer.requests.counting import count_batches, count_verdicts, open_layers
+from bouncer.requests.kept_counts import keep_counts
 from bouncer.requests.work_of_others import Standing, stand, work_since
 from bouncer.safe_text import in_markdown
 from bouncer.storage.tables import Layer
@@ -21,6 +22,9 @@ from tasks.queue.work_left import WorkLeft
 from tasks.running.stopping import is_stopping
 
 __all__ = ["IngestSummary", "Tally", "nothing_to_do", "summarise"]
+
+_MOST_COUNTED = 20
+"""Requests whose counts one run keeps; housekeeping keeps all others."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,7 @@ async def summarise(access: Access, request_id: int | None, tally: Tally) -> Ing
         request_id: The request, or None for all.
         tally: What was counted on the way.
     """
+    await access.compute(keep_counts, access.engine, _MOST_COUNTED)
     work = await work_since(access, tally.before, tally.worked_on, tally.reused)
     verified, failed, after = work.verified, work.failed, work.contacts
     batches = await count_batches(access, request_id)

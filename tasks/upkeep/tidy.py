@@ -9,10 +9,11 @@ from prefect.cache_policies import NO_CACHE
 from blocks.access import Access
 from bouncer.batches import transitions
 from bouncer.errors import BouncerFlowsError
+from bouncer.requests import kept_counts
 from bouncer.upkeep import retention as old_rows
 from bouncer.upkeep.retention import OLD_ROWS, Retention
 
-__all__ = ["close_empty_batches", "delete_old_results", "delete_old_rows"]
+__all__ = ["close_empty_batches", "delete_old_results", "delete_old_rows", "keep_counts"]
 
 
 @task(name="delete-old-rows", task_run_name="delete old rows", cache_policy=NO_CACHE, persist_result=False)
@@ -36,6 +37,18 @@ async def delete_old_rows(access: Access, retention: Retention) -> dict[str, int
             after = found[-1]
         deleted[old.key.class_.__tablename__] = count
     return deleted
+
+
+@task(name="keep-counts", task_run_name="keep counts", cache_policy=NO_CACHE, persist_result=False)
+async def keep_counts(access: Access) -> int:
+    """Counts requests at rest once and keeps that, so that nobody reads their contacts again to count them.
+
+    Safe to run twice: what is counted is not found again.
+
+    Returns:
+        Requests counted.
+    """
+    return await access.compute(kept_counts.keep_counts, access.engine)
 
 
 @task(name="delete-old-results", task_run_name="delete old results", cache_policy=NO_CACHE, persist_result=False)

@@ -330,14 +330,6 @@ def test_a_cancelled_request_gets_no_deep_pass(engine: Engine) -> None:
     assert _pick(engine, request) == 1
 
 
-def test_requests_are_found_one_by_one(engine: Engine) -> None:
-    """All requests with contacts are looked through where none is named; others have nothing to look at."""
-    new_request(engine)
-    second = _first_pass(engine, {"a@example.com": {"score": 99}})
-    third = _first_pass(engine, {"b@example.com": {"score": 99}})
-    assert read(engine, deep_pass.requests_with_verdicts) == [second, third]
-
-
 @pytest.mark.parametrize("of_request", [True, False])
 def test_an_export_has_both_verdicts_on_one_line(engine: Engine, tmp_path: Path, of_request: bool) -> None:
     """The deep verdict stands beside the first one; a contact that needed none has empty cells, and one line."""

@@ -55,6 +55,6 @@ class Explainer:
         return f"{table}: {kind}, key {key}", table in self._large and (kind in {"ALL", "index"} or key is None)
 
 
-def rows_read(connection: Connection) -> int:
-    """How many rows the server has read so far for this connection."""
-    return sum(int(value) for _, value in connection.execute(text("SHOW SESSION STATUS LIKE 'Handler_read%'")))
+def rows_read(connection: Connection, of: str = "SESSION") -> int:
+    """How many rows the server has read so far for this connection, or for all (GLOBAL)."""
+    return sum(int(value) for _, value in connection.execute(text(f"SHOW {of} STATUS LIKE 'Handler_read%'")))

@@ -10,7 +10,7 @@ from bouncer.storage.dialects import database_now
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch, CallCount, HealthMetric, RateLimitWindow, Result
 from bouncer.upkeep import retention
-from bouncer.upkeep.retention import OLD_ROWS, OldRows
+from bouncer.upkeep.retention import OLD_ROWS
 from tests.bouncer.contacts import (
     ACCOUNT,
     batch_rows,
@@ -74,8 +74,7 @@ def test_counts_of_calls_go_by_the_minute(engine: Engine) -> None:
 
 def test_many_old_figures_go_in_small_steps(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many rows are too old, no transaction deletes more than a chunk of them."""
-    old = OLD_ROWS["metric_days"]
-    monkeypatch.setitem(OLD_ROWS, "metric_days", OldRows(old.key, old.moment, chunk=100))
+    monkeypatch.setattr(retention, "_CHUNK_ROWS", 100)
     write(engine, lambda c: c.execute(insert(HealthMetric), [{"metric_name": "m", "metric_value": 1}] * 250))
     set_back(engine, HealthMetric.recorded_ts, 31 * _DAY, HealthMetric.id <= 240)
     deleted: list[int] = []
