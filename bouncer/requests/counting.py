@@ -168,7 +168,7 @@ def count_credits(connection: Connection, request_id: int | None = None, layer: 
 def open_layers(connection: Connection, request_id: int | None = None, layer: Layer | None = None) -> set[Layer]:
     """The layers in which contacts of a request, or of any, wait or are in batches under way."""
     open_ = (QueueStatus.QUEUED, QueueStatus.ASSIGNED)
-    of_request = [] if request_id is None else [request_id]
+    of_request = None if request_id is None else [request_id]
     return {
         one
         for one in ([layer] if layer is not None else Layer)
@@ -201,9 +201,9 @@ def count_dead_letters(connection: Connection) -> int:
     return connection.scalar(select(func.count()).where(DeadLetter.reviewed.is_not(True))) or 0
 
 
-def _among(requests: Sequence[int], layer: Layer | None) -> list[ColumnElement[bool]]:
-    of_requests: list[ColumnElement[bool]] = [QueuedContact.request_id.in_(requests)] if requests else []
-    return of_requests if layer is None else [*of_requests, QueuedContact.layer == layer]
+def _among(requests: Sequence[int] | None, layer: Layer | None) -> list[ColumnElement[bool]]:
+    among: list[ColumnElement[bool]] = [] if requests is None else [QueuedContact.request_id.in_(requests)]
+    return among if layer is None else [*among, QueuedContact.layer == layer]
 
 
 @reading

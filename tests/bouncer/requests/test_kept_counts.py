@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine, delete, event, func, insert, select, update
 
 from bouncer.erasure.erasing import erase_person
+from bouncer.monitoring.status import count_everything
 from bouncer.queue.due_second_chances import take_second_chances
 from bouncer.requests import cancelling
 from bouncer.requests.counting import Progress, count_contacts, count_verdicts
@@ -153,3 +154,12 @@ def test_only_so_many_are_counted_as_are_wanted(engine: Engine, monkeypatch: pyt
     write(engine, lambda c: c.execute(insert(QueuedContact).values(row)))
     write(engine, lambda c: c.execute(update(Request).values(bouncer_counts=None)))
     assert [keep_counts(engine, 1) for _ in range(3)] == [1, 1, 0]
+
+
+def test_a_screen_without_open_requests(engine: Engine) -> None:
+    """Where all are at rest, the screen lists no request, and has the totals."""
+    _at_rest(engine)
+    counts = read(engine, count_everything)
+    assert (counts.requests, counts.more_requests, counts.waiting) == ([], 0, [])
+    assert counts.contacts == Progress(completed=2, failed=1)
+    assert counts.verdicts == {"unknown": 1, "deliverable": 1}

@@ -54,6 +54,7 @@ def test_from_nothing(empty_engine: Engine) -> None:
         "0006",
         "0007",
         "0008",
+        "0009",
     ]
     changes = upgrade(empty_engine)
     assert "created table Bouncer_Batches" in changes
