@@ -162,7 +162,7 @@ def _month(connection: Connection) -> str:
 
 @reading
 def _oldest(connection: Connection, old: Old, most: int) -> list[int]:
-    # An index has the verdicts of each kind by their age.
+    # An index has the contacts with each verdict by its age: no more are read of each than may be taken.
     oldest = (
         select(Contact.bouncer_verified_ts, Contact.global_id)
         .with_hint(Contact, _BY_VERDICT_AGE)
@@ -172,7 +172,7 @@ def _oldest(connection: Connection, old: Old, most: int) -> list[int]:
     )
     of_each = [
         [(row.bouncer_verified_ts, row.global_id) for row in connection.execute(oldest.where(is_of_kind))]
-        for is_of_kind in (Contact.bouncer_status == status for status in old.statuses or _statuses(connection))
+        for is_of_kind in (Contact.bouncer_status == status for status in set(old.statuses or _statuses(connection)))
     ]
     return [contact for _, contact in islice(merge(*of_each), most)]
 
