@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import SecretStr
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from blocks.bouncer_account import BouncerAccount
@@ -60,11 +60,11 @@ async def _of_database(settings: Settings) -> list[Replacement]:
     wanted = SecretStr(settings.url)
     if settings.database_url is None or saved.url == wanted:
         return await _of_database_itself(saved)
-    was, would_be = _place(saved.url), _place(wanted)
     block = f"block contacts-database/{here().block}"
-    if was == would_be:
+    if _place(saved.url) == _place(wanted):
         return [Replacement("DATABASE_URL", f"{block} has another user, password or option", points_elsewhere=False)]
-    return [Replacement("DATABASE_URL", f"{block} has {was} and not {would_be}", points_elsewhere=True)]
+    what = f"{block} has {_shown(saved.url)} and not {_shown(wanted)}"
+    return [Replacement("DATABASE_URL", what, points_elsewhere=True)]
 
 
 async def _of_database_itself(saved: ContactsDatabase) -> list[Replacement]:
@@ -104,15 +104,26 @@ async def _usable(block: type[_Saved], name: str) -> _Saved | None:
         return None
 
 
-def _place(secret: SecretStr) -> str:
+def _url(secret: SecretStr) -> URL | None:
     try:
-        url = make_url(secret.get_secret_value())
-    except ArgumentError:
+        return make_url(secret.get_secret_value())
+    except (ArgumentError, ValueError):
+        return None
+
+
+def _place(secret: SecretStr) -> tuple[str | int | None, ...]:
+    url = _url(secret)
+    return () if url is None else (url.host, url.port, url.database)
+
+
+def _shown(secret: SecretStr) -> str:
+    url = _url(secret)
+    if url is None:
         return "a URL that cannot be read"
     if url.host is None:
         return f"the file {url.database}"
     if not url.password:
-        # The host may be a part of one.
-        return f"{url.database} at a server without a password"
+        # It may be what is taken for the host.
+        return f"{url.database} on a server without a password"
     port = "" if url.port is None else f":{url.port}"
     return f"{url.database} at {url.host}{port}"

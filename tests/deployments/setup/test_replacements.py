@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from blocks.bouncer_account import BouncerAccount
 from blocks.contacts_database import ContactsDatabase, engine_of
@@ -57,6 +58,31 @@ async def test_a_stray_url_does_not_point_production_elsewhere(url: str, tmp_pat
     # As it was, it works on.
     assert await set_up_the_rest(_settings(url, tmp_path)) == []
     assert await set_up_the_rest(Settings()) == []
+
+
+@pytest.mark.parametrize(
+    ("was", "wanted", "said"),
+    [
+        ("mysql://me:marked@one/name", "mysql://me:marked@two:3307/name", "has name at one and not name at two:3307"),
+        (
+            "mysql://me@marked/name",
+            "mysql://me@marked2/name",
+            "has name on a server without a password and not",
+        ),
+        ("mysql://me:marked@one/name", "mysql://me%3Amarked@one/name", "has another user, password or option"),
+    ],
+)
+async def test_no_question_shows_a_password(was: str, wanted: str, said: str, url: str, tmp_path: Path) -> None:
+    """A URL without a clean password has it in the user's name or the host; two servers are two all the same."""
+    await set_up(_settings(url, tmp_path))
+    block = await load_saved(ContactsDatabase, "default")
+    assert block is not None
+    block.url = SecretStr(was)
+    await block.save("default", overwrite=True)
+    (found,) = await replacements(_settings(wanted, tmp_path))
+    assert said in found.what
+    assert "marked" not in found.what
+    assert found.points_elsewhere == ("another user" not in said)
 
 
 async def test_a_database_that_was_made_anew_is_noticed(url: str, tmp_path: Path) -> None:
