@@ -115,6 +115,8 @@ def _sqlite(parsed: URL) -> URL:
         raise SettingRefused(
             "DATABASE_URL names an SQLite database in memory, which is lost when a command ends; write sqlite:////PATH"
         )
+    if "://" in str(parsed.database):
+        raise SettingRefused(f"DATABASE_URL has two URLs in one; {_FORM} or sqlite:////PATH")
     if str(parsed.database).startswith("file:"):
         raise SettingRefused("DATABASE_URL names SQLite's file by file:, which is not known; write sqlite:////PATH")
     return parsed.set(drivername="sqlite")

@@ -73,6 +73,7 @@ _MALFORMED = (
     "sqlite+pysqlcipher://:marked@/contacts.db",
     "sqlite://user:marked@/contacts.db",
     "sqlite:///contacts.db?password=marked",
+    "sqlite:///mysql://user:marked@127.0.0.1/name",
     "sqlite:marked",
     "marked",
 )
