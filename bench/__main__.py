@@ -19,6 +19,7 @@ from bench.rows.claiming import claiming
 from bench.rows.end_to_end import end_to_end, short_batches
 from bench.rows.files import exporting, importing
 from bench.rows.growing import growing
+from bench.rows.idling import idling_under_serve, idling_with_a_worker
 from bench.rows.looking import looking
 from bench.rows.queueing import queueing, simulated_queue
 from bench.rows.restarting import restarting
@@ -43,6 +44,8 @@ _BENCHMARKS: tuple[Benchmark, ...] = (
     restarting,
     saturating,
     looking,
+    idling_under_serve,
+    idling_with_a_worker,
     simulating,
     simulated_queue,
     queueing,

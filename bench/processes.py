@@ -1,4 +1,4 @@
-"""Processes of ``bouncer-flows`` whose processor time and memory are watched; needs Linux, for ``/proc``."""
+"""Processes of ``bouncer-flows`` and of Prefect, their processor time and memory; needs Linux, for ``/proc``."""
 
 import os
 import subprocess
@@ -14,6 +14,7 @@ __all__ = ["Command", "Usage", "running", "usage_of", "usage_so_far"]
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LOOK_SECONDS = 0.05
+_BOUNCER_FLOWS = "deployments.command_line"
 
 
 class Usage:
@@ -32,20 +33,23 @@ class Usage:
 
 
 class Command:
-    """A process of ``bouncer-flows``.
+    """A process of ``bouncer-flows``, or of another program in Python.
 
     Args:
         arguments: The command line, without the program's name.
         environment: The variables that it needs, beside those that name paths.
         log: Where its standard error goes.
+        program: The module that is run.
     """
 
-    def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, arguments: list[str], environment: Mapping[str, str], log: Path, program: str = _BOUNCER_FLOWS
+    ) -> None:
         self._log = log
         self._began = time.perf_counter()
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and program
-                [sys.executable, "-m", "deployments.command_line", *arguments],
+                [sys.executable, "-m", program, *arguments],
                 cwd=PROJECT,
                 env={"PATH": os.environ["PATH"], "HOME": str(log.parent), **environment},
                 stdin=subprocess.DEVNULL,
@@ -91,9 +95,11 @@ class Command:
 
 
 @contextmanager
-def running(arguments: list[str], environment: Mapping[str, str], log: Path) -> Iterator[Command]:
+def running(
+    arguments: list[str], environment: Mapping[str, str], log: Path, program: str = _BOUNCER_FLOWS
+) -> Iterator[Command]:
     """Runs a command while the block does; killed where the block ends before it."""
-    command = Command(arguments, environment, log)
+    command = Command(arguments, environment, log, program)
     try:
         yield command
     finally:

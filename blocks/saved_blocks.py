@@ -1,10 +1,11 @@
 """Loading saved blocks, so that one that cannot be used is reported by its field, and never by its values."""
 
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from prefect import get_client
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
@@ -29,19 +30,15 @@ async def load_saved(block: type[_Saved], name: str, client: PrefectClient | Non
     Raises:
         SettingRefused: What was saved, as in the UI, cannot be used; the message names the field.
     """
+    # Not by the block's own aload: it sends an event each time, and its error quotes the values, the key among them.
+    document = await _document(block, name, client)
+    if document is None:
+        return None
     try:
-        return cast("_Saved", await block.aload(name, client=client))
-    except ObjectNotFound:
-        return None
-    except RuntimeError as error:
-        # What Prefect makes of pydantic's error, whose values have the key among them.
-        if not isinstance(error.__cause__, ValidationError):
-            raise
-        refused = refusal(block, name, error.__cause__)
-    except ValueError:
-        # What Prefect makes of a document that does not exist.
-        return None
-    # Out here, where the errors above are not even the context of this one.
+        return block.model_validate(document.data)
+    except ValidationError as error:
+        refused = refusal(block, name, error)
+    # Out here, where the error above is not even the context of this one.
     raise refused
 
 
@@ -65,9 +62,16 @@ def refusal(block: type[Block], name: str, error: ValidationError) -> SettingRef
 
 async def saved_values(block: type[Block], name: str) -> dict[str, Any]:
     """The fields of a saved block as they stand there, whether they can be used or not; empty where none was saved."""
-    async with get_client() as client:
-        try:
-            document = await client.read_block_document_by_name(name, block.get_block_type_slug(), include_secrets=True)
-        except ObjectNotFound:
-            return {}
-    return {field: value for field, value in document.data.items() if field in block.model_fields}
+    document = await _document(block, name, None)
+    values = {} if document is None else document.data
+    return {field: value for field, value in values.items() if field in block.model_fields}
+
+
+async def _document(block: type[Block], name: str, client: PrefectClient | None) -> BlockDocument | None:
+    if client is None:
+        async with get_client() as one_of_its_own:
+            return await _document(block, name, one_of_its_own)
+    try:
+        return await client.read_block_document_by_name(name, block.get_block_type_slug(), include_secrets=True)
+    except ObjectNotFound:
+        return None

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from bench.draining import Drained, Work, drain
 from bench.measuring import Bench, Row
-from bench.rows.draining import Drained, Work, drain
 
 __all__ = ["end_to_end", "short_batches"]
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from bench.draining import Work, drain
 from bench.measuring import Bench, Row
 from bench.queue_simulation import Bouncer, course_of
-from bench.rows.draining import Work, drain
 from bouncer.batches.batches_in_flight import Places
 
 __all__ = ["MILLION", "MODES", "queueing", "simulated_queue"]

@@ -6,9 +6,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from bench.draining import Work, environment_of, queue_contacts, wait_until
 from bench.measuring import Bench, Row
 from bench.processes import running
-from bench.rows.draining import Work, environment_of, queue_contacts, wait_until
 from bench.servers import Sandbox, running_sandbox
 
 __all__ = ["restarting"]

@@ -7,9 +7,9 @@ import sys
 import time
 from contextlib import ExitStack
 
+from bench.draining import Work, environment_of
 from bench.measuring import Bench, Row
 from bench.processes import running, usage_so_far
-from bench.rows.draining import Work, environment_of
 from bench.servers import PROJECT, Sandbox, running_sandbox
 from blocks.access import open_access
 from deployments.server.local_server import local_server

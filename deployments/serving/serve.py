@@ -19,8 +19,8 @@ from deployments.terminal.console import say
 __all__ = ["serve_until_stopped"]
 
 _LOOK_SECONDS = 1.0
-_ASK_SECONDS = 6.0
-"""Ten calls a minute; a contact that is queued is taken up within ten seconds."""
+_ASK_SECONDS = 15.0
+"""Four calls a minute, for runs that a schedule or a person has started; those of the watch are asked for at once."""
 
 
 async def serve_until_stopped(settings: Settings, ui: str | None) -> None:
@@ -55,7 +55,13 @@ async def serve_until_stopped(settings: Settings, ui: str | None) -> None:
                     say(change)
             # As it starts, it takes SIGTERM for itself.
             asyncio.get_running_loop().call_soon(hear_them)
-            watching = asyncio.create_task(watch_queue(engine, _LOOK_SECONDS), name="watch")
+
+            async def take_up() -> None:
+                # Its pace is fixed once it has started, and there is no public way to have it ask sooner.
+                if runner.started:
+                    await runner._get_and_submit_flow_runs()  # type: ignore[no-untyped-call]  # Prefect types it nowhere
+
+            watching = asyncio.create_task(watch_queue(engine, _LOOK_SECONDS, take_up), name="watch")
             try:
                 await runner.start()
             finally:

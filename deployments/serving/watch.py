@@ -5,6 +5,7 @@ Looking takes the database alone, and no flow run. The schedules are there in ca
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import httpx
@@ -27,6 +28,9 @@ AGAIN_SECONDS = 60.0
 """Flows run so often while there is work or an alert is in force: what a crash left behind is theirs to find."""
 
 _LOOK_SECONDS = 5.0
+_WORKING_SECONDS = 6.0
+"""Who runs the flows asks so often for their next runs while contacts wait or batches are under way."""
+
 _DISPATCH: FlowName = "dispatch"
 _CHECK: FlowName = "check-health"
 
@@ -62,7 +66,9 @@ class Watch:
             self._newest = signs.newest
 
 
-async def watch_queue(engine: Engine, seconds: float = _LOOK_SECONDS) -> None:
+async def watch_queue(
+    engine: Engine, seconds: float = _LOOK_SECONDS, take_up: Callable[[], Awaitable[None]] | None = None
+) -> None:
     """Looks at the queue, over and over, and starts the deployments that are due; never ends by itself.
 
     Names upcoming runs, too, each minute.
@@ -70,26 +76,33 @@ async def watch_queue(engine: Engine, seconds: float = _LOOK_SECONDS) -> None:
     Args:
         engine: Of the contacts database.
         seconds: How often it looks.
+        take_up: Asks for runs and begins them, where this process runs them: at once after a start, often while there
+            is work, and never while there is none.
     """
     watch = Watch()
     last: dict[str, UUID] = {}
-    named = -AGAIN_SECONDS
-    while True:
-        try:
-            if time.monotonic() - named >= AGAIN_SECONDS:
-                async with get_client() as client:
+    named = asked = -AGAIN_SECONDS
+    # One client: each new one asks the server for a CSRF token before its first change.
+    async with get_client() as client:
+        while True:
+            try:
+                if time.monotonic() - named >= AGAIN_SECONDS:
                     await name_upcoming_runs(client)
-                named = time.monotonic()
-            signs = await asyncio.to_thread(signs_of_work, engine)
-            for flow in watch.due(signs, time.monotonic()):
-                run = await _start(flow, last.get(flow))
-                if run is not None:
-                    last[flow] = run
-                    watch.began(flow, signs, time.monotonic())
-        except (BouncerFlowsError, httpx.HTTPError, PrefectException):
-            # A server or a database that is away comes back; the schedules are there too.
-            await asyncio.sleep(_LOOK_SECONDS)
-        await asyncio.sleep(seconds)
+                    named = time.monotonic()
+                signs = await asyncio.to_thread(signs_of_work, engine)
+                for flow in watch.due(signs, time.monotonic()):
+                    run = await _start(client, flow, last.get(flow))
+                    if run is not None:
+                        last[flow] = run
+                        watch.began(flow, signs, time.monotonic())
+                        asked = -AGAIN_SECONDS
+                if take_up is not None and signs.is_open and time.monotonic() - asked >= _WORKING_SECONDS:
+                    await take_up()
+                    asked = time.monotonic()
+            except (BouncerFlowsError, httpx.HTTPError, PrefectException):
+                # A server or a database that is away comes back; the schedules are there too.
+                await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(seconds)
 
 
 async def watch_until_stopped() -> None:
@@ -100,17 +113,16 @@ async def watch_until_stopped() -> None:
         await watch_queue(engine)
 
 
-async def _start(flow: FlowName, last: UUID | None) -> UUID | None:
-    async with get_client() as client:
-        if last is not None and await _is_under_way(client, last):
-            return None
-        deployment = await client.read_deployment_by_name(here().deployment_of(flow))
-        schedules = deployment.schedules
-        # Whoever switches its schedule off in the UI wants none of its runs.
-        if deployment.paused or (schedules and not any(schedule.active for schedule in schedules)):
-            return None
-        tags = [*here().tags, "tick"]
-        return (await client.create_flow_run_from_deployment(deployment.id, name=f"{flow}: work waits", tags=tags)).id
+async def _start(client: PrefectClient, flow: FlowName, last: UUID | None) -> UUID | None:
+    if last is not None and await _is_under_way(client, last):
+        return None
+    deployment = await client.read_deployment_by_name(here().deployment_of(flow))
+    schedules = deployment.schedules
+    # Whoever switches its schedule off in the UI wants none of its runs.
+    if deployment.paused or (schedules and not any(schedule.active for schedule in schedules)):
+        return None
+    tags = [*here().tags, "tick"]
+    return (await client.create_flow_run_from_deployment(deployment.id, name=f"{flow}: work waits", tags=tags)).id
 
 
 async def _is_under_way(client: PrefectClient, run: UUID) -> bool:

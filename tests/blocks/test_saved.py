@@ -1,5 +1,6 @@
 """A block that was saved inconsistently in the UI is told by its field, and its key stays secret."""
 
+import asyncio
 import logging
 import traceback
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from prefect import get_client
+from prefect.events.clients import AssertingEventsClient
+from prefect.events.worker import EventsWorker
 
 from blocks.access import open_access, open_database
 from blocks.bouncer_account import BouncerAccount
@@ -16,7 +19,7 @@ from bouncer.errors import SettingRefused
 from flows.ingest import ingest
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
-from tests.prefect_server import save_in_the_ui
+from tests.prefect_server import save_in_the_ui, send_what_waits
 from tests.sandbox_process import SandboxHandle
 
 pytestmark = on_sqlite
@@ -109,6 +112,22 @@ async def test_a_run_goes_on_with_the_last_key(set_up_account: SetUpAccount, san
     async with open_access("default", "a caller") as access:
         await save_in_the_ui(BouncerAccount, poll_seconds_max=0.01)
         assert await access.client.credits() > 0
+
+
+async def test_reading_a_block_sends_no_event(set_up_account: SetUpAccount) -> None:
+    """Each request to Bouncer reads its key; by Prefect's own loading each was an event, 7 kB on the server."""
+    await set_up_account()
+    AssertingEventsClient.reset()
+    EventsWorker.set_client_override(AssertingEventsClient)
+    try:
+        async with open_access("default", "a caller") as access:
+            await access.client.credits()
+        await BouncerAccount.aload("default")
+        await asyncio.to_thread(send_what_waits)
+    finally:
+        EventsWorker.set_client_override(None)
+    sent = [event.event for client in AssertingEventsClient.all for event in client.events]
+    assert [event for event in sent if event.startswith("prefect.block.")] == ["prefect.block.bouncer-account.loaded"]
 
 
 async def test_a_block_that_was_never_saved_is_none(set_up_account: SetUpAccount) -> None:

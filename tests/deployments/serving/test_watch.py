@@ -61,7 +61,12 @@ async def test_contacts_that_an_application_queues_start_dispatch(
         if deployment.name in {"dispatch", "check-health"}:
             await deployment.aapply()
     assert read(engine, signs_of_work).is_open is False
-    watching = asyncio.create_task(watch_queue(engine, 0.1))
+    taken_up: list[set[str]] = []
+
+    async def take_up() -> None:
+        taken_up.append({run.name for run in await _ticks() if run.id not in before})
+
+    watching = asyncio.create_task(watch_queue(engine, 0.1, take_up))
     try:
         async with get_client() as client:
             before = {run.id for run in await _ticks()}
@@ -75,6 +80,8 @@ async def test_contacts_that_an_application_queues_start_dispatch(
                 new = [run for run in await _ticks() if run.id not in before]
                 assert [run.name for run in new] == ["dispatch: work waits"]
                 assert {"installation:bouncer", "tick"} <= set(new[0].tags)
+                # Asked for at once, and not when serve asks by itself, nor before, while nothing waited.
+                assert taken_up[:1] == [{"dispatch: work waits"}]
 
             await started()
     finally:

@@ -1,0 +1,176 @@
+"""Load of an idle installation on its Prefect server, and the time until queued contacts are claimed."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from bench.draining import Work, environment_of
+from bench.measuring import Bench, Row, median
+from bench.processes import running
+from bench.servers import running_sandbox
+from bench.watched_server import Asked, WatchedServer, watched_server
+from blocks.contacts_database import engine_of
+from tests.contacts import addresses, queue, statuses
+
+__all__ = ["idling_under_serve", "idling_with_a_worker"]
+
+_TICKS = ("dispatch", "check-health", "housekeeping")
+"""The flows on a schedule; a tick that found nothing deletes the one before."""
+
+_STORED_SECONDS = 7.0
+"""The server stores events each five seconds."""
+
+_PATIENCE_SECONDS = 120.0
+_WORK = Work(batches=1, batch_size=10, slots=15, seconds=1, poll_min=1, poll_max=2)
+
+
+def idling_under_serve(bench: Bench) -> list[Row]:
+    """Counts at the server for a minute and for each tick by itself, then queues contacts as an application does."""
+    with _installation(bench, "serve") as (server, engine, environment, folder):
+        variables = {**environment, "PREFECT_API_URL": server.address("serve")}
+        with running(["serve"], variables, folder / "serve.log"):
+            return _measure(bench, server, engine, "under serve", most_seconds=10)
+
+
+def idling_with_a_worker(bench: Bench) -> list[Row]:
+    """The same with a worker of Prefect's, which has its defaults, and ``bouncer-flows watch``."""
+    with _installation(bench, "worker") as (server, engine, environment, folder), ExitStack() as processes:
+        with running(["deploy"], environment, folder / "deploy.log") as deploy:
+            deploy.wait()
+        for who, program, arguments in (
+            ("worker", "prefect", ["worker", "start", "--pool", "bouncer"]),
+            ("watch", "deployments.command_line", ["watch"]),
+        ):
+            variables = {**environment, "PREFECT_API_URL": server.address(who)}
+            processes.enter_context(running(arguments, variables, folder / f"{who}.log", program))
+        return _measure(bench, server, engine, "with a worker", most_seconds=60)
+
+
+@contextmanager
+def _installation(bench: Bench, name: str) -> Iterator[tuple[WatchedServer, Engine, dict[str, str], Path]]:
+    folder = bench.folder / f"idling-{name}"
+    folder.mkdir()
+    with (
+        bench.server.database() as database,
+        running_sandbox(_WORK.seconds) as sandbox,
+        watched_server(folder / "server") as server,
+    ):
+        url = bench.server.url(database)
+        environment = environment_of(_WORK, url, folder / "home", sandbox)
+        environment["PREFECT_API_URL"] = server.address("setup")
+        with running(["setup", "--yes"], environment, folder / "setup.log") as setup:
+            setup.wait()
+        engine = engine_of(url)
+        yield server, engine, environment, folder
+        engine.dispose()
+
+
+def _measure(bench: Bench, server: WatchedServer, engine: Engine, where: str, most_seconds: float) -> list[Row]:
+    seconds = 20.0 if bench.quick else 60.0
+    _until(lambda: set(_upcoming(server)) == set(_TICKS))
+    for flow in _TICKS:
+        _run(server, flow)
+    _let_schedules_pass(bench, server, seconds)
+    bench.say(f"{seconds:.0f} s of nothing {where}")
+    began, before = datetime.now(UTC), server.asked()
+    time.sleep(seconds)
+    idle, upcoming = server.asked().less(before), _upcoming(server)
+    begun = {"start_time": {"after_": began.isoformat()}, "state": {"type": {"not_any_": ["SCHEDULED"]}}}
+    unscheduled = len(_runs(server, **begun))
+    bench.say(f"each tick by itself {where}")
+    ticks = {flow: _tick(server, flow, idle, seconds) for flow in _TICKS}
+
+    def a_minute(of: Callable[[Asked], float]) -> float:
+        return of(idle) * 60 / seconds + sum(of(ticks[flow]) * often for flow, often in upcoming.items()) / 60
+
+    bench.say(f"contacts that an application queues {where}")
+    taken_up = median([_taken_up(server, engine, number) for number in range(1, 3 if bench.quick else 6)])
+    callers = [who for who in idle.calls if who != "setup"]
+    return [
+        Row(f"idle {where}: flow runs an hour", upcoming.total() + unscheduled * 3600 / seconds, "runs", most=12),
+        *(
+            Row(f"idle {where}: API calls of {who} a minute", a_minute(partial(_calls, who)), "calls", most=10)
+            for who in callers
+        ),
+        Row(f"idle {where}: events a minute", a_minute(lambda asked: asked.events), "events", most=5),
+        Row(f"idle {where}: Prefect's own heartbeats a minute", a_minute(lambda asked: asked.heartbeats), "heartbeats"),
+        Row(
+            f"idle {where}: growth of the Prefect server's database a day",
+            a_minute(lambda asked: asked.bytes) * 1440 / 1e6,
+            "MB",
+            most=20,
+        ),
+        Row(f"a contact that an application queues {where}, to its claim", taken_up, "s", most=most_seconds),
+    ]
+
+
+def _calls(who: str, asked: Asked) -> float:
+    return asked.calls.get(who, 0)
+
+
+def _tick(server: WatchedServer, flow: str, idle: Asked, seconds: float) -> Asked:
+    # Beside what comes in the same time without it.
+    began, before = time.monotonic(), server.asked()
+    _run(server, flow)
+    return server.asked().less(before).less(idle, (time.monotonic() - began) / seconds)
+
+
+def _run(server: WatchedServer, flow: str) -> None:
+    deployment = server.api.get(f"/deployments/name/{flow}/{flow}").raise_for_status().json()["id"]
+    asked = server.api.post(f"/deployments/{deployment}/create_flow_run", json={"state": {"type": "SCHEDULED"}})
+    run = asked.raise_for_status().json()["id"]
+    _until(lambda: server.api.get(f"/flow_runs/{run}").raise_for_status().json()["end_time"] is not None)
+    time.sleep(_STORED_SECONDS)
+
+
+def _taken_up(server: WatchedServer, engine: Engine, request: int) -> float:
+    _until(lambda: not _runs(server, state={"type": {"any_": ["RUNNING", "PENDING"]}}))
+    queue(engine, addresses(1, prefix=f"contact{request}"), request=request)
+    queued = time.monotonic()
+    _until(lambda: "queued" not in statuses(engine, request=request))
+    return time.monotonic() - queued
+
+
+def _upcoming(server: WatchedServer) -> Counter[str]:
+    # The schedules' runs of the next hour, which the server makes in advance.
+    names = {
+        one["id"]: one["name"] for one in server.api.post("/deployments/filter", json={}).raise_for_status().json()
+    }
+    hour = {"before_": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
+    return Counter(
+        names[run["deployment_id"]] for run in _scheduled(server) if run["expected_start_time"] < hour["before_"]
+    )
+
+
+def _scheduled(server: WatchedServer) -> list[dict[str, Any]]:
+    return _runs(server, state={"type": {"any_": ["SCHEDULED"]}})
+
+
+def _runs(server: WatchedServer, **of: Any) -> list[dict[str, Any]]:
+    asked = {"flow_runs": of, "sort": "EXPECTED_START_TIME_ASC"}
+    runs: list[dict[str, Any]] = server.api.post("/flow_runs/filter", json=asked).raise_for_status().json()
+    return runs
+
+
+def _let_schedules_pass(bench: Bench, server: WatchedServer, seconds: float) -> None:
+    soon = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+    if any(run["expected_start_time"] < soon for run in _scheduled(server)):
+        bench.say("waiting for the next scheduled runs to be over")
+        time.sleep(seconds)
+        _until(lambda: not _runs(server, state={"type": {"any_": ["RUNNING", "PENDING"]}}))
+        time.sleep(_STORED_SECONDS)
+
+
+def _until(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while not reached():
+        if time.monotonic() > end:
+            raise RuntimeError("an idle installation does not become what it is measured as")
+        time.sleep(0.1)
