@@ -7,24 +7,26 @@ from uuid import UUID
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterTags,
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
 from blocks.access import account_names, open_accounts
 from bouncer.erasure.addresses import Wanted
 from bouncer.installation import here
-from bouncer.safe_text import without_addresses
+from bouncer.safe_text import clean_message
 from tasks.batches.ownership import new_owner
 from tasks.upkeep.deletion import delete_erased
 from tasks.upkeep.forget_runs import delete_runs
 
-__all__ = ["delete_batches_at_bouncer", "forget_runs_of_person", "forget_runs_of_request"]
+__all__ = ["delete_batches_at_bouncer", "forget_runs_of_person", "forget_runs_of_request", "left_at_prefect"]
 
 _PAGE = 200
 _AT_ONCE = 50
@@ -49,7 +51,7 @@ async def forget_runs_of_person(wanted: Wanted) -> int:
     Returns:
         Runs that are deleted; those that have not ended stay.
     """
-    return await _forget(lambda run: wanted.is_in(f"{run.name} {json.dumps(run.parameters, ensure_ascii=False)}"))
+    return await _forget(lambda run: _names(run, wanted))
 
 
 async def forget_runs_of_request(name: str | None, request_ids: Sequence[int]) -> int:
@@ -63,8 +65,32 @@ async def forget_runs_of_request(name: str | None, request_ids: Sequence[int]) -
         Runs that are deleted; those that have not ended stay.
     """
     tags = {f"request:{request}" for request in request_ids}
-    run_name = None if name is None else without_addresses(f"list {name}")
+    run_name = None if name is None else clean_message(f"list {name}")
     return await _forget(lambda run: bool(tags & set(run.tags)) or run.name == run_name)
+
+
+async def left_at_prefect(wanted: Wanted) -> list[str]:
+    """Finds where an address still is at the Prefect server, in what people start and have written there.
+
+    Returns:
+        Runs of this installation that have not ended, and deployments with it in their parameters.
+    """
+    async with get_client() as client:
+        runs = await _find(client, lambda run: _names(run, wanted), ended=False)
+        left = [f"a run that has not ended: {run}" for run in runs]
+        ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[here().tag]))
+        offset = 0
+        while page := await client.read_deployments(deployment_filter=ours, limit=_PAGE, offset=offset):
+            for deployment in page:
+                told = [deployment.parameters, *(schedule.parameters for schedule in deployment.schedules)]
+                if wanted.is_in(json.dumps(told, ensure_ascii=False, default=str)):
+                    left.append(f"the parameters of deployment {deployment.name}, which a person has set")
+            offset += len(page)
+    return left
+
+
+def _names(run: FlowRun, wanted: Wanted) -> bool:
+    return wanted.is_in(f"{run.name} {json.dumps(run.parameters, ensure_ascii=False)}")
 
 
 async def _forget(is_of_them: Callable[[FlowRun], bool]) -> int:
@@ -78,10 +104,11 @@ async def _forget(is_of_them: Callable[[FlowRun], bool]) -> int:
         return deleted
 
 
-async def _find(client: PrefectClient, is_of_them: Callable[[FlowRun], bool]) -> list[UUID]:
+async def _find(client: PrefectClient, is_of_them: Callable[[FlowRun], bool], *, ended: bool = True) -> list[UUID]:
+    states = [state for state in StateType if (state in TERMINAL_STATES) is ended]
     ours = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[here().tag]),
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES))),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)),
     )
     found: list[UUID] = []
     offset = 0

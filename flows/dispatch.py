@@ -12,6 +12,7 @@ from pydantic import Field
 from blocks.access import Access, open_accounts
 from bouncer.queue.claiming import Claimed
 from bouncer.requests.counting import open_layers
+from bouncer.safe_text import clean_message
 from bouncer.storage.tables import Layer
 from flows.parameters import AccountName, OneRequest
 from flows.verify_batch import verify_as_subflow
@@ -36,7 +37,7 @@ REALTIME_SECONDS = 20.0
 
 def _run_name() -> str:
     request = flow_run.get_parameters().get("request_id")
-    return "dispatch" if request is None else f"dispatch request {request}"
+    return "dispatch" if request is None else f"dispatch request {clean_message(str(request))}"
 
 
 @flow(name="dispatch", flow_run_name=_run_name, persist_result=False)

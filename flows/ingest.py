@@ -7,6 +7,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.access import Access, open_accounts
+from bouncer.safe_text import clean_message
 from bouncer.storage.tables import Layer
 from flows.parameters import AccountName, OneRequest
 from flows.verify_batch import verify_as_subflow
@@ -37,7 +38,7 @@ rows, they are left for the next ingest."""
 
 def _run_name() -> str:
     request = flow_run.get_parameters().get("request_id")
-    return "all requests" if request is None else f"request {request}"
+    return "all requests" if request is None else f"request {clean_message(str(request))}"
 
 
 @flow(name="ingest", flow_run_name=_run_name, persist_result=False)

@@ -9,6 +9,7 @@ from pydantic import Field
 from blocks.access import open_accounts
 from blocks.run_tags import marked
 from bouncer.repeats.deep_pass import Risk
+from bouncer.safe_text import clean_message
 from bouncer.storage.tables import Layer
 from bouncer.verdicts.statuses import DoubtfulStatus
 from flows.ingest import ingest
@@ -23,7 +24,11 @@ __all__ = ["verify_risky"]
 
 def _run_name() -> str:
     request = flow_run.get_parameters().get("request_id")
-    return "risky contacts of all requests" if request is None else f"risky contacts of request {request}"
+    return (
+        "risky contacts of all requests"
+        if request is None
+        else f"risky contacts of request {clean_message(str(request))}"
+    )
 
 
 @flow(name="verify-risky", flow_run_name=_run_name, persist_result=False)

@@ -48,6 +48,12 @@ def _integer(value: object) -> int | None:
     return int(number) if math.isfinite(number) and abs(number) < 2**31 else None
 
 
+def _amount(value: object) -> int | None:
+    number = _integer(value)
+    # Less than nothing is no figure: taken for one, it would make room below every cap.
+    return number if number is not None and number >= 0 else None
+
+
 def _count(value: object) -> int:
     return max(_integer(value) or 0, 0)
 
@@ -84,6 +90,7 @@ def _moment(value: object) -> datetime | None:
 
 Text = Annotated[str | None, BeforeValidator(_text)]
 Integer = Annotated[int | None, BeforeValidator(_integer)]
+Amount = Annotated[int | None, BeforeValidator(_amount)]
 Count = Annotated[int, BeforeValidator(_count)]
 Details = Annotated[dict[str, Any] | None, BeforeValidator(_object)]
 _Small = Annotated[int | None, Field(gt=-(2**31), lt=2**31)]
@@ -129,9 +136,9 @@ class BatchProgress(_Answer):
     """
 
     status: Annotated[str, BeforeValidator(lambda value: str(value).strip().lower())]
-    processed: Integer = None
-    credits: Integer = None
-    quantity: Integer = None
+    processed: Amount = None
+    credits: Amount = None
+    quantity: Amount = None
     created: Moment = None
     started: Moment = None
     completed: Moment = None

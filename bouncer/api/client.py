@@ -440,7 +440,8 @@ class BouncerClient:
                 self._http.stream(method, path, **parts) as response,
             ):
                 body = await read_body(response, most_bytes)
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
+            # The last but one: redirects are not followed, but httpx reads where they lead.
             broken = error_of_transport(call, error)
         else:
             if body is None:

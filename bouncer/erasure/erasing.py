@@ -32,7 +32,9 @@ __all__ = ["Erased", "erase_person", "erase_request", "named"]
 _CHUNK_ROWS = 2_000
 _ALWAYS_LEFT = (
     "backups of the contacts database, and the database server's own logs",
-    "files that were exported, sent or copied elsewhere",
+    "the Prefect server's backups, its events until it forgets them, and in an SQLite file what is deleted there",
+    "files that were exported, sent or copied elsewhere, with results that another result has replaced",
+    "earlier lists of a request to which another was added, and rejected lines in folders other than the list's",
     "Bouncer's own logs and backups",
 )
 
@@ -114,10 +116,10 @@ def erase_person(engine: Engine, email: str, *, exports: Sequence[Path], dry_run
     concerned = files.lists_of(engine, found.gone.requests)
     if dry_run:
         return _account(found, [], [], concerned, dry_run=True)
-    _forget_pages(engine)
+    pages = _forget_pages(engine)
     changed, refused = files.take_out_of_rejected(lists, wanted)
     deleted, kept = files.delete_exports(exports, found.gone.requests)
-    return _account(found, [*changed, *deleted], [*refused, *kept], concerned)
+    return _account(found, [*changed, *deleted], [*refused, *kept, *pages], concerned)
 
 
 def erase_request(
@@ -151,10 +153,11 @@ def erase_request(
         while some := _some_of_request(engine, request):
             _add(gone, some)
         kept += _request_itself(engine, request)
-    _forget_pages(engine)
+    pages = _forget_pages(engine)
     changed, refused = files.delete_rejected(concerned)
     deleted, left = files.delete_exports(exports, requests)
-    return _account(_Found(gone, 0, 0, tuple(dict.fromkeys(kept))), [*changed, *deleted], [*refused, *left], concerned)
+    found = _Found(gone, 0, 0, tuple(dict.fromkeys(kept)))
+    return _account(found, [*changed, *deleted], [*refused, *left, *pages], concerned)
 
 
 @reading
@@ -315,9 +318,10 @@ def _account(
     )
 
 
-def _forget_pages(engine: Engine) -> None:
+def _forget_pages(engine: Engine) -> list[str]:
     # What SQLite deletes stays readable in its file until the page is used again, and in its journal.
     if not is_sqlite(engine):
-        return
+        return []
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        is_busy, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+    return ["the SQLite file, which somebody is reading; run the same again later"] if is_busy else []

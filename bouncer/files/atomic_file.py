@@ -38,9 +38,7 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
         OSError: The folder does not exist or cannot be written to, the disk is full, or what has the name is somebody
             else's.
     """
-    _refuse_what_others_laid(path)
-    # Through a link, the file that it leads to is replaced; the link stays.
-    path = path.resolve()
+    path = _target(path)
     if path.exists() and not path.is_file():
         with path.open("w", encoding="utf-8", newline="") as itself:
             # Somebody may have exchanged it since.
@@ -81,13 +79,22 @@ def _remove_left_behind(path: Path) -> None:
 
 def _rights(path: Path) -> int:
     with suppress(OSError):
-        return stat.S_IMODE(path.stat().st_mode)
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode):
+            return stat.S_IMODE(found.st_mode)
     return _PRIVATE
 
 
-def _refuse_what_others_laid(path: Path) -> None:
+def _target(path: Path) -> Path:
+    found = None
     with suppress(FileNotFoundError):
-        _refuse_owner(path.lstat(), path)
+        found = path.lstat()
+        _refuse_owner(found, path)
+    if found is not None and stat.S_ISLNK(found.st_mode):
+        # Through a link, the file that it leads to is replaced; the link stays.
+        return path.resolve()
+    # A link that somebody lays from now on is replaced, and not followed.
+    return path.parent.resolve() / path.name
 
 
 def _refuse_owner(found: os.stat_result, path: Path) -> None:

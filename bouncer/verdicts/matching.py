@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import compress
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pandas as pd
@@ -17,9 +17,11 @@ from sqlalchemy.types import TypeEngine
 from bouncer.addresses.address_keys import BY_ADDRESS_KEY
 from bouncer.addresses.normalisation import InvalidAddress, address_key, normalise
 from bouncer.api.answers import Verdict
+from bouncer.safe_text import clean_message, visible
 from bouncer.storage.bulk import frame_of
 from bouncer.storage.tables import Contact, QueuedContact, QueueStatus
 from bouncer.storage.transactions import reading
+from bouncer.verdicts.statuses import Status
 
 __all__ = ["RESULT_COLUMNS", "Awaited", "Prepared", "await_verdicts", "count_own", "expected_credits", "prepare"]
 
@@ -54,6 +56,11 @@ _LONGEST_JSON = 200_000
 
 
 _BEYOND_BMP = re.compile(r"[^\x01-\uffff]")
+
+
+# They stand in artifacts, where no address may be.
+_SHOWN = frozenset({"bouncer_status", "bouncer_reason"})
+_STATUSES = frozenset(get_args(Status))
 
 
 @dataclass(frozen=True)
@@ -202,8 +209,16 @@ def _texts(column: str, texts: list[str | None]) -> list[str | None]:
     # verdicts of a whole batch out.
     kind = RESULT_COLUMNS[column]
     length = kind.length if isinstance(kind, String) else None
-    stored = {text: text and _BEYOND_BMP.sub("\N{REPLACEMENT CHARACTER}", text[:length]) for text in set(texts)}
+    stored = {text: text and _fit(column, text)[:length] for text in set(texts)}
     return [stored[text] for text in texts]
+
+
+def _fit(column: str, text: str) -> str:
+    if column == "bouncer_status" and (known := text.strip().lower()) in _STATUSES:
+        return known
+    if column in _SHOWN and "@" in text:
+        text = clean_message(text)
+    return visible(_BEYOND_BMP.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def _moment(moment: datetime | None) -> datetime | None:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from blocks.access import open_accounts
 from bouncer.costs.forecast import Forecast
+from bouncer.safe_text import clean_message
 from flows.parameters import AccountName, OneRequest
 from tasks.batches.ownership import new_owner
 from tasks.costs.budget import Budget
@@ -19,7 +20,7 @@ __all__ = ["forecast"]
 
 def _run_name() -> str:
     request = flow_run.get_parameters().get("request_id")
-    return "all requests" if request is None else f"request {request}"
+    return "all requests" if request is None else f"request {clean_message(str(request))}"
 
 
 @flow(name="forecast", flow_run_name=_run_name, persist_result=False)

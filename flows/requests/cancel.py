@@ -3,10 +3,12 @@
 from typing import Annotated
 
 from prefect import flow
+from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.access import Access, open_accounts
 from bouncer.requests import cancelling
+from bouncer.safe_text import clean_message
 from flows.parameters import OneRequest
 from flows.verify_batch import verify_as_subflow
 from tasks.batches.ownership import new_owner
@@ -23,7 +25,11 @@ LOOK_SECONDS = 1.0
 """Seconds between looks for batches that other runs have loaded."""
 
 
-@flow(name="cancel", flow_run_name="cancel request {request_id}", persist_result=False)
+def _run_name() -> str:
+    return f"cancel request {clean_message(str(flow_run.get_parameters().get('request_id')))}"
+
+
+@flow(name="cancel", flow_run_name=_run_name, persist_result=False)
 async def cancel(
     request_id: OneRequest,
     reason: Annotated[str, Field(min_length=1, max_length=255)] = "by hand",

@@ -13,7 +13,7 @@ from bouncer.files.lists.destinations import place_of_result
 from bouncer.files.lists.results import Choice
 from bouncer.files.lists.sources import name_of
 from bouncer.requests.counting import count_credits
-from bouncer.safe_text import WITHOUT_ADDRESS, without_addresses
+from bouncer.safe_text import WITHOUT_ADDRESS, clean_message
 from bouncer.storage.tables import Layer, Priority
 from bouncer.verdicts.advice import Advice
 from flows.ingest import ingest
@@ -27,7 +27,7 @@ __all__ = ["verify_list"]
 
 def _run_name() -> str:
     parameters = flow_run.get_parameters()
-    return without_addresses(f"list {parameters.get('name') or name_of(str(parameters.get('file')))}")
+    return clean_message(f"list {parameters.get('name') or name_of(str(parameters.get('file')))}")
 
 
 def _field(title: str, **bounds: Any) -> Any:

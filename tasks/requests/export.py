@@ -13,11 +13,12 @@ from sqlalchemy import Engine
 from blocks.access import open_database
 from bouncer.errors import InputRefused
 from bouncer.files.exporting import export_results
-from bouncer.files.lists.destinations import send_file
+from bouncer.files.lists.destinations import send_file, without_scheme
 from bouncer.files.lists.sources import is_url
 from bouncer.files.private_folders import private_folder
 from bouncer.plurals import counted
 from bouncer.requests.names import find_request
+from bouncer.safe_text import clean_message
 
 __all__ = ["export"]
 
@@ -42,6 +43,7 @@ async def export(request: int | str, folder: str) -> str:
         InputRefused: There is no such request or block, or the file cannot be written.
     """
     engine = await open_database()
+    folder = without_scheme(folder)
     if folder.startswith(_BLOCK) or is_url(folder):
         with tempfile.TemporaryDirectory() as temporary:
             path, rows = await asyncio.to_thread(_export, engine, request, Path(temporary))
@@ -55,7 +57,8 @@ async def export(request: int | str, folder: str) -> str:
     else:
         path, rows = await asyncio.to_thread(_export, engine, request, private_folder(Path(folder)))
         place = str(path)
-    get_run_logger().info("%s of request %s written to %s", counted(rows, "contact"), request, place.partition("?")[0])
+    name = clean_message(str(request))
+    get_run_logger().info("%s of request %s written to %s", counted(rows, "contact"), name, place.partition("?")[0])
     return place
 
 

@@ -23,7 +23,7 @@ from bouncer.files.lists.sources import STANDARD_INPUT, is_url, name_of
 from bouncer.files.lists.workbooks import write_workbook
 from bouncer.safe_text import without_addresses
 
-__all__ = ["STANDARD_OUTPUT", "place_of_result", "refuse_overwriting", "send_file", "written_rows"]
+__all__ = ["STANDARD_OUTPUT", "place_of_result", "refuse_overwriting", "send_file", "without_scheme", "written_rows"]
 
 STANDARD_OUTPUT = "-"
 _BYTE_ORDER_MARK = "\ufeff"
@@ -38,6 +38,7 @@ def refuse_overwriting(place: str) -> None:
     Raises:
         InputRefused: There is a file.
     """
+    place = without_scheme(place)
     if place != STANDARD_OUTPUT and not is_url(place) and Path(place).is_file():
         shown = without_addresses(place)
         raise InputRefused(f"{shown} is there already; choose another name, or overwrite it with --force")
@@ -58,9 +59,15 @@ def place_of_result(place: str, result: str | None) -> str:
         stem = given.stem.removesuffix(".csv") if packed else given.stem
         ending = ".xlsx" if given.suffix.lower() == ".xlsx" else ".csv.gz" if packed else ".csv"
         result = str(given.with_name(f"{stem}.verified{ending}"))
+    result = without_scheme(result)
     if result == STANDARD_OUTPUT or is_url(result):
         return result
     return str(Path(result).expanduser().absolute())
+
+
+def without_scheme(place: str) -> str:
+    """Gives the path that a URL of this machine's files means: they are written as all our files are."""
+    return re.sub(r"^(file|local)://", "", place)
 
 
 @contextmanager
@@ -78,6 +85,7 @@ def written_rows(place: str, *, excel: bool = False) -> Iterator[Put]:
     Raises:
         InputRefused: It cannot be written.
     """
+    place = without_scheme(place)
     if place == STANDARD_OUTPUT:
         yield lambda header, rows: _put(sys.stdout, header, rows, excel=excel)
         return

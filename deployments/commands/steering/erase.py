@@ -74,16 +74,24 @@ def _everywhere(settings: "Settings", engine: "Engine", address: str | None, num
     from deployments.server.orchestration import orchestrator
 
     with orchestrator(settings):
-        from deployments.erasing import delete_batches_at_bouncer, forget_runs_of_person, forget_runs_of_request
+        from deployments.erasing import (
+            delete_batches_at_bouncer,
+            forget_runs_of_person,
+            forget_runs_of_request,
+            left_at_prefect,
+        )
 
+        left: list[str] = []
         # First what is found by the name, which goes with the request.
         if number is None:
-            runs = asyncio.run(forget_runs_of_person(Wanted.of(address or "")))
+            wanted = Wanted.of(address or "")
+            runs = asyncio.run(forget_runs_of_person(wanted))
+            left = asyncio.run(left_at_prefect(wanted))
         else:
             runs = asyncio.run(forget_runs_of_request(*named(engine, number)))
         report = _in_the_database(settings, engine, address, number, dry_run=False)
         deleted = asyncio.run(delete_batches_at_bouncer())
-    return replace(report, flow_runs=runs, batches_deleted=deleted)
+    return replace(report, flow_runs=runs, batches_deleted=deleted, not_reached=(*left, *report.not_reached))
 
 
 def _in_the_database(

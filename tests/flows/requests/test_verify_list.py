@@ -73,6 +73,9 @@ async def test_a_list_is_found_again_on_the_page_of_lists(set_up_account: SetUpA
         "code_inline",
     }
     assert "@" not in await text_of_artifact(f"list-{report.request_id}")
+    async with get_client() as client:
+        runs = await client.read_flow_runs()
+    assert not [run.name for run in runs if "@" in run.name]
 
     written = await _versions("lists")
     async with open_access("default", "somebody") as access:

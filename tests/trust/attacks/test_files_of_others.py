@@ -17,6 +17,7 @@ from bouncer.files.csv.cells import harmless
 from bouncer.files.csv.reading import inspect
 from bouncer.files.exporting import export_results
 from bouncer.files.importing import import_contacts
+from bouncer.files.lists.destinations import refuse_overwriting, written_rows
 from bouncer.files.lists.results import Choice, write_list
 from bouncer.files.private_folders import private_folder
 from bouncer.storage.engine import engine_for, probe
@@ -104,6 +105,37 @@ def test_a_link_that_a_stranger_laid_is_not_followed(shared: Path, tmp_path: Pat
     with pytest.raises(OSError, match="belongs to somebody else"):
         _write(shared / "results.csv")
     assert mine.read_text() == "precious"
+
+
+def test_a_link_that_a_stranger_lays_meanwhile_is_not_followed(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He laid it between the look and the writing, and the user's own file was replaced."""
+    mine = tmp_path / "mine.txt"
+    mine.write_text("precious")
+    look, looks = Path.lstat, iter([True])
+
+    def look_and_be_too_late(path: Path) -> os.stat_result:
+        try:
+            return look(path)
+        finally:
+            if path == shared / "results.csv" and next(looks, False):
+                _link(path, mine)
+
+    monkeypatch.setattr(Path, "lstat", look_and_be_too_late)
+    _write(shared / "results.csv")
+    assert mine.read_text() == "precious"
+
+
+@pytest.mark.parametrize("scheme", ["file", "local"])
+def test_a_url_of_this_machine_is_a_file_like_others(scheme: str, tmp_path: Path) -> None:
+    """Results went there readable for everybody, and over whatever was there."""
+    place = f"{scheme}://{tmp_path}/results.csv"
+    with written_rows(place) as put:
+        put(["email"], [["ada@example.com"]])
+    assert _rights(tmp_path / "results.csv") == 0o600
+    with pytest.raises(InputRefused, match="is there already"):
+        refuse_overwriting(place)
 
 
 def test_a_pipe_of_a_stranger_is_not_written_into(shared: Path) -> None:
