@@ -323,5 +323,8 @@ def _forget_pages(engine: Engine) -> list[str]:
     if not is_sqlite(engine):
         return []
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # Not the minute that a transaction waits: whoever reads longer than a moment is reported instead.
+        connection.detach()
+        connection.exec_driver_sql("PRAGMA busy_timeout = 1000")
         is_busy, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
     return ["the SQLite file, which somebody is reading; run the same again later"] if is_busy else []

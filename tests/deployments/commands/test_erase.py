@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from prefect import get_client
 
+from bouncer.installation import here
 from bouncer.storage.tables import Base
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
@@ -35,8 +36,14 @@ async def test_a_letter_is_answered_by_one_command(
     assert refused.code == 2
     assert "--yes" in refused.complaint
 
+    async with get_client() as client:
+        flow = await client.create_flow_from_name("verify-list")
+        written = await client.create_deployment(flow, "her list", parameters={"note": f"for {ANN}"}, tags=[here().tag])
     erased = run(["erase", "--email", ANN, "--yes", "--json"], environment)
+    async with get_client() as client:
+        await client.delete_deployment(written)
     assert erased.code == 0, erased.err
+    assert "the parameters of deployment her list, which a person has set" in erased.answer["not_reached"]
     assert (erased.answer["contacts"], erased.answer["batches_deleted"]) == (1, 1)
     assert erased.answer["files"] == [str(tmp_path / "people.rejected.csv")]
     assert any("people.verified.csv" in place for place in erased.answer["not_reached"])
