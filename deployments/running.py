@@ -15,6 +15,7 @@ from blocks.access import open_database
 from blocks.run_tags import marked
 from bouncer.errors import BouncerFlowsError
 from bouncer.files.importing import request_names
+from bouncer.plurals import counted
 from bouncer.requests.counting import Progress, count_contacts, require_request
 from bouncer.requests.users import find_or_make_user, user_named
 from bouncer.verdicts.statuses import DoubtfulStatus
@@ -39,6 +40,7 @@ _Summary = TypeVar("_Summary")
 
 _LOOK_SECONDS = 1.0
 _SHARE_OF_TIME = 20
+_FEW_CHANGES = 5
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,11 @@ def _run(
 ) -> _Summary:
     if not verbose:
         hide_expected_errors()
-    for change in asyncio.run(set_up_the_rest(settings, new=new_database)):
+    changes = asyncio.run(set_up_the_rest(settings, new=new_database))
+    if len(changes) > _FEW_CHANGES and not verbose:
+        # As before a first list, whose reader has never heard of any of them.
+        changes = [f"made tables, blocks and limits: {counted(len(changes), 'change')}, which --verbose lists"]
+    for change in changes:
         say(change)
     if ui is not None:
         say(f"watch the runs at {ui}")
