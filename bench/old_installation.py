@@ -147,7 +147,7 @@ def _contacts(contacts: str, old: OldInstallation) -> str:
         contacts,
         global_id="seq",
         email="CONCAT('person', seq, '@company', seq * 7919 % 5000, '.com')",
-        bouncer_address_key="UNHEX(MD5(seq))",
+        bouncer_address_key="LEFT(UNHEX(SHA2(seq, 256)), 16)",
         bouncer_status=old.if_settled(_VERDICT),
         bouncer_reason=old.if_settled("'accepted_email'"),
         bouncer_score=old.if_settled(_SCORE),
