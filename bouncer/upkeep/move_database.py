@@ -73,9 +73,8 @@ def move(file: Path, target: Engine, *, progress: Callable[[int], None] | None =
         if pending(source):
             raise InputRefused(f"the tables of {file} are of an older version; run bouncer-flows setup on it first")
         if busy := _count_owned(source):
-            raise InputRefused(
-                f"{counted(busy, 'batch', 'batches')} of {file} under way; stop ingest and serve, then try again"
-            )
+            batches = counted(busy, "batch is", "batches are")
+            raise InputRefused(f"{file}: {batches} being worked on; stop ingest and serve, then try again")
         return Moved(_copy_all(target, source, progress))
     finally:
         source.dispose()

@@ -86,7 +86,7 @@ def test_a_batch_that_is_being_worked_on_stays(old: Engine, new: Engine, tmp_pat
         connection.execute(
             update(Batch).where(Batch.status == "queued").values(owner="worker", heartbeat_ts=func.current_timestamp())
         )
-    with pytest.raises(InputRefused, match="are being worked on; stop ingest and serve"):
+    with pytest.raises(InputRefused, match="1 batch is being worked on; stop ingest and serve"):
         move(tmp_path / "contacts.db", new)
 
 
