@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from bouncer.api.base_url import stays_here
-from bouncer.errors import BouncerUnavailable
+from bouncer.errors import BouncerUnavailable, InputRefused
 from bouncer.files.exporting import export_results
 from bouncer.files.importing import import_contacts
 from bouncer.files.private_folders import private_folder
@@ -32,6 +32,7 @@ from sandbox.sample import write_sample
 
 __all__ = ["run_demo"]
 
+_SAMPLE, _DATABASE = "contacts.csv", "contacts.db"
 # Batches of 10,000 run one after another, as at Bouncer, each for 4 s.
 _SPEED = ("--seconds-per-batch=2", "--addresses-per-second=5000")
 
@@ -50,23 +51,28 @@ def run_demo(contacts: int, folder: Path) -> int:
 
     Returns:
         The exit code of ``ingest``.
+
+    Raises:
+        InputRefused: The folder is a link, or holds contacts that are no demo's.
     """
-    folder = private_folder(folder.absolute())
     given = read_settings()
+    folder = folder.absolute()
+    _refuse_folder_of_others(folder, is_emptied=given.database_url is None)
+    folder = private_folder(folder)
     is_embedded = given.database_url is None or given.api_key is None
-    database = given.database_url or SecretStr(f"sqlite:///{folder / 'contacts.db'}")
+    database = given.database_url or SecretStr(f"sqlite:///{folder / _DATABASE}")
     # On a server of its own every setting, the defaults too, so that nothing of an earlier demo stays in the blocks.
     all_of_them = dict(given) if is_embedded else {}
     settings = given.model_copy(
         update={**all_of_them, "bouncer_flows_home": folder, "database_url": database},
     )
-    sample, results = folder / "contacts.csv", folder / "results.csv"
+    sample, results = folder / _SAMPLE, folder / "results.csv"
     # Whoever answers elsewhere may hand it on to Bouncer, as a company's proxy does, and then it costs money.
     may_cost = given.api_key is not None and not stays_here(given.base_url)
     write_sample(sample, contacts, free=may_cost)
     say(f"a sample of {counted(contacts, 'contact')} is in {sample}")
     if given.database_url is None:
-        for left in folder.glob("contacts.db*"):
+        for left in folder.glob(f"{_DATABASE}*"):
             left.unlink()
     own_bouncer: AbstractContextManager[Settings] = nullcontext(settings)
     if given.api_key is None:
@@ -99,6 +105,14 @@ def run_demo(contacts: int, folder: Path) -> int:
     if summary.outcome != "drained":
         return 2
     return 1 if summary.failed else 0
+
+
+def _refuse_folder_of_others(folder: Path, *, is_emptied: bool) -> None:
+    # In the folder one stands in, anybody may have laid a link to the home, whose contacts a demo would delete.
+    if folder.is_symlink():
+        raise InputRefused(f"{folder} is a link; name the folder that the demo may fill with --folder")
+    if is_emptied and (folder / _DATABASE).exists() and not (folder / _SAMPLE).exists():
+        raise InputRefused(f"{folder} holds contacts that are no demo's; name another folder with --folder")
 
 
 async def _set_up(settings: Settings, engine: Engine, *, is_embedded: bool, has_key: bool) -> None:

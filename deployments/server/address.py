@@ -4,7 +4,10 @@ Asking Prefect itself would fix its settings before a local server is up. A test
 Prefect says: https://docs.prefect.io/v3/concepts/settings-and-profiles.
 """
 
+import io
 import os
+import re
+import stat
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -17,6 +20,8 @@ from bouncer.errors import SettingRefused
 
 __all__ = ["Configured", "configured_server", "spare_this_machine_the_proxy"]
 
+_URL = re.compile(r"https?://[!-~]+")
+_MOST_BYTES = 1_000_000
 _HERE = ("127.0.0.1", "localhost", "::1")
 _HERE_FILES = (".env", "prefect.toml", "pyproject.toml")
 _WANTED = {"PREFECT_API_URL": "url", "PREFECT_API_KEY": "key", "PREFECT_API_AUTH_STRING": "auth_string"}
@@ -56,15 +61,22 @@ def configured_server() -> Configured | None:
                 source = where if name == "PREFECT_API_URL" else source
     # Set to nothing, it names no server, whatever comes after it says.
     url = found.get("PREFECT_API_URL")
+    if url and not _URL.fullmatch(url):
+        raise SettingRefused(f"PREFECT_API_URL, as {source} says, is not a URL; write https://HOST/api")
     return Configured(url, source, {name: value for name, value in found.items() if value}) if url else None
 
 
-def spare_this_machine_the_proxy(environment: MutableMapping[str, str]) -> None:
-    """Lets requests to this machine pass by a proxy that the environment names: it would look for them at itself."""
+def spare_this_machine_the_proxy(environment: MutableMapping[str, str], *others: str) -> None:
+    """Lets requests to this machine pass by a proxy that the environment names: it would look for them at itself.
+
+    Args:
+        environment: Of this process and its children.
+        *others: Further hosts that are this machine: a local server's, whose password is not for a proxy.
+    """
     for name in ("NO_PROXY", "no_proxy"):
         hosts = [host.strip() for host in environment.get(name, "").split(",") if host.strip()]
         if "*" not in hosts:
-            environment[name] = ",".join([*hosts, *(host for host in _HERE if host not in hosts)])
+            environment[name] = ",".join(dict.fromkeys([*hosts, *_HERE, *others]))
 
 
 def _sources(profiles: Path) -> Iterator[tuple[str, Callable[[], dict[str, str]]]]:
@@ -126,13 +138,26 @@ def _refuse_of_others(path: Path) -> None:
 
 
 def _dotenv() -> Mapping[str, str | None]:
-    return dotenv_values(".env") if Path(".env").is_file() else {}
+    path = Path(".env")
+    try:
+        return dotenv_values(stream=io.StringIO(_text_of(path)))
+    except OSError:
+        return {}
+    except UnicodeDecodeError:
+        raise SettingRefused(f"{path.absolute()} is not UTF-8, and Prefect reads it; mend it") from None
 
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(_text_of(path))
     except OSError:
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
         raise SettingRefused(f"{path.absolute()} is not valid TOML, and Prefect reads it; mend it") from None
+
+
+def _text_of(path: Path) -> str:
+    # A pipe that somebody laid here would be waited for, a device read for ever: they are no settings.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(_MOST_BYTES).decode() if stat.S_ISREG(os.fstat(descriptor).st_mode) else ""

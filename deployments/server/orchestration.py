@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bouncer.safe_urls import without_secrets
 from deployments.protection.working_folder import distrust_current_folder, load_prefect_settings
 from deployments.server.address import configured_server, spare_this_machine_the_proxy
 from deployments.server.entrance import Entrance
@@ -67,13 +68,14 @@ def orchestrator(
     configured = None if local else configured_server()
     if configured is not None:
         os.environ.update(configured.variables)
-        say(f"the Prefect server is {configured.url}, as {configured.source} says")
+        say(f"the Prefect server is {without_secrets(configured.url)}, as {configured.source} says")
         _keep_the_password_out_of_logs()
         load_prefect_settings()
         yield None
         return
     home = settings.bouncer_flows_home
     entrance = Entrance.of(settings)
+    spare_this_machine_the_proxy(os.environ, entrance.reach)
     with local_server(home, entrance, keep=keep) as server:
         os.environ["PREFECT_API_URL"] = server.api_url
         os.environ["PREFECT_HOME"] = str(home / "prefect")

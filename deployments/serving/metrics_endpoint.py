@@ -1,13 +1,19 @@
 """The figures of the last check for Prometheus, in OpenMetrics; on this machine only, unless METRICS_HOST says else."""
 
-from collections.abc import Iterable, Iterator
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, make_asgi_app
+from prometheus_client import CollectorRegistry, exposition
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DBAPIError
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from bouncer.errors import SettingRefused
 from bouncer.monitoring.alerts import in_force
@@ -78,9 +84,24 @@ def serving_metrics(settings: Settings, engine: Engine) -> Iterator[int | None]:
             f"METRICS_HOST {settings.metrics_host}, METRICS_PORT {port} cannot be listened on ({error.strerror}); "
             "name another"
         ) from None
-    app = AddressedByName(make_asgi_app(registry), settings.metrics_host)
+    app = AddressedByName(_app(registry), settings.metrics_host)
     with serving(app, listening, name="metrics"):
         yield port
+
+
+def _app(registry: CollectorRegistry) -> ASGIApp:
+    # Not the library's: it waits for a body, which may never come, and stumbles over odd headers.
+    async def figures(scope: AsgiScope, receive: Receive, send: Send) -> None:
+        made_as: tuple[Callable[[CollectorRegistry], bytes], str]
+        made_as = exposition.generate_latest, exposition.CONTENT_TYPE_PLAIN_0_0_4
+        if "application/openmetrics-text" in Headers(scope=scope).get("accept", ""):
+            made_as = openmetrics.generate_latest, openmetrics.CONTENT_TYPE_LATEST
+        make, form = made_as
+        # Aside, so that a database that is slow holds nobody else up.
+        body = await asyncio.to_thread(make, registry)
+        await Response(body, media_type=form)(scope, receive, send)
+
+    return figures
 
 
 def _families(connection: Connection) -> list[GaugeMetricFamily]:

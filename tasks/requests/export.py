@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from blocks.access import open_database
 from bouncer.errors import InputRefused
 from bouncer.files.exporting import export_results
-from bouncer.files.lists.destinations import send_file, without_scheme
+from bouncer.files.lists.destinations import guarded_place, send_file
 from bouncer.files.lists.sources import is_url
 from bouncer.files.private_folders import private_folder
 from bouncer.plurals import counted
@@ -42,8 +42,8 @@ async def export(request: int | str, folder: str) -> str:
     Raises:
         InputRefused: There is no such request or block, or the file cannot be written.
     """
+    folder = guarded_place(folder)
     engine = await open_database()
-    folder = without_scheme(folder)
     if folder.startswith(_BLOCK) or is_url(folder):
         with tempfile.TemporaryDirectory() as temporary:
             path, rows = await asyncio.to_thread(_export, engine, request, Path(temporary))

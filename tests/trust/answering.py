@@ -9,12 +9,13 @@ __all__ = ["answering"]
 
 
 @contextmanager
-def answering(body: bytes, status: int = 200, **headers: str) -> Iterator[int]:
+def answering(body: bytes, status: int = 200, heard: list[str] | None = None, **headers: str) -> Iterator[int]:
     """Runs it.
 
     Args:
         body: Of the answer.
         status: Of the answer.
+        heard: Gets what is asked, where it is given.
         **headers: Of the answer, with _ for -.
 
     Yields:
@@ -24,6 +25,8 @@ def answering(body: bytes, status: int = 200, **headers: str) -> Iterator[int]:
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             """Gives the answer."""
+            if heard is not None:
+                heard.append(f"{self.path} {self.headers}")
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             for name, value in headers.items():
@@ -32,6 +35,8 @@ def answering(body: bytes, status: int = 200, **headers: str) -> Iterator[int]:
             # The client may have had enough before the end.
             with suppress(OSError):
                 self.wfile.write(body)
+
+        do_POST = do_CONNECT = do_GET  # noqa: N815  # their names there
 
         def log_message(self, *_: object) -> None:
             """Says nothing."""

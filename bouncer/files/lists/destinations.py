@@ -22,8 +22,9 @@ from bouncer.files.csv.cells import harmless_behind_commas
 from bouncer.files.lists.sources import STANDARD_INPUT, is_url, name_of
 from bouncer.files.lists.workbooks import write_workbook
 from bouncer.safe_text import without_addresses
+from bouncer.safe_urls import has_password
 
-__all__ = ["STANDARD_OUTPUT", "place_of_result", "refuse_overwriting", "send_file", "without_scheme", "written_rows"]
+__all__ = ["STANDARD_OUTPUT", "guarded_place", "place_of_result", "refuse_overwriting", "send_file", "written_rows"]
 
 STANDARD_OUTPUT = "-"
 _BYTE_ORDER_MARK = "\ufeff"
@@ -38,10 +39,29 @@ def refuse_overwriting(place: str) -> None:
     Raises:
         InputRefused: There is a file.
     """
-    place = without_scheme(place)
+    place = guarded_place(place)
     if place != STANDARD_OUTPUT and not is_url(place) and Path(place).is_file():
         shown = without_addresses(place)
         raise InputRefused(f"{shown} is there already; choose another name, or overwrite it with --force")
+
+
+def guarded_place(place: str) -> str:
+    """Gives a place to write to, where a URL of this machine's files is the path that it names, and guarded like one.
+
+    Raises:
+        InputRefused: It holds a password, which would be shown with the run, or it is a chain of file systems.
+    """
+    if not is_url(place):
+        return place
+    if has_password(place):
+        raise InputRefused(
+            "the place of the result holds a password, which whoever sees the run could read; "
+            "give it in the environment, as FSSPEC_FTP_PASSWORD for ftp://"
+        )
+    if "::" in place:
+        raise InputRefused("the place of the result is a chain of file systems; name the last of them alone")
+    system, _, path = place.partition("://")
+    return path if system.lower() in {"file", "local"} else place
 
 
 def place_of_result(place: str, result: str | None) -> str:
@@ -50,24 +70,22 @@ def place_of_result(place: str, result: str | None) -> str:
     Args:
         place: Of the list, for ``opened_list``.
         result: As a person gave it, or None.
+
+    Raises:
+        InputRefused: Nothing can be written there safely.
     """
     if result is None and place == STANDARD_INPUT:
         return STANDARD_OUTPUT
     if result is None:
         packed = place.lower().endswith(".gz")
-        given = Path(name_of(place) if is_url(place) else place)
+        given = Path((name_of(place).strip(".") or "list") if is_url(place) else place)
         stem = given.stem.removesuffix(".csv") if packed else given.stem
         ending = ".xlsx" if given.suffix.lower() == ".xlsx" else ".csv.gz" if packed else ".csv"
         result = str(given.with_name(f"{stem}.verified{ending}"))
-    result = without_scheme(result)
+    result = guarded_place(result)
     if result == STANDARD_OUTPUT or is_url(result):
         return result
-    return str(Path(result).expanduser().absolute())
-
-
-def without_scheme(place: str) -> str:
-    """Gives the path that a URL of this machine's files means: they are written as all our files are."""
-    return re.sub(r"^(file|local)://", "", place)
+    return str(Path(os.path.expanduser(result)).absolute())  # noqa: PTH111  # Path's raises for a user who is not
 
 
 @contextmanager
@@ -85,7 +103,7 @@ def written_rows(place: str, *, excel: bool = False) -> Iterator[Put]:
     Raises:
         InputRefused: It cannot be written.
     """
-    place = without_scheme(place)
+    place = guarded_place(place)
     if place == STANDARD_OUTPUT:
         yield lambda header, rows: _put(sys.stdout, header, rows, excel=excel)
         return

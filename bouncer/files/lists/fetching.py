@@ -1,8 +1,8 @@
 """Fetches lists from URLs, as their servers keep them: what is packed stays packed."""
 
-import shutil
+import time
+from collections.abc import Iterable
 from contextlib import closing
-from typing import TYPE_CHECKING, cast
 
 import fsspec  # type: ignore[import-untyped]  # it brings no types
 import httpx
@@ -10,10 +10,10 @@ import httpx
 from bouncer.errors import InputRefused
 from bouncer.files.lists.bounded_file import BoundedFile
 
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
+__all__ = ["MOST_SECONDS", "fetch"]
 
-__all__ = ["fetch"]
+MOST_SECONDS = 3_600.0
+"""Seconds that a list may take to come: a server that is slow enough never ends."""
 
 _PIECE = 1 << 20
 _TIMEOUT_SECONDS = 30
@@ -39,7 +39,7 @@ def fetch(url: str, name: str, target: BoundedFile) -> None:
             _fetch_over_http(url, name, target)
             return
         with fsspec.open(url, "rb") as remote:
-            shutil.copyfileobj(remote, cast("SupportsWrite[bytes]", target), _PIECE)
+            _write(iter(lambda: remote.read(_PIECE), b""), name, target)
     except InputRefused:
         raise
     except ImportError as error:
@@ -67,7 +67,15 @@ def _fetch_over_http(url: str, name: str, target: BoundedFile) -> None:
                     raise InputRefused(
                         f"{name} comes packed in a way that was not asked for; download it, and give the file"
                     )
-                for piece in answer.iter_raw(_PIECE):
-                    target.write(piece)
+                # As they come: pieces of a size are waited for until they are full.
+                _write(answer.iter_raw(), name, target)
                 return
         raise httpx.TooManyRedirects("too many", request=request)
+
+
+def _write(pieces: Iterable[bytes], name: str, target: BoundedFile) -> None:
+    end = time.monotonic() + MOST_SECONDS
+    for piece in pieces:
+        if time.monotonic() > end:
+            raise InputRefused(f"{name} does not come within an hour; download it, and give the file")
+        target.write(piece)

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import os
 import shutil
 import sys
 import tempfile
@@ -13,11 +14,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from bouncer.errors import InputRefused
 from bouncer.files.lists.bounded_file import BoundedFile
 from bouncer.files.lists.workbooks import is_workbook, rows_of, unpacked_bytes
+from bouncer.safe_urls import without_secrets
 
 __all__ = ["MOST_UNPACKED", "STANDARD_INPUT", "ListSource", "is_url", "name_of", "opened_list"]
 
@@ -70,7 +71,7 @@ def name_of(place: str) -> str:
     """The name that people know a list by: the last part of its place."""
     if place == STANDARD_INPUT:
         return _NAME_OF_STANDARD_INPUT
-    return place.partition("?")[0].rstrip("/").rpartition("/")[2] if is_url(place) else Path(place).name
+    return without_secrets(place).rstrip("/").rpartition("/")[2] if is_url(place) else Path(place).name
 
 
 @contextmanager
@@ -78,7 +79,7 @@ def opened_list(place: str) -> Iterator[ListSource]:
     """Gives a list as a file of text on this machine, for as long as the block lasts.
 
     Opened again within the block, the same place gives the same text: it is fetched once, and standard input is there
-    once only.
+    once only. So does ``ListSource.given``, which runs are told instead of a URL with secrets.
 
     Args:
         place: A path, ``-`` for standard input, or a URL that fsspec knows, such as ``s3://…`` and ``https://…``.
@@ -92,7 +93,9 @@ def opened_list(place: str) -> Iterator[ListSource]:
             with ExitStack() as files:
                 folder = files.enter_context(tempfile.TemporaryDirectory(prefix="bouncer-flows-list-"))
                 source = _source_of(place, Path(folder))
-                opened = _open[place] = _Opened(source, files.pop_all())
+                opened = _Opened(source, files.pop_all())
+                for known_by in (place, source.given):
+                    _open.setdefault(known_by, opened)
         opened.users += 1
     try:
         yield opened.source
@@ -100,7 +103,8 @@ def opened_list(place: str) -> Iterator[ListSource]:
         with _opening:
             opened.users -= 1
             if opened.users == 0:
-                del _open[place]
+                for known_by in [each for each, one in _open.items() if one is opened]:
+                    del _open[known_by]
                 opened.files.close()
 
 
@@ -118,23 +122,16 @@ def _source_of(place: str, folder: Path) -> ListSource:
                 from bouncer.files.lists.fetching import fetch
 
                 fetch(place, name, target)
-                given = _without_secrets(place)
+                given = without_secrets(place)
             else:
                 shutil.copyfileobj(sys.stdin.buffer, target, _PIECE)
     else:
-        path = Path(place).expanduser()
-        given = str(path.absolute())
-        path = Path(given)
+        path = Path(os.path.expanduser(place)).absolute()  # noqa: PTH111  # Path's raises for a user who is not
+        given = str(path)
         if path.is_file():
             most = max(most, path.stat().st_size * _MOST_TIMES)
     path = _unpacked(path, name, folder, most)
     return ListSource(given, name, path, _digest(path))
-
-
-def _without_secrets(url: str) -> str:
-    # Passwords stand before the @, signatures behind the question mark.
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _unpacked(path: Path, name: str, folder: Path, most: int) -> Path:

@@ -7,6 +7,7 @@ from cyclopts import Parameter, validators
 
 from bouncer.errors import InputRefused, SpendingRefused
 from bouncer.safe_text import holds_address
+from bouncer.safe_urls import without_secrets
 from deployments.commands.output import print_json, tell_forecast
 from deployments.commands.parameters import (
     LARGEST_COUNT,
@@ -67,7 +68,7 @@ def verify(
     Args:
         priority: The priority; higher goes first.
     """
-    from bouncer.files.lists.sources import opened_list
+    from bouncer.files.lists.sources import is_url, opened_list
     from deployments.first_contact import try_key
     from deployments.server.orchestration import orchestrator
     from deployments.settings import read_settings
@@ -75,9 +76,11 @@ def verify(
     settings = read_settings()
     place = str(file)
     if not dry_run:
-        _refuse_addresses({"FILE": file, "RESULT": result, "--request": request, "--column": column, "--where": where})
+        shown = without_secrets(place) if is_url(place) else place
+        kept = {"FILE": shown, "RESULT": result, "--request": request, "--column": column}
+        _refuse_addresses({**kept, "--where": where})
         try_key(settings)
-    with opened_list(place), orchestrator(settings, verbose=verbose) as ui:
+    with opened_list(place) as source, orchestrator(settings, verbose=verbose) as ui:
         from bouncer.costs.forecast_text import headline
         from deployments.running import run_verify_list
         from deployments.terminal.forecast_report import existing_database, forecast_import
@@ -96,7 +99,8 @@ def verify(
         report = run_verify_list(
             settings,
             {
-                "file": place,
+                # What is secret in a URL would be kept with the run. The list is open here by the rest of it too.
+                "file": source.given if is_url(place) else place,
                 "result": None if result is None else str(result),
                 "name": request,
                 "owner": user,

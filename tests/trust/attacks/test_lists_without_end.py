@@ -12,7 +12,7 @@ import pytest
 from bouncer.errors import InputRefused
 from bouncer.files.csv import reading
 from bouncer.files.csv.reading import inspect
-from bouncer.files.lists import sources, workbook_parts, workbooks
+from bouncer.files.lists import fetching, sources, workbook_parts, workbooks
 from bouncer.files.lists.sources import opened_list
 from tests.trust.answering import answering
 
@@ -51,6 +51,13 @@ def test_a_server_fills_no_disk(body: bytes, packing: str, words: str, bound: Pa
     with answering(body, Content_Encoding=packing) as port:
         _refused(f"http://127.0.0.1:{port}/list.csv", words)
     assert not list(bound.iterdir())
+
+
+def test_a_server_that_dawdles_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then is no silence, and went on for ever."""
+    monkeypatch.setattr(fetching, "MOST_SECONDS", -1.0)
+    with answering(_LIST) as port:
+        _refused(f"http://127.0.0.1:{port}/list.csv", "not come within an hour")
 
 
 def test_a_url_of_another_kind_fills_no_disk(bound: Path, tmp_path: Path) -> None:

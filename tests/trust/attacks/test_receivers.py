@@ -111,6 +111,31 @@ def test_a_page_reads_no_figures(engine: Engine, name: str) -> None:
             assert httpx.get(url, headers={"Host": own}, timeout=30).status_code == 200, own
 
 
+@pytest.mark.parametrize("promised", [b"Content-Length: 9", b"Transfer-Encoding: chunked", b"Expect: 100-continue"])
+def test_a_body_that_does_not_come_keeps_nobody_from_the_figures(engine: Engine, promised: bytes) -> None:
+    """A hundred such requests stayed for good, and Prometheus was told 503."""
+    with serving_metrics(Settings(metrics_port=free_port()), engine) as port:
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            caller.settimeout(30)
+            caller.sendall(b"POST /metrics HTTP/1.1\r\nHost: localhost\r\n" + promised + b"\r\n\r\n")
+            said = b"".join(iter(lambda: caller.recv(4096), b""))
+        assert said.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "accept", [b"\xff\xfe;q=x", b"application/openmetrics-text;version=abc;escaping", b"text/plain;version=a.b"]
+)
+def test_no_header_makes_a_traceback_of_the_figures(
+    engine: Engine, accept: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The library's own reader of the header stumbled, with twenty lines in the log for each request."""
+    with serving_metrics(Settings(metrics_port=free_port()), engine) as port:
+        answer = httpx.get(f"http://127.0.0.1:{port}/metrics", headers={b"Accept": accept}, timeout=30)
+    assert answer.status_code == 200
+    assert "bouncer_flows_database_up 1.0" in answer.text
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 @pytest.mark.parametrize("name", _REBOUND)
 def test_a_page_calls_nobody_back(engine: Engine, token: str, name: str) -> None:
     """Where the public address is known, calls come by its name, or from the proxy by an address."""
