@@ -72,7 +72,6 @@ _MALFORMED = (
     "mysql -u user -pmarked name",
     "sqlite+pysqlcipher://:marked@/contacts.db",
     "sqlite://user:marked@/contacts.db",
-    "sqlite:///mysql://user:marked@127.0.0.1:1/name",
     "sqlite:///contacts.db?password=marked",
     "sqlite:///mysql://user:marked@127.0.0.1/name",
     "sqlite:marked",
