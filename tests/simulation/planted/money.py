@@ -1,7 +1,7 @@
 """Planted faults that cost money: uploads, their answers, and what is known already."""
 
-from tests.simulation.plan import Plan
 from tests.simulation.planted.planting import Planted
+from tests.simulation.planted.where import in_real_time, with_faults, with_others
 
 __all__ = ["MONEY"]
 
@@ -13,10 +13,6 @@ _TABLE = "bouncer.batches.transition_table"
 _ADMISSION = "bouncer.batches.admission"
 _CLAIMING = "bouncer.queue.claiming"
 _REALTIME = "bouncer.batches.realtime"
-
-
-def _in_real_time(plan: Plan) -> bool:
-    return plan.realtime > 0
 
 
 MONEY = (
@@ -43,12 +39,14 @@ MONEY = (
         _FAILURES,
         'return UploadOutcomeUnknown(f"the answer to {_NAMED[call]} was lost ({name})")',
         'return BouncerUnavailable(f"the answer to {_NAMED[call]} was lost ({name})")',
+        shows_in=with_faults,
     ),
     Planted(
         "an upload of unknown outcome is repeated by the client itself",
         _FAILURES,
         "WORTH_ANOTHER_ATTEMPT = (BouncerUnavailable, DownloadTruncated)",
         "WORTH_ANOTHER_ATTEMPT = (BouncerUnavailable, DownloadTruncated, UploadOutcomeUnknown)",
+        shows_in=with_faults,
     ),
     Planted(
         "that an upload begins is not written down",
@@ -105,6 +103,7 @@ MONEY = (
         "bouncer.batches.ownership",
         "        statement.where(Batch.id == batch.id, Batch.owner == batch.owner).values(",
         "        statement.where(Batch.id == batch.id).values(",
+        shows_in=with_others,
     ),
     Planted(
         "a fresh verdict is not used again",
@@ -135,20 +134,20 @@ MONEY = (
         _REALTIME,
         "    transitions.begin_asking(connection, batch, addresses)\n",
         "    transitions.begin_asking(connection, batch, 0)\n",
-        shows_in=_in_real_time,
+        shows_in=in_real_time,
     ),
     Planted(
         "answers in real time that a dead run waited for are not counted",
         _TRANSITIONS,
         "(Batch.ambiguous_addresses, Batch.ambiguous_addresses + Batch.unanswered),\n            (Batch.held_ts",
         "(Batch.ambiguous_addresses, Batch.ambiguous_addresses),\n            (Batch.held_ts",
-        shows_in=_in_real_time,
+        shows_in=in_real_time,
     ),
     Planted(
         "answers in real time that were lost are not counted",
         _TRANSITIONS,
         "        ambiguous_addresses=Batch.ambiguous_addresses + lost,\n",
         "        ambiguous_addresses=Batch.ambiguous_addresses,\n",
-        shows_in=_in_real_time,
+        shows_in=in_real_time,
     ),
 )

@@ -1,7 +1,13 @@
 """Planted faults that break the rules or lose contacts: limits, pauses, states, loads, figures."""
 
-from tests.simulation.plan import Plan
 from tests.simulation.planted.planting import Planted
+from tests.simulation.planted.where import (
+    in_real_time,
+    with_contacts_without_address,
+    with_faults,
+    with_malformed_addresses,
+    with_too_many_slots,
+)
 
 __all__ = ["ORDER"]
 
@@ -12,46 +18,41 @@ _MATCHING = "bouncer.verdicts.matching"
 _ENDINGS = "bouncer.batches.endings"
 
 
-def _in_real_time(plan: Plan) -> bool:
-    return plan.realtime > 0
-
-
-def _with_too_many_slots(plan: Plan) -> bool:
-    return plan.slots_beyond > 0
-
-
 ORDER = (
     Planted(
         "one batch too many may be in flight",
         _ADMISSION,
         "return others + 1 + int(lost) <= max_batches",
         "return others + int(lost) <= max_batches",
-        shows_in=_with_too_many_slots,
+        shows_in=with_too_many_slots,
     ),
     Planted(
         "batches that are just being uploaded do not count as in flight",
         _ADMISSION,
         "        (is_in(*IN_FLIGHT), lost + 1),\n",
         "        (is_in(*(IN_FLIGHT - {BatchState.UPLOADING})), lost + 1),\n",
-        shows_in=_with_too_many_slots,
+        shows_in=with_too_many_slots,
     ),
     Planted(
         "an upload that was lost does not count as in flight",
         _ADMISSION,
         "return others + 1 + int(lost) <= max_batches",
         "return others + 1 <= max_batches",
+        shows_in=with_faults,
     ),
     Planted(
         "an upload that was lost counts as in flight for two seconds only",
         _ADMISSION,
         "LOST_IN_FLIGHT_SECONDS = 60",
         "LOST_IN_FLIGHT_SECONDS = 2",
+        shows_in=with_faults,
     ),
     Planted(
         "when an answer was lost is not written down",
         "bouncer.batches.ownership",
         "        update(Batch).where(or_(Batch.progress_ts.is_(None), Batch.progress_ts < Batch.upload_begun_ts)),\n",
         "        update(Batch).where(Batch.progress_ts > Batch.upload_begun_ts),\n",
+        shows_in=with_faults,
     ),
     Planted(
         "an upload begins although the account is paused",
@@ -70,7 +71,7 @@ ORDER = (
         "bouncer.batches.realtime",
         "    if paused is not None:\n        return Admission.PAUSED\n",
         "",
-        shows_in=_in_real_time,
+        shows_in=in_real_time,
     ),
     Planted(
         "requests pass without a token",
@@ -109,6 +110,7 @@ ORDER = (
         "bouncer.queue.claiming",
         '    for reason, contacts in invalid.groupby("reason"):\n',
         '    for reason, contacts in invalid.head(0).groupby("reason"):\n',
+        shows_in=with_contacts_without_address,
     ),
     Planted(
         "a refused batch of two is not parted",
@@ -121,6 +123,7 @@ ORDER = (
         "bouncer.api.failures",
         "        case 400 | 413 | 422 if call in PAID:\n            return AddressesRefused(said)\n",
         "",
+        shows_in=with_malformed_addresses,
     ),
     Planted(
         "a second chance is taken for ever",
@@ -133,6 +136,7 @@ ORDER = (
         "bouncer.requests.progress",
         '"bouncer_done": counted.completed,',
         '"bouncer_done": counted.settled,',
+        shows_in=with_contacts_without_address,
     ),
     Planted(
         "results that are not ready yet are taken for lost",
@@ -145,11 +149,13 @@ ORDER = (
         "bouncer.api.failures",
         'return DownloadTruncated(f"a download broke off ({name})")',
         'return BatchLost(f"a download broke off ({name})")',
+        shows_in=with_faults,
     ),
     Planted(
         "a gateway's error on a status check is taken for a lost batch",
         "bouncer.api.failures",
         "return UploadOutcomeUnknown(said) if call in PAID else BouncerUnavailable(said)",
         "return UploadOutcomeUnknown(said) if call in PAID else BatchLost(said)",
+        shows_in=with_faults,
     ),
 )

@@ -1,0 +1,43 @@
+"""Where a planted fault can show: in which plans."""
+
+from tests.simulation.plan import Plan
+from tests.simulation.service.verdicts import MALFORMED
+
+__all__ = [
+    "in_real_time",
+    "with_contacts_without_address",
+    "with_faults",
+    "with_malformed_addresses",
+    "with_others",
+    "with_too_many_slots",
+]
+
+
+def in_real_time(plan: Plan) -> bool:
+    """Small requests are verified in real time."""
+    return plan.realtime > 0
+
+
+def with_contacts_without_address(plan: Plan) -> bool:
+    """A contact has no address that can be mailed to."""
+    return any(" " in address for deed in plan.deeds for address in deed.addresses)
+
+
+def with_faults(plan: Plan) -> bool:
+    """Something goes wrong."""
+    return plan.most_faults > 0
+
+
+def with_malformed_addresses(plan: Plan) -> bool:
+    """Bouncer refuses batches for an address."""
+    return any(address.lower().startswith(MALFORMED) for deed in plan.deeds for address in deed.addresses)
+
+
+def with_others(plan: Plan) -> bool:
+    """Several processes work, and something goes wrong."""
+    return plan.workers > 1 and plan.most_faults > 0
+
+
+def with_too_many_slots(plan: Plan) -> bool:
+    """The Prefect server gives more slots than the account may use."""
+    return plan.slots_beyond > 0
