@@ -190,6 +190,8 @@ class History:
             clock=plan.clocks[0],
             stuck=plan.stuck,
             removed=plan.removed,
+            vanishing=plan.vanishing,
+            lag=plan.lag,
             tell=self._tell,
             judge=self._judge.called,
             accepted=self._judge.accepted,

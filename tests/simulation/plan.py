@@ -61,6 +61,8 @@ class Plan:
         seconds_an_address: How long Bouncer takes for one.
         stuck: How likely a batch stands still.
         removed: How likely the results of a batch are removed before anybody fetches them.
+        vanishing: How likely Bouncer loses a batch while it has it.
+        lag: For how long Bouncer does not know a batch that it has just taken, or has the results of one just done.
         requests_a_minute: The ceiling of all requests of an account.
         credits: What each account can pay for at the beginning.
         ambiguous_upload: ``resubmit`` or ``hold``.
@@ -87,6 +89,8 @@ class Plan:
     seconds_an_address: float
     stuck: float
     removed: float
+    vanishing: float
+    lag: float
     requests_a_minute: int
     credits: int
     ambiguous_upload: str
@@ -130,6 +134,8 @@ def plan_of(seed: int) -> Plan:
         seconds_an_address=min(slowest, chance.choice((0.05, 0.2, 0.5, 1.0, 3.0))),
         stuck=chance.choice((0.0, 0.0, 0.0, 0.1)),
         removed=chance.choice((0.0, 0.0, 0.0, 0.0, 0.0, 0.2)),
+        vanishing=later.choice((0.0, 0.0, 0.0, 0.0, 0.0, 0.2)),
+        lag=later.choice((0.0, 0.0, 4.0)),
         requests_a_minute=chance.choice((20, 60, 200, 200)),
         credits=10_000 if chance.random() < 0.85 else chance.randint(0, contacts),
         ambiguous_upload="resubmit" if chance.random() < 0.7 else "hold",

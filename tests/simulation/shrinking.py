@@ -20,6 +20,8 @@ _PLAINER: dict[str, dict[str, object]] = {
     "no-second-chances": {"second_chances": 0},
     "nothing-stuck": {"stuck": 0.0},
     "nothing-removed": {"removed": 0.0},
+    "nothing-vanishes": {"vanishing": 0.0},
+    "no-lag": {"lag": 0.0},
     "nothing-deleted": {"delete": False},
     "batches-of-two": {"batch_size": 2},
     "one-in-flight": {"most_in_flight": 1},

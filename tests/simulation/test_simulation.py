@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,20 +30,26 @@ def test_the_same_seed_gives_the_same_history_byte_for_byte() -> None:
     assert _digests("1") == _digests("2")
 
 
-def _play(seed: int) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "tests.simulation", "--seed", str(seed), "--histories", "1"],
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+_KEPT = (108, 784)
+"""Seeds that once broke a promise, or showed a mistake of the judge."""
+
+
+@cache
+def _broken() -> dict[int, str]:
+    # All in one process: to start one takes longer than to play a history.
+    code = f"from tests.simulation.playing import play_one\nfor seed in {_KEPT}: print(seed, play_one(seed).broken)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True)
+    return {int(seed): said for seed, _, said in (line.partition(" ") for line in done.stdout.splitlines())}
 
 
 def test_what_was_answered_beside_a_429_in_real_time_is_not_asked_for_again() -> None:
     """One of two addresses was refused for now, and the try after that paid for the other one a second time."""
-    done = _play(108)
-    assert done.returncode == 0, done.stdout
+    assert _broken()[108] == ""
+
+
+def test_a_contact_deleted_after_its_upload_was_lost_is_none_that_was_paid_for_twice() -> None:
+    """The judge wanted it to be declared, although the upload was repeated without it."""
+    assert _broken()[784] == ""
 
 
 def _planted(*options: str) -> "subprocess.CompletedProcess[str]":

@@ -40,7 +40,7 @@ def faults_of_settlement(raw: sqlite3.Connection, books: Books, deeds: Deeds) ->
     """
     yield from _contacts(raw, deeds)
     yield from _money(raw, books, deeds)
-    yield from _ledger(raw, books)
+    yield from _ledger(raw, books, deeds)
     yield from _figures(raw, deeds)
     if deeds.forecast is not None:
         yield from _forecast(raw, books, *deeds.forecast)
@@ -80,7 +80,7 @@ def _money(raw: sqlite3.Connection, books: Books, deeds: Deeds) -> Iterator[str]
         yield f"{twice} addresses were paid for again, {declared} are declared"
 
 
-def _ledger(raw: sqlite3.Connection, books: Books) -> Iterator[str]:
+def _ledger(raw: sqlite3.Connection, books: Books, deeds: Deeds) -> Iterator[str]:
     rows = raw.execute(
         "SELECT id, batch_id, status, credits, lost_addresses, quantity, ambiguous_uploads FROM Bouncer_Batches"
     ).fetchall()
@@ -91,7 +91,7 @@ def _ledger(raw: sqlite3.Connection, books: Books) -> Iterator[str]:
         for order in customer.orders.values():
             row = known.get(order.id)
             if row is None:
-                unknown += 0 if order.is_forgotten else order.charged
+                unknown += _to_be_declared(order, deeds)
                 continue
             id_, _, status, charged, lost_addresses = row[:5]
             if charged is None and status == "failed":
@@ -110,6 +110,13 @@ def _ledger(raw: sqlite3.Connection, books: Books) -> Iterator[str]:
     billed = sum(customer.realtime_billed for customer in books.customers.values())
     if not asked <= billed <= asked + doubtful:
         yield f"real time cost {billed} credits, the ledger says {asked} and at most {doubtful} more"
+
+
+def _to_be_declared(order: Order, deeds: Deeds) -> int:
+    # An address that an application deleted or changed before the upload is repeated is not paid for twice.
+    if order.is_forgotten or order.completed is None:
+        return 0
+    return sum(answer.cost for answer in order.answers if answer.address.lower() not in deeds.touched)
 
 
 def _is_to_be_had(order: Order) -> bool:

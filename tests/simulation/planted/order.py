@@ -5,6 +5,7 @@ from tests.simulation.planted.where import (
     in_real_time,
     with_contacts_without_address,
     with_faults,
+    with_lag,
     with_malformed_addresses,
     with_too_many_slots,
 )
@@ -143,6 +144,7 @@ ORDER = (
         "bouncer.api.failures",
         'return BatchLost(said) if "removed" in message.lower() else BatchNotCompleted(said)',
         "return BatchLost(said)",
+        shows_in=with_lag,
     ),
     Planted(
         "a download that broke off is taken for a lost batch",

@@ -7,6 +7,7 @@ __all__ = [
     "in_real_time",
     "with_contacts_without_address",
     "with_faults",
+    "with_lag",
     "with_malformed_addresses",
     "with_others",
     "with_too_many_slots",
@@ -26,6 +27,11 @@ def with_contacts_without_address(plan: Plan) -> bool:
 def with_faults(plan: Plan) -> bool:
     """Something goes wrong."""
     return plan.most_faults > 0
+
+
+def with_lag(plan: Plan) -> bool:
+    """Bouncer has the results of a batch a moment after it is completed."""
+    return plan.lag > 0
 
 
 def with_malformed_addresses(plan: Plan) -> bool:

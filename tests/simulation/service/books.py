@@ -17,6 +17,7 @@ class Order:
     """A batch at Bouncer.
 
     Attributes:
+        is_deleted: Whether it is not there any more, because somebody deleted it or Bouncer lost it.
         is_removed: Whether Bouncer removes its results before anybody fetches them.
         is_forgotten: Whether the database was restored to a time before it, so that nobody can know of it.
         stuck_at: After how many addresses it stands still until it is finished, or None.
@@ -47,6 +48,11 @@ class Order:
         if self.completed is not None:
             return "completed"
         return "queued" if self.started is None else "processing"
+
+    def vanish(self) -> None:
+        """Lets it be there no more, and gets out of the way of those behind it."""
+        self.is_deleted = self.is_finishing = True
+        self.finish.set()
 
 
 class Customer:
@@ -85,8 +91,8 @@ class Customer:
 
     @property
     def in_flight(self) -> list[Order]:
-        """The batches that are not completed."""
-        return [order for order in self.orders.values() if order.completed is None]
+        """The batches that are not completed, and not lost."""
+        return [order for order in self.orders.values() if order.completed is None and not order.is_deleted]
 
     def take(self, addresses: list[str], callback: str | None, *, stuck_at: int | None) -> Order:
         """Takes a batch, and holds a credit for each address."""
@@ -99,6 +105,11 @@ class Customer:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return order
+
+    def lose(self, order: Order, seconds: float) -> None:
+        """Loses a batch after a while; what was verified by then is charged."""
+        with living_in(None):
+            asyncio.get_running_loop().call_later(seconds, order.vanish)
 
     def verify(self, address: str) -> Answer:
         """Verifies one address in real time."""
@@ -129,7 +140,7 @@ class Customer:
         order.completed = _now()
         order.charged = sum(answer.cost for answer in order.answers)
         self.credits += len(order.addresses) - order.charged
-        if order.callback is not None:
+        if order.callback is not None and not order.is_deleted:
             self._called(order)
 
     def _verified(self, address: str) -> Answer:

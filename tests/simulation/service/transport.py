@@ -30,6 +30,8 @@ class Transport(httpx.AsyncBaseTransport):
         clock: How many seconds Bouncer's clock is wrong.
         stuck: How likely a batch stands still.
         removed: How likely the results of a batch are removed before anybody fetches them.
+        vanishing: How likely a batch is lost while Bouncer has it.
+        lag: For how long a batch that was just taken is not known, and the results of one just done are not there.
         tell: Told of each request and what became of it.
         judge: Told of each call that reached Bouncer: the customer, the kind, and how many in the last minute.
         accepted: Told of each batch that Bouncer took.
@@ -44,6 +46,8 @@ class Transport(httpx.AsyncBaseTransport):
         clock: float,
         stuck: float,
         removed: float,
+        vanishing: float,
+        lag: float,
         tell: Callable[[str], None],
         judge: Callable[[str, str, int], None],
         accepted: Callable[[Customer, Order], None],
@@ -54,6 +58,8 @@ class Transport(httpx.AsyncBaseTransport):
         self._clock = clock
         self._stuck = stuck
         self._removed = removed
+        self._vanishing = vanishing
+        self._lag = lag
         self._tell = tell
         self._judge = judge
         self._accepted = accepted
@@ -142,6 +148,8 @@ class Transport(httpx.AsyncBaseTransport):
                 return self._finish(order), None
             case "download":
                 return self._download(order), None
+        if _is_within(order.created, self._lag):
+            return _refusal(404, f"request {id_} does not exist"), None
         return self._status(order), None
 
     def _count(self, customer: Customer, method: str, path: str) -> int:
@@ -159,6 +167,8 @@ class Transport(httpx.AsyncBaseTransport):
         stuck_at = self._chance.randrange(len(addresses)) if self._chance.random() < self._stuck else None
         order = customer.take(list(dict.fromkeys(addresses)), callback, stuck_at=stuck_at)
         order.is_removed = self._chance.random() < self._removed
+        if self._vanishing and self._chance.random() < self._vanishing:
+            customer.lose(order, self._chance.uniform(1.0, 30.0))
         self._accepted(customer, order)
         answer = {"batchId": order.id, "created": self._time(order.created), "status": "queued"}
         counts = {"quantity": len(order.addresses), "duplicates": len(addresses) - len(order.addresses)}
@@ -198,7 +208,7 @@ class Transport(httpx.AsyncBaseTransport):
         return httpx.Response(202)
 
     def _download(self, order: Order) -> httpx.Response:
-        if order.completed is None:
+        if order.completed is None or _is_within(order.completed, self._lag):
             return _refusal(405, "batch is not completed")
         if order.is_removed:
             return _refusal(405, "results were removed")
@@ -249,6 +259,10 @@ def _gateway(status: int) -> httpx.Response:
 
 def _refusal(status: int, message: str) -> httpx.Response:
     return httpx.Response(status, json={"status": str(status), "error": "refused", "message": message})
+
+
+def _is_within(moment: float, seconds: float) -> bool:
+    return asyncio.get_running_loop().time() < moment + seconds
 
 
 def _kind(method: str, path: str) -> str:
