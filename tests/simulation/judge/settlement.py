@@ -59,6 +59,8 @@ def _contacts(raw: sqlite3.Connection, deeds: Deeds) -> Iterator[str]:
             yield f"contact {queue_id} failed without a reason"
         if status == "failed" and "Bouncer answered 400" in reason and not email.lower().startswith(MALFORMED):
             yield f"contact {queue_id} ({email}) failed for the sake of another's address"
+        if status == "failed" and "Bouncer answered 402" in reason:
+            yield f"contact {queue_id} ({email}) failed for lack of credits, which can be bought"
         if status == "completed" and contact not in deeds.changed:
             possible = {answer_on(email.lower(), time).status for time in (1, 2)} - {""}
             if result is None:

@@ -25,6 +25,7 @@ class Planted:
         module: Where.
         old: The text that stands there, exactly once.
         new: What it is changed to.
+        also: Further such texts of the module, where one change alone is made good by another place.
         shows_in: In which plans it can show at all, if not in any; the others are counted, and not played.
     """
 
@@ -32,6 +33,7 @@ class Planted:
     module: str
     old: str
     new: str
+    also: tuple[tuple[str, str], ...] = ()
     shows_in: Callable[[Plan], bool] = lambda _: True
 
     @property
@@ -45,9 +47,11 @@ class Planted:
         Raises:
             ValueError: The text does not stand there exactly once, so that the fault is out of date.
         """
-        if source.count(self.old) != 1:
-            raise ValueError(f"{self.name!r}: its text stands {source.count(self.old)} times in {self.module}")
-        return source.replace(self.old, self.new)
+        for old, new in ((self.old, self.new), *self.also):
+            if source.count(old) != 1:
+                raise ValueError(f"{self.name!r}: its text stands {source.count(old)} times in {self.module}")
+            source = source.replace(old, new)
+        return source
 
 
 class _Loader(importlib.machinery.SourceFileLoader):

@@ -5,8 +5,10 @@ from tests.simulation.service.verdicts import MALFORMED
 
 __all__ = [
     "in_real_time",
+    "with_a_queue_that_stands",
     "with_contacts_without_address",
     "with_faults",
+    "with_few_credits",
     "with_lag",
     "with_malformed_addresses",
     "with_others",
@@ -19,6 +21,11 @@ def in_real_time(plan: Plan) -> bool:
     return plan.realtime > 0
 
 
+def with_a_queue_that_stands(plan: Plan) -> bool:
+    """Batches are queued at Bouncer behind one that does not move."""
+    return plan.stuck > 0 and not plan.in_parallel and plan.most_in_flight > 1
+
+
 def with_contacts_without_address(plan: Plan) -> bool:
     """A contact has no address that can be mailed to."""
     return any(" " in address for deed in plan.deeds for address in deed.addresses)
@@ -27,6 +34,11 @@ def with_contacts_without_address(plan: Plan) -> bool:
 def with_faults(plan: Plan) -> bool:
     """Something goes wrong."""
     return plan.most_faults > 0
+
+
+def with_few_credits(plan: Plan) -> bool:
+    """An account cannot pay for all."""
+    return plan.credits < 10_000
 
 
 def with_lag(plan: Plan) -> bool:
