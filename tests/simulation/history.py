@@ -37,7 +37,7 @@ _LOOK_SECONDS = 5.0
 _PUT_RIGHT_SECONDS = 30.0
 _PATIENCE_SECONDS = 1_500.0
 _GRACE_SECONDS = 20.0
-_MOST_COMMITS = 5_000
+_MOST_COMMITS = 1_500
 
 # Looser than what the code goes by: what these leave out nobody would take up.
 _PERHAPS_LEFT_BEHIND = (
