@@ -94,6 +94,12 @@ _SEEN = (
     "verdicts go into the results and not to the contacts",
     "a refused batch of two is not parted",
     "a second chance is taken for ever",
+    "one batch too many may be in flight",
+    "batches that are just being uploaded do not count as in flight",
+    "a refused batch is sent again and again",
+    "the figures of a request count failed contacts as done",
+    "a batch that Bouncer does not know yet is given up",
+    "an upload that the account cannot pay for is taken for a refused one",
 )
 """Those that were seen to be found within some dozen histories; the others take longer runs."""
 

@@ -5,10 +5,10 @@ from tests.simulation.planted.where import (
     in_real_time,
     with_a_queue_that_stands,
     with_contacts_without_address,
-    with_faults,
     with_few_credits,
     with_lag,
     with_malformed_addresses,
+    with_one_place,
     with_too_many_slots,
 )
 
@@ -41,21 +41,21 @@ ORDER = (
         _ADMISSION,
         "return others + 1 + int(lost) <= max_batches",
         "return others + 1 <= max_batches",
-        shows_in=with_faults,
+        shows_in=with_one_place,
     ),
     Planted(
         "an upload that was lost counts as in flight for two seconds only",
         _ADMISSION,
         "LOST_IN_FLIGHT_SECONDS = 60",
         "LOST_IN_FLIGHT_SECONDS = 2",
-        shows_in=with_faults,
+        shows_in=with_one_place,
     ),
     Planted(
         "when an answer was lost is not written down",
         "bouncer.batches.ownership",
         "        update(Batch).where(or_(Batch.progress_ts.is_(None), Batch.progress_ts < Batch.upload_begun_ts)),\n",
         "        update(Batch).where(Batch.progress_ts > Batch.upload_begun_ts),\n",
-        shows_in=with_faults,
+        shows_in=with_one_place,
     ),
     Planted(
         "an upload begins although the account is paused",

@@ -11,6 +11,7 @@ __all__ = [
     "with_few_credits",
     "with_lag",
     "with_malformed_addresses",
+    "with_one_place",
     "with_others",
     "with_too_many_slots",
 ]
@@ -49,6 +50,12 @@ def with_lag(plan: Plan) -> bool:
 def with_malformed_addresses(plan: Plan) -> bool:
     """Bouncer refuses batches for an address."""
     return any(address.lower().startswith(MALFORMED) for deed in plan.deeds for address in deed.addresses)
+
+
+def with_one_place(plan: Plan) -> bool:
+    """An upload whose answer was lost takes the one place of its account, for a while."""
+    is_slow = plan.seconds_an_address * plan.batch_size > 4
+    return with_faults(plan) and plan.most_in_flight == 1 and plan.ambiguous_upload == "resubmit" and is_slow
 
 
 def with_others(plan: Plan) -> bool:
