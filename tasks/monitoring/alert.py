@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 from blocks.access import Access
 from bouncer.monitoring import alerts
@@ -15,7 +14,6 @@ from tasks.running.events import announce_once
 __all__ = ["alert"]
 
 
-@task(name="alert", task_run_name="alert", cache_policy=NO_CACHE, persist_result=False)
 async def alert(
     accounts: Sequence[Access], everyone: Sequence[Access], healths: Sequence[Health], thresholds: Thresholds
 ) -> list[AlertInForce]:

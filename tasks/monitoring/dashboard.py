@@ -3,9 +3,6 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from blocks.access import Access
 from bouncer.monitoring.alerts import AlertInForce
 from bouncer.monitoring.charts import line_chart, sparkline
@@ -32,7 +29,6 @@ _ROWS = [figure for figure in FIGURES.values() if figure.row.title]
 _Gone = dict[str, list[int | None]]
 
 
-@task(name="draw-dashboard", task_run_name="draw dashboard", cache_policy=NO_CACHE, persist_result=False)
 async def draw_dashboard(
     access: Access, healths: Sequence[Health], thresholds: Thresholds, alerts: Sequence[AlertInForce]
 ) -> bool:

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from prefect import get_client, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -51,7 +50,6 @@ _PATIENCE_SECONDS = 20.0
 """Seconds that Bouncer has for an answer; the next check is due in a minute."""
 
 
-@task(name="measure", task_run_name="measure", cache_policy=NO_CACHE, persist_result=False)
 async def measure(accounts: Sequence[Access], everyone: Sequence[Access], thresholds: Thresholds) -> list[Health]:
     """Measures everything, and keeps the figures in ``Bouncer_Health_Metrics``.
 
