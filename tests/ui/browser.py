@@ -115,11 +115,9 @@ class PrefectUI:
         """Clicks on the first link of that name in the text of an artifact, which opens in a tab of its own."""
         link = self._page.get_by_role("link", name=name, exact=True).first
         self._look_again_until_seen(link)
-        left = self._page
-        with left.expect_popup() as opened:
+        with self._page.expect_popup() as opened:
             link.click()
         self._page = opened.value
-        left.close()
 
     def open_artifact(self, key: str) -> None:
         """Opens an artifact of the run that is open, by its key."""
