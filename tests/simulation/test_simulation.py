@@ -100,6 +100,8 @@ _SEEN = (
     "the figures of a request count failed contacts as done",
     "a batch that Bouncer does not know yet is given up",
     "an upload that the account cannot pay for is taken for a refused one",
+    "a broken connection during an upload is taken for one that was never made",
+    "an upload of unknown outcome is repeated by the client itself",
 )
 """Those that were seen to be found within some dozen histories; the others take longer runs."""
 
