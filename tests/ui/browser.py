@@ -119,6 +119,10 @@ class PrefectUI:
             link.click()
         self._page = opened.value
 
+    def open_latest(self) -> None:
+        """Opens the latest version of the artifact whose versions are listed; it stands first."""
+        self.follow(re.compile(r"^[0-9a-f]{8}$"))
+
     def open_artifact(self, key: str) -> None:
         """Opens an artifact of the run that is open, by its key."""
         self.tab("Artifacts")

@@ -84,8 +84,10 @@ def test_a_list_is_verified_from_its_form_and_leads_to_its_result(
     request = read(contacts, find_request, file.name)
     ui.open_artifact(f"list-{request}")
     ui.follow_in_text("All lists")
+    ui.open_latest()
     ui.keep("lists")
     ui.follow_in_text(result.name)
+    ui.open_latest()
     ui.says(f"The result is in {result}.")
     with result.open(newline="") as lines:
         assert [line["outcome"] for line in csv.DictReader(lines)] == ["completed"] * 40
