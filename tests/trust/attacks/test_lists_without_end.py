@@ -74,7 +74,7 @@ def test_standard_input_fills_no_disk(bound: Path, monkeypatch: pytest.MonkeyPat
     assert not list(bound.iterdir())
 
 
-@pytest.mark.parametrize("body", [_LIST, gzip.compress(_LIST)])
+@pytest.mark.parametrize("body", [_LIST, gzip.compress(_LIST)], ids=["plain", "packed"])
 @pytest.mark.parametrize("packing", ["", "gzip"])
 def test_a_list_is_fetched_wherever_its_server_sends_one(body: bytes, packing: str) -> None:
     """Bodies of redirects were unpacked in memory, whatever their length. Gzip is known by its first bytes."""
