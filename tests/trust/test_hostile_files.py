@@ -75,7 +75,7 @@ _SQL = [
 
 @pytest.mark.parametrize("hostile", _SQL)
 def test_sql_in_every_text_stays_a_text(engine: Engine, tmp_path: Path, hostile: str) -> None:
-    """Names, addresses, verdicts and messages are stored as they are, and change no other row."""
+    """Names, addresses, verdicts and messages stay texts, control characters made visible; no other row changes."""
     name = hostile.replace("\0", "")
     local = "o'reilly\\x"[: len(hostile)] if "'" in hostile else "plain"
     address = f"{local.replace(chr(92), '')}@example.com"
@@ -97,7 +97,7 @@ def test_sql_in_every_text_stays_a_text(engine: Engine, tmp_path: Path, hostile:
     loaded = load_verdicts(engine, work, verdicts([address], status=hostile, **odd) + verdicts(["anna@example.com"]))
     assert (loaded.settled, loaded.missing) == (2, 0)
     stored = {row.email: row.bouncer_status for row in queue_rows(engine)}
-    assert stored == {address: hostile.replace("\0", "\ufffd"), "anna@example.com": "deliverable"}
+    assert stored == {address: visible(hostile.replace("\0", "\ufffd")), "anna@example.com": "deliverable"}
     assert read(engine, lambda c: c.scalar(text("SELECT COUNT(*) FROM Users"))) == 1
     assert "\0" not in clean_message(hostile)
 
@@ -105,7 +105,7 @@ def test_sql_in_every_text_stays_a_text(engine: Engine, tmp_path: Path, hostile:
     with (tmp_path / "out.csv").open(newline="") as exported:
         (first, _) = csv.DictReader(exported)
     assert first["email"] == address
-    assert first["provider"] == harmless(hostile.replace("\0", "\ufffd")[:100])
+    assert first["provider"] == harmless(visible(hostile.replace("\0", "\ufffd"))[:100])
 
 
 def test_details_that_no_database_takes_do_not_keep_a_batch_out(engine: Engine) -> None:
