@@ -24,6 +24,7 @@ __all__ = ["idling_under_serve", "idling_with_a_worker"]
 _TICKS = ("dispatch", "check-health", "housekeeping")
 """The flows on a schedule; a tick that found nothing deletes the one before."""
 
+_SECONDS = 60.0
 _STORED_SECONDS = 7.0
 """The server stores events each five seconds."""
 
@@ -33,6 +34,9 @@ _WORK = Work(batches=1, batch_size=10, slots=15, seconds=1, poll_min=1, poll_max
 
 def idling_under_serve(bench: Bench) -> list[Row]:
     """Counts at the server for a minute and for each tick by itself, then queues contacts as an application does."""
+    if bench.quick:
+        # In less than a minute most of the calls are those of the beginning.
+        return []
     with _installation(bench, "serve") as (server, engine, environment, folder):
         variables = {**environment, "PREFECT_API_URL": server.address("serve")}
         with running(["serve"], variables, folder / "serve.log"):
@@ -41,6 +45,8 @@ def idling_under_serve(bench: Bench) -> list[Row]:
 
 def idling_with_a_worker(bench: Bench) -> list[Row]:
     """The same with a worker of Prefect's, which has its defaults, and ``bouncer-flows watch``."""
+    if bench.quick:
+        return []
     with _installation(bench, "worker") as (server, engine, environment, folder), ExitStack() as processes:
         with running(["deploy"], environment, folder / "deploy.log") as deploy:
             deploy.wait()
@@ -73,28 +79,27 @@ def _installation(bench: Bench, name: str) -> Iterator[tuple[WatchedServer, Engi
 
 
 def _measure(bench: Bench, server: WatchedServer, engine: Engine, where: str, most_seconds: float) -> list[Row]:
-    seconds = 20.0 if bench.quick else 60.0
     _until(lambda: set(_upcoming(server)) == set(_TICKS))
     for flow in _TICKS:
         _run(server, flow)
-    _let_schedules_pass(bench, server, seconds)
-    bench.say(f"{seconds:.0f} s of nothing {where}")
+    _let_schedules_pass(bench, server, _SECONDS)
+    bench.say(f"{_SECONDS:.0f} s of nothing {where}")
     began, before = datetime.now(UTC), server.asked()
-    time.sleep(seconds)
+    time.sleep(_SECONDS)
     idle, upcoming = server.asked().less(before), _upcoming(server)
     begun = {"start_time": {"after_": began.isoformat()}, "state": {"type": {"not_any_": ["SCHEDULED"]}}}
     unscheduled = len(_runs(server, **begun))
     bench.say(f"each tick by itself {where}")
-    ticks = {flow: _tick(server, flow, idle, seconds) for flow in _TICKS}
+    ticks = {flow: _tick(server, flow, idle, _SECONDS) for flow in _TICKS}
 
     def a_minute(of: Callable[[Asked], float]) -> float:
-        return of(idle) * 60 / seconds + sum(of(ticks[flow]) * often for flow, often in upcoming.items()) / 60
+        return of(idle) * 60 / _SECONDS + sum(of(ticks[flow]) * often for flow, often in upcoming.items()) / 60
 
     bench.say(f"contacts that an application queues {where}")
-    taken_up = median([_taken_up(server, engine, number) for number in range(1, 3 if bench.quick else 6)])
+    taken_up = median([_taken_up(server, engine, number) for number in range(1, 6)])
     callers = [who for who in idle.calls if who != "setup"]
     return [
-        Row(f"idle {where}: flow runs an hour", upcoming.total() + unscheduled * 3600 / seconds, "runs", most=12),
+        Row(f"idle {where}: flow runs an hour", upcoming.total() + unscheduled * 3600 / _SECONDS, "runs", most=12),
         *(
             Row(f"idle {where}: API calls of {who} a minute", a_minute(partial(_calls, who)), "calls", most=10)
             for who in callers
