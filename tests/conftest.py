@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 # Reading all of the world's authorities costs each HTTP client 50 ms of a processor, and no test needs more than one.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("one_authority.pem"))
+
+# Nobody's own installation on this machine is touched, nor does it change what tests see.
+os.environ["BOUNCER_FLOWS_HOME"] = str(Path(tempfile.gettempdir(), f"no-home-of-tests-{os.getpid()}"))
 
 # What a shell starts in the background ignores Ctrl-C, and so would every command that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
