@@ -1,6 +1,8 @@
 """What tests share: databases of their own, a sandbox, and a Prefect server that starts when one asks for it."""
 
+import atexit
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("one_authority.pem"))
 
 # Nobody's own installation on this machine is touched, nor does it change what tests see.
-os.environ["BOUNCER_FLOWS_HOME"] = str(Path(tempfile.gettempdir(), f"no-home-of-tests-{os.getpid()}"))
+_HOME = Path(tempfile.gettempdir(), f"home-of-tests-{os.getpid()}")
+os.environ["BOUNCER_FLOWS_HOME"] = str(_HOME)
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
 # What a shell starts in the background ignores Ctrl-C, and so would every command that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
