@@ -22,7 +22,7 @@ __all__ = ["Asked", "WatchedServer", "watched_server"]
 
 @dataclass(frozen=True)
 class Asked:
-    """How much a server was asked and has stored, up to a moment or between two.
+    """Calls, events and bytes of a server, up to a moment or between two.
 
     Attributes:
         calls: Requests by caller, but for heartbeats of workers.
@@ -37,7 +37,7 @@ class Asked:
     bytes: float
 
     def less(self, other: "Asked", times: float = 1.0) -> "Asked":
-        """What is left without something else: an earlier count, or what would have come in any case."""
+        """Subtracts something else: an earlier count, or what would have come in any case."""
         return Asked(
             {who: count - times * other.calls.get(who, 0) for who, count in self.calls.items()},
             self.events - times * other.events,

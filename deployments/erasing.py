@@ -21,8 +21,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 from blocks.access import account_names, open_accounts
 from bouncer.erasure.addresses import Wanted
 from bouncer.installation import here
-from bouncer.safe_text import clean_message
 from tasks.batches.ownership import new_owner
+from tasks.running.run_names import list_run_name
 from tasks.upkeep.deletion import delete_erased
 from tasks.upkeep.forget_runs import delete_runs
 
@@ -65,7 +65,7 @@ async def forget_runs_of_request(name: str | None, request_ids: Sequence[int]) -
         Runs that are deleted; those that have not ended stay.
     """
     tags = {f"request:{request}" for request in request_ids}
-    run_name = None if name is None else clean_message(f"list {name}")
+    run_name = None if name is None else list_run_name(name)
     return await _forget(lambda run: bool(tags & set(run.tags)) or run.name == run_name)
 
 

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from prefect import flow
-from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.access import Access, open_accounts
 from bouncer.queue.claiming import Claimed
 from bouncer.requests.counting import open_layers
-from bouncer.safe_text import clean_message
 from bouncer.storage.tables import Layer
 from flows.parameters import AccountName, OneRequest
 from flows.verify_batch import verify_as_subflow
@@ -26,6 +24,7 @@ from tasks.queue.dispatch_summary import DispatchSummary, nothing_to_dispatch, s
 from tasks.queue.second_chances import try_again
 from tasks.requests.completion import follow_requests
 from tasks.requests.naming import number_of
+from tasks.running.run_names import named_by_request
 from tasks.running.stopping import graceful_run
 from tasks.upkeep.idle_ticks import leave_no_trace
 
@@ -35,12 +34,7 @@ REALTIME_SECONDS = 20.0
 """For so long it begins with small requests in real time; what is left of them waits for the next run, or a batch."""
 
 
-def _run_name() -> str:
-    request = flow_run.get_parameters().get("request_id")
-    return "dispatch" if request is None else f"dispatch request {clean_message(str(request))}"
-
-
-@flow(name="dispatch", flow_run_name=_run_name, persist_result=False)
+@flow(name="dispatch", flow_run_name=named_by_request("dispatch request", "dispatch"), persist_result=False)
 async def dispatch(
     request_id: OneRequest | None = None,
     accounts: list[AccountName] | None = None,

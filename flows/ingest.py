@@ -3,11 +3,9 @@
 from typing import Annotated
 
 from prefect import flow
-from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.access import Access, open_accounts
-from bouncer.safe_text import clean_message
 from bouncer.storage.tables import Layer
 from flows.parameters import AccountName, OneRequest
 from flows.verify_batch import verify_as_subflow
@@ -24,6 +22,7 @@ from tasks.queue.summary import IngestSummary, Tally, nothing_to_do, summarise
 from tasks.queue.work_left import find_work_left
 from tasks.requests.completion import RequestFollower, follow_requests
 from tasks.requests.naming import number_of
+from tasks.running.run_names import named_by_request
 from tasks.running.stopping import graceful_run, is_stopping
 
 __all__ = ["ingest"]
@@ -36,12 +35,7 @@ MOST_LOOKS_IN_VAIN = 3
 rows, they are left for the next ingest."""
 
 
-def _run_name() -> str:
-    request = flow_run.get_parameters().get("request_id")
-    return "all requests" if request is None else f"request {clean_message(str(request))}"
-
-
-@flow(name="ingest", flow_run_name=_run_name, persist_result=False)
+@flow(name="ingest", flow_run_name=named_by_request("request", "all requests"), persist_result=False)
 async def ingest(
     request_id: OneRequest | None = None,
     accounts: list[AccountName] | None = None,

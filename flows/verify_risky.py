@@ -3,13 +3,11 @@
 from typing import Annotated
 
 from prefect import flow
-from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.access import open_accounts
 from blocks.run_tags import marked
 from bouncer.repeats.deep_pass import Risk
-from bouncer.safe_text import clean_message
 from bouncer.storage.tables import Layer
 from bouncer.verdicts.statuses import DoubtfulStatus
 from flows.ingest import ingest
@@ -18,20 +16,16 @@ from tasks.batches.ownership import new_owner
 from tasks.queue.deep_pass import pick_risky
 from tasks.queue.summary import IngestSummary, nothing_to_do
 from tasks.requests.naming import number_of
+from tasks.running.run_names import named_by_request
 
 __all__ = ["verify_risky"]
 
 
-def _run_name() -> str:
-    request = flow_run.get_parameters().get("request_id")
-    return (
-        "risky contacts of all requests"
-        if request is None
-        else f"risky contacts of request {clean_message(str(request))}"
-    )
-
-
-@flow(name="verify-risky", flow_run_name=_run_name, persist_result=False)
+@flow(
+    name="verify-risky",
+    flow_run_name=named_by_request("risky contacts of request", "risky contacts of all requests"),
+    persist_result=False,
+)
 async def verify_risky(
     request_id: OneRequest | None = None,
     score_below: Annotated[int | None, Field(ge=0, le=101)] = 70,

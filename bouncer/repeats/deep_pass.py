@@ -11,7 +11,7 @@ from sqlalchemy.orm import aliased
 from bouncer.credits.caps import room_to_queue
 from bouncer.errors import InputRefused
 from bouncer.requests.progress import note_open
-from bouncer.storage.dialects import database_now
+from bouncer.storage.dialects import database_now, has_row
 from bouncer.storage.tables import Contact, Layer, QueuedContact, QueueStatus, Request, Result
 from bouncer.storage.transactions import reading, writing
 from bouncer.verdicts.statuses import CLEAR_STATUSES, DoubtfulStatus
@@ -148,14 +148,8 @@ def _risky(risk: Risk, long_ago: datetime, *, again: bool) -> Select[int, int, i
         deep.bouncer_status.in_(CLEAR_STATUSES),
         deep.processed_ts >= long_ago,
     )
-    # With LIMIT, and not EXISTS, for which MariaDB reads all that wait, or have failed, before.
-    is_there = (
-        select(queued.queue_id)
-        .where(queued.global_id == QueuedContact.global_id, queued.layer == Layer.DEEP, left_alone)
-        .limit(1)
-        .scalar_subquery()
-        .is_not(None)
-    )
+    in_deep_pass = (queued.global_id == QueuedContact.global_id, queued.layer == Layer.DEEP)
+    is_there = has_row(select(queued.queue_id).where(*in_deep_pass, left_alone))
     return (
         select(
             QueuedContact.global_id,

@@ -12,7 +12,7 @@ from bouncer.batches.admission import is_cancelled
 from bouncer.files.importing import find_or_make_request
 from bouncer.requests.progress import note_open
 from bouncer.requests.users import LOCAL_USER
-from bouncer.storage.dialects import database_now, insert_ignoring
+from bouncer.storage.dialects import database_now, has_row, insert_ignoring
 from bouncer.storage.tables import (
     Contact,
     Layer,
@@ -50,31 +50,20 @@ class Old:
     def conditions(self, now: datetime) -> list[ColumnElement[bool]]:
         """The conditions on a contact."""
         since = now - timedelta(days=self.days)
-        # Each with LIMIT, and not EXISTS, for which MariaDB reads all contacts that wait, and all results.
-        waiting = (
-            select(QueuedContact.queue_id)
-            .where(
-                QueuedContact.global_id == Contact.global_id,
-                QueuedContact.status.in_([QueueStatus.QUEUED, QueueStatus.ASSIGNED]),
-            )
-            .limit(1)
-        )
+        queued = select(QueuedContact.queue_id).where(QueuedContact.global_id == Contact.global_id).correlate(Contact)
+        waiting = queued.where(QueuedContact.status.in_([QueueStatus.QUEUED, QueueStatus.ASSIGNED]))
         # A look that found nothing out leaves the older verdict; such a contact would come first every night.
-        looked_at_in_vain = (
-            select(QueuedContact.queue_id)
-            .where(
-                QueuedContact.global_id == Contact.global_id,
-                QueuedContact.completed_ts >= since,
-                Result.batch_id == QueuedContact.batch_id,
-                Result.global_id == QueuedContact.global_id,
-                Result.bouncer_status == "unknown",
-            )
-            .limit(1)
+        looked_at_in_vain = queued.where(
+            QueuedContact.completed_ts >= since,
+            Result.batch_id == QueuedContact.batch_id,
+            Result.global_id == QueuedContact.global_id,
+            Result.bouncer_status == "unknown",
         )
         old = [
             Contact.bouncer_verified_ts < since,
             not_(self.fresh_for.keeps_deep_verdict(now)),
-            *(one.correlate(Contact).scalar_subquery().is_(None) for one in (waiting, looked_at_in_vain)),
+            ~has_row(waiting),
+            ~has_row(looked_at_in_vain),
         ]
         return [*old, Contact.bouncer_status.in_(self.statuses)] if self.statuses else old
 

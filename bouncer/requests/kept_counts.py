@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import orjson
 from sqlalchemy import ColumnElement, Connection, Engine, and_, case, func, or_, select, update
 
+from bouncer.storage.dialects import has_row
 from bouncer.storage.tables import Layer, QueuedContact, QueueStatus, Request, Result
 from bouncer.storage.transactions import reading, writing
 
@@ -54,16 +55,8 @@ class KeptCounts:
 
 def has_contact(*where: ColumnElement[bool]) -> ColumnElement[bool]:
     """The condition for a request that has such a contact in the queue, answered by a seek in an index."""
-    # With LIMIT, and not EXISTS, which MariaDB may answer by reading all such contacts first; and by the one index that
-    # has a request's contacts by status, or it may read those of all requests.
-    return (
-        select(QueuedContact.queue_id)
-        .with_hint(QueuedContact, BY_REQUEST)
-        .where(QueuedContact.request_id == Request.request_id, *where)
-        .limit(1)
-        .scalar_subquery()
-        .is_not(None)
-    )
+    its = select(QueuedContact.queue_id).with_hint(QueuedContact, BY_REQUEST)
+    return has_row(its.where(QueuedContact.request_id == Request.request_id, *where))
 
 
 def has_work() -> ColumnElement[bool]:
@@ -135,9 +128,8 @@ def _next_at_rest(connection: Connection, after: int) -> list[int]:
 
 def _uncounted() -> list[ColumnElement[bool]]:
     # A mark that was left behind by a process that died is none.
-    is_counted = and_(Request.bouncer_counts.is_not(None), Request.bouncer_counts.like("{%"))
     is_open = and_(Request.bouncer_counted_ts.is_not(None), Request.bouncer_completed_ts.is_(None))
-    return [or_(Request.bouncer_counts.is_(None), ~is_counted), ~is_open]
+    return [or_(Request.bouncer_counts.is_(None), Request.bouncer_counts.not_like("{%")), ~is_open]
 
 
 @writing

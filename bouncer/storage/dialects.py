@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Float, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Float, Select, insert, select
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
@@ -13,7 +13,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.functions import FunctionElement
 
-__all__ = ["age_seconds", "database_now", "ensure_row", "insert_ignoring", "is_sqlite", "upsert"]
+__all__ = ["age_seconds", "database_now", "ensure_row", "has_row", "insert_ignoring", "is_sqlite", "upsert"]
 
 
 class age_seconds(FunctionElement[float]):  # noqa: N801  # reads as the SQL function that it is
@@ -31,6 +31,12 @@ def _age_mysql(element: age_seconds, compiler: SQLCompiler, **kwargs: Any) -> st
 @compiles(age_seconds, "sqlite")
 def _age_sqlite(element: age_seconds, compiler: SQLCompiler, **kwargs: Any) -> str:
     return f"(unixepoch() - unixepoch({compiler.process(element.clauses, **kwargs)}))"
+
+
+def has_row(query: Select[Any]) -> ColumnElement[bool]:
+    """The condition that a query of one column, which is never NULL, has a row; correlated with what it stands in."""
+    # With LIMIT, and not EXISTS, which MariaDB may answer by reading all rows that the query could have.
+    return query.limit(1).scalar_subquery().is_not(None)
 
 
 def is_sqlite(bind: Connection | Engine) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from bouncer.batches.state import SETTLED, is_in
 from bouncer.batches.transition_table import CLOSE_EMPTY
-from bouncer.storage.dialects import age_seconds, database_now
+from bouncer.storage.dialects import age_seconds, database_now, has_row
 from bouncer.storage.tables import (
     Batch,
     CallCount,
@@ -124,8 +124,7 @@ def find_batches_with_old_results(connection: Connection, *, days: float, after:
     Returns:
         Their ids in order, a chunk at most; empty where there are none any more.
     """
-    # With LIMIT, or MariaDB would read all results first. Batches from the plan's own tables may not tell their end.
-    any_result = select(Result.global_id).where(Result.batch_id == Batch.id).limit(1).scalar_subquery()
+    # Batches from the plan's own tables may not tell their end.
     ended = func.coalesce(Batch.completed_ts, Batch.updated_ts)
     return list(
         connection.scalars(
@@ -134,7 +133,7 @@ def find_batches_with_old_results(connection: Connection, *, days: float, after:
                 Batch.id > after,
                 is_in(*SETTLED),
                 ended < database_now(connection) - timedelta(days=days),
-                any_result.is_not(None),
+                has_row(select(Result.global_id).where(Result.batch_id == Batch.id)),
             )
             .order_by(Batch.id)
             .limit(_CHUNK_ROWS)

@@ -29,7 +29,7 @@ AGAIN_SECONDS = 60.0
 
 _LOOK_SECONDS = 5.0
 _WORKING_SECONDS = 6.0
-"""Who runs the flows asks so often for their next runs while contacts wait or batches are under way."""
+"""The process that runs the flows asks for runs so often while contacts wait or batches are under way."""
 
 _DISPATCH: FlowName = "dispatch"
 _CHECK: FlowName = "check-health"

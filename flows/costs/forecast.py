@@ -3,27 +3,21 @@
 from typing import Annotated
 
 from prefect import flow
-from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.access import open_accounts
 from bouncer.costs.forecast import Forecast
-from bouncer.safe_text import clean_message
 from flows.parameters import AccountName, OneRequest
 from tasks.batches.ownership import new_owner
 from tasks.costs.budget import Budget
 from tasks.costs.forecast import forecast_waiting, publish_forecast
 from tasks.requests.naming import number_of
+from tasks.running.run_names import named_by_request
 
 __all__ = ["forecast"]
 
 
-def _run_name() -> str:
-    request = flow_run.get_parameters().get("request_id")
-    return "all requests" if request is None else f"request {clean_message(str(request))}"
-
-
-@flow(name="forecast", flow_run_name=_run_name, persist_result=False)
+@flow(name="forecast", flow_run_name=named_by_request("request", "all requests"), persist_result=False)
 async def forecast(
     request_id: OneRequest | None = None,
     accounts: list[AccountName] | None = None,

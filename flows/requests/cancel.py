@@ -3,12 +3,10 @@
 from typing import Annotated
 
 from prefect import flow
-from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.access import Access, open_accounts
 from bouncer.requests import cancelling
-from bouncer.safe_text import clean_message
 from flows.parameters import OneRequest
 from flows.verify_batch import verify_as_subflow
 from tasks.batches.ownership import new_owner
@@ -17,6 +15,7 @@ from tasks.requests.cancel import finish_in_flight, left_behind, mark_cancelled,
 from tasks.requests.cancellation_report import Cancelled, foretell, report_cancellation
 from tasks.requests.completion import follow_requests
 from tasks.requests.naming import number_of
+from tasks.running.run_names import named_by_request
 from tasks.running.stopping import is_stopping
 
 __all__ = ["cancel"]
@@ -25,11 +24,7 @@ LOOK_SECONDS = 1.0
 """Seconds between looks for batches that other runs have loaded."""
 
 
-def _run_name() -> str:
-    return f"cancel request {clean_message(str(flow_run.get_parameters().get('request_id')))}"
-
-
-@flow(name="cancel", flow_run_name=_run_name, persist_result=False)
+@flow(name="cancel", flow_run_name=named_by_request("cancel request"), persist_result=False)
 async def cancel(
     request_id: OneRequest,
     reason: Annotated[str, Field(min_length=1, max_length=255)] = "by hand",

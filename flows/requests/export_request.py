@@ -1,20 +1,15 @@
 """Flow ``export-request``: the verdicts of one request go into a CSV file, as when the request is complete."""
 
 from prefect import flow
-from prefect.runtime import flow_run
 
-from bouncer.safe_text import clean_message
 from flows.parameters import OneRequest
 from tasks.requests.export import export
+from tasks.running.run_names import named_by_request
 
 __all__ = ["export_request"]
 
 
-def _run_name() -> str:
-    return f"export request {clean_message(str(flow_run.get_parameters().get('request_id')))}"
-
-
-@flow(name="export-request", flow_run_name=_run_name, persist_result=False)
+@flow(name="export-request", flow_run_name=named_by_request("export request"), persist_result=False)
 async def export_request(request_id: OneRequest, folder: str = "~/.bouncer-flows/exports") -> str:
     """Writes the contacts of a request with their verdicts into request-ID.csv. Needs the block contacts-database.
 

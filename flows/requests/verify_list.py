@@ -13,13 +13,14 @@ from bouncer.files.lists.destinations import place_of_result
 from bouncer.files.lists.results import Choice
 from bouncer.files.lists.sources import name_of
 from bouncer.requests.counting import count_credits
-from bouncer.safe_text import WITHOUT_ADDRESS, clean_message
+from bouncer.safe_text import WITHOUT_ADDRESS
 from bouncer.storage.tables import Layer, Priority
 from bouncer.verdicts.advice import Advice
 from flows.ingest import ingest
 from tasks.batches.ownership import new_owner
 from tasks.requests.list_report import ListReport
 from tasks.requests.lists import ListOrder, give_back, price_list, publish_list, queue_list
+from tasks.running.run_names import list_run_name
 from tasks.running.stopping import graceful_run
 
 __all__ = ["verify_list"]
@@ -27,7 +28,7 @@ __all__ = ["verify_list"]
 
 def _run_name() -> str:
     parameters = flow_run.get_parameters()
-    return clean_message(f"list {parameters.get('name') or name_of(str(parameters.get('file')))}")
+    return list_run_name(parameters.get("name") or name_of(str(parameters.get("file"))))
 
 
 def _field(title: str, **bounds: Any) -> Any:

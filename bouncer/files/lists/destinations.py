@@ -19,7 +19,7 @@ import fsspec  # type: ignore[import-untyped]  # it brings no types
 from bouncer.errors import InputRefused
 from bouncer.files.atomic_file import atomic_file
 from bouncer.files.csv.cells import harmless_behind_commas
-from bouncer.files.lists.sources import STANDARD_INPUT, is_url, name_of
+from bouncer.files.lists.sources import STANDARD_INPUT, is_url, name_of, path_of
 from bouncer.files.lists.workbooks import write_workbook
 from bouncer.safe_text import without_addresses
 from bouncer.safe_urls import has_password
@@ -85,7 +85,7 @@ def place_of_result(place: str, result: str | None) -> str:
     result = guarded_place(result)
     if result == STANDARD_OUTPUT or is_url(result):
         return result
-    return str(Path(os.path.expanduser(result)).absolute())  # noqa: PTH111  # Path's raises for a user who is not
+    return str(path_of(result))
 
 
 @contextmanager

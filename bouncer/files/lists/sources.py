@@ -20,7 +20,7 @@ from bouncer.files.lists.bounded_file import BoundedFile
 from bouncer.files.lists.workbooks import is_workbook, rows_of, unpacked_bytes
 from bouncer.safe_urls import without_secrets
 
-__all__ = ["MOST_UNPACKED", "STANDARD_INPUT", "ListSource", "is_url", "name_of", "opened_list"]
+__all__ = ["MOST_UNPACKED", "STANDARD_INPUT", "ListSource", "is_url", "name_of", "opened_list", "path_of"]
 
 STANDARD_INPUT = "-"
 MOST_UNPACKED = 2_000_000_000
@@ -72,6 +72,11 @@ def name_of(place: str) -> str:
     if place == STANDARD_INPUT:
         return _NAME_OF_STANDARD_INPUT
     return without_secrets(place).rstrip("/").rpartition("/")[2] if is_url(place) else Path(place).name
+
+
+def path_of(place: str) -> Path:
+    """The absolute path of a place on this machine; that of a home which nobody has is taken as it is written."""
+    return Path(os.path.expanduser(place)).absolute()  # noqa: PTH111  # Path's raises for a user who is not
 
 
 @contextmanager
@@ -126,7 +131,7 @@ def _source_of(place: str, folder: Path) -> ListSource:
             else:
                 shutil.copyfileobj(sys.stdin.buffer, target, _PIECE)
     else:
-        path = Path(os.path.expanduser(place)).absolute()  # noqa: PTH111  # Path's raises for a user who is not
+        path = path_of(place)
         given = str(path)
         if path.is_file():
             most = max(most, path.stat().st_size * _MOST_TIMES)
@@ -153,20 +158,14 @@ def _unpacked(path: Path, name: str, folder: Path, most: int) -> Path:
             workbook, path = path, folder / "sheet.csv"
             with path.open("wb") as file:
                 # A text is in a workbook once, however many cells have it.
-                sheet = BoundedFile(file, MOST_UNPACKED, refusal)
-                for row in rows_of(workbook, name):
-                    sheet.write(_line(row))
+                sheet = io.BufferedWriter(BoundedFile(file, MOST_UNPACKED, refusal), _PIECE)
+                with io.TextIOWrapper(sheet, "utf-8", newline="") as text:
+                    csv.writer(text).writerows(rows_of(workbook, name))
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise InputRefused(f"{name} is compressed, but not whole; make or fetch it again") from None
     except OSError as error:
         raise InputRefused(f"{name} cannot be read ({error.strerror}); check its permissions") from None
     return path
-
-
-def _line(cells: list[str]) -> bytes:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue().encode()
 
 
 def _digest(path: Path) -> str:

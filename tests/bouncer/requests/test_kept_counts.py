@@ -157,7 +157,7 @@ def test_only_so_many_are_counted_as_are_wanted(engine: Engine, monkeypatch: pyt
 
 
 def test_a_screen_without_open_requests(engine: Engine) -> None:
-    """Where all are at rest, the screen lists no request, and has the totals."""
+    """The screen lists no request at rest, and has the totals."""
     _at_rest(engine)
     counts = read(engine, count_everything)
     assert (counts.requests, counts.more_requests, counts.waiting) == ([], 0, [])

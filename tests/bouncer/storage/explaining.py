@@ -56,5 +56,5 @@ class Explainer:
 
 
 def rows_read(connection: Connection, of: str = "SESSION") -> int:
-    """How many rows the server has read so far for this connection, or for all (GLOBAL)."""
+    """Counts the rows that the server has read so far for this connection, or for all (GLOBAL)."""
     return sum(int(value) for _, value in connection.execute(text(f"SHOW {of} STATUS LIKE 'Handler_read%'")))

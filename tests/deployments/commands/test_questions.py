@@ -1,4 +1,4 @@
-"""What commands ask a person at a terminal, and do without one."""
+"""Commands ask a person at a terminal, and say what to do without one."""
 
 import os
 import pty

@@ -1,4 +1,4 @@
-"""What stands in prefect.yaml, which Prefect's own command reads, and in the code as well: both agree."""
+"""Values that stand in prefect.yaml, which Prefect's own command reads, and in the code as well: both agree."""
 
 import re
 from importlib import import_module

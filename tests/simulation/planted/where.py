@@ -1,4 +1,4 @@
-"""Where a planted fault can show: in which plans."""
+"""Plans in which a planted fault can show."""
 
 from tests.simulation.plan import Plan
 from tests.simulation.service.verdicts import MALFORMED
