@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from bouncer.batches.batches_in_flight import SLOWEST_SECONDS_AN_ADDRESS, BatchAhead, Places, QueueAhead
+from bouncer.batches.batches_in_flight import BatchAhead, Places, QueueAhead, Ran
 from bouncer.batches.state import BatchState, BatchWork
 from bouncer.steps.watch import Watch
 from bouncer.storage.tables import Layer
@@ -35,11 +35,13 @@ class Bouncer:
         parallel: Batches that run side by side.
         seconds: What a batch takes once it runs.
         batch_size: Addresses in each.
+        pick_up_seconds: What passes before Bouncer begins with a batch, even where nothing is ahead of it.
     """
 
     parallel: int = 1
     seconds: float = 360.0
     batch_size: int = 10_000
+    pick_up_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class _Account:
     now: float = 0.0
     line: Line = field(default_factory=Line)
     in_flight: list[_Sent] = field(default_factory=list)
-    paces: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT_BATCHES))
+    recent: deque[Ran] = field(default_factory=lambda: deque(maxlen=_RECENT_BATCHES))
     looks: list[tuple[float, int, _Sent]] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     requests: int = 0
@@ -86,7 +88,6 @@ class _Account:
     order: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def ahead(self, before: _Sent | None = None) -> QueueAhead:
-        pace = sum(self.paces) / len(self.paces) if self.paces else SLOWEST_SECONDS_AN_ADDRESS
         return QueueAhead.of(
             [
                 BatchAhead(
@@ -96,7 +97,7 @@ class _Account:
                 )
                 for sent in itertools.takewhile(lambda sent: sent is not before, self.in_flight)
             ],
-            pace,
+            self.recent,
         )
 
     def send(self) -> float:
@@ -106,7 +107,7 @@ class _Account:
             # Until somebody looks, nothing changes but what is left of what runs.
             is_full = ahead.in_flight >= self.places.most
             return math.inf if is_full else max(_NEXT_TRY_SECONDS, ahead.seconds - self.places.queue_seconds)
-        turn = Turn(created=self.now, ready=self.now, work=self.bouncer.seconds)
+        turn = Turn(created=self.now, ready=self.now + self.bouncer.pick_up_seconds, work=self.bouncer.seconds)
         self.line.join(turn)
         self.turns.append(turn)
         sent = _Sent(turn, Watch(_new_batch(self.bouncer.batch_size), ahead, lambda: self.now))
@@ -132,7 +133,7 @@ class _Account:
         self.requests += 1
         if self.now >= turn.ends:
             self.late = max(self.late, self.now - turn.ends)
-            self.paces.append((turn.ends - (turn.started or 0.0)) / sent.watch.quantity)
+            self.recent.append(Ran(turn.started or 0.0, turn.ends, sent.watch.quantity))
             self.in_flight.remove(sent)
             return
         if turn.started is not None:

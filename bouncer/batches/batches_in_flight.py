@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, exists, func, not_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
@@ -24,6 +23,7 @@ __all__ = [
     "BatchAhead",
     "Places",
     "QueueAhead",
+    "Ran",
     "batches_ahead",
     "mean_seconds_an_address",
     "more_urgent_is_ready",
@@ -39,6 +39,8 @@ SLOWEST_SECONDS_AN_ADDRESS = 0.036
 _AHEAD_SHARE = 3
 _MOST_AHEAD = 5
 _RECENT_BATCHES = 10
+_OVERLAP_SECONDS = 2.0
+"""Batches that ran at the same time for longer ran side by side; moments are in seconds, by two clocks."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,21 @@ class BatchAhead:
 
 
 @dataclass(frozen=True)
+class Ran:
+    """A batch that Bouncer has run.
+
+    Attributes:
+        began: When Bouncer began with it, in seconds from any moment on.
+        ended: When it was verified.
+        quantity: Addresses in it.
+    """
+
+    began: float
+    ended: float
+    quantity: int
+
+
+@dataclass(frozen=True)
 class QueueAhead:
     """The batches that a new upload of an account would find ahead of it at Bouncer.
 
@@ -87,21 +104,39 @@ class QueueAhead:
         queued: Those of them that Bouncer has not been seen to begin with.
         seconds: How long it would wait for its turn, by the pace that was observed.
         seconds_an_address: That pace.
+        side_by_side: How many batches Bouncer was seen to run at the same time.
+        may_begin_at_once: Whether Bouncer may begin with it all the same: batches were seen to run side by side, or
+            nothing was seen yet.
     """
 
     in_flight: int
     queued: int
     seconds: float
     seconds_an_address: float
+    side_by_side: int = 1
+    may_begin_at_once: bool = False
 
     @classmethod
-    def of(cls, batches: Collection[BatchAhead], pace: float) -> "QueueAhead":
-        """Sums up the batches that were sent before, at so many seconds an address."""
-        running = [batch for batch in batches if batch.running_seconds is not None]
+    def of(cls, batches: Collection[BatchAhead], recent: Collection[Ran]) -> "QueueAhead":
+        """Sums up the batches that were sent before, by how the account's recent ones ran.
+
+        What runs now tells too little of how many run side by side: a batch that was done before anybody looked was
+        never seen to run, and an account whose batches are quick would be taken for one that has them one by one.
+        """
+        pace = _pace_of(recent)
+        seconds_an_address = SLOWEST_SECONDS_AN_ADDRESS if pace is None else pace
+        left = [batch.seconds_left(seconds_an_address) for batch in batches]
+        running = [seconds for batch, seconds in zip(batches, left, strict=True) if batch.running_seconds is not None]
         # One that should be done by now may have made room for the next, without having been looked at since.
-        side_by_side = max(1, sum(batch.seconds_left(pace) > 0 for batch in running))
-        seconds = sum(batch.seconds_left(pace) for batch in batches)
-        return cls(len(batches), len(batches) - len(running), seconds / side_by_side, pace)
+        side_by_side = max(1, _most_side_by_side(recent), sum(seconds > 0 for seconds in running))
+        return cls(
+            in_flight=len(batches),
+            queued=len(batches) - len(running),
+            seconds=sum(left) / side_by_side,
+            seconds_an_address=seconds_an_address,
+            side_by_side=side_by_side,
+            may_begin_at_once=side_by_side > 1 or pace is None,
+        )
 
     def admits(self, places: Places, more: int = 0) -> bool:
         """Tells whether one more upload may be queued behind these, and behind so many more full batches.
@@ -110,7 +145,7 @@ class QueueAhead:
         """
         if self.in_flight + more >= places.most:
             return False
-        wait = self.seconds + more * places.batch_size * self.seconds_an_address
+        wait = self.seconds + more * places.batch_size * self.seconds_an_address / self.side_by_side
         return places.queue_seconds <= 0 or self.queued + more == 0 or wait <= places.queue_seconds
 
     def usable(self, places: Places) -> int:
@@ -127,8 +162,7 @@ def run_seconds_an_address(connection: Connection, account: str) -> float | None
     Returns:
         Seconds, or None where nothing was seen to run yet.
     """
-    seconds = mean_seconds_an_address(connection, account, Batch.running_ts, _RECENT_BATCHES)
-    return None if seconds is None else max(0.0, seconds)
+    return _pace_of(_recent_runs(connection, account))
 
 
 def mean_seconds_an_address(
@@ -145,14 +179,32 @@ def mean_seconds_an_address(
     Returns:
         Seconds, or None where no batch tells.
     """
-    seconds, quantity = connection.execute(_recent(since), {"account": account, "batches": batches}).one()
+    recent = _recent(since).subquery()
+    query = select(func.sum(recent.c.began - recent.c.ended), func.sum(recent.c.quantity))
+    seconds, quantity = connection.execute(query, {"account": account, "batches": batches}).one()
     return float(seconds) / float(quantity) if quantity else None
 
 
+def _recent_runs(connection: Connection, account: str) -> list[Ran]:
+    rows = connection.execute(_recent(Batch.running_ts), {"account": account, "batches": _RECENT_BATCHES})
+    return [Ran(-float(row.began), -float(row.ended), row.quantity) for row in rows]
+
+
+def _pace_of(recent: Collection[Ran]) -> float | None:
+    quantity = sum(ran.quantity for ran in recent)
+    return max(0.0, sum(ran.ended - ran.began for ran in recent) / quantity) if quantity else None
+
+
+def _most_side_by_side(recent: Collection[Ran]) -> int:
+    return max(
+        (sum(ran.began <= other.began < ran.ended - _OVERLAP_SECONDS for ran in recent) for other in recent), default=1
+    )
+
+
 @cache
-def _recent(since: InstrumentedAttribute[datetime | None]) -> Select[Any, int | None]:
-    recent = (
-        select((age_seconds(since) - age_seconds(Batch.verified_ts)).label("seconds"), Batch.quantity.label("quantity"))
+def _recent(since: InstrumentedAttribute[datetime | None]) -> Select[float, float, int]:
+    return (
+        select(age_seconds(since).label("began"), age_seconds(Batch.verified_ts).label("ended"), Batch.quantity)
         .where(
             Batch.account == bindparam("account"),
             is_in(BatchState.COMPLETED),
@@ -162,9 +214,7 @@ def _recent(since: InstrumentedAttribute[datetime | None]) -> Select[Any, int | 
         )
         .order_by(Batch.id.desc())
         .limit(bindparam("batches"))
-        .subquery()
     )
-    return select(func.sum(recent.c.seconds), func.sum(recent.c.quantity))
 
 
 @reading
@@ -177,9 +227,6 @@ def queue_ahead(connection: Connection, account: str, *, besides: int | None = N
         besides: The batch that is ahead of nobody here: the one that is to be sent, or one that was sent; then only
             those count that were sent before it.
     """
-    pace = run_seconds_an_address(connection, account)
-    if pace is None:
-        pace = SLOWEST_SECONDS_AN_ADDRESS
     rows = connection.execute(_ahead(is_any=besides is None), {"account": account, "besides": besides or 0})
     running = BatchState.RUNNING_AT_BOUNCER
     return QueueAhead.of(
@@ -187,7 +234,7 @@ def queue_ahead(connection: Connection, account: str, *, besides: int | None = N
             BatchAhead(row.quantity, row.processed, float(row.running_seconds) if row.state == running else None)
             for row in rows
         ],
-        pace,
+        _recent_runs(connection, account),
     )
 
 

@@ -13,6 +13,9 @@ _SPARE_SHARE = 0.1
 _LONGEST_IN_QUEUE = 300.0
 """The longest time between two looks at a batch that is overdue in Bouncer's queue, in seconds."""
 
+_SOON_SECONDS = 15.0
+"""What Bouncer has not begun with some looks later was not begun with at once."""
+
 _RISE = 1.1
 """A speed so much greater than the one before is no accident of rounding."""
 
@@ -26,12 +29,15 @@ def seconds_an_address(connection: Connection, account: str) -> float | None:
     return mean_seconds_an_address(connection, account, Batch.uploaded_ts, _RECENT_BATCHES)
 
 
-def seconds_to_next_look_at_queue(waited: float, turn: float, run: float, *, shortest: float, longest: float) -> float:
+def seconds_to_next_look_at_queue(
+    waited: float, turn: float, run: float, *, shortest: float, longest: float, may_begin_at_once: bool = False
+) -> float:
     """Says how long to wait before the next look at a batch that is queued at Bouncer.
 
     One look soon after the upload tells whether Bouncer has begun at once, as with an account whose batches run side by
     side. After that half of the time to the expected end is let pass, so that a Bouncer twice as quick as expected is
-    noticed too.
+    noticed too; but in the first seconds no more than has passed already, where Bouncer may begin at once: until it is
+    seen to, nothing more is sent.
 
     Args:
         waited: Seconds since the upload was answered.
@@ -39,12 +45,14 @@ def seconds_to_next_look_at_queue(waited: float, turn: float, run: float, *, sho
         run: Seconds that it is expected to run.
         shortest: The wait before the first look, in seconds.
         longest: The least of the others.
+        may_begin_at_once: Whether Bouncer may begin with it whatever is ahead of it.
     """
     if waited < shortest:
         return shortest
     left = turn + run - waited
     if left > 0:
-        return max(longest, left / 2)
+        usual = max(longest, left / 2)
+        return min(usual, waited) if may_begin_at_once and waited < _SOON_SECONDS else usual
     return max(longest, min(waited / 4, run / 2, _LONGEST_IN_QUEUE))
 
 

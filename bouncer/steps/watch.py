@@ -39,6 +39,7 @@ class Watch:
         self._looked = self.elapsed
         self._run_seconds = ahead.seconds_an_address * batch.quantity
         self._turn = self.elapsed + ahead.seconds
+        self._may_begin_at_once = ahead.may_begin_at_once
         self._pace = Pace(
             batch.quantity,
             self._run_seconds,
@@ -49,6 +50,7 @@ class Watch:
     def expect(self, ahead: QueueAhead) -> None:
         """Expects its turn anew, by what is ahead of it now and by the pace that was observed meanwhile."""
         self._run_seconds = ahead.seconds_an_address * self.quantity
+        self._may_begin_at_once = ahead.may_begin_at_once
         self._pace.expect(self._run_seconds)
         # Where nothing of ours is ahead any more, its turn stays due since the moment at which it was.
         turn = self.elapsed + ahead.seconds
@@ -111,6 +113,11 @@ class Watch:
             wait = max(longest, (self._turn - self._looked) / 2)
         else:
             wait = seconds_to_next_look_at_queue(
-                self._looked, self._turn, self._run_seconds, shortest=shortest, longest=longest
+                self._looked,
+                self._turn,
+                self._run_seconds,
+                shortest=shortest,
+                longest=longest,
+                may_begin_at_once=self._may_begin_at_once,
             )
         return max(0.0, self._looked + wait - self.elapsed)

@@ -22,6 +22,16 @@ def test_a_million_contacts_are_as_quick_as_with_fifteen_in_flight(mode: str) ->
     assert ahead.late_seconds <= 30
 
 
+@pytest.mark.parametrize("parallel", [1, 2, 4, 15])
+@pytest.mark.parametrize("seconds", [20.0, 60.0, 360.0])
+def test_an_account_fills_its_places_however_quick_its_batches_are(seconds: float, parallel: int) -> None:
+    """Batches that were done before anybody saw them run left an account that is served side by side half idle."""
+    bouncer = Bouncer(parallel, seconds, pick_up_seconds=2.0)
+    filled, ahead = (course_of(200, places, bouncer) for places in (_FILLED, Places(15, 2.5 * seconds)))
+    # Once, at the beginning, nobody knows that they run side by side.
+    assert ahead.seconds <= 1.02 * filled.seconds + 40
+
+
 @pytest.mark.parametrize("parallel", [2, 4, 8])
 def test_however_many_run_side_by_side_each_is_found_done_soon(parallel: int) -> None:
     """With four at a time, some were found done three hours late: each late look made the pace look slower."""

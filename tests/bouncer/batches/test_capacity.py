@@ -1,11 +1,12 @@
 """Room for batches on workers: no more than the design says, however many ask, and always some for what is urgent."""
 
-from sqlalchemy import Engine, func, select, update
+import pytest
+from sqlalchemy import Engine, Update, func, select, update
 
-from bouncer.batches.batches_in_flight import queue_ahead
+from bouncer.batches.batches_in_flight import Places, queue_ahead
 from bouncer.credits.caps import set_cap
 from bouncer.storage.engine import read, write
-from bouncer.storage.tables import Batch, Priority
+from bouncer.storage.tables import Batch, BatchStatus, Priority
 from tests.bouncer.contacts import (
     ACCOUNT,
     at_once,
@@ -87,3 +88,36 @@ def test_contacts_that_a_cap_holds_back_make_no_room_for_others(engine: Engine) 
     refused = claim(engine, batches=5, batch_size=10, slots=_SLOTS)
     assert (refused.batches, len(refused.capped)) == ((), 1)
     assert len(batch_rows(engine)) == _SLOTS + _AHEAD
+
+
+@pytest.mark.parametrize(
+    ("ages", "places"),
+    [
+        ([(100 + number, 80 + number) for number in range(8)], _SLOTS),
+        ([(100 - 20 * number, 80 - 20 * number) for number in range(4)], 3),
+        ([(100 - 20 * number, 79 - 20 * number) for number in range(4)], 3),
+        ([], 2),
+    ],
+    ids=["side by side", "one after another", "one after another, by two clocks", "nothing seen yet"],
+)
+def test_quick_batches_that_nobody_saw_run_tell_all_the_same_that_they_ran_side_by_side(
+    engine: Engine, ages: list[tuple[int, int]], places: int
+) -> None:
+    """An account that is served side by side never got more than six batches of 20 s in flight: it took 2.7 times."""
+    _queue(engine, 1_000 * (len(ages) + 3), Priority.NORMAL)
+    batches = claim(engine, batches=len(ages) + 3, batch_size=1_000).batches
+    for batch, (began, ended) in zip(batches[: len(ages)], ages, strict=True):
+        for column, age in ((Batch.running_ts, began), (Batch.verified_ts, ended)):
+            set_back(engine, column, age, Batch.id == batch.id)
+        write(engine, lambda c, n=batch.id: c.execute(_status(n, BatchStatus.COMPLETED)))
+    for batch in batches[-2:]:
+        upload(engine, batch.id)
+    ahead = read(engine, queue_ahead, ACCOUNT)
+    assert ahead.in_flight == 2
+    # Fifty seconds may be queued, at 20 s for each batch.
+    assert ahead.usable(Places(_SLOTS, 50.0, 1_000)) == places
+    assert ahead.may_begin_at_once is (places != 3)
+
+
+def _status(batch: int, status: BatchStatus) -> Update:
+    return update(Batch).where(Batch.id == batch).values(status=status)

@@ -151,6 +151,17 @@ def test_a_batch_at_documented_speed_costs_ten_looks_wherever_it_waits(turn: flo
     assert elapsed - turn - run <= 30
 
 
+def test_a_batch_that_bouncer_may_begin_with_at_once_is_looked_at_again_soon() -> None:
+    """One that was picked up a moment after the first look was next looked at when half of its time had passed."""
+    elapsed, looks = 0.0, []
+    while elapsed < 360:
+        elapsed += seconds_to_next_look_at_queue(
+            elapsed, 720, 360, shortest=_SHORTEST, longest=_LONGEST, may_begin_at_once=True
+        )
+        looks.append(elapsed)
+    assert looks == [10, 20, 550]
+
+
 def test_a_batch_whose_turn_does_not_come_is_looked_at_every_few_minutes() -> None:
     """With a list of somebody else's ahead nobody knows when the turn comes, and asking more often changes nothing."""
     elapsed = looks = 0
