@@ -18,9 +18,12 @@ def with_version(base_url: str) -> str:
     """Adds the API's version where nothing but a host was given; without it Bouncer answers 404 to everything.
 
     Raises:
-        ValueError: The path is of another version, or of something else.
+        ValueError: The path is of another version, or of something else; or a password is in it, which everybody would
+            see who looks at the block.
     """
     parts = urlsplit(base_url)
+    if "@" in parts.netloc:
+        raise ValueError("it must hold no user and no password; what opens Bouncer is BOUNCER_API_KEY alone")
     path = parts.path.rstrip("/") or _VERSION
     if not path.endswith(_VERSION) or parts.query or parts.fragment:
         raise ValueError(f"it must end in {_VERSION}, as {DEFAULT_BASE_URL} does")

@@ -68,6 +68,11 @@ def test_a_base_url_without_its_version_is_mended(monkeypatch: pytest.MonkeyPatc
             "https://api.usebouncer.com/v1",
             "BOUNCER_API_BASE_URL: it must end in /v1.1, as https://api.usebouncer.com/v1.1 does",
         ),
+        (
+            "BOUNCER_API_BASE_URL",
+            "https://me:marked-password@proxy.example/v1.1",
+            "BOUNCER_API_BASE_URL: it must hold no user and no password; what opens Bouncer is BOUNCER_API_KEY alone",
+        ),
         ("AMBIGUOUS_UPLOAD", "maybe", "AMBIGUOUS_UPLOAD: Input should be 'resubmit' or 'hold'"),
         ("BOUNCER_FLOWS_HOME", "~nobody-here/a", "BOUNCER_FLOWS_HOME: it begins with the home of a user who has none"),
         ("RESULT_MAX_AGE_DAYS", "-1", "RESULT_MAX_AGE_DAYS: Input should be greater than or equal to 0"),
@@ -81,6 +86,7 @@ def test_a_setting_that_cannot_be_used_is_named(
     with pytest.raises(SettingRefused) as refusal:
         read_settings()
     assert str(refusal.value).startswith(message)
+    assert "marked" not in str(refusal.value)
 
 
 def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
