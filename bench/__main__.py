@@ -1,6 +1,7 @@
 """Measures everything: ``python -m bench``, or ``python -m bench --quick`` with little."""
 
 import os
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -78,25 +79,37 @@ def run(
         most: Contacts in the longest queue; ten million, and 100,000 with --quick. With it nothing is written.
         into: Write results.json and results.svg into this folder instead, whatever was measured.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
     began, load = time.monotonic(), os.getloadavg()[0]
     longest = most or (100_000 if quick else 10_000_000)
     rows: list[Row] = []
+    failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         for kind, benchmarks in _ON_SERVERS.items():
             chosen = [each for each in benchmarks if only in {None, each.__name__}]
             if not chosen or server not in {None, kind.NAME}:
                 continue
             with running_server(kind) as running:
-                bench = Bench(
-                    quick, longest, running, Path(name), lambda words: console.print(f"  {words}", style="dim")
-                )
+                folder = Path(name) / kind.__name__
+                folder.mkdir()
+                bench = Bench(quick, longest, running, folder, lambda words: console.print(f"  {words}", style="dim"))
                 for benchmark in chosen:
-                    console.print(f"{benchmark.__name__}, {kind.NAME}")
-                    rows += [_of_server(row, kind) for row in benchmark(bench)]
+                    where = f"{benchmark.__name__}, {kind.NAME}"
+                    console.print(where)
+                    try:
+                        measured = benchmark(bench)
+                    except Exception:  # noqa: BLE001  # an hour of the others' figures is not lost with it
+                        console.print_exception()
+                        failed.append(where)
+                        continue
+                    rows += [_of_server(row, kind) for row in measured]
+                    print_table(measured, quick=quick, console=console)
     seconds = time.monotonic() - began
     print_table(rows, quick=quick)
     console.print(f"measured in {seconds:.0f} s; the machine's load was {load:.1f} before")
+    if failed:
+        console.print(f"nothing is written, since these failed: {'; '.join(failed)}", style="red")
+        raise SystemExit(1)
     # What little measures must not take the place of the figures that the documentation shows.
     if into is not None or (only is None and server is None and most is None and not quick):
         results = RESULTS if into is None else into / RESULTS.name

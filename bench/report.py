@@ -21,8 +21,8 @@ _GREEN, _RED, _GREY = "#2e7d32", "#c62828", "#9e9e9e"
 _LINE, _LABELS, _BARS, _MOST = 22, 560, 360, 2.0
 
 
-def print_table(rows: Sequence[Row], *, quick: bool) -> None:
-    """Prints a line for each figure."""
+def print_table(rows: Sequence[Row], *, quick: bool, console: Console | None = None) -> None:
+    """Prints a line for each figure, on standard output if no console is given."""
     title = "bouncer-flows, measured" + (" with little (make bench measures in full)" if quick else "")
     table = Table(title=title, title_justify="left")
     for heading in ("what", "measured", "floor", "ratio", "target", "reached"):
@@ -32,7 +32,7 @@ def print_table(rows: Sequence[Row], *, quick: bool) -> None:
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         reached = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[row.reached]
         table.add_row(row.what, f"{figure(row.measured)} {row.unit}", floor, ratio, row.target, reached)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    (console or Console(width=None if sys.stdout.isatty() else 160)).print(table)
 
 
 def write_json(path: Path, rows: Sequence[Row], *, quick: bool, seconds: float, load_before: float) -> None:
