@@ -11,6 +11,7 @@ from tasks.batches.ownership import new_owner
 from tasks.monitoring.alert import alert
 from tasks.monitoring.dashboard import draw_dashboard
 from tasks.monitoring.measure import measure
+from tasks.running.standing_artifacts import Published
 from tasks.upkeep.idle_ticks import leave_no_trace
 
 __all__ = ["check_health"]
@@ -35,12 +36,12 @@ async def check_health(thresholds: Thresholds = _PLAN, accounts: list[AccountNam
         # No task runs: they would be nine events on the server, 63 kB, 144 times a day.
         healths = await measure(looked_at, everyone, thresholds)
         alerts = await alert(looked_at, everyone, healths, thresholds)
-        drawn = False
+        drawn = Published.AS_BEFORE
         if len(looked_at) == len(everyone):
             drawn = await draw_dashboard(everyone[0], healths, thresholds, alerts)
     if not alerts:
-        # The artifact is found by its run.
-        if not drawn:
-            await leave_no_trace()
+        # What has changed is looked up later, and is found by its run.
+        if drawn is not Published.CHANGED:
+            await leave_no_trace(renewed=drawn is Published.RENEWED)
         return Completed(message="all is well")
     return Completed(name="Alerts", message="; ".join(f"{one.alert}: {one.message}" for one in alerts))

@@ -27,6 +27,9 @@ __all__ = ["AGAIN_SECONDS", "Watch", "watch_queue", "watch_until_stopped"]
 AGAIN_SECONDS = 60.0
 """Flows run so often while there is work or an alert is in force: what a crash left behind is theirs to find."""
 
+_HEAD_START_SECONDS = 15.0
+"""A check is begun so long after the work: two processes that start at once on a small machine take twice the time."""
+
 _LOOK_SECONDS = 5.0
 _WORKING_SECONDS = 6.0
 """The process that runs the flows asks for runs so often while contacts wait or batches are under way."""
@@ -39,7 +42,8 @@ class Watch:
     """Decides which flows are due."""
 
     def __init__(self) -> None:
-        self._newest = 0
+        self._newest = -1
+        self._open_since: float | None = None
         self._began: dict[str, float] = {}
 
     def due(self, signs: SignsOfWork, now: float) -> list[FlowName]:
@@ -49,9 +53,15 @@ class Watch:
             signs: The state of the queue.
             now: The moment, in seconds.
         """
+        if not signs.is_open:
+            self._open_since = None
+        elif self._open_since is None:
+            # Contacts that are requeued have no new rows.
+            self._open_since, self._newest = now, -1
         # Somebody who has just queued contacts is not kept waiting.
         is_new = signs.is_open and signs.newest > self._newest
-        wanted = {_DISPATCH: signs.is_open, _CHECK: signs.is_open or signs.is_alarmed}
+        has_begun = self._open_since is not None and now - self._open_since >= _HEAD_START_SECONDS
+        wanted = {_DISPATCH: signs.is_open, _CHECK: has_begun or signs.is_alarmed}
         return [
             flow
             for flow, is_wanted in wanted.items()

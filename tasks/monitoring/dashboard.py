@@ -1,5 +1,6 @@
 """The dashboard: an artifact of a standing key that shows the present and the last 24 hours, for people."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +13,7 @@ from bouncer.monitoring.measurement import history
 from bouncer.monitoring.thresholds import Thresholds
 from bouncer.plurals import counted
 from bouncer.safe_text import in_markdown
-from tasks.running.standing_artifacts import publish_changed
+from tasks.running.standing_artifacts import Published, publish_changed
 
 __all__ = ["draw_dashboard"]
 
@@ -21,8 +22,10 @@ _SLOTS = 48
 _SMALL, _LARGE = (200, 24), (720, 120)
 _KEY = "dashboard"
 _OLDEST = timedelta(hours=1)
-_FLEETING = ("Drawn at ", "| database / Prefect answer", "| this check")
-"""Lines that are otherwise at each check; by themselves they are not worth another version."""
+_FLEETING = re.compile(r"Drawn at |\| database / Prefect answer|\| this check|\| \w+ \|( [\d,-]+ \|){4} none \|$")
+"""Lines that are otherwise at each check, such as calls without errors, which it makes itself."""
+_PICTURE = re.compile(r"!\[[^]]*\]\([^)]*\)")
+"""Curves, which move with the time; like the lines above, they are not worth another version by themselves."""
 _SETTLED = FIGURES["settled_contacts_a_minute"]
 _ROWS = [figure for figure in FIGURES.values() if figure.row.title]
 
@@ -31,7 +34,7 @@ _Gone = dict[str, list[int | None]]
 
 async def draw_dashboard(
     access: Access, healths: Sequence[Health], thresholds: Thresholds, alerts: Sequence[AlertInForce]
-) -> bool:
+) -> Published:
     """Publishes the dashboard as artifact ``dashboard``, where it has changed or is an hour old. Safe to run twice.
 
     Args:
@@ -39,9 +42,6 @@ async def draw_dashboard(
         healths: What was measured of each account.
         thresholds: What each figure stands beside.
         alerts: What is in force.
-
-    Returns:
-        Whether it was drawn.
     """
     names = [one.kept_as(name) for one in healths for name in (*(figure.name for figure in _ROWS), _SETTLED.name)]
     gone = await history(access, names, hours=_HOURS, slots=_SLOTS)
@@ -50,7 +50,7 @@ async def draw_dashboard(
 
 
 def _lasting(text: str) -> list[str]:
-    return [line for line in text.splitlines() if not line.startswith(_FLEETING)]
+    return [_PICTURE.sub("", line) for line in text.splitlines() if not _FLEETING.match(line)]
 
 
 def _headline(alerts: Sequence[AlertInForce]) -> str:

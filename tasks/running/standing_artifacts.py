@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from uuid import UUID
 
 from prefect import get_client
@@ -23,9 +24,17 @@ from prefect.utilities.urls import url_for
 
 from bouncer.installation import here
 
-__all__ = ["link_to_artifact", "link_to_run", "publish_changed"]
+__all__ = ["Published", "link_to_artifact", "link_to_run", "publish_changed"]
 
 _KEPT_VERSIONS = 60
+
+
+class Published(Enum):
+    """Outcome of publishing a page."""
+
+    AS_BEFORE = "its latest version says the same"
+    RENEWED = "written again, since its latest version was old"
+    CHANGED = "written, since it says something else"
 
 
 async def publish_changed(
@@ -35,7 +44,7 @@ async def publish_changed(
     *,
     lasting: Callable[[str], object] = str,
     oldest: timedelta | None = None,
-) -> bool:
+) -> Published:
     """Publishes a page in Markdown, unless its latest version says the same. Safe to run twice.
 
     Args:
@@ -45,33 +54,29 @@ async def publish_changed(
         lasting: Gives of a page what makes it another one.
         oldest: A version of this age is replaced even by one that says the same.
 
-    Returns:
-        Whether it was written.
-
     Raises:
         httpx.HTTPError: The Prefect server does not take it.
     """
     async with get_client() as client:
-        if await _is_published(client, key, text, lasting, oldest):
-            return False
-        await acreate_markdown_artifact(text, key=here().artifact(key), description=description)
-        await _forget_old_versions(client, key)
-    return True
+        outcome = await _due(client, key, text, lasting, oldest)
+        if outcome is not Published.AS_BEFORE:
+            await acreate_markdown_artifact(text, key=here().artifact(key), description=description)
+            await _forget_old_versions(client, key)
+    return outcome
 
 
-async def _is_published(
+async def _due(
     client: PrefectClient, key: str, text: str, lasting: Callable[[str], object], oldest: timedelta | None
-) -> bool:
+) -> Published:
     # Each version is kilobytes, and as much again in the event of it: a day of them was half a gigabyte.
     found = await client.read_latest_artifacts(
         artifact_filter=ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[here().artifact(key)]))
     )
-    return any(
-        one.updated is not None
-        and (oldest is None or datetime.now(UTC) - one.updated < oldest)
-        and lasting(str(one.data)) == lasting(text)
-        for one in found
-    )
+    for one in found:
+        if one.updated is not None and lasting(str(one.data)) == lasting(text):
+            is_old = oldest is not None and datetime.now(UTC) - one.updated >= oldest
+            return Published.RENEWED if is_old else Published.AS_BEFORE
+    return Published.CHANGED
 
 
 async def _forget_old_versions(client: PrefectClient, key: str) -> None:

@@ -3,8 +3,7 @@
 import logging
 from typing import Any
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 from blocks.access import Access
 from bouncer.errors import BatchLost, BouncerFlowsError
@@ -58,7 +57,6 @@ async def _delete(access: Access, batch: int, bouncer_id: str, log: _Log) -> boo
     return True
 
 
-@task(name="delete-at-bouncer", task_run_name="delete at Bouncer", cache_policy=NO_CACHE, persist_result=False)
 async def delete_left_ones(access: Access) -> int:
     """Asks again for the deletions that failed, and for those of batches from before DELETE_AT_BOUNCER was set.
 

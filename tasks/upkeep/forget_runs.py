@@ -3,8 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from prefect import get_client, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -27,7 +26,6 @@ __all__ = ["delete_runs", "forget_runs"]
 _RUNS_AT_ONCE = 50
 
 
-@task(name="forget-runs", task_run_name="forget old runs", cache_policy=NO_CACHE, persist_result=False)
 async def forget_runs(days: float) -> tuple[int, int]:
     """Deletes the installation's flow runs that ended more than so many days ago, with their logs and artifacts.
 
@@ -66,12 +64,16 @@ async def delete_runs(
         Flow runs and artifacts deleted.
     """
     runs = artifacts = 0
-    while found := await client.read_flow_runs(flow_run_filter=which, deployment_filter=of, limit=_RUNS_AT_ONCE):
+    while True:
+        found = await client.read_flow_runs(flow_run_filter=which, deployment_filter=of, limit=_RUNS_AT_ONCE)
+        if not found:
+            return runs, artifacts
         # Prefect deletes the logs of a run with it, but not its artifacts; so these go first.
         artifacts += await _delete_artifacts(client, [run.id for run in found])
         for run in found:
             runs += await _delete_run(client, run.id)
-    return runs, artifacts
+        if len(found) < _RUNS_AT_ONCE:
+            return runs, artifacts
 
 
 async def _delete_artifacts(client: PrefectClient, runs: list[UUID]) -> int:

@@ -3,8 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 from blocks.access import Access
 from bouncer.batches import transitions
@@ -16,7 +15,6 @@ from bouncer.upkeep.retention import OLD_ROWS, Retention
 __all__ = ["close_empty_batches", "delete_old_results", "delete_old_rows", "keep_counts"]
 
 
-@task(name="delete-old-rows", task_run_name="delete old rows", cache_policy=NO_CACHE, persist_result=False)
 async def delete_old_rows(access: Access, retention: Retention) -> dict[str, int]:
     """Deletes what is of no use beyond its age: counts of requests and figures of health.
 
@@ -39,7 +37,6 @@ async def delete_old_rows(access: Access, retention: Retention) -> dict[str, int
     return deleted
 
 
-@task(name="keep-counts", task_run_name="keep counts", cache_policy=NO_CACHE, persist_result=False)
 async def keep_counts(access: Access) -> int:
     """Counts requests at rest once and keeps that, so that nobody reads their contacts again to count them.
 
@@ -51,7 +48,6 @@ async def keep_counts(access: Access) -> int:
     return await access.compute(kept_counts.keep_counts, access.engine)
 
 
-@task(name="delete-old-results", task_run_name="delete old results", cache_policy=NO_CACHE, persist_result=False)
 async def delete_old_results(accounts: Sequence[Access], retention: Retention) -> int:
     """Deletes detailed results beyond their age, where one is set; contacts keep their latest verdict.
 
@@ -85,7 +81,6 @@ async def delete_old_results(accounts: Sequence[Access], retention: Retention) -
     return deleted
 
 
-@task(name="close-empty-batches", task_run_name="close empty batches", cache_policy=NO_CACHE, persist_result=False)
 async def close_empty_batches(access: Access) -> int:
     """Closes batches whose contacts are gone, and asks Bouncer for the credits of what it has not verified of them.
 

@@ -34,9 +34,15 @@ class Tidied:
     deleted_at_bouncer: int
     left_behind: int
 
+    @property
+    def is_routine(self) -> bool:
+        """Tells whether nothing went but figures past their age, which an idle installation has each hour."""
+        others = (self.flow_runs, self.artifacts, self.slots, self.contacts, self.empty_batches)
+        return not any((self.rows["Bouncer_Results"], *others, self.deleted_at_bouncer, self.left_behind))
 
-async def report_tidying(tidied: Tidied) -> Tidied:
-    """Logs what was done, publishes it as an artifact of the run, and returns it."""
+
+async def report_tidying(tidied: Tidied) -> None:
+    """Logs what was done, and publishes it as an artifact of the run unless it is routine."""
     lines = {
         **{f"rows of {table} deleted": count for table, count in tidied.rows.items()},
         "flow runs deleted, with their logs": tidied.flow_runs,
@@ -49,10 +55,11 @@ async def report_tidying(tidied: Tidied) -> Tidied:
     }
     message = ", ".join(f"{count:,} {what}" for what, count in lines.items() if count) or "nothing to tidy"
     get_run_logger().info("%s", message)
+    if tidied.is_routine:
+        return
     table = ["| what | how many |", "|---|---:|", *(f"| {what} | {count:,} |" for what, count in lines.items())]
     await acreate_markdown_artifact(
         "\n".join(["## Housekeeping", "", *table]),
         key=here().artifact("housekeeping"),
         description=f"Housekeeping: {message}"[:500],
     )
-    return tidied

@@ -1,6 +1,7 @@
 """The watch on the queue: work starts flows at once, and nothing starts none."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -31,10 +32,10 @@ def test_nothing_starts_no_flow() -> None:
 
 
 def test_new_contacts_are_not_kept_waiting() -> None:
-    """What is queued starts dispatch at the next look, and again every minute while it waits; so do checks."""
+    """What is queued starts dispatch at the next look, and again every minute while it waits; so do checks, later."""
     watch = Watch()
-    for flow in watch.due(_WORK, 0):
-        watch.began(flow, _WORK, 0)
+    assert watch.due(_WORK, 0) == ["dispatch"]
+    watch.began("dispatch", _WORK, 0)
     assert watch.due(_WORK, 1) == []
     more = SignsOfWork(newest=42, is_open=True, is_alarmed=False)
     assert watch.due(more, 2) == ["dispatch"]
@@ -42,8 +43,20 @@ def test_new_contacts_are_not_kept_waiting() -> None:
     assert watch.due(more, 3) == ["dispatch"]
     watch.began("dispatch", more, 3)
     assert watch.due(more, 4) == []
-    assert watch.due(more, AGAIN_SECONDS) == ["check-health"]
-    assert watch.due(more, AGAIN_SECONDS + 3) == ["dispatch", "check-health"]
+    assert watch.due(more, 15) == ["check-health"]
+    watch.began("check-health", more, 15)
+    assert watch.due(more, AGAIN_SECONDS) == []
+    assert watch.due(more, AGAIN_SECONDS + 3) == ["dispatch"]
+    assert watch.due(more, AGAIN_SECONDS + 15) == ["dispatch", "check-health"]
+
+
+def test_requeued_contacts_are_not_kept_waiting() -> None:
+    """They have no new rows in the queue, and waited for the rest of the minute after the run that had failed them."""
+    watch = Watch()
+    watch.due(_WORK, 0)
+    watch.began("dispatch", _WORK, 0)
+    assert watch.due(replace(_WORK, is_open=False), 10) == []
+    assert watch.due(_WORK, 11) == ["dispatch"]
 
 
 def test_an_alert_is_followed_to_its_end() -> None:

@@ -107,12 +107,7 @@ async def fired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 async def test_a_silence_of_the_checks_is_told_once(fired: list[Firing]) -> None:
     """Whether they fail or nobody runs them: told once after 15 minutes, and again only after a success between."""
     _, checks_fail = notifications(uuid4())
-    automation = Automation.model_validate(
-        {**checks_fail.model_dump(mode="json"), "id": uuid4(), "created": _START, "updated": _START}
-    )
-    async with automations_session(begin_transaction=True) as session:
-        automation = await create_automation(session, automation)
-    triggers.load_automation(automation)
+    automation = await _loaded(checks_fail)
     # Fine, then failing, then nobody runs them; fine again, if with alerts; then nobody runs them at once.
     ends = {
         **dict.fromkeys(range(5), "Completed"),
@@ -129,6 +124,53 @@ async def test_a_silence_of_the_checks_is_told_once(fired: list[Firing]) -> None
         await triggers.proactive_evaluation(automation.trigger, _START + timedelta(minutes=minute, seconds=30))
         told += [minute] * (len(fired) - before)
     assert told == [19, 144]
+
+
+@pytest.mark.thorough
+async def test_what_is_silent_is_crashed(fired: list[Firing]) -> None:
+    """Without a sign for 90 s; not so what has ended, whatever the end is called, unless a sign of life overtook it.
+
+    Prefect's engine sends such a sign while it reports the end, 30 s after the last one (PrefectHQ/prefect#18653); its
+    server refuses to crash what has ended. Once an upgrade mends that, the last line tells.
+    """
+    automation = await _loaded(_CRASH_SILENT_RUNS)
+    signs = {
+        "ended": {0: "heartbeat", 30: "heartbeat", 40: "Completed"},
+        "out of credits": {0: "heartbeat", 30: "heartbeat", 40: "OutOfCredits"},
+        "lives": {0: "heartbeat", 30: "heartbeat", 60: "heartbeat", 90: "heartbeat"},
+        "silent": {0: "heartbeat", 30: "heartbeat"},
+        "overtaken": {0: "heartbeat", 29.9: "Completed", 30: "heartbeat"},
+    }
+    for second, run in sorted((second, run) for run, of in signs.items() for second in of):
+        await triggers.reactive_evaluation(_of_run(run, second, signs[run][second]))
+    await triggers.reset_events_clock()
+    await triggers.proactive_evaluation(automation.trigger, _START + timedelta(seconds=125))
+    crashed = {run for run in signs for one in fired if f"prefect.flow-run.{run}" in one.triggering_labels.values()}
+    assert crashed - {"overtaken"} == {"silent"}
+    assert "overtaken" in crashed
+
+
+async def _loaded(core: AutomationCore) -> Automation:
+    """The automation as Prefect's server has it, loaded into its evaluation."""
+    automation = Automation.model_validate(
+        {**core.model_dump(mode="json"), "id": uuid4(), "created": _START, "updated": _START}
+    )
+    async with automations_session(begin_transaction=True) as session:
+        automation = await create_automation(session, automation)
+    triggers.load_automation(automation)
+    return automation
+
+
+def _of_run(run: str, second: float, what: str) -> ReceivedEvent:
+    at = _START + timedelta(seconds=second)
+    return ReceivedEvent(
+        id=uuid4(),
+        occurred=at,
+        received=at,
+        event=f"prefect.flow-run.{what}",
+        resource={"prefect.resource.id": f"prefect.flow-run.{run}"},
+        related=[{"prefect.resource.id": "prefect.tag.installation:bouncer", "prefect.resource.role": "tag"}],
+    )
 
 
 def _end_of_check(minute: int, state: str) -> ReceivedEvent:
