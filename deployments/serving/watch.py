@@ -27,6 +27,9 @@ __all__ = ["AGAIN_SECONDS", "Watch", "watch_queue", "watch_until_stopped"]
 AGAIN_SECONDS = 60.0
 """Flows run so often while there is work or an alert is in force: what a crash left behind is theirs to find."""
 
+_NAME_SECONDS = 300.0
+"""Upcoming runs get their names so often: for each that begins the scheduler adds one, for an hour later at least."""
+
 _HEAD_START_SECONDS = 15.0
 """A check is begun so long after the work: two processes that start at once on a small machine take twice the time."""
 
@@ -81,7 +84,7 @@ async def watch_queue(
 ) -> None:
     """Looks at the queue, over and over, and starts the deployments that are due; never ends by itself.
 
-    Names upcoming runs, too, each minute.
+    Names upcoming runs, too, each five minutes.
 
     Args:
         engine: Of the contacts database.
@@ -91,12 +94,12 @@ async def watch_queue(
     """
     watch = Watch()
     last: dict[str, UUID] = {}
-    named = asked = -AGAIN_SECONDS
+    named, asked = -_NAME_SECONDS, -AGAIN_SECONDS
     # One client: each new one asks the server for a CSRF token before its first change.
     async with get_client() as client:
         while True:
             try:
-                if time.monotonic() - named >= AGAIN_SECONDS:
+                if time.monotonic() - named >= _NAME_SECONDS:
                     await name_upcoming_runs(client)
                     named = time.monotonic()
                 signs = await asyncio.to_thread(signs_of_work, engine)
