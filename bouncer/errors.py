@@ -1,5 +1,7 @@
 """Errors named for outcomes; each message says what happened and what to do next."""
 
+from bouncer.safe_text import visible
+
 __all__ = [
     "AddressesRefused",
     "BatchLost",
@@ -33,7 +35,13 @@ __all__ = [
 
 
 class BouncerFlowsError(Exception):
-    """The base of every error that this project raises on purpose; its text is for people."""
+    """The base of every error that this project raises on purpose; its text, one line, is for people.
+
+    What it quotes of names and headers moves no cursor, where it is told and in the traceback of a run.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message))
 
 
 class SettingRefused(BouncerFlowsError):

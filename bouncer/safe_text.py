@@ -1,6 +1,7 @@
 """Text by strangers, made fit to be stored and shown."""
 
 import re
+from collections.abc import Callable
 
 __all__ = [
     "VISIBLE",
@@ -44,15 +45,15 @@ def holds_address(text: str) -> bool:
     return re.search(_ADDRESS, text) is not None
 
 
-def without_addresses(text: str) -> str:
-    """Gives a text with ``[address]`` in the place of all that looks like one."""
+def without_addresses(text: str, instead: Callable[[str], str] = lambda _: "[address]") -> str:
+    """Gives a text with something else, ``[address]`` by default, in the place of all that looks like one."""
     # From one @ to the next: an expression for the whole takes the square of a word's length.
     shown = []
     before, *behind = text.split("@")
     for following in behind:
         local, domain = _STOPS.split(before)[-1], _DOMAIN.match(following)
         if local and domain is not None:
-            shown += [before[: len(before) - len(local)], "[address]"]
+            shown += [before[: len(before) - len(local)], instead(f"{local}@{domain[0]}")]
             before = following[domain.end() :]
         else:
             shown += [before, "@"]
@@ -67,10 +68,11 @@ VISIBLE = {
     **dict.fromkeys(
         [
             *range(0x80, 0xA0),
-            *(0x61C, 0x200B, 0xFEFF),
+            *(0x61C, 0x200B, 0x200E, 0x200F, 0xFEFF),
             *range(0x2028, 0x202F),
             *range(0x2060, 0x2070),
             *range(0xFFF9, 0xFFFC),
+            *range(0xE0000, 0xE0080),
         ],
         0xFFFD,
     ),

@@ -5,7 +5,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.parameters import AccountName
+from flows.parameters import AccountName, Reason
 from tasks.accounts.pausing import Action, switch_uploads
 
 __all__ = ["steer"]
@@ -14,7 +14,7 @@ __all__ = ["steer"]
 @flow(name="steer", flow_run_name="{action} uploads", persist_result=False)
 async def steer(
     action: Action,
-    reason: Annotated[str, Field(min_length=1, max_length=255)] = "by hand",
+    reason: Reason = "by hand",
     by: Annotated[str, Field(min_length=1, max_length=100)] = "the Prefect UI",
     account: AccountName | None = None,
 ) -> list[str]:

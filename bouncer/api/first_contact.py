@@ -1,6 +1,8 @@
 """The first contact: one question that costs nothing, before anything is made that a wrong key or URL would spoil."""
 
+import time
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -28,18 +30,22 @@ def ask_for_credits(base_url: str, key: str) -> int:
         BouncerUnavailable: Nothing answers there now.
     """
     refuse_to_send_in_the_clear(base_url, key)
-    host = httpx.URL(base_url).host
+    host = urlsplit(base_url).hostname
+    # Not packed, since it is read as it comes.
+    headers = {"x-api-key": key, "Accept-Encoding": "identity"}
+    end = time.monotonic() + _PATIENCE_SECONDS
     try:
         with (
             httpx.Client(timeout=_PATIENCE_SECONDS, trust_env=not stays_here(base_url)) as client,
-            client.stream("GET", f"{base_url}/credits", headers={"x-api-key": key}) as answer,
+            client.stream("GET", f"{base_url}/credits", headers=headers) as answer,
         ):
             status, body = answer.status_code, b""
             for piece in answer.iter_raw():
                 body += piece
-                if len(body) > _LONGEST_ANSWER:
+                # Whoever sends a letter now and then would be listened to for a day.
+                if len(body) > _LONGEST_ANSWER or time.monotonic() > end:
                     break
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise BouncerUnavailable(
             f"Bouncer cannot be reached at {host} ({type(error).__name__}); check BOUNCER_API_BASE_URL and the network"
         ) from None

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, func, or_
 
 from bouncer.addresses.normalisation import InvalidAddress, address_key, domain_of, normalise
 from bouncer.errors import InputRefused
+from bouncer.files.address_cells import take_address
 
 __all__ = ["ERASED", "Wanted"]
 
@@ -43,7 +44,9 @@ class Wanted:
         Raises:
             InputRefused: It is none.
         """
-        given = given.strip()
+        # As people paste it, with brackets, mailto: or a dot behind, which an import takes off too. Several are none.
+        with suppress(InvalidAddress):
+            given, _ = take_address(given)
         if not _LIKE_ADDRESS.fullmatch(given):
             raise InputRefused("--email is no e-mail address; write it as NAME@DOMAIN")
         forms, key = {given}, None

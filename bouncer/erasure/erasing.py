@@ -33,6 +33,7 @@ _CHUNK_ROWS = 2_000
 _ALWAYS_LEFT = (
     "backups of the contacts database, and the database server's own logs",
     "the Prefect server's backups, its events until it forgets them, and in an SQLite file what is deleted there",
+    "the temporary folders of other users and machines whose commands were killed",
     "files that were exported, sent or copied elsewhere, with results that another result has replaced",
     "earlier lists of a request to which another was added, and rejected lines in folders other than the list's",
     "Bouncer's own logs and backups",

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from bouncer.files.csv.cells import harmless
+from bouncer.safe_text import visible
 
 __all__ = ["COLUMNS", "SEPARATOR", "Line", "line"]
 
@@ -115,7 +116,8 @@ def _deep(verdict: str | None) -> Line:
 
 
 def _cell(value: Any) -> Any:
-    return harmless(value) if isinstance(value, str) else value
+    # What should be a word may be a list of them: no workbook has a cell for that, and a text is guarded.
+    return harmless(visible(str(value))) if isinstance(value, str | list | dict) else value
 
 
 def _time(moment: str | None) -> str:

@@ -1,20 +1,20 @@
 """A transcript of requests and answers without keys and addresses, for a user to send in."""
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bouncer.errors import InputRefused
 from bouncer.files.atomic_file import atomic_file
+from bouncer.safe_text import without_addresses
 
 __all__ = ["Transcript"]
 
-_ADDRESS = re.compile(r"[^\s@<>\",;:()\[\]]+@[^\s@<>\"',;:()\[\]{}]+")
 _TOLD_HEADERS = ("content-type", "retry-after", "date")
 _MOST_ELEMENTS = 12
 _MOST_CHARACTERS = 2_000
+_DEEPEST = 20
 
 
 class Transcript:
@@ -60,18 +60,20 @@ class Transcript:
         except OSError as error:
             raise InputRefused(f"{file} cannot be written ({error.strerror}); name another with --transcript") from None
 
-    def _masked(self, value: Any) -> Any:
+    def _masked(self, value: Any, depth: int = _DEEPEST) -> Any:
+        if isinstance(value, dict | list) and not depth:
+            return "[more levels]"
         if isinstance(value, dict):
-            return {self._masked(name): self._masked(item) for name, item in value.items()}
+            return {self._masked(name): self._masked(item, depth - 1) for name, item in value.items()}
         if isinstance(value, list):
             more = len(value) - _MOST_ELEMENTS
-            kept = [self._masked(item) for item in value[:_MOST_ELEMENTS]]
+            kept = [self._masked(item, depth - 1) for item in value[:_MOST_ELEMENTS]]
             return [*kept, f"[{more} more]"] if more > 0 else kept
         if not isinstance(value, str):
             return value
         text = value.replace(self._key, "[key]") if self._key else value
-        return _ADDRESS.sub(self._name, text)[:_MOST_CHARACTERS]
+        return without_addresses(text, self._name)[:_MOST_CHARACTERS]
 
-    def _name(self, found: re.Match[str]) -> str:
-        number = self._numbers.get(found[0].lower())
+    def _name(self, address: str) -> str:
+        number = self._numbers.get(address.lower())
         return "[address]" if number is None else f"[address {number}]"

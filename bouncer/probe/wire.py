@@ -1,6 +1,8 @@
 """One request at a time, as it is and without another attempt: a probe looks at what the client never shows."""
 
+import asyncio
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,8 @@ from bouncer.probe.transcript import Transcript
 __all__ = ["Exchange", "Wire"]
 
 _MOST_BYTES = 4_000_000
+_WHOLE_CALL_SECONDS = 120
+_STATUS = re.compile(r"\d{3}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Exchange:
         if not 200 <= self.status < 300:
             return self.status
         told = str(self.told.get("status"))
-        return int(told) if self.told.get("error") and told.isdigit() else 0
+        return int(told) if self.told.get("error") and _STATUS.fullmatch(told) else 0
 
     def __str__(self) -> str:
         """In a few words, for a person."""
@@ -99,9 +103,13 @@ class Wire:
         await self._gate.renew(ticket)
         body = None if content is None else orjson.dumps(content)
         try:
-            async with self._http.stream(method, url, params=query, headers=headers, content=body) as response:
+            async with (
+                asyncio.timeout(_WHOLE_CALL_SECONDS),
+                self._http.stream(method, url, params=query, headers=headers, content=body) as response,
+            ):
                 raw = await read_body(response, _MOST_BYTES)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
+            # The middle ones: redirects are not followed, but httpx reads where they lead.
             await self._gate.unanswered(ticket, failed=True)
             name = type(error).__name__
         else:

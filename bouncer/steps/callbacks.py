@@ -29,6 +29,8 @@ async def callback_of(access: Access, batch: BatchWork) -> str | None:
 class Bell:
     """Ends a wait as soon as Bouncer calls for a batch, or its request is cancelled, whichever process hears of it.
 
+    Calls make no more polls than there are without them: whoever has a token could use up the requests of the account.
+
     Args:
         access: The account and the database.
         batch: The batch.
@@ -38,6 +40,7 @@ class Bell:
         self._access = access
         self._batch = batch
         self._heard: datetime | None = None
+        self._not_before = 0.0
         self.is_cancelled = False
 
     async def look(self) -> bool:
@@ -65,8 +68,10 @@ class Bell:
             if not calls:
                 continue
             called = await callbacks.present(self._access, self._batch.id)
-            if called is not None and called != self._heard:
+            now = asyncio.get_running_loop().time()
+            if called is not None and called != self._heard and now >= self._not_before:
                 self._heard = called
+                self._not_before = now + self._access.account.poll_seconds_min
                 return True
         return False
 

@@ -32,6 +32,7 @@ OUTAGE_SECONDS = 120.0
 """Seconds that a transaction waits for a restarting database before it gives up."""
 
 _SQLITE_BUSY_SECONDS = 60
+_JOURNALS = ("-wal", "-shm", "-journal")
 _CONNECT_TIMEOUT_SECONDS = 10
 # Deadlock, lock wait timeout, and the ways in which a MySQL or MariaDB server says that it is full, gone or going:
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
@@ -244,13 +245,17 @@ def _make_private(_dialect: Any, _entry: Any, arguments: list[Any], _options: di
 
 
 def _refuse_what_others_laid(file: Path) -> None:
-    # In a folder that everybody may write to, such as /tmp, whoever lays the file first could read all addresses.
-    with suppress(FileNotFoundError):
-        if file.parent.stat().st_mode & stat.S_IWOTH and file.lstat().st_uid not in {os.geteuid(), 0}:
-            raise SettingRefused(
-                "DATABASE_URL names an SQLite file that belongs to somebody else, in a folder that everybody may write "
-                "to; name a file in a folder of your own"
-            )
+    # In a folder that everybody may write to, such as /tmp, whoever lays the file first could read all addresses. So
+    # could whoever lays its journals, and what he writes there SQLite takes for its own.
+    if not file.parent.stat().st_mode & stat.S_IWOTH:
+        return
+    for laid in (file, *(file.with_name(file.name + journal) for journal in _JOURNALS)):
+        with suppress(FileNotFoundError):
+            if laid.lstat().st_uid not in {os.geteuid(), 0}:
+                raise SettingRefused(
+                    "DATABASE_URL names an SQLite file that belongs to somebody else, itself or its journal, in a "
+                    "folder that everybody may write to; name a file in a folder of your own"
+                )
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -42,6 +42,8 @@ def serving(app: ASGIApp, listening: socket.socket, *, name: str) -> Iterator[No
             access_log=False,
             server_header=False,
             log_config=None,
+            # It warns of each request that is none, and so of whatever strangers send.
+            log_level="error",
             limit_concurrency=_MOST_CONNECTIONS,
             # Nothing depends on who calls, so nobody needs to be believed about it.
             proxy_headers=False,
@@ -82,6 +84,13 @@ def _prompt_callers_only() -> type[H11Protocol]:
             super().data_received(data)
             if self.cycle is not None:
                 self._has_spoken()
+
+        def send_400_response(self, msg: str) -> None:
+            super().send_400_response(msg)
+            if self.cycle is not None:
+                # It began with the head, and what it has to say nobody hears any more.
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._has_spoken()

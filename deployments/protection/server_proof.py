@@ -2,14 +2,18 @@
 
 Another user of the machine may listen where the server did. The server and the commands of a home share a secret, which
 is new with each start and lies in a folder that nobody else can read. A command sends a number that it has just drawn;
-the listener answers with its HMAC. The port is part of it, so that nobody can have the true server answer for him.
+the listener answers with its HMAC. The address and the port at which it was reached are part of it, so that nobody can
+have the true server answer for him, from another port or from another address of this machine.
 """
 
 import hashlib
 import hmac
+import ipaddress
 import re
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
@@ -33,13 +37,12 @@ def new_secret(home: Path) -> None:
     write_private(home / FILE, secrets.token_hex(32))
 
 
-def proves_itself(home: Path, origin: str, port: int, *, seconds: float) -> bool:
+def proves_itself(home: Path, origin: str, *, seconds: float) -> bool:
     """Tells whether the listener knows the secret of this home.
 
     Args:
         home: The folder of the server's files.
         origin: Where it answers.
-        port: The port of that.
         seconds: How long it may take to answer.
     """
     challenge = secrets.token_hex(32)
@@ -48,10 +51,12 @@ def proves_itself(home: Path, origin: str, port: int, *, seconds: float) -> bool
         with httpx.stream(
             "GET", f"{origin}{_PATH}", params={"challenge": challenge}, timeout=seconds, trust_env=False
         ) as answer:
+            # The address that was connected to: a name may lead to several.
+            reached = answer.extensions["network_stream"].get_extra_info("server_addr")
             said = next(answer.iter_raw(_LONGEST_ANSWER), b"")
     except (OSError, httpx.HTTPError):
         return False
-    return bool(secret) and hmac.compare_digest(said, _proof(secret, port, challenge).encode())
+    return bool(secret) and hmac.compare_digest(said, _proof(secret, reached, challenge).encode())
 
 
 class ProvesItself:
@@ -75,10 +80,12 @@ class ProvesItself:
         if not _CHALLENGE.fullmatch(challenge):
             await PlainTextResponse("Not Found", status_code=404)(scope, receive, send)
             return
-        # The socket's own port: what a header says may be anything.
-        port = scope["server"][1]
-        await PlainTextResponse(_proof(self._secret, port, challenge))(scope, receive, send)
+        # The socket's own address: what a header says may be anything.
+        await PlainTextResponse(_proof(self._secret, scope["server"], challenge))(scope, receive, send)
 
 
-def _proof(secret: str, port: int, challenge: str) -> str:
-    return hmac.new(secret.encode(), f"{port}:{challenge}".encode(), hashlib.sha256).hexdigest()
+def _proof(secret: str, reached: Sequence[Any], challenge: str) -> str:
+    address = ipaddress.ip_address(str(reached[0]).partition("%")[0])
+    # A server that listens on all addresses calls those of IPv4 so.
+    address = getattr(address, "ipv4_mapped", None) or address
+    return hmac.new(secret.encode(), f"{address} {reached[1]} {challenge}".encode(), hashlib.sha256).hexdigest()

@@ -146,7 +146,7 @@ class LocalServer:
     def _answers(self, port: int) -> bool:
         origin = self._entrance.origin(port)
         # A connection costs next to nothing; a client for HTTP costs 50 ms of a processor that a start needs itself.
-        if not self._listens(port) or not proves_itself(self._home, origin, port, seconds=_ANSWER_SECONDS):
+        if not self._listens(port) or not proves_itself(self._home, origin, seconds=_ANSWER_SECONDS):
             return False
         password = self._entrance.password
         try:

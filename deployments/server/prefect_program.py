@@ -61,12 +61,13 @@ def _create_guarded_app(*args: Any, **kwargs: Any) -> FastAPI:
     present: list[object] = [one.cls for one in made.user_middleware]
     if NotFramed in present:
         return made
+    api = get_current_settings().server.api
     # The last that is added is the first that is asked.
     if hosts := os.environ.get(ALLOWED_HOSTS):
         made.add_middleware(OwnNamesOnly, hosts=hosts.split(","))
-        made.add_middleware(OwnPagesOnly, origins=get_current_settings().server.api.cors_allowed_origins.split(","))
-    else:
-        made.add_middleware(SlowGuesses)
+        made.add_middleware(OwnPagesOnly, origins=api.cors_allowed_origins.split(","))
+    elif api.auth_string is not None:
+        made.add_middleware(SlowGuesses, auth_string=api.auth_string.get_secret_value())
     made.add_middleware(NotFramed)
     if home := os.environ.get(SERVER_HOME):
         made.add_middleware(ProvesItself, secret=read_private(Path(home) / FILE))

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import signal
 import threading
 import time
@@ -23,6 +24,7 @@ from bouncer.batches import callbacks
 from bouncer.errors import DatabaseUnavailable, SettingRefused
 from deployments.protection.http_server import listening_socket, serving
 from deployments.protection.own_pages import AddressedByName
+from deployments.protection.socket_users import users_of_port
 from deployments.settings import Settings
 from deployments.terminal.console import say
 
@@ -60,14 +62,15 @@ class CallbackReceiver:
         await Response(status_code=status)(scope, receive, send)
 
     async def _status(self, request: Request) -> int:
-        token = request.url.path.rpartition("/")[2]
+        # Not request.url, which is read from the header Host too, and cannot be where that is odd.
+        token = str(request.scope["path"]).rpartition("/")[2]
         if request.method not in {"GET", "POST", "PUT"} or not callbacks.is_token(token):
             return 404
         try:
             # Before the body is read: strangers are not listened to.
             if not await self._is_known(token):
                 return 404
-            ids = callbacks.ids_in(await _body(request), request.url.query)
+            ids = callbacks.ids_in(await _body(request), request.scope["query_string"].decode("latin-1"))
             # Once, with what it names: a run that saw the call without its ids would think that it names none.
             await asyncio.to_thread(callbacks.note, self._engine, token, ids)
         except (DatabaseUnavailable, DBAPIError) as error:
@@ -114,7 +117,7 @@ def receiving_callbacks(settings: Settings, engine: Engine) -> Iterator[int | No
         The port; None where the receiver is off, or another process of this machine receives there already.
 
     Raises:
-        SettingRefused: The address cannot be listened on.
+        SettingRefused: The address cannot be listened on, or another user of the machine does.
     """
     if settings.callback_port == 0:
         yield None
@@ -123,6 +126,7 @@ def receiving_callbacks(settings: Settings, engine: Engine) -> Iterator[int | No
         listening = listening_socket(settings.callback_host, settings.callback_port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
+            _refuse_strangers(settings)
             yield None
             return
         raise SettingRefused(
@@ -135,6 +139,15 @@ def receiving_callbacks(settings: Settings, engine: Engine) -> Iterator[int | No
         app = AddressedByName(app, settings.callback_host, settings.callback_url)
     with serving(app, listening, name="callback-receiver"):
         yield settings.callback_port
+
+
+def _refuse_strangers(settings: Settings) -> None:
+    # He would hear Bouncer's calls, with the tokens, and nobody would notice that we do not.
+    if users_of_port(settings.callback_port) - {os.geteuid(), 0}:
+        raise SettingRefused(
+            f"CALLBACK_PORT: another user of this machine listens on {settings.callback_port}, and would hear the "
+            "calls of Bouncer; name another port, to the proxy too"
+        )
 
 
 def receive_until_stopped(settings: Settings, engine: Engine) -> None:

@@ -11,9 +11,9 @@ async def is_answered(url: str) -> bool:
     """Tells whether anything answers at the callback address, as far as this machine can see."""
     try:
         # Without a token, so that it counts as no guess of one.
-        async with httpx.AsyncClient(timeout=_ANSWER_SECONDS) as client:
-            answer = await client.get(url)
-    except httpx.HTTPError:
+        async with httpx.AsyncClient(timeout=_ANSWER_SECONDS) as client, client.stream("GET", url) as answer:
+            status = answer.status_code
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return False
     # A proxy with no receiver behind it says 502, 503 or 504.
-    return answer.status_code < 500
+    return status < 500

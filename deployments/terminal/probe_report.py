@@ -2,11 +2,10 @@
 
 import sys
 
-import orjson
-
 from bouncer.probe.findings import Outcome
 from bouncer.probe.run import ProbeReport
 from bouncer.safe_text import visible
+from deployments.terminal.json_text import json_text
 
 __all__ = ["print_probe", "print_probe_as_json"]
 
@@ -46,5 +45,5 @@ def print_probe_as_json(report: ProbeReport) -> None:
             for finding in report.findings
         ],
     }
-    sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
+    print(json_text(told))
     sys.stdout.flush()

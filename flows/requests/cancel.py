@@ -7,7 +7,7 @@ from pydantic import Field
 
 from blocks.access import Access, open_accounts
 from bouncer.requests import cancelling
-from flows.parameters import OneRequest
+from flows.parameters import OneRequest, Reason
 from flows.verify_batch import verify_as_subflow
 from tasks.batches.ownership import new_owner
 from tasks.batches.subflows import Crews
@@ -27,7 +27,7 @@ LOOK_SECONDS = 1.0
 @flow(name="cancel", flow_run_name=named_by_request("cancel request"), persist_result=False)
 async def cancel(
     request_id: OneRequest,
-    reason: Annotated[str, Field(min_length=1, max_length=255)] = "by hand",
+    reason: Reason = "by hand",
     by: Annotated[str, Field(min_length=1, max_length=100)] = "the Prefect UI",
     dry_run: bool = False,
 ) -> Cancelled:

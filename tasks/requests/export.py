@@ -1,7 +1,6 @@
 """Exporting the verdicts of a request into a CSV file: in a folder, at a URL, or in a storage block of Prefect."""
 
 import asyncio
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from bouncer.errors import InputRefused
 from bouncer.files.exporting import export_results
 from bouncer.files.lists.destinations import guarded_place, send_file
 from bouncer.files.lists.sources import is_url
-from bouncer.files.private_folders import private_folder
+from bouncer.files.private_folders import private_folder, temporary_folder
 from bouncer.plurals import counted
 from bouncer.requests.names import find_request
 from bouncer.safe_text import clean_message
@@ -45,15 +44,15 @@ async def export(request: int | str, folder: str) -> str:
     folder = guarded_place(folder)
     engine = await open_database()
     if folder.startswith(_BLOCK) or is_url(folder):
-        with tempfile.TemporaryDirectory() as temporary:
-            path, rows = await asyncio.to_thread(_export, engine, request, Path(temporary))
+        with temporary_folder() as temporary:
+            path, rows = await asyncio.to_thread(_export, engine, request, temporary)
             if is_url(folder):
                 place = f"{folder.rstrip('/')}/{path.name}"
                 await asyncio.to_thread(send_file, path, place)
             else:
                 place = f"{folder}/{path.name}"
                 storage = await _storage(folder.removeprefix(_BLOCK))
-                await storage.put_directory(local_path=temporary)
+                await storage.put_directory(local_path=str(temporary))
     else:
         path, rows = await asyncio.to_thread(_export, engine, request, private_folder(Path(folder)))
         place = str(path)

@@ -7,7 +7,6 @@ import locale
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -19,8 +18,10 @@ import fsspec  # type: ignore[import-untyped]  # it brings no types
 from bouncer.errors import InputRefused
 from bouncer.files.atomic_file import atomic_file
 from bouncer.files.csv.cells import harmless_behind_commas
-from bouncer.files.lists.sources import STANDARD_INPUT, is_url, name_of, path_of
+from bouncer.files.lists.fetching import refuse_what_wraps
+from bouncer.files.lists.sources import STANDARD_INPUT, is_url, name_of, of_this_machine, path_of
 from bouncer.files.lists.workbooks import write_workbook
+from bouncer.files.private_folders import temporary_folder
 from bouncer.safe_text import without_addresses
 from bouncer.safe_urls import has_password
 
@@ -60,8 +61,7 @@ def guarded_place(place: str) -> str:
         )
     if "::" in place:
         raise InputRefused("the place of the result is a chain of file systems; name the last of them alone")
-    system, _, path = place.partition("://")
-    return path if system.lower() in {"file", "local"} else place
+    return of_this_machine(place)
 
 
 def place_of_result(place: str, result: str | None) -> str:
@@ -108,8 +108,8 @@ def written_rows(place: str, *, excel: bool = False) -> Iterator[Put]:
         yield lambda header, rows: _put(sys.stdout, header, rows, excel=excel)
         return
     if is_url(place):
-        with tempfile.TemporaryDirectory(prefix="bouncer-flows-result-") as folder:
-            path = Path(folder) / name_of(place)
+        with temporary_folder() as folder:
+            path = folder / name_of(place)
             with _file(path, excel=excel) as put:
                 yield put
             send_file(path, place)
@@ -188,9 +188,12 @@ def send_file(path: Path, url: str) -> None:
         InputRefused: It cannot be written there.
     """
     try:
+        refuse_what_wraps(url)
         with path.open("rb") as file, fsspec.open(url, "wb") as remote:
             while piece := file.read(1 << 20):
                 remote.write(piece)
+    except InputRefused:
+        raise
     except ImportError as error:
         raise InputRefused(f"{name_of(url)} cannot be written there: {error}") from None
     except Exception as error:  # noqa: BLE001  # each file system of fsspec has errors of its own

@@ -27,6 +27,7 @@ _WITH_PATTERNS = frozenset({"contains", "match", "fullmatch"})
 _UNSAFE = re.compile(r"[*+?{(]")
 _LONGEST_PATTERN = 200
 _LONGEST_RULE = 10_000
+_MOST_SUMS = 10
 # Texts, names of columns in backticks, and all else: so that no backtick within a text hides what stands behind it.
 _PIECES = re.compile(r"""(?:'[^'\\`\n]*'|"[^"\\`\n]*"|`[^`'"\n]*`|[^'"`\n@])*""")
 _TICKED = re.compile(r"`[^`]*`")
@@ -47,6 +48,9 @@ def refuse_what_acts(rule: str) -> None:
         tree = ast.parse(_TICKED.sub("column", rule.strip()), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InputRefused(f"The rule cannot be read; for example: {_EXAMPLE}") from None
+    if sum(isinstance(node, ast.Add) for node in ast.walk(tree)) > _MOST_SUMS:
+        # Of texts, each makes the column longer by as much: a megabyte became five gigabytes.
+        raise InputRefused(f"A rule has {_MOST_SUMS} sums at most; for example: {_EXAMPLE}")
     if not _only_compares(tree):
         raise InputRefused(
             f"A rule compares columns, and calls only {', '.join(sorted(_OF_COLUMNS))} of a column and "

@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 import sys
-import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from bouncer.errors import InputRefused
 from bouncer.files.lists.bounded_file import BoundedFile
 from bouncer.files.lists.workbooks import is_workbook, rows_of, unpacked_bytes
+from bouncer.files.private_folders import temporary_folder
 from bouncer.safe_urls import without_secrets
 
 __all__ = ["MOST_UNPACKED", "STANDARD_INPUT", "ListSource", "is_url", "name_of", "opened_list", "path_of"]
@@ -67,6 +67,12 @@ def is_url(place: str) -> bool:
     return "://" in place
 
 
+def of_this_machine(place: str) -> str:
+    """Gives the path that a URL of this machine's files names, to be guarded like one; else the place itself."""
+    system, _, path = place.partition("://")
+    return path if is_url(place) and system.lower() in {"file", "local"} and "::" not in place else place
+
+
 def name_of(place: str) -> str:
     """The name that people know a list by: the last part of its place."""
     if place == STANDARD_INPUT:
@@ -96,8 +102,8 @@ def opened_list(place: str) -> Iterator[ListSource]:
         opened = _open.get(place)
         if opened is None:
             with ExitStack() as files:
-                folder = files.enter_context(tempfile.TemporaryDirectory(prefix="bouncer-flows-list-"))
-                source = _source_of(place, Path(folder))
+                folder = files.enter_context(temporary_folder())
+                source = _source_of(place, folder)
                 opened = _Opened(source, files.pop_all())
                 for known_by in (place, source.given):
                     _open.setdefault(known_by, opened)
@@ -115,6 +121,7 @@ def opened_list(place: str) -> Iterator[ListSource]:
 
 def _source_of(place: str, folder: Path) -> ListSource:
     name = name_of(place)
+    place = of_this_machine(place)
     given, path, most = place, folder / "fetched", MOST_UNPACKED
     if place == STANDARD_INPUT or is_url(place):
         with path.open("wb") as file:

@@ -21,16 +21,15 @@ def requests(
     """Lists the requests, the latest first: name, owner, lines, progress, verdicts, credits, result, age."""
     from dataclasses import asdict
 
-    import orjson
-
     from bouncer.requests.overview import list_requests
     from deployments.settings import read_settings
+    from deployments.terminal.json_text import json_text
     from deployments.terminal.request_table import print_requests
 
     lines = list_requests(open_contacts(read_settings()), all_of_them=all_of_them)
     if json:
         content = {"requests": [asdict(line) for line in lines]}
-        sys.stdout.buffer.write(orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE))
+        print(json_text(content))
         sys.stdout.flush()
     else:
         print_requests(lines)

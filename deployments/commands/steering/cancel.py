@@ -4,6 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from bouncer.safe_text import without_addresses
 from deployments.commands.caller import caller
 from deployments.commands.contacts import request_number
 from deployments.commands.output import print_json
@@ -35,7 +36,15 @@ def cancel(
     with orchestrator(settings) as ui:
         from deployments.running import run_cancel
 
-        report = run_cancel(settings, request_id=number, reason=reason, by=caller(), dry_run=dry_run, ui=ui, quiet=json)
+        report = run_cancel(
+            settings,
+            request_id=number,
+            reason=without_addresses(reason),
+            by=caller(),
+            dry_run=dry_run,
+            ui=ui,
+            quiet=json,
+        )
     if json:
         print_json(report)
     else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,6 +72,8 @@ def erase(
 def _everywhere(settings: "Settings", engine: "Engine", address: str | None, number: int | None) -> "Erased":
     from bouncer.erasure.addresses import Wanted
     from bouncer.erasure.erasing import named
+    from bouncer.files.private_folders import forget_temporary_folders
+    from deployments.protection.process_privacy import own_temporary_folder
     from deployments.server.orchestration import orchestrator
 
     with orchestrator(settings):
@@ -90,6 +93,8 @@ def _everywhere(settings: "Settings", engine: "Engine", address: str | None, num
         else:
             runs = asyncio.run(forget_runs_of_request(*named(engine, number)))
         report = _in_the_database(settings, engine, address, number, dry_run=False)
+        for folder in (Path(tempfile.gettempdir()), own_temporary_folder(settings.bouncer_flows_home)):
+            forget_temporary_folders(folder)
         deleted = asyncio.run(delete_batches_at_bouncer())
     return replace(report, flow_runs=runs, batches_deleted=deleted, not_reached=(*left, *report.not_reached))
 

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from bouncer.errors import SettingRefused
 from deployments.protection.server_proof import new_secret, proves_itself
 from deployments.server.entrance import Entrance
+from deployments.server.home import make_home
 from deployments.server.local_server import LocalServer, local_server
 from tests.trust.installation import until
 
@@ -33,9 +34,10 @@ class _Stranger:
     Args:
         home: The folder of the server that it passes itself off as.
         asks: Where it gets its proofs; it invents them where this is None.
+        port: Where it listens; 0 for any port.
     """
 
-    def __init__(self, home: Path, asks: str | None = None) -> None:
+    def __init__(self, home: Path, asks: str | None = None, port: int = 0) -> None:
         heard = self.heard = []
 
         class Answer(BaseHTTPRequestHandler):
@@ -55,7 +57,7 @@ class _Stranger:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name there
                 """Says nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Answer)
         self.port = self._server.server_port
         self._thread = Thread(target=self._server.serve_forever)
 
@@ -96,9 +98,24 @@ def test_who_passes_the_question_on_does_not_pass_for_it(tmp_path: Path) -> None
         local_server(home) as server,
         _Stranger(home, asks=f"http://127.0.0.1:{server.port}") as stranger,
     ):
-        assert proves_itself(home, f"http://127.0.0.1:{server.port}", server.port, seconds=10)
-        assert not proves_itself(home, f"http://127.0.0.1:{stranger.port}", stranger.port, seconds=10)
+        assert proves_itself(home, f"http://127.0.0.1:{server.port}", seconds=10)
+        assert not proves_itself(home, f"http://127.0.0.1:{stranger.port}", seconds=10)
         assert [line for line in stranger.heard if "proof" in line]
+
+
+def test_who_passes_it_on_from_another_address_does_not_either(tmp_path: Path) -> None:
+    """Where one command has SERVER_HOST and another has not, a stranger at the other address was sent the password."""
+    home = tmp_path / "flows"
+    password = SecretStr(_PASSWORD)
+    with (
+        local_server(home, Entrance("127.0.0.2", password)) as server,
+        _Stranger(home, f"http://127.0.0.2:{server.port}", server.port) as stranger,
+    ):
+        assert proves_itself(home, f"http://127.0.0.2:{server.port}", seconds=10)
+        assert not proves_itself(home, f"http://127.0.0.1:{server.port}", seconds=10)
+        assert not LocalServer(home, Entrance(password=password))._answers(server.port)  # what a command asks first
+        assert stranger.heard
+        assert not [line for line in stranger.heard if "authorization" in line.lower() or "/api" in line]
 
 
 def test_nothing_is_left_that_names_a_port(tmp_path: Path) -> None:
@@ -157,6 +174,20 @@ def test_nobody_takes_the_port_while_a_dead_server_is_started_again(tmp_path: Pa
 
         restarted()
         assert not any(taken)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files that belong to somebody else")
+def test_a_home_that_somebody_else_laid_is_refused(tmp_path: Path) -> None:
+    """In /tmp, whoever laid it first had root load his settings of Prefect, and with them his code."""
+    shared = tmp_path / "shared"
+    home = shared / "flows"
+    home.mkdir(0o700, parents=True)
+    os.chown(home, 65_534, 65_534)
+    shared.chmod(0o1777)
+    with pytest.raises(SettingRefused, match="others may write to"), local_server(home):
+        pass
+    shared.chmod(0o755)
+    make_home(home)
 
 
 @pytest.mark.parametrize("rights", [0o777, 0o1777, 0o770])

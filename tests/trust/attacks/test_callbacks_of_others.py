@@ -12,11 +12,11 @@ from sqlalchemy import Engine, delete
 from bouncer.api.client import BouncerClient
 from bouncer.batches import admission, callbacks, ownership, transitions
 from bouncer.batches.state import BatchWork
-from bouncer.steps.callbacks import find_again
+from bouncer.steps.callbacks import Bell, find_again
 from bouncer.storage.engine import read, write
-from bouncer.storage.tables import Contact
+from bouncer.storage.tables import Batch, Contact
 from tests.bouncer.api.caller import Caller
-from tests.bouncer.contacts import batch_rows, claim, queue, take
+from tests.bouncer.contacts import batch_rows, claim, queue, set_back, small_batches, take
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.sandbox_process import SandboxHandle
 
@@ -75,6 +75,21 @@ async def _completed(caller: Caller, sandbox: SandboxHandle, emails: list[str]) 
 def _call(engine: Engine, bouncer_id: str) -> None:
     (row,) = batch_rows(engine)
     assert write(engine, callbacks.note, row.callback_token, (bouncer_id,))
+
+
+async def test_calls_again_and_again_make_no_polls_again_and_again(engine: Engine, sandbox: SandboxHandle) -> None:
+    """Whoever found tokens in the log of a proxy made a request a second of each batch, until the account had none."""
+    batch = take(engine, small_batches(engine, 1)[0])
+    token = write(engine, callbacks.ensure_token, batch)
+    async with Caller(sandbox).client() as client:
+        access = _Access(engine, client)
+        access.account.poll_seconds_min = 3600
+        bell = Bell(access, batch)
+        assert write(engine, callbacks.note, token, ())
+        assert await bell.sleep(30)
+        for hours in (1, 2, 3):
+            set_back(engine, Batch.callback_ts, 3600 * hours)
+            assert not await bell.sleep(0.01)
 
 
 @pytest.mark.parametrize("emails", [_THEIRS, [*_OURS[:10], *_THEIRS[:10]], [*_OURS[:19], _THEIRS[0]]])

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, select, update
 
 from bouncer.erasure.addresses import Wanted
 from bouncer.erasure.erasing import erase_person
+from bouncer.errors import InputRefused
 from bouncer.files.importing import import_contacts
 from bouncer.storage.tables import Base
 from flows.costs.forecast import forecast
@@ -58,6 +59,24 @@ def test_other_forms_of_an_address_are_found_in_texts(given: str, text: str) -> 
     wanted = Wanted.of(given)
     assert wanted.is_in(text)
     assert not wanted.is_in(wanted.without(text))
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    "given", ["<{}>", "Ann <{}>", "mailto:{}", "{}.", " {}; ", "'{}'", "\u201c{}\u201d", "\u200b{}", "{} (Ann)"]
+)
+def test_an_address_is_found_however_it_is_pasted(engine: Engine, given: str) -> None:
+    """The person was told that nothing was found."""
+    queue(engine, [ANN])
+    assert erase_person(engine, given.format(ANN), exports=[]).contacts == 1
+    assert ANN not in _all_of(engine)
+
+
+@pytest.mark.parametrize("given", ["ann", "a@example.org b@example.org", "a@example.org,b@example.org", "@", ""])
+def test_what_is_no_address_erases_nobody(given: str) -> None:
+    """Nor do several."""
+    with pytest.raises(InputRefused, match="--email is no e-mail address"):
+        Wanted.of(given)
 
 
 @on_sqlite

@@ -3,6 +3,7 @@
 import csv
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -19,7 +20,7 @@ from bouncer.files.exporting import export_results
 from bouncer.files.importing import import_contacts
 from bouncer.files.lists.destinations import refuse_overwriting, written_rows
 from bouncer.files.lists.results import Choice, write_list
-from bouncer.files.private_folders import private_folder
+from bouncer.files.private_folders import forget_temporary_folders, private_folder, temporary_folder
 from bouncer.storage.engine import engine_for, probe
 from deployments.server.address import configured_server
 from tests.bouncer.storage.existing_tables import on_sqlite
@@ -301,6 +302,49 @@ def test_a_file_of_somebody_else_names_no_profiles(name: str, tmp_path: Path, mo
     os.chown(tmp_path / name, _STRANGER, _STRANGER)
     with pytest.raises(SettingRefused, match="belongs to somebody else"):
         configured_server()
+
+
+_LEFT = ".bouncer-flows-temporary-killed"
+
+
+def test_what_a_kill_leaves_in_the_temporary_folder_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that was unpacked or fetched stayed there with all its addresses; what is not ours, or in use, stays."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in (_LEFT, f"{_LEFT}-stranger", "others"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sheet.csv").write_text("ada@example.com")
+        os.utime(tmp_path / name, (0, 0))
+    os.chown(tmp_path / f"{_LEFT}-stranger", _STRANGER, _STRANGER)
+    (tmp_path / f"{_LEFT}-link").symlink_to(tmp_path / "others")
+    with temporary_folder() as used:
+        os.utime(used, (0, 0))
+        forget_temporary_folders(tmp_path)
+        left = {f"{_LEFT}-stranger", f"{_LEFT}-link", "others", used.name}
+        assert {path.name for path in tmp_path.iterdir()} == left
+        assert (tmp_path / "others" / "sheet.csv").exists()
+    assert not used.exists()
+
+
+@pytest.mark.parametrize("journal", ["-wal", "-shm", "-journal"])
+def test_a_journal_that_somebody_else_laid_is_not_filled(journal: str, tmp_path: Path) -> None:
+    """All that is written goes into the journal first, and what stands there already becomes part of the database."""
+    everybodys = tmp_path / "everybodys"
+    everybodys.mkdir()
+    everybodys.chmod(0o1777)
+    file = everybodys / "contacts.db"
+    laid = everybodys / f"{file.name}{journal}"
+    engine = engine_for(f"sqlite:///{file}")
+    probe(engine)
+    engine.dispose()
+    laid.unlink(missing_ok=True)
+    laid.touch()
+    os.chown(laid, _STRANGER, _STRANGER)
+    laid.chmod(0o666)
+    with pytest.raises(SettingRefused, match="somebody else, itself or its journal"):
+        probe(engine)
+    laid.unlink()
+    probe(engine)
+    engine.dispose()
 
 
 @pytest.mark.parametrize("of_link", [False, True])

@@ -1,8 +1,11 @@
 """Bouncer's answers as somebody in its place would give them: odd redirects, figures below nothing, odd statuses."""
 
+import csv
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -11,6 +14,9 @@ from sqlalchemy import Engine
 from bouncer.api.answers import BatchProgress
 from bouncer.api.client import BouncerClient
 from bouncer.errors import BouncerFlowsError
+from bouncer.files.export_columns import COLUMNS, line
+from bouncer.files.lists.destinations import written_rows
+from bouncer.files.lists.sources import opened_list
 from tests.bouncer.api.caller import Gate
 from tests.bouncer.contacts import claim, load_verdicts, queue, queue_rows, verdicts, verify
 from tests.bouncer.storage.existing_tables import on_sqlite
@@ -60,6 +66,21 @@ def test_nothing_costs_less_than_nothing() -> None:
         '{"status": "completed", "credits": -1000000, "processed": -3, "quantity": -1}'
     )
     assert (progress.credits, progress.processed, progress.quantity) == (None, None, None)
+
+
+def test_details_are_words_that_no_spreadsheet_runs(tmp_path: Path) -> None:
+    """A list where a word should be was no cell that a workbook has, and a formula for who takes semicolons."""
+    domain = {"name": "\x1b[2Jexample.com", "acceptAll": ["x;=1+1|2"], "disposable": {"a;": "@SUM(1)"}, "free": True}
+    cells = [1, "a@example.com", *[None] * 4, json.dumps(domain), *[None] * 9]
+    for name in ("out.csv", "out.xlsx"):
+        with written_rows(str(tmp_path / name)) as put:
+            put(COLUMNS, [line(cells)])
+    with (tmp_path / "out.csv").open(newline="") as file:
+        _, written = csv.reader(file, delimiter=";")
+    assert not [cell for cell in written if cell.lstrip(" '").startswith(tuple("=+@-")) and not cell.startswith("'")]
+    assert "\x1b" not in "".join(written)
+    with opened_list(str(tmp_path / "out.xlsx")) as source:
+        assert "=1+1" in source.path.read_text()
 
 
 @on_sqlite

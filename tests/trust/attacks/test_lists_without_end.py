@@ -2,17 +2,24 @@
 
 import gzip
 import io
+import json
+import os
+import socket
 import sys
 import tempfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
+from threading import Event, Thread
 
+import fsspec  # type: ignore[import-untyped]  # it brings no types
 import pytest
 
 from bouncer.errors import InputRefused
 from bouncer.files.csv import reading
 from bouncer.files.csv.reading import inspect
 from bouncer.files.lists import fetching, sources, workbook_parts, workbooks
+from bouncer.files.lists.destinations import send_file
 from bouncer.files.lists.sources import opened_list
 from tests.trust.answering import answering
 
@@ -60,11 +67,76 @@ def test_a_server_that_dawdles_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> 
         _refused(f"http://127.0.0.1:{port}/list.csv", "not come within an hour")
 
 
+def test_headers_that_dawdle_keep_nobody_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A letter of them now and then was listened to for a month."""
+    monkeypatch.setattr(fetching, "MOST_SECONDS", 0.3)
+    gone = Event()
+
+    def dawdle(listening: socket.socket) -> None:
+        caller, _ = listening.accept()
+        with caller, suppress(OSError):
+            caller.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not gone.wait(0.05):
+                caller.sendall(b"a")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = Thread(target=dawdle, args=(listening,))
+        thread.start()
+        _refused(f"http://127.0.0.1:{listening.getsockname()[1]}/list.csv", "not come within an hour")
+        gone.set()
+        thread.join()
+
+
 def test_a_url_of_another_kind_fills_no_disk(bound: Path, tmp_path: Path) -> None:
     """Whatever fsspec knows."""
-    (tmp_path / "list.csv").write_bytes(_MUCH)
-    _refused((tmp_path / "list.csv").as_uri(), "more than 1 MB; save it to a file")
+    fsspec.filesystem("memory").pipe("/list.csv", _MUCH)
+    _refused("memory://list.csv", "more than 1 MB; save it to a file")
+    fsspec.filesystem("memory").rm("/list.csv")
     assert not list(bound.iterdir())
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "simplecache::memory://list.csv",
+        "filecache::memory://list.csv",
+        "blockcache::memory://list.csv",
+        "reference://list.csv::memory://list.json",
+        "zip://list.csv::memory://list.zip",
+        "dir://list.csv::memory://",
+        "simplecache://list.csv",
+        "reference://list.csv",
+        "generic://memory://list.csv",
+        "github://owner:repository@main/list.csv",
+    ],
+)
+def test_a_url_is_no_chain_of_file_systems(place: str, bound: Path, tmp_path: Path) -> None:
+    """A cache wrote all that a server sent before a byte was counted; references of a server led to files of here."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(_LIST)
+    fsspec.filesystem("memory").pipe("/list.json", json.dumps({"list.csv": [str(secret)]}).encode())
+    fsspec.filesystem("memory").pipe("/list.csv", _LIST)
+    _refused(place, "not what packs or caches another")
+    result = tmp_path / "result.csv"
+    result.write_bytes(_LIST)
+    with pytest.raises(InputRefused, match="packs or caches"):
+        send_file(result, place)
+    assert not list(bound.iterdir())
+
+
+@pytest.mark.parametrize("system", ["file", "local", "FILE"])
+def test_a_url_of_this_machine_is_a_path(system: str, tmp_path: Path) -> None:
+    """A pipe was waited for without an end."""
+    os.mkfifo(tmp_path / "pipe.csv")
+    with (
+        opened_list(f"{system}://{tmp_path}/pipe.csv") as source,
+        pytest.raises(InputRefused, match="not a regular file"),
+    ):
+        inspect(source.path)
+    (tmp_path / "list.csv").write_bytes(_LIST)
+    with opened_list(f"{system}://{tmp_path}/list.csv") as source:
+        assert source.given == str(tmp_path / "list.csv")
+        assert source.path.read_bytes() == _LIST
 
 
 def test_standard_input_fills_no_disk(bound: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,20 @@
 
 import base64
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import SecretStr
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import CloseCode
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
@@ -107,6 +113,61 @@ def test_passwords_are_not_tried_over_websockets_either(tmp_path: Path) -> None:
         assert not any(_guess_by_socket(server, f"wrong-{number}") for number in range(WRONG_A_MINUTE))
         assert not _guess_by_socket(server, _PASSWORD)
         assert _asked(server, Authorization=_basic(_PASSWORD)).status_code == 429
+
+
+def test_many_passwords_at_once_are_not_looked_at_either(tmp_path: Path) -> None:
+    """As many as were sent before the first was refused were looked at, by connections or by open WebSockets."""
+    stranger = {"Host": "prefect.example.com"}
+    many = 4 * WRONG_A_MINUTE
+    with local_server(tmp_path / "flows", _ENTRANCE) as server:
+        socket_url = f"{server.api_url.replace('http', 'ws', 1)}/events/out"
+        with ExitStack() as opened_ones:
+            opened = [
+                opened_ones.enter_context(
+                    connect(socket_url, subprotocols=[Subprotocol("prefect")], proxy=None, open_timeout=30)
+                )
+                for _ in range(many)
+            ]
+            for number, one in enumerate(opened):
+                one.send(json.dumps({"type": "auth", "token": f"admin:wrong-{number}"}))
+            looked_at = 0
+            for one in opened:
+                with pytest.raises(ConnectionClosed) as closed:
+                    one.recv(30)
+                looked_at += closed.value.rcvd is not None and closed.value.rcvd.code == CloseCode.POLICY_VIOLATION
+            assert looked_at == WRONG_A_MINUTE
+        with ThreadPoolExecutor(many) as guessers:
+            answers = list(
+                guessers.map(
+                    lambda number: _asked(server, Authorization=_basic(f"wrong-{number}"), **stranger).status_code,
+                    range(many),
+                )
+            )
+        assert sorted(answers) == [401] * WRONG_A_MINUTE + [429] * (many - WRONG_A_MINUTE)
+
+
+_GUESS = """
+import encodings.idna, os, socket, sys
+os.setgroups([]), os.setgid(65_534), os.setuid(65_534)
+for _ in range(15):
+    with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 30) as caller:
+        caller.sendall(sys.argv[2].encode())
+        print(caller.recv(100).split()[1].decode())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run programs of somebody else")
+def test_another_user_of_the_machine_does_not_lock_our_runs_out(guarded: LocalServer) -> None:
+    """Ten wrong passwords a minute from this machine, and all that verifies was told 429."""
+    asked = (
+        f"POST /api{_FILTER} HTTP/1.1\r\nHost: 127.0.0.1:{guarded.port}\r\nAuthorization: {_basic('wrong')}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+    )
+    command = [sys.executable, "-I", "-S", "-c", _GUESS, str(guarded.port), asked]
+    ended = subprocess.run(command, capture_output=True, check=True)
+    assert ended.stdout.split() == [b"401"] * WRONG_A_MINUTE + [b"429"] * 5
+    assert _asked(guarded, Authorization=_basic(_PASSWORD)).status_code == 200
+    assert _guess_by_socket(guarded, _PASSWORD)
 
 
 def test_the_ui_that_asks_before_it_knows_a_password_counts_as_no_guess(guarded: LocalServer) -> None:

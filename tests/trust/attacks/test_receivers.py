@@ -1,6 +1,9 @@
 """Strangers call where Bouncer or Prometheus should: with guesses, odd requests, silence, and names of their own."""
 
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -10,6 +13,7 @@ import pytest
 from sqlalchemy import Engine
 
 from bouncer.batches import callbacks
+from bouncer.errors import SettingRefused
 from bouncer.storage.engine import write
 from deployments.protection import http_server
 from deployments.serving import callback_receiver
@@ -50,6 +54,34 @@ def test_one_stranger_does_not_silence_bouncer(
     assert batch_rows(engine)[0].callback_ts is not None
 
 
+_LISTEN = """
+import os, socket, sys, time
+os.setgroups([]), os.setgid(int(sys.argv[1])), os.setuid(int(sys.argv[1]))
+with socket.create_server(("127.0.0.1", 0)) as listening:
+    print(listening.getsockname()[1], flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run programs of somebody else")
+@pytest.mark.parametrize("user", [0, 65_534])
+def test_another_user_of_the_machine_hears_no_calls(engine: Engine, user: int) -> None:
+    """Taken for another process of ours, he heard all tokens, and nobody was told."""
+    command = [sys.executable, "-I", "-S", "-c", _LISTEN, str(user)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as stranger:
+        try:
+            assert stranger.stdout is not None
+            receiving = receiving_callbacks(Settings(callback_port=int(stranger.stdout.readline())), engine)
+            if user:
+                with pytest.raises(SettingRefused, match="another user of this machine listens"), receiving:
+                    pass
+            else:
+                with receiving as port:
+                    assert port is None
+        finally:
+            stranger.kill()
+
+
 def test_guesses_do_not_keep_the_database_busy(
     token: str, port: int, monkeypatch: pytest.MonkeyPatch, engine: Engine
 ) -> None:
@@ -69,6 +101,18 @@ def test_an_odd_query_string_is_a_call_all_the_same(engine: Engine, token: str, 
     """With more than a hundred fields there was a traceback, and the call was lost."""
     assert httpx.post(f"http://127.0.0.1:{port}/{token}?{query}", timeout=10).status_code == 200
     assert batch_rows(engine)[0].callback_ts is not None
+
+
+@pytest.mark.parametrize("name", ["[", "[::1", "evil.example/x?", "\xff", ""])
+def test_an_odd_name_is_a_call_all_the_same(
+    engine: Engine, token: str, port: int, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There was a traceback in the log for each request of any stranger, and Bouncer's own was lost."""
+    headers = {b"Host": name.encode("latin-1")}
+    assert httpx.post(f"http://127.0.0.1:{port}/{1:064x}", headers=headers, timeout=10).status_code == 404
+    assert httpx.post(f"http://127.0.0.1:{port}/{token}", headers=headers, timeout=10).status_code == 200
+    assert batch_rows(engine)[0].callback_ts is not None
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_silent_connections_do_not_fill_the_receiver(engine: Engine, token: str, port: int) -> None:
@@ -98,6 +142,26 @@ def test_one_connection_makes_one_request(port: int) -> None:
         caller.sendall(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n")
         said = b"".join(iter(lambda: caller.recv(4096), b""))
     assert said.count(b"HTTP/1.1 404") == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffffffff\r\n",
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 20_000 + b"\r\n",
+    ],
+)
+def test_nonsense_is_no_line_of_the_log(port: int, said: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever can reach the receiver filled the log, and the disk."""
+    with socket.create_connection(("127.0.0.1", port)) as caller, suppress(ConnectionError):
+        caller.settimeout(10)
+        caller.sendall(said)
+        while caller.recv(4096):
+            pass
+    assert not [record.getMessage() for record in caplog.records if record.name.startswith("uvicorn")]
 
 
 @pytest.mark.parametrize("name", _REBOUND)

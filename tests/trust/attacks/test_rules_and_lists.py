@@ -45,6 +45,7 @@ _ACTING = (
     "@pd.io.common.os.getcwd() == ''",
     "score == 9 ** 9 ** 9",
     "email == 'a' * 1000000000",
+    "email == " + " + ".join(["email"] * 1_000),
     "f'{status}' == ''",
     "status == 'risky'\nstatus.isna()",
     "(" * 3_000 + "score" + ")" * 3_000 + " > 1",

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import traceback
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine, select
 
+from bouncer.errors import InputRefused
+from bouncer.files.csv.reading import inspect
 from bouncer.files.importing import import_contacts
+from bouncer.files.lists.sources import opened_list
 from bouncer.monitoring.charts import verdict_table
 from bouncer.safe_text import in_event, in_markdown, visible
 from bouncer.storage.engine import read
@@ -33,6 +37,8 @@ _ESCAPES = [
     "\u2066x\u2069",
     "\x00\x08\x7f",
     "\ufeffname",
+    "\u200fname\u200e",
+    "name\U000e0041",
 ]
 _MARKDOWN = [
     "![x](http://evil.example/x.png)",
@@ -54,7 +60,10 @@ _MARKDOWN = [
 
 def _moves(text: str) -> set[str]:
     return {
-        c for c in text if c != "\n" and (ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 or c in "\u2028\u2029\u202e\u2066")
+        c
+        for c in text
+        if c != "\n"
+        and (ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 or c in "\u2028\u2029\u202e\u2066\u200e\u200f\U000e0041")
     }
 
 
@@ -99,6 +108,17 @@ def test_a_log_line_stays_one_line(text: str, name: str, caplog: pytest.LogCaptu
     for record in caplog.records:
         assert _moves(record.getMessage()) == set()
         assert "\n" not in record.getMessage()
+
+
+@pytest.mark.parametrize("text", _ESCAPES)
+def test_a_traceback_shows_what_would_move_the_cursor(text: str, tmp_path: Path) -> None:
+    """Runs that fail are logged with their traceback, at whose end the error quotes a name or a header."""
+    for place in (f"{tmp_path}/{text.replace(chr(0), '')}.csv", f"nosuch://host/{text}.csv"):
+        with pytest.raises(InputRefused) as refused, opened_list(place) as source:
+            inspect(source.path, name=source.name)
+        told = "".join(traceback.format_exception_only(refused.value))
+        assert _moves(told) == set()
+        assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize("text", _MARKDOWN)

@@ -13,20 +13,24 @@ from bouncer.errors import InputRefused
 from bouncer.files.address_cells import addresses_in, holds_address, take_address
 from bouncer.files.csv.cells import harmless, harmless_behind_commas, without_guard
 from bouncer.files.csv.formats import refuse_other_formats
+from bouncer.probe.transcript import Transcript
 from bouncer.safe_text import clean_message, in_event, in_markdown, visible
+from bouncer.safe_urls import has_password, without_secrets
 
 _LETTERS = 40_000
 _TEXTS = [
     *("a", "@", " ", "\t", ";", "(", "<", "'", '"', "-", ".", "{", "|", "ü", "\u200b", "\r", "\0"),
     *("a@", "a.", "a;", "; ", "\t ", ' "', "a(", "/o=", "/o=/cn=", "a@a.", "a@b.c ", "a@b.c;", ";,.:", "-- ", "a\t"),
     *("www.", "://", "mailto:", "a@b(", "<a@", "a@b <", "\t'", ";'", "'=", ",'", ",=", '"@', 'x"@', "[a@", "a@["),
+    *("://a:", "://a:b/", "::", "/@"),
 ]
-_BEGINNINGS = ("", "<a@")
+_BEGINNINGS = ("", "<a@", "x://")
 _ENDS = ("", "x")
 _FUNCTIONS: tuple[Callable[[str], object], ...] = (
     *(take_address, addresses_in, holds_address, normalise),
     *(harmless, harmless_behind_commas, without_guard),
     *(clean_message, in_event, in_markdown, visible, Wanted.of("ann@example.com").is_in),
+    *(lambda text: Transcript("key").add("GET /", None, 200, {}, {"message": text}), without_secrets, has_password),
 )
 
 

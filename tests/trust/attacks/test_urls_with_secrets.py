@@ -54,6 +54,11 @@ async def test_no_run_keeps_what_is_secret_in_the_url_of_a_list(
         "http://user:markedpassword@[::1",
         "http://user:marked@password@127.0.0.1:1/?signature=marked",
         "http://127.0.0.1:1/list.csv#marked",
+        "http://user:markedpass/marked@127.0.0.1:1/list.csv",
+        "http://user:markedpass/marked@127.0.0.1:1",
+        "http://user:markedpass?marked@127.0.0.1:1",
+        "http://user:markedpass#marked@127.0.0.1:1/list.csv",
+        "ftp://user:markedpass::marked@127.0.0.1:1/list.csv",
     ],
 )
 def test_a_url_without_a_path_does_not_name_a_list_by_its_password(url: str) -> None:
@@ -76,7 +81,27 @@ def test_a_result_at_a_url_of_this_machine_is_a_file_like_any_other(tmp_path: Pa
             refuse_overwriting(place)
 
 
-@pytest.mark.parametrize("result", ["ftp://user:marked@host/result.csv", "simplecache::file:///tmp/marked.csv"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com:8443/@ann/list.csv",
+        "https://[::1]:8443/@ann/list.csv",
+        "s3://bucket/lists@home/a:b/list.csv",
+    ],
+)
+def test_a_url_without_a_secret_stays_as_it_is(url: str) -> None:
+    """A list is fetched again by what is kept of it."""
+    assert without_secrets(url) == url
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        "ftp://user:marked@host/result.csv",
+        "ftp://user:markedpass/marked@host/result.csv",
+        "simplecache::file:///tmp/marked.csv",
+    ],
+)
 def test_a_result_is_not_sent_by_a_password_that_the_run_would_show(result: str) -> None:
     """It was a parameter, a line in the log, an artifact, and stood in the table of lists."""
     with pytest.raises(InputRefused) as refused:

@@ -1,0 +1,57 @@
+"""Tells the users of this machine from one another who call a server of ours, or listen in its place."""
+
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["user_of_socket", "users_of_port"]
+
+_SOCKETS = Path("/proc/net")
+_WORD = 4
+_ADDRESS, _STATE, _USER = 1, 3, 7
+_LISTENS = "0A"
+
+
+def user_of_socket(address: str, port: int) -> int | None:
+    """Finds the number of the user whose program has opened a socket.
+
+    As Linux lists them: https://docs.kernel.org/networking/proc_net_tcp.html
+
+    Args:
+        address: Of the socket.
+        port: Of the socket.
+
+    Returns:
+        The number; None for a socket of another machine, and where the system does not tell.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        packed = socket.inet_pton(family, address)
+    except OSError:
+        return None
+    words = (packed[at : at + _WORD] for at in range(0, len(packed), _WORD))
+    wanted = f"{''.join(f'{int.from_bytes(word, sys.byteorder):08X}' for word in words)}:{port:04X}"
+    users = (int(fields[_USER]) for fields in _listed() if fields[_ADDRESS] == wanted)
+    return next(users, None)
+
+
+def users_of_port(port: int) -> set[int]:
+    """Finds the numbers of the users whose programs listen on a port, at whatever address.
+
+    Returns:
+        Nothing where nobody does, and where the system does not tell.
+    """
+    return {
+        int(fields[_USER])
+        for fields in _listed()
+        if fields[_STATE] == _LISTENS and fields[_ADDRESS].endswith(f":{port:04X}")
+    }
+
+
+def _listed() -> Iterator[list[str]]:
+    for kind in ("tcp", "tcp6"):
+        with suppress(OSError):
+            for line in (_SOCKETS / kind).read_text().splitlines()[1:]:
+                yield line.split()
