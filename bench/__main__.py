@@ -15,6 +15,7 @@ from rich.console import Console
 from bench.history import HISTORY, append, machine_seconds, worse_than_last, write_history_chart
 from bench.measuring import Bench, Benchmark, Row
 from bench.page import PAGE, RESULTS, write_page
+from bench.peer import beside_bullmq
 from bench.report import print_table, write_chart, write_json
 from bench.rows.claiming import claiming
 from bench.rows.end_to_end import end_to_end, short_batches
@@ -42,6 +43,7 @@ _BENCHMARKS: tuple[Benchmark, ...] = (
     growing,
     end_to_end,
     short_batches,
+    beside_bullmq,
     restarting,
     saturating,
     looking,
@@ -73,7 +75,7 @@ def run(
     """Measures and prints a table; a full measurement is written to results.json, results.svg and the documentation.
 
     Args:
-        quick: Measure with little, in four minutes.
+        quick: Measure with little, in five minutes.
         only: Only the benchmark of this name, and write nothing.
         server: Only on the server of this name, and write nothing.
         most: Contacts in the longest queue; ten million, and 100,000 with --quick. With it nothing is written.

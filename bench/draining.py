@@ -1,4 +1,4 @@
-"""One run of ``bouncer-flows ingest`` against the sandbox, watched from outside: by its database and by the sandbox."""
+"""One run against the sandbox, watched from outside: by its database and by the sandbox."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from bouncer.storage.migrate import upgrade
 from deployments.server.local_server import local_server
 from sandbox.sample import write_sample
 
-__all__ = ["Drained", "Work", "drain", "environment_of", "queue_contacts", "wait_until"]
+__all__ = ["Drained", "Work", "drain", "environment_of", "queue_contacts", "wait_until", "watch"]
 
 _LOOK_SECONDS = 0.1
 _OPEN = text(
@@ -72,7 +72,7 @@ class Drained:
         to_download_most: The longest.
         requests: All requests to Bouncer, credits left out.
         usage: What the process took.
-        server: What the Prefect server took meanwhile; its peak is that of its whole life.
+        server: What its server took meanwhile, Prefect's or Redis; its peak is that of its whole life.
     """
 
     whole: float
@@ -99,15 +99,27 @@ def drain(work: Work, url: str, folder: Path) -> Drained:
     try:
         with running_sandbox(work.seconds, work.parallel) as sandbox, local_server(home):
             server = int((home / "server.pid").read_text())
-            began, before = time.time(), usage_so_far(server)
             with running(["ingest", "--json"], environment_of(work, url, home, sandbox), log) as command:
-                stored = wait_until(lambda: _is_done(engine), command)
-                usage = command.wait()
-            after = usage_so_far(server)
-            after.cpu_seconds -= before.cpu_seconds
-            return _seen(sandbox, began, stored, usage, after)
+                return watch(command, server, engine, sandbox)
     finally:
         engine.dispose()
+
+
+def watch(command: Command, server: int, engine: Engine, sandbox: Sandbox) -> Drained:
+    """Watches a program that has just been started until its work is done and it has ended.
+
+    Args:
+        command: The program.
+        server: The process id of the server that it works with.
+        engine: Its database.
+        sandbox: Its Bouncer.
+    """
+    before = usage_so_far(server)
+    stored = wait_until(lambda: _is_done(engine), command)
+    usage = command.wait()
+    after = usage_so_far(server)
+    after.cpu_seconds -= before.cpu_seconds
+    return _seen(sandbox, command.began, stored, usage, after)
 
 
 def queue_contacts(work: Work, url: str, folder: Path) -> Engine:
@@ -150,7 +162,7 @@ def wait_until(reached: Callable[[], bool], command: Command) -> float:
             return time.time()
         if not still_runs:
             command.wait()
-            raise RuntimeError("ingest ended before its work was done")
+            raise RuntimeError("it ended before its work was done")
         time.sleep(_LOOK_SECONDS)
 
 

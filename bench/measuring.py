@@ -22,8 +22,8 @@ class Row:
         what: What was measured.
         measured: The figure; the median where it was taken several times.
         unit: Its unit.
-        floor: The best that could be, or what it is compared with; measured in the same run unless ``floor_is`` says
-            otherwise. None where there is none.
+        floor: The best that could be, or what it is compared with; measured or reckoned in the same run. None where
+            there is none.
         floor_is: What the floor is.
         most_ratio: The target: ``measured / floor`` at most; None for none.
         most: The target: ``measured`` at most; None for none.

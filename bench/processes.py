@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ __all__ = ["Command", "Usage", "running", "usage_of", "usage_so_far"]
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LOOK_SECONDS = 0.05
-_BOUNCER_FLOWS = "deployments.command_line"
+_BOUNCER_FLOWS = (sys.executable, "-m", "deployments.command_line")
 
 
 class Usage:
@@ -33,23 +33,28 @@ class Usage:
 
 
 class Command:
-    """A process of ``bouncer-flows``, or of another program in Python.
+    """A process of ``bouncer-flows``, or of another program.
 
     Args:
         arguments: The command line, without the program's name.
         environment: The variables that it needs, beside those that name paths.
         log: Where its standard error goes.
-        program: The module that is run.
+        program: The beginning of the command line: what is run.
+
+    Attributes:
+        began: The moment of its start, in epoch seconds.
+        usage: Resources that it has taken so far.
     """
 
     def __init__(
-        self, arguments: list[str], environment: Mapping[str, str], log: Path, program: str = _BOUNCER_FLOWS
+        self, arguments: list[str], environment: Mapping[str, str], log: Path, program: Sequence[str] = _BOUNCER_FLOWS
     ) -> None:
         self._log = log
+        self.began = time.time()
         self._began = time.perf_counter()
         with log.open("wb") as stderr:
-            self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and program
-                [sys.executable, "-m", program, *arguments],
+            self._process = subprocess.Popen(  # noqa: S603  # our own programs
+                [*program, *arguments],
                 cwd=PROJECT,
                 env={"PATH": os.environ["PATH"], "HOME": str(log.parent), **environment},
                 stdin=subprocess.DEVNULL,
@@ -96,7 +101,7 @@ class Command:
 
 @contextmanager
 def running(
-    arguments: list[str], environment: Mapping[str, str], log: Path, program: str = _BOUNCER_FLOWS
+    arguments: list[str], environment: Mapping[str, str], log: Path, program: Sequence[str] = _BOUNCER_FLOWS
 ) -> Iterator[Command]:
     """Runs a command while the block does; killed where the block ends before it."""
     command = Command(arguments, environment, log, program)

@@ -1,5 +1,6 @@
 """Load of an idle installation on its Prefect server, and the time until queued contacts are claimed."""
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -55,7 +56,9 @@ def idling_with_a_worker(bench: Bench) -> list[Row]:
             ("watch", "deployments.command_line", ["watch"]),
         ):
             variables = {**environment, "PREFECT_API_URL": server.address(who)}
-            processes.enter_context(running(arguments, variables, folder / f"{who}.log", program))
+            processes.enter_context(
+                running(arguments, variables, folder / f"{who}.log", (sys.executable, "-m", program))
+            )
         return _measure(bench, server, engine, "with a worker", most_seconds=60)
 
 

@@ -32,8 +32,9 @@ _LEAST_REQUESTS = 5
 
 _POLL_SECONDS_MIN, _POLL_SECONDS_MAX = 10.0, 30.0
 
-_UNMEASURED = {"ingest": 1.2, "server": 0.4, "look": 0.02, "look on the server": 0.02}
-"""Costs assumed where only the simulation runs, or only little is measured."""
+_OF_PROCESSORS = ("ingest", "server", "look", "look on the server")
+"""Costs that whole runs have; without them, where only the simulation runs or only little is measured, its rows on
+processors are left out."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,10 @@ def requests_of_batch(seconds: float) -> int:
 
 def simulating(bench: Bench) -> list[Row]:
     """Simulates with what the benchmarks before have measured; claims and loads, if they have not, are measured."""
-    measured = {**_UNMEASURED, **_measured(bench), **bench.costs}
+    measured = {**dict.fromkeys(_OF_PROCESSORS, 0.0), **_measured(bench), **bench.costs}
+    are_processors_known = bench.costs.keys() >= set(_OF_PROCESSORS)
+    if not are_processors_known:
+        bench.say("simulated: the rows on processors are left out, since no whole run was measured")
     runs = {
         (contacts, accounts): simulate(contacts, accounts, _costs(measured, contacts))
         for contacts, accounts in (
@@ -149,9 +153,10 @@ def simulating(bench: Bench) -> list[Row]:
     rows = []
     for (contacts, accounts), run in runs.items():
         what = f"simulated: {contacts // 1_000_000} million contacts, {accounts} account{'s' if accounts > 1 else ''}"
+        of_processors = f"{run.processors:.2g} processors, {run.server_processors:.2g} of the Prefect server and "
         bench.say(
             f"{what}: claims take {run.claims_busy:.1%} of the time, the database is busy for {run.database_busy:.1%}, "
-            f"{run.processors:.2g} processors, {run.server_processors:.2g} of the Prefect server and "
+            f"{of_processors if are_processors_known else ''}"
             f"{run.requests_a_minute:.3g} requests a minute and account are used"
         )
         rows.append(Row(what, run.hours, "h", floor=run.best, floor_is="what Bouncer alone needs", most_ratio=1.1))
@@ -169,7 +174,11 @@ def simulating(bench: Bench) -> list[Row]:
         ),
         Row(f"{what}: share of the time in which somebody claims", 100 * run.claims_busy, "%", most=50),
         Row(f"{what}: the database's share of its two processors", 100 * run.database_busy, "%", most=50),
-        Row(f"{what}: the Prefect server", run.server_processors, "processors", most=1),
+        *(
+            [Row(f"{what}: the Prefect server", run.server_processors, "processors", most=1)]
+            if are_processors_known
+            else []
+        ),
         Row(f"{what}: requests a minute and account", run.requests_a_minute, "requests", most=150),
     ]
 

@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster.programs import Program, run_to_end, until
@@ -106,19 +107,26 @@ class PostgreSQL:
 
 
 class Redis:
-    """A private Redis server, loopback only, that keeps nothing on disk.
+    """A private Redis server, loopback only.
 
     Args:
-        folder: Where its log goes.
+        folder: Where its log goes, and its data.
+        program: Runs it, without options; the one that is installed if left out.
+        durable: Whether it keeps a log of all changes on disk, else nothing.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: Sequence[str] = (), *, durable: bool = False) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
         self.program = Program(
             "redis",
-            [program_path("redis-server"), *where, "--save", "", "--appendonly", "no"],
+            [
+                *(program or [program_path("redis-server")]),
+                *where,
+                *("--save", ""),
+                *("--appendonly", "yes" if durable else "no"),
+            ],
             {"PATH": _PATH},
             folder,
         )

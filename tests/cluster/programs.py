@@ -57,6 +57,13 @@ class Program:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        """Its process id, once it was started."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} was not started")
+        return self._process.pid
+
+    @property
     def end_of_log(self) -> str:
         """The last lines that it wrote."""
         return self._log.read_text(errors="replace")[-1500:] if self._log.exists() else ""
