@@ -121,7 +121,11 @@ def opened_list(place: str) -> Iterator[ListSource]:
 
 def _source_of(place: str, folder: Path) -> ListSource:
     name = name_of(place)
-    place = of_this_machine(place)
+    local = of_this_machine(place)
+    if local != place and not path_of(local).exists():
+        # By its name: what stands behind a question mark may be secret.
+        raise InputRefused(f"{name} cannot be fetched: there is no such file; check its address")
+    place = local
     given, path, most = place, folder / "fetched", MOST_UNPACKED
     if place == STANDARD_INPUT or is_url(place):
         with path.open("wb") as file:

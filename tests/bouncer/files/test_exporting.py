@@ -16,6 +16,7 @@ from sqlalchemy import Engine, insert
 
 from bouncer.errors import InputRefused
 from bouncer.files.exporting import COLUMNS, export_results
+from bouncer.safe_text import visible
 from bouncer.storage.tables import Batch, Contact, QueuedContact, Request, Result, User
 from tests.bouncer.storage.explaining import Explainer
 
@@ -241,7 +242,7 @@ def test_no_character_moves_a_cell_into_another_column(data: _Data, tmp_path: Pa
     data.queue("berta@example.com", verdict=_VERDICT)
     first, second = _export(data, tmp_path)
     assert {len(line) for line in (first, second)} == {len(COLUMNS)}
-    shown = {odd, odd.replace("\x1f", " ")}
+    shown = {odd, odd.replace("\x1f", " "), visible(odd)}
     assert {first["provider"], first["reason"], first["did_you_mean"], first["domain"], first["error"]} <= shown
     assert (first["accept_all"], first["outcome"], first["verified_at"]) == ("yes", "completed", "2026-01-02T03:04:05Z")
     assert second["provider"] == "example"
