@@ -18,7 +18,6 @@ import fsspec  # type: ignore[import-untyped]  # it brings no types
 from bouncer.errors import InputRefused
 from bouncer.files.atomic_file import atomic_file
 from bouncer.files.csv.cells import harmless_behind_commas
-from bouncer.files.lists.fetching import refuse_what_wraps
 from bouncer.files.lists.sources import STANDARD_INPUT, is_url, name_of, of_this_machine, path_of
 from bouncer.files.lists.workbooks import write_workbook
 from bouncer.files.private_folders import temporary_folder
@@ -187,6 +186,8 @@ def send_file(path: Path, url: str) -> None:
     Raises:
         InputRefused: It cannot be written there.
     """
+    from bouncer.files.lists.fetching import refuse_what_wraps  # noqa: PLC0415  # a result that is a file needs no httpx
+
     try:
         refuse_what_wraps(url)
         with path.open("rb") as file, fsspec.open(url, "wb") as remote:
