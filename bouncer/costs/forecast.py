@@ -6,7 +6,7 @@ does the counting.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -87,6 +87,7 @@ class Forecast:
         batches: How many batches it would be.
         domains: The most frequent domains, with their share of the valid contacts.
         other_domains: Valid contacts at any other domain.
+        column: The column of the list that the addresses were taken from; None for the queue.
     """
 
     contacts: int
@@ -113,6 +114,7 @@ class Forecast:
     batches: int
     domains: tuple[DomainShare, ...]
     other_domains: int
+    column: str | None = None
 
 
 def forecast_file(
@@ -146,13 +148,15 @@ def forecast_file(
     due = Due()
     lines = 0
     with opened_list(str(path)) as source:
-        for chunk in read_chunks(inspect(source.path, column, source.name), _CHUNK_ROWS):
+        layout = inspect(source.path, column, source.name)
+        for chunk in read_chunks(layout, _CHUNK_ROWS):
             checked = check_cells(chunk.addresses, split=split).frame().assign(verdict_after=None)
             due += count.add(checked, unreadable=len(chunk.rejected))
             lines += len(chunk.lines) + len(chunk.rejected)
             if progress is not None:
                 progress(lines, chunk.bytes_done)
-    return _forecast(engine, [terms], count, {(terms.layer, _NO_REQUEST): due})
+    forecast = _forecast(engine, [terms], count, {(terms.layer, _NO_REQUEST): due})
+    return replace(forecast, column=layout.column_name)
 
 
 def forecast_queue(

@@ -11,9 +11,11 @@ _BAR = 30
 
 
 def headline(forecast: Forecast) -> str:
-    """The forecast in one line."""
+    """The forecast in one line; of a list, with the column that was taken."""
+    contacts = counted(forecast.contacts, "contact")
+    taken = "" if forecast.column is None else f" in column {forecast.column!r}"
     return (
-        f"{forecast.to_pay - forecast.held_back:,} of {counted(forecast.contacts, 'contact')} would be paid for: about "
+        f"{forecast.to_pay - forecast.held_back:,} of {contacts}{taken} would be paid for: about "
         f"{counted(forecast.expected_credits, 'credit')}, {forecast.price:,.2f} {forecast.currency}"
     )
 

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from bouncer.files.import_text import remarks
 from bouncer.files.importing import ImportReport
 from bouncer.files.lists.results import Written
 from bouncer.plurals import counted
+from bouncer.safe_text import without_addresses
 
 __all__ = ["ListReport"]
 
@@ -24,7 +26,8 @@ class ListReport:
         credits: What this run paid.
         credits_in_all: What all runs paid for this list.
         result: Where the result is.
-        message: The same in one line.
+        remarks: How the list was read: its column, what was taken off the addresses, where rejected lines are listed.
+        message: The result in one line.
     """
 
     request_id: int
@@ -37,6 +40,7 @@ class ListReport:
     credits: int
     credits_in_all: int
     result: str
+    remarks: tuple[str, ...]
     message: str
 
     @classmethod
@@ -57,6 +61,7 @@ class ListReport:
             credits=credits_now,
             credits_in_all=credits_in_all,
             result=result,
+            remarks=tuple(without_addresses(line) for line in remarks(imported)),
             message=f"{imported.request_name}: {counted(written.lines, 'line')}: {advice}; "
             f"{counted(credits_now, 'credit')}{earlier}; the result is in {result}",
         )

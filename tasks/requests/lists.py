@@ -90,10 +90,11 @@ async def price_list(access: Access, order: ListOrder, spend_at_most: int | None
             )
 
     forecast = await asyncio.to_thread(count)
-    get_run_logger().info("%s", headline(forecast))
+    told = without_addresses(headline(forecast))
+    get_run_logger().info("%s", told)
     if spend_at_most is not None and forecast.most_credits > spend_at_most:
         raise SpendingRefused(
-            f"{headline(forecast)}, at most {forecast.most_credits:,}; no more than {spend_at_most:,} may be spent "
+            f"{told}, at most {forecast.most_credits:,}; no more than {spend_at_most:,} may be spent "
             "without asking. Nothing was queued; allow more and start again"
         )
     return forecast

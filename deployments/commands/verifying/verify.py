@@ -123,7 +123,8 @@ def verify(
     if json and report.result != "-":
         print_json(report)
     else:
-        say(report.message)
+        for line in (*report.remarks, report.message):
+            say(line)
     return ExitCode.FINE
 
 

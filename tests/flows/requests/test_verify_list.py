@@ -85,6 +85,26 @@ async def test_a_list_is_found_again_on_the_page_of_lists(set_up_account: SetUpA
 
 @pytest.mark.scenario
 @on_sqlite
+async def test_a_person_sees_the_column_that_verify_takes_before_and_after_paying(
+    set_up_account: SetUpAccount, database_url: str, tmp_path: Path
+) -> None:
+    """Of two columns with addresses, nothing told which one was verified; nor where the rejected lines were."""
+    await set_up_account()
+    file = tmp_path / "customers.csv"
+    rows = "".join(f"{number};{address};us@firm.example\n" for number, address in enumerate(addresses(20)))
+    file.write_text(f"No;E-Mail;Contact\n{rows}21;none;us@firm.example\n")
+    environment = {**os.environ, "DATABASE_URL": database_url, "COLUMNS": "200"}
+    asked = run(["verify", str(file), "--ask-above", "1"], environment)
+    assert asked.code == 2
+    assert "20 of 21 contacts in column 'E-Mail' would be paid for" in asked.complaint
+    ended = run(["verify", str(file), "--yes"], environment)
+    assert ended.code == 0, ended.err
+    assert "column 'E-Mail' was taken: 20 addresses in 21 lines" in ended.err
+    assert f"the rejected lines and their reasons are in {file.with_name('customers.rejected.csv')}" in ended.err
+
+
+@pytest.mark.scenario
+@on_sqlite
 async def test_no_address_reaches_the_prefect_server(
     set_up_account: SetUpAccount, database_url: str, tmp_path: Path
 ) -> None:
