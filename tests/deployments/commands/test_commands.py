@@ -6,8 +6,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import select
 
+from blocks.bouncer_account import BouncerAccount
+from blocks.saved_blocks import load_saved
 from bouncer.storage.tables import Contact
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
@@ -97,9 +100,12 @@ async def test_exit_codes_tell_how_an_ingest_ended(
     requeued = run(["requeue", "--json"], environment)
     assert (requeued.code, requeued.answer["contacts"]) == (0, 1)
     sandbox.clear_faults()
-    wrong_key = {**environment, "BOUNCER_API_KEY": "marked-key"}
-    run(["setup"], wrong_key)
-    refused = run(["ingest", "--json"], wrong_key)
+    # As somebody may change it in the UI; setup tries a key before it saves it.
+    account = await load_saved(BouncerAccount, "default")
+    assert account is not None
+    account.api_key = SecretStr("marked-key")
+    await account.save("default", overwrite=True)
+    refused = run(["ingest", "--json"], environment)
     assert "Bouncer answered 401" in refused.complaint
     assert "marked-key" not in refused.err
     assert statuses(engine) == {"queued": 1}
