@@ -204,7 +204,7 @@ async def test_setup_on_another_prefect_server_needs_no_home(tmp_path: Path, pre
 def test_a_prefect_server_that_is_away(tmp_path: Path) -> None:
     """The line names PREFECT_API_URL."""
     environment = clean_environment(tmp_path, PREFECT_API_URL="http://127.0.0.1:1/api", BOUNCER_API_KEY="some-key")
-    assert "check PREFECT_API_URL" in run(["setup"], environment).complaint
+    assert "check its address, PREFECT_API_URL" in run(["setup"], environment).complaint
 
 
 def _ended(arguments: list[str], environment: dict[str, str], folder: Path, out: object) -> Ended:
