@@ -83,9 +83,9 @@ class Installation:
             **settings,
         )
 
-    def run(self, *arguments: str) -> Ended:
-        """Runs a command that needs no Prefect to its end."""
-        with self.start(*arguments) as command:
+    def run(self, *arguments: str, key: str = KEY) -> Ended:
+        """Runs a command to its end."""
+        with self.start(*arguments, key=key) as command:
             return command.ended()
 
     def start(self, *arguments: str, key: str = KEY) -> Started:

@@ -90,9 +90,7 @@ def test_no_key_and_no_address_leaves_its_place(installation: Installation) -> N
         sandbox.clear_faults()
         sandbox.post("/_sandbox/credits", {"key": KEY, "credits": 10_000})
         sandbox.post("/_sandbox/keys", {"key": NEW_KEY, "same_account_as": KEY})
-        with installation.start("setup", "--yes", key=NEW_KEY) as command:
-            said.append(command.ended())
-        said.append(installation.ingest(key=NEW_KEY))
+        said += [installation.run("setup", "--yes", key=NEW_KEY), installation.ingest(key=NEW_KEY)]
         assert said[-1].answer["left"] == 0, said[-1].err[-3000:]
         results = given / "results.csv"
         said += [installation.run("export", str(results)), installation.run("status"), installation.run("requeue")]
