@@ -30,7 +30,6 @@ __all__ = [
     "queue_ahead",
     "room_for",
     "rooms_for",
-    "run_seconds_an_address",
 ]
 
 SLOWEST_SECONDS_AN_ADDRESS = 0.036
@@ -154,15 +153,6 @@ class QueueAhead:
         while self.admits(places, more):
             more += 1
         return self.in_flight + more
-
-
-def run_seconds_an_address(connection: Connection, account: str) -> float | None:
-    """Measures what an address took from the moment Bouncer began with its batch, over the account's recent batches.
-
-    Returns:
-        Seconds, or None where nothing was seen to run yet.
-    """
-    return _pace_of(_recent_runs(connection, account))
 
 
 def mean_seconds_an_address(

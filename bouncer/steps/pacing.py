@@ -14,7 +14,7 @@ _LONGEST_IN_QUEUE = 300.0
 """The longest time between two looks at a batch that is overdue in Bouncer's queue, in seconds."""
 
 _SOON_SECONDS = 15.0
-"""What Bouncer has not begun with some looks later was not begun with at once."""
+"""Seconds after which a batch that is still queued was not begun with at once."""
 
 _RISE = 1.1
 """A speed so much greater than the one before is no accident of rounding."""

@@ -20,7 +20,16 @@ from bouncer.files.lists.workbooks import is_workbook, rows_of, unpacked_bytes
 from bouncer.files.private_folders import temporary_folder
 from bouncer.safe_urls import without_secrets
 
-__all__ = ["MOST_UNPACKED", "STANDARD_INPUT", "ListSource", "is_url", "name_of", "opened_list", "path_of"]
+__all__ = [
+    "MOST_UNPACKED",
+    "STANDARD_INPUT",
+    "ListSource",
+    "is_url",
+    "name_of",
+    "of_this_machine",
+    "opened_list",
+    "path_of",
+]
 
 STANDARD_INPUT = "-"
 MOST_UNPACKED = 2_000_000_000

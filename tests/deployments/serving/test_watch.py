@@ -32,7 +32,7 @@ def test_nothing_starts_no_flow() -> None:
 
 
 def test_new_contacts_are_not_kept_waiting() -> None:
-    """What is queued starts dispatch at the next look, and again every minute while it waits; so do checks, later."""
+    """Queued contacts start dispatch at the next look, and again every minute while they wait; so do checks, later."""
     watch = Watch()
     assert watch.due(_WORK, 0) == ["dispatch"]
     watch.began("dispatch", _WORK, 0)

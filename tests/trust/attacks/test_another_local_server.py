@@ -104,7 +104,7 @@ def test_who_passes_the_question_on_does_not_pass_for_it(tmp_path: Path) -> None
 
 
 def test_who_passes_it_on_from_another_address_does_not_either(tmp_path: Path) -> None:
-    """Where one command has SERVER_HOST and another has not, a stranger at the other address was sent the password."""
+    """A stranger at the other address was sent the password, where one command has SERVER_HOST and another has not."""
     home = tmp_path / "flows"
     password = SecretStr(_PASSWORD)
     with (
