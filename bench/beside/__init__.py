@@ -1,0 +1,1 @@
+"""What a person waits for, in this tree and at an earlier commit."""
