@@ -77,7 +77,7 @@ def run_demo(contacts: int, folder: Path) -> int:
     own_bouncer: AbstractContextManager[Settings] = nullcontext(settings)
     if given.api_key is None:
         own_bouncer = _with_sandbox(settings, given.model_fields_set)
-    with own_bouncer as settings, orchestrator(settings, local=is_embedded) as ui:
+    with own_bouncer as settings, orchestrator(settings, modules=["deployments.running"], local=is_embedded) as ui:
         from deployments.running import run_ingest
         from deployments.terminal.reporting import print_summary
 

@@ -2,12 +2,12 @@
 
 from hashlib import blake2b
 
-from bouncer.errors import SettingRefused
+from bouncer.errors import BouncerUnavailable, SettingRefused
 from bouncer.installation import here
 from deployments.server.address import configured_server
 from deployments.settings import Settings
 
-__all__ = ["try_key"]
+__all__ = ["try_key", "try_key_unless_away"]
 
 
 def try_key(settings: Settings) -> None:
@@ -42,3 +42,23 @@ def try_key(settings: Settings) -> None:
     ask_for_credits(settings.base_url, key)
     if home.is_dir():
         note.write_text(tried)
+
+
+def try_key_unless_away(settings: Settings) -> str | None:
+    """Tries the key like ``try_key``, for commands that can begin while Bouncer is away, but not with a wrong key.
+
+    Args:
+        settings: The environment.
+
+    Returns:
+        What stood in the way of trying it, in one line; None where nothing did.
+
+    Raises:
+        SettingRefused: Like ``try_key``.
+        KeyRefused: Bouncer does not take the key.
+    """
+    try:
+        try_key(settings)
+    except BouncerUnavailable as error:
+        return f"{error}. The key was not tried"
+    return None

@@ -35,13 +35,17 @@ def beside(commit: str, *, rounds: int = 5) -> None:
                 # One that has seen nothing: a setup asks before it takes another database's place.
                 with running_prefect_server(checkout, folder / "server") as api:
                     taken[checkout.name].append(waited_for(checkout, sandbox, api, folder))
-    print(f"Medians of {rounds}, in turns, with a load of {load:.1f} before.\n")
-    print(f"| what | at {before.name}, s | now, s | ratio | to reach, s | reached |")
-    print("|---|---:|---:|---:|---:|---|")
+    lines = [
+        f"Medians of {rounds}, in turns, with a load of {load:.1f} before.",
+        "",
+        f"| what | at {before.name}, s | now, s | ratio | to reach, s | reached |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
     for what, to_reach in TO_REACH.items():
         then, here = (median([figures[what] for figures in taken[each.name]]) for each in (before, now))
         target, reached = ("", "") if to_reach is None else (f"{to_reach:g}", "yes" if here <= to_reach else "**no**")
-        print(f"| {what} | {then:.2f} | {here:.2f} | {here / then:.2f} | {target} | {reached} |")
+        lines.append(f"| {what} | {then:.2f} | {here:.2f} | {here / then:.2f} | {target} | {reached} |")
+    sys.stdout.write("\n".join([*lines, ""]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Each thing that a person waits for, done once in a tree: the commands, the first upload, the prompt after the last verdict."""
+"""What a person waits for, done once in a tree: commands, the first upload, the prompt after the last verdict."""
 
 import os
 import sqlite3
@@ -122,9 +122,7 @@ def _run(command: list[str], environment: dict[str, str]) -> tuple[subprocess.Co
     return ended, time.perf_counter() - began
 
 
-def _ingest(
-    command: list[str], environment: dict[str, str], sandbox: Sandbox, database: Path
-) -> tuple[float, float]:
+def _ingest(command: list[str], environment: dict[str, str], sandbox: Sandbox, database: Path) -> tuple[float, float]:
     # To its first upload, and from its last verdict to its end.
     before = len(sandbox.batches())
     began = time.time()

@@ -45,7 +45,7 @@ def idling_under_serve(bench: Bench) -> list[Row]:
 
 
 def idling_with_a_worker(bench: Bench) -> list[Row]:
-    """The same with a worker of Prefect's, which has its defaults, and ``bouncer-flows watch``."""
+    """The same with a worker of Prefect's, as docs/production.md has it, and ``bouncer-flows watch``."""
     if bench.quick:
         return []
     with _installation(bench, "worker") as (server, engine, environment, folder), ExitStack() as processes:
@@ -55,7 +55,7 @@ def idling_with_a_worker(bench: Bench) -> list[Row]:
             ("worker", "prefect", ["worker", "start", "--pool", "bouncer"]),
             ("watch", "deployments.command_line", ["watch"]),
         ):
-            variables = {**environment, "PREFECT_API_URL": server.address(who)}
+            variables = {**environment, "PREFECT_API_URL": server.address(who), "PREFECT_WORKER_QUERY_SECONDS": "20"}
             processes.enter_context(
                 running(arguments, variables, folder / f"{who}.log", (sys.executable, "-m", program))
             )

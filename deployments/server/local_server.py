@@ -15,8 +15,9 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -68,8 +69,11 @@ class LocalServer:
         """Address of the UI."""
         return self._entrance.ui_url(self.port)
 
-    def ensure(self) -> None:
+    def ensure(self, meanwhile: Callable[[], None] | None = None) -> None:
         """Makes sure that the server runs.
+
+        Args:
+            meanwhile: Called once, as soon as its port is known, which is before it answers where it must be started.
 
         Raises:
             OrchestratorUnavailable: It does not come up, it runs with another entrance, or its port is taken.
@@ -78,12 +82,14 @@ class LocalServer:
             known = self._files.port()
             if self._files.runs() and known and self._answers_soon(known):
                 self.port = known
+                if meanwhile is not None:
+                    meanwhile()
                 return
             # One of ours that does not answer is of no use to anybody, and has the database open.
             self._files.kill()
             self._listen(known)
             try:
-                self._start()
+                self._start(meanwhile)
             except OrchestratorUnavailable:
                 self._close()
                 raise
@@ -176,7 +182,7 @@ class LocalServer:
             return False
         return True
 
-    def _start(self) -> None:
+    def _start(self, meanwhile: Callable[[], None] | None) -> None:
         if self._socket is None:
             raise AssertionError("a server is started on a socket")
         # Without keys and passwords: it finds them in its blocks, and has no use for them elsewhere.
@@ -199,23 +205,40 @@ class LocalServer:
         # Buries it when it dies.
         threading.Thread(target=process.wait, name="server-process", daemon=True).start()
         self._files.note_port(self.port)
+        try:
+            if meanwhile is not None:
+                meanwhile()
+            self._wait_for_an_answer()
+        except BaseException:
+            # Interrupted or not: nobody would find it, and it would keep the port.
+            process.kill()
+            process.wait()
+            raise
+
+    def _wait_for_an_answer(self) -> None:
         end = time.monotonic() + _START_SECONDS
         while not self._answers(self.port):
             if not self._files.runs() or time.monotonic() > end:
-                # Nobody would find it, and it would keep the port.
-                process.kill()
                 raise OrchestratorUnavailable(f"the local Prefect server does not start; see {self._home}/server.log")
             time.sleep(0.1)
 
 
 @contextmanager
-def local_server(home: Path, entrance: Entrance | None = None, *, keep: bool = False) -> Iterator[LocalServer]:
+def local_server(
+    home: Path,
+    entrance: Entrance | None = None,
+    *,
+    keep: bool = False,
+    meanwhile: Callable[[LocalServer], None] | None = None,
+) -> Iterator[LocalServer]:
     """Runs the local server while the block does, together with the other commands of this home.
 
     Args:
         home: Where it keeps its files; made if it does not exist.
         entrance: How it is to be reached; by this machine only, and without a password, unless told.
         keep: Leave it running at the end.
+        meanwhile: Called once, as soon as the server's address is known, which is seconds before one that must be
+            started answers.
 
     Yields:
         The server, which answers.
@@ -227,7 +250,7 @@ def local_server(home: Path, entrance: Entrance | None = None, *, keep: bool = F
     make_home(home)
     server = LocalServer(home, entrance)
     with locked(home / "server.users.lock", fcntl.LOCK_SH) as users:
-        server.ensure()
+        server.ensure(None if meanwhile is None else partial(meanwhile, server))
         watch = threading.Thread(target=server.watch, name="server-watch", daemon=True)
         watch.start()
         try:

@@ -3,14 +3,15 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 
 from bouncer.safe_urls import without_secrets
 from deployments.protection.working_folder import distrust_current_folder, load_prefect_settings
 from deployments.server.address import configured_server, spare_this_machine_the_proxy
 from deployments.server.entrance import Entrance
-from deployments.server.local_server import local_server
+from deployments.server.local_server import LocalServer, local_server
 from deployments.settings import Settings
 from deployments.terminal.console import say
 
@@ -40,12 +41,13 @@ _DRAIN_SECONDS = 10
 
 @contextmanager
 def orchestrator(
-    settings: Settings, *, verbose: bool = False, keep: bool = False, local: bool = False
+    settings: Settings, *, modules: Sequence[str] = (), verbose: bool = False, keep: bool = False, local: bool = False
 ) -> Iterator[str | None]:
     """Works with a Prefect server while the block runs. Must come before the first import of Prefect.
 
     Args:
         settings: Where a local server keeps its files.
+        modules: Imported while a local server starts, with Prefect: what the command goes on with.
         verbose: Show the runs' logs on standard error, not just their warnings.
         keep: Leave a local server running at the end.
         local: Work with a local server even where another is configured.
@@ -76,18 +78,25 @@ def orchestrator(
     home = settings.bouncer_flows_home
     entrance = Entrance.of(settings)
     spare_this_machine_the_proxy(os.environ, entrance.reach)
-    with local_server(home, entrance, keep=keep) as server:
+
+    def get_ready(server: LocalServer) -> None:
         os.environ["PREFECT_API_URL"] = server.api_url
         os.environ["PREFECT_HOME"] = str(home / "prefect")
         if entrance.auth_string is not None:
             os.environ["PREFECT_API_AUTH_STRING"] = entrance.auth_string
         _keep_the_password_out_of_logs()
         load_prefect_settings()
-        try:
-            yield server.ui_url
-        finally:
-            _send_what_waits()
-            del os.environ["PREFECT_API_URL"]
+        for module in modules:
+            import_module(module)
+
+    try:
+        with local_server(home, entrance, keep=keep, meanwhile=get_ready) as server:
+            try:
+                yield server.ui_url
+            finally:
+                _send_what_waits()
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
 
 
 def _keep_the_password_out_of_logs() -> None:

@@ -10,7 +10,7 @@ from prefect.events.schemas.automations import Automation, AutomationCore, Event
 from prefect.events.schemas.events import ResourceSpecification
 
 from bouncer.installation import here
-from tasks.requests.completion import COMPLETED
+from tasks.running.events import REQUEST_COMPLETED
 
 __all__ = [
     "deep_pass",
@@ -178,7 +178,7 @@ def deep_pass(deployment: UUID) -> AutomationCore:
         "deep pass of complete requests",
         description=_DEEPER_LOOKS,
         trigger=EventTrigger(
-            expect={COMPLETED},
+            expect={REQUEST_COMPLETED},
             match=ResourceSpecification({"prefect.resource.id": [f"{here().events}.request.*"]}),
             posture=Posture.Reactive,
             threshold=1,

@@ -20,7 +20,7 @@ from deployments.server.orchestration import orchestrator
 from deployments.settings import read_settings
 from deployments.setup.automation_definitions import ensure_automation
 from deployments.terminal.console import say
-from tasks.requests.completion import COMPLETED
+from tasks.running.events import REQUEST_COMPLETED
 
 __all__ = ["automation_for", "export_when_complete"]
 
@@ -38,7 +38,7 @@ def automation_for(deployment: UUID) -> AutomationCore:
         tags=[*here().tags],
         description="Writes the CSV file of each request as soon as it is complete.",
         trigger=EventTrigger(
-            expect={COMPLETED},
+            expect={REQUEST_COMPLETED},
             match=ResourceSpecification({"prefect.resource.id": [f"{here().events}.request.*"]}),
             posture=Posture.Reactive,
             threshold=1,

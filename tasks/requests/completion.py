@@ -17,10 +17,7 @@ from tasks.requests.lists_page import publish_lists
 from tasks.requests.report import publish_report
 from tasks.running.events import announce_of_request
 
-__all__ = ["COMPLETED", "RequestFollower", "follow_requests"]
-
-COMPLETED = "bouncer-flows.request.completed"
-"""The event that tells of a complete request; its payload is the request's id and how many contacts ended how."""
+__all__ = ["RequestFollower", "follow_requests"]
 
 _SHARE_OF_TIME = 20
 

@@ -12,7 +12,7 @@ from prefect.events.schemas.events import Event, Resource
 from bouncer.installation import here
 from bouncer.safe_text import in_event
 
-__all__ = ["EVENTS", "announce", "announce_of_request", "announce_once"]
+__all__ = ["EVENTS", "REQUEST_COMPLETED", "announce", "announce_of_request", "announce_once"]
 
 EVENTS = {
     "alert.began": "a figure went beyond its threshold; once, however long it stays there",
@@ -29,6 +29,9 @@ EVENTS = {
     "uploads.resumed": "somebody lets uploads go on in the UI",
 }
 """Occasion of each event; docs/reference/events.md is made from this."""
+
+REQUEST_COMPLETED = "bouncer-flows.request.completed"
+"""The event that tells of a complete request; its payload is the request's id and how many contacts ended how."""
 
 
 def announce(what: str, *, account: str, **details: str | float | bool | None) -> None:

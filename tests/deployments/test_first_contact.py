@@ -39,6 +39,17 @@ def test_a_first_list_makes_nothing_before_bouncer_has_answered(
     assert not (tmp_path / "flows").exists()
 
 
+@pytest.mark.parametrize("command", [["ingest"], ["ingest", "--dry-run"], ["verify-risky"], ["serve"]], ids=" ".join)
+@pytest.mark.parametrize("key", ["", "wrong"], ids=["no key", "a wrong key"])
+def test_a_wrong_key_is_told_before_a_server_is_started(
+    sandbox: SandboxHandle, tmp_path: Path, command: list[str], key: str
+) -> None:
+    """It took ten seconds to say that there is no key: the local Prefect server was made first."""
+    environment = clean_environment(tmp_path, BOUNCER_API_BASE_URL=sandbox.url, BOUNCER_API_KEY=key)
+    assert "BOUNCER_API_KEY" in run(command, environment).complaint
+    assert not (tmp_path / "flows" / "prefect").exists()
+
+
 def test_a_key_is_tried_once(sandbox: SandboxHandle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bouncer answers ten such questions a minute, and commands come more often; another key is another question."""
     monkeypatch.setenv("BOUNCER_FLOWS_HOME", str(tmp_path))

@@ -26,12 +26,13 @@ def setup(
         check: Only report what is off; exit code 1 if anything is.
         yes: Point the installation at another database or account, where the environment names one, without asking.
     """
+    from deployments.first_contact import try_key_unless_away
     from deployments.server.orchestration import orchestrator
     from deployments.settings import read_settings
 
     settings = read_settings()
-    away = None if check else _try_key(settings)
-    with orchestrator(settings):
+    away = None if check else try_key_unless_away(settings)
+    with orchestrator(settings, modules=["deployments.setup.check"]):
         from deployments.setup.check import check_server, check_setup
         from deployments.setup.set_up import set_up, set_up_pool
 
@@ -48,18 +49,6 @@ def setup(
     for fault in [*faults, *([] if away is None else [away])]:
         say(f"warning: {fault}")
     return ExitCode.SOME_FAILED if check and changes else 0
-
-
-def _try_key(settings: "Settings") -> str | None:
-    # An installation can be made while Bouncer is away, but not with a wrong key.
-    from bouncer.errors import BouncerUnavailable
-    from deployments.first_contact import try_key
-
-    try:
-        try_key(settings)
-    except BouncerUnavailable as error:
-        return f"{error}. The key was not tried"
-    return None
 
 
 def _ask_first(settings: "Settings", *, yes: bool) -> None:

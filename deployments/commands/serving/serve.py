@@ -11,6 +11,7 @@ __all__ = ["serve"]
 
 def serve(*, verbose: Verbose = False) -> int:
     """Runs everything on this machine until it is stopped: the Prefect server with its UI, and the deployments."""
+    from deployments.first_contact import try_key_unless_away
     from deployments.protection.process_privacy import use_own_temporary_folder
     from deployments.protection.working_folder import working_folder
     from deployments.server.home import make_home
@@ -22,7 +23,8 @@ def serve(*, verbose: Verbose = False) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     make_home(settings.bouncer_flows_home)
     use_own_temporary_folder(settings.bouncer_flows_home)
-    with orchestrator(settings, verbose=verbose) as ui:
+    try_key_unless_away(settings)
+    with orchestrator(settings, modules=["deployments.serving.serve"], verbose=verbose) as ui:
         from deployments.serving.serve import serve_until_stopped
 
         # The runs that it starts stand there too.

@@ -33,7 +33,7 @@ def cancel(
 
     settings = read_settings()
     number = request_number(request)
-    with orchestrator(settings) as ui:
+    with orchestrator(settings, modules=["deployments.running"]) as ui:
         from deployments.running import run_cancel
 
         report = run_cancel(

@@ -19,18 +19,21 @@ def ingest(
 
     Exit code 0: every contact has a verdict. 1: some failed, with a reason. 2: it could not run to the end.
     """
+    from deployments.first_contact import try_key_unless_away
     from deployments.server.orchestration import orchestrator
     from deployments.settings import read_settings
 
     settings = read_settings()
     number = request_number(request)
+    # What is waiting may go on while Bouncer is away.
+    try_key_unless_away(settings)
     if dry_run:
         with orchestrator(settings, verbose=verbose):
             from deployments.terminal.forecast_report import forecast_ingest
 
             forecast = forecast_ingest(number, max_credits=max_credits, verbose=verbose)
         return tell_forecast(forecast, json=json)
-    with orchestrator(settings, verbose=verbose) as ui:
+    with orchestrator(settings, modules=["deployments.running"], verbose=verbose) as ui:
         from deployments.running import run_ingest
 
         summary = run_ingest(settings, request_id=number, max_credits=max_credits, ui=ui, quiet=json, verbose=verbose)

@@ -80,7 +80,7 @@ def verify(
         kept = {"FILE": shown, "RESULT": result, "--request": request, "--column": column}
         _refuse_addresses({**kept, "--where": where})
         try_key(settings)
-    with opened_list(place) as source, orchestrator(settings, verbose=verbose) as ui:
+    with opened_list(place) as source, orchestrator(settings, modules=["deployments.running"], verbose=verbose) as ui:
         from bouncer.costs.forecast_text import headline
         from deployments.running import run_verify_list
         from deployments.terminal.forecast_report import existing_database, forecast_import

@@ -31,12 +31,15 @@ def verify_risky(
         status: Take only contacts with this verdict; may be given several times.
         again: Take also contacts that the deep pass has looked at already and that are still in doubt.
     """
+    from deployments.first_contact import try_key_unless_away
     from deployments.server.orchestration import orchestrator
     from deployments.settings import read_settings
 
     settings = read_settings()
     number = request_number(request)
-    with orchestrator(settings, verbose=verbose) as ui:
+    # What is waiting may go on while Bouncer is away.
+    try_key_unless_away(settings)
+    with orchestrator(settings, modules=["deployments.running"], verbose=verbose) as ui:
         from deployments.running import Wanted, run_verify_risky
 
         wanted = Wanted(number, score_below, status, again)

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from deployments.server.local_server import LocalServer, local_server, server_environment
+from deployments.server.server_files import ServerFiles
 
 
 def _answers(server: LocalServer) -> bool:
@@ -42,6 +43,21 @@ def test_a_port_that_another_has_is_left_alone(tmp_path: Path) -> None:
         with local_server(home) as server:
             assert server.port not in {4200, other}
             assert _answers(server)
+
+
+def test_a_server_whose_command_is_interrupted_while_it_starts_is_ended(tmp_path: Path) -> None:
+    """It went on in the background, with nobody to end it, when a person pressed Ctrl-C in its first seconds."""
+    started: list[LocalServer] = []
+
+    def interrupted(server: LocalServer) -> None:
+        started.append(server)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), local_server(tmp_path, meanwhile=interrupted):
+        raise AssertionError("it was to be interrupted")
+    assert started
+    assert started[0].port
+    assert not ServerFiles(tmp_path).runs()
 
 
 def test_leases_survive_the_server(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from bouncer.storage.tables import Request
 from deployments.setup.export_when_complete import export_when_complete
 from flows.requests.export_request import export_request
 from tasks.requests import completion
+from tasks.running.events import REQUEST_COMPLETED
 from tests.bouncer.contacts import set_back
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
@@ -30,7 +31,7 @@ _PROJECT = Path(__file__).parents[3]
 
 
 async def _completions(request: int) -> list[dict[str, Any]]:
-    found = await events(completion.COMPLETED)
+    found = await events(REQUEST_COMPLETED)
     return [event for event in found if event["resource"]["prefect.resource.id"] == f"bouncer-flows.request.{request}"]
 
 
