@@ -5,6 +5,7 @@ from pathlib import Path
 
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
+from prefect.context import AsyncClientContext
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
@@ -49,6 +50,59 @@ async def set_up(settings: Settings) -> list[str]:
         KeyRefused: Bouncer does not take a key that would replace a saved one.
         DatabaseUnavailable: The database cannot be reached.
     """
+    # One client for all that follows: to make one takes longer than to ask with it.
+    async with AsyncClientContext.get_or_create():
+        return await _set_up(settings)
+
+
+async def set_up_the_rest(settings: Settings, *, new: bool = False) -> list[str]:
+    """Makes what is missing, for commands that do not stand for a decision: no block that is there is changed.
+
+    Args:
+        settings: The environment.
+        new: Whether an SQLite file that DATABASE_URL names is made where it is not there.
+
+    Returns:
+        A line for each thing that was made.
+
+    Raises:
+        SettingRefused: The environment says otherwise than a saved block, or names a file that is not there; or like
+            ``set_up``.
+    """
+    async with AsyncClientContext.get_or_create():
+        if found := await replacements(settings):
+            remedy = "run bouncer-flows setup to have the installation so"
+            if found[0].variable.isupper():
+                remedy = f"unset it, or {remedy}"
+            raise SettingRefused(f"{found[0].variable}: {found[0].what}; {remedy}")
+        if not new:
+            refuse_missing_file(settings)
+        return await _set_up(settings)
+
+
+async def set_up_pool(settings: Settings) -> list[str]:
+    """Makes what workers need beside it: the work pool and its queues.
+
+    Returns:
+        A line for each thing that was made.
+
+    Raises:
+        SettingRefused: WORK_POOL names a pool that is not there.
+    """
+    async with get_client() as client:
+        return await ensure_work_pool(client, pool_name(settings.work_pool))
+
+
+async def set_up_deep_pass(client: PrefectClient) -> list[str]:
+    """Lets the deep pass of each request follow its first one, where there is an account for it and a deployment.
+
+    Returns:
+        A line for each thing that was changed.
+    """
+    return await (await wanted_deep_pass(client, (await saved_accounts()).values())).ensure(client)
+
+
+async def _set_up(settings: Settings) -> list[str]:
     saved = await load_saved(ContactsDatabase, here().block)
     if saved is None:
         async with get_client() as client:
@@ -75,53 +129,6 @@ async def set_up(settings: Settings) -> list[str]:
             changes += await ensure_limit(client, limit)
         changes += await (await wanted_automations(client, settings, accounts.values())).ensure(client)
     return changes
-
-
-async def set_up_the_rest(settings: Settings, *, new: bool = False) -> list[str]:
-    """Makes what is missing, for commands that do not stand for a decision: no block that is there is changed.
-
-    Args:
-        settings: The environment.
-        new: Whether an SQLite file that DATABASE_URL names is made where it is not there.
-
-    Returns:
-        A line for each thing that was made.
-
-    Raises:
-        SettingRefused: The environment says otherwise than a saved block, or names a file that is not there; or like
-            ``set_up``.
-    """
-    found = await replacements(settings)
-    if found:
-        remedy = "run bouncer-flows setup to have the installation so"
-        if found[0].variable.isupper():
-            remedy = f"unset it, or {remedy}"
-        raise SettingRefused(f"{found[0].variable}: {found[0].what}; {remedy}")
-    if not new:
-        refuse_missing_file(settings)
-    return await set_up(settings)
-
-
-async def set_up_pool(settings: Settings) -> list[str]:
-    """Makes what workers need beside it: the work pool and its queues.
-
-    Returns:
-        A line for each thing that was made.
-
-    Raises:
-        SettingRefused: WORK_POOL names a pool that is not there.
-    """
-    async with get_client() as client:
-        return await ensure_work_pool(client, pool_name(settings.work_pool))
-
-
-async def set_up_deep_pass(client: PrefectClient) -> list[str]:
-    """Lets the deep pass of each request follow its first one, where there is an account for it and a deployment.
-
-    Returns:
-        A line for each thing that was changed.
-    """
-    return await (await wanted_deep_pass(client, (await saved_accounts()).values())).ensure(client)
 
 
 async def _note_database(engine: Engine, home: Path) -> list[str]:
