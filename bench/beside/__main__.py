@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cyclopts
 
-from bench.beside.checkout import earlier, running_prefect_server, this_one
+from bench.beside.checkout import earlier, this_one
 from bench.beside.waiting import TO_REACH, waited_for
 from bench.measuring import median
 from bench.servers import running_sandbox
@@ -32,9 +32,7 @@ def beside(commit: str, *, rounds: int = 5) -> None:
                 sys.stderr.write(f"round {number + 1} of {rounds}: {checkout.name}\n")
                 folder = Path(temporary) / f"{checkout.name}-{number}"
                 folder.mkdir()
-                # One that has seen nothing: a setup asks before it takes another database's place.
-                with running_prefect_server(checkout, folder / "server") as api:
-                    taken[checkout.name].append(waited_for(checkout, sandbox, api, folder))
+                taken[checkout.name].append(waited_for(checkout, sandbox, folder))
     lines = [
         f"Medians of {rounds}, in turns, with a load of {load:.1f} before.",
         "",

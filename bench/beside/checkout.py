@@ -1,23 +1,29 @@
 """A tree of the project with an environment of its own: this one, or an earlier commit's."""
 
 import os
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
-from bench.processes import Command
 from bench.servers import PROJECT
 
-__all__ = ["Checkout", "earlier", "running_prefect_server", "this_one"]
+__all__ = ["Checkout", "earlier", "local_server_of", "this_one"]
 
 _CACHE = Path.home() / ".cache" / "bouncer-flows" / "commits"
 _PATIENCE_SECONDS = 60.0
+_HOLD = """
+import sys
+from pathlib import Path
+try:
+    from deployments.server.local_server import local_server
+except ImportError:
+    from deployments.local_server import local_server
+with local_server(Path(sys.argv[1])):
+    print("up", flush=True)
+    sys.stdin.read()
+"""
 
 
 @dataclass(frozen=True)
@@ -35,16 +41,6 @@ class Checkout:
     def program(self, name: str) -> tuple[str]:
         """The beginning of a command line that runs one of its programs."""
         return (str(self.folder / ".venv" / "bin" / name),)
-
-    def start(self, arguments: list[str], environment: dict[str, str], log: Path) -> Command:
-        """Starts ``bouncer-flows`` of this tree.
-
-        Args:
-            arguments: The command line, without the program's name.
-            environment: The variables that it needs, beside those that name paths.
-            log: Where its standard error goes.
-        """
-        return Command(arguments, environment, log, self.program("bouncer-flows"))
 
 
 def this_one() -> Checkout:
@@ -80,45 +76,28 @@ def earlier(commit: str) -> Checkout:
 
 
 @contextmanager
-def running_prefect_server(checkout: Checkout, home: Path) -> Iterator[str]:
-    """Runs the Prefect server of a tree while the block does, as a team has one; yields its API's address.
+def local_server_of(checkout: Checkout, home: Path) -> Iterator[None]:
+    """Keeps the local Prefect server of a home running while the block does, as ``serve`` does without its runs.
 
     Args:
-        checkout: The tree whose Prefect it is.
-        home: The folder of the server's files.
+        checkout: The tree whose server it is.
+        home: BOUNCER_FLOWS_HOME.
 
     Raises:
         RuntimeError: It does not come up.
     """
-    home.mkdir()
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    api = f"http://127.0.0.1:{port}/api"
-    environment = {
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "LANG": os.environ.get("LANG", "C.UTF-8"),
-    }
-    server = Command(
-        ["server", "start", "--host", "127.0.0.1", "--port", str(port)],
-        environment,
-        home / "server.log",
-        checkout.program("prefect"),
+    holder = subprocess.Popen(  # noqa: S603  # our own program and constants
+        [*checkout.program("python"), "-c", _HOLD, str(home)],
+        cwd=home,
+        env={"PATH": os.environ["PATH"], "HOME": str(home)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
-        end = time.monotonic() + _PATIENCE_SECONDS
-        while not _answers(api):
-            if time.monotonic() > end:
-                raise RuntimeError(f"the Prefect server of {checkout.name} does not come up")
-            time.sleep(0.2)
-        yield api
+        if holder.stdout is None or holder.stdout.readline().strip() != "up":
+            raise RuntimeError(f"the local server of {checkout.name} does not come up")
+        yield
     finally:
-        server.kill()
-
-
-def _answers(api: str) -> bool:
-    try:
-        return httpx.get(f"{api}/health", timeout=2, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False
+        # At the end of its input it lets the server go.
+        holder.communicate(timeout=_PATIENCE_SECONDS)

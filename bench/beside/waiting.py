@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from bench.beside.checkout import Checkout
+from bench.beside.checkout import Checkout, local_server_of
 from bench.servers import Sandbox
 
 __all__ = ["TO_REACH", "waited_for"]
@@ -37,13 +37,12 @@ TO_REACH = {
 """Seconds that are aimed at on two quiet cores, by what is waited for; None for none."""
 
 
-def waited_for(checkout: Checkout, sandbox: Sandbox, api: str, folder: Path) -> dict[str, float]:
+def waited_for(checkout: Checkout, sandbox: Sandbox, folder: Path) -> dict[str, float]:
     """Does everything once, in a home that is new.
 
     Args:
         checkout: The tree.
         sandbox: Its Bouncer, which takes little more than a second for a batch.
-        api: The address of a Prefect server's API for what is measured with one.
         folder: An empty one, where all files go.
 
     Returns:
@@ -59,7 +58,6 @@ def waited_for(checkout: Checkout, sandbox: Sandbox, api: str, folder: Path) -> 
         "POLL_SECONDS_MIN": "1",
         "POLL_SECONDS_MAX": "1",
     }
-    with_server = {**account, "PREFECT_API_URL": api, "PREFECT_HOME": str(folder / "prefect")}
     (bouncer_flows,) = checkout.program("bouncer-flows")
     figures = {
         "`python -c pass`": _seconds([sys.executable, "-c", "pass"], home),
@@ -71,20 +69,22 @@ def waited_for(checkout: Checkout, sandbox: Sandbox, api: str, folder: Path) -> 
     database = folder / "flows" / "contacts.db"
     figures["`import` of one line"] = _second_time([bouncer_flows, "import", str(one)], home)
     figures["`status`"] = _second_time([bouncer_flows, "status"], home)
-    for number, (where, environment) in enumerate(
-        (("first time ever", account), ("no server", account), ("server up", with_server))
-    ):
-        if environment is with_server:
-            _seconds([bouncer_flows, "setup"], with_server)
-            figures["`setup` when all is right"] = _seconds([bouncer_flows, "setup"], with_server)
-        many = folder / f"many{number}.csv"
-        many.write_text("email\n" + "".join(f"contact{number}.{each}@example{each}.com\n" for each in range(_CONTACTS)))
+
+    def ingest(where: str) -> None:
+        many = folder / f"{where}.csv"
+        many.write_text("email\n" + "".join(f"{where[:2]}{each}@example{each}.com\n" for each in range(_CONTACTS)))
         _seconds([bouncer_flows, "import", str(many)], home)
-        to_upload, to_prompt = _ingest([bouncer_flows, "ingest"], environment, sandbox, database)
+        to_upload, to_prompt = _ingest([bouncer_flows, "ingest"], account, sandbox, database)
         figures[f"`ingest` to its first upload, {where}"] = to_upload
-        if where != "first time ever":
-            figures[f"last verdict stored to the prompt, {where}"] = to_prompt
-    figures["`ingest`, nothing waiting, server up"] = _seconds([bouncer_flows, "ingest"], with_server)
+        figures[f"last verdict stored to the prompt, {where}"] = to_prompt
+
+    ingest("first time ever")
+    ingest("no server")
+    with local_server_of(checkout, folder / "flows"):
+        _seconds([bouncer_flows, "setup"], account)
+        figures["`setup` when all is right"] = _seconds([bouncer_flows, "setup"], account)
+        ingest("server up")
+        figures["`ingest`, nothing waiting, server up"] = _seconds([bouncer_flows, "ingest"], account)
     return figures
 
 
