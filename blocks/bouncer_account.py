@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from blocks.limiter import PrefectLimiter
 from blocks.limits import Limit, limits_of
+from blocks.pictures import picture
 from blocks.saved_blocks import load_saved
 from bouncer.api.account_settings import AccountSettings
 from bouncer.api.base_url import refuse_to_send_in_the_clear
@@ -48,10 +49,8 @@ class BouncerAccount(Block, AccountSettings):
     _block_type_slug = "bouncer-account"
     _description = "An account at Bouncer (usebouncer.com): the API key, and how fast and how much may be sent with it."
     _documentation_url = HttpUrl("https://docs.usebouncer.com")
-    # Prefect's own picture for e-mail, square as the UI wants it, from where the UI takes those of all blocks.
-    _logo_url = HttpUrl(
-        "https://cdn.sanity.io/images/3ugk85nk/production/82bc6ed16ca42a2252a5512c72233a253b8a58eb-250x250.png"
-    )
+    # Prefect's picture for e-mail.
+    _logo_url = picture("82bc6ed16ca42a2252a5512c72233a253b8a58eb-250x250.png")
 
     api_key: SecretStr = Field(title="API key", description=AccountSettings.model_fields["api_key"].description)
     layer: Layer = Field(

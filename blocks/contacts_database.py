@@ -7,6 +7,7 @@ from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 from sqlalchemy import Engine
 
+from blocks.pictures import picture
 from bouncer.storage.engine import engine_for
 
 __all__ = ["ContactsDatabase", "engine_of"]
@@ -32,10 +33,8 @@ class ContactsDatabase(Block):
     _block_type_slug = "contacts-database"
     _description = "The MySQL, MariaDB or SQLite database that holds the contacts, their queue and their verdicts."
     _documentation_url = HttpUrl("https://docs.sqlalchemy.org/en/20/core/engines.html#database-urls")
-    # Prefect's own picture for databases, square as the UI wants it, from where the UI takes those of all blocks.
-    _logo_url = HttpUrl(
-        "https://cdn.sanity.io/images/3ugk85nk/production/fb3f4debabcda1c5a3aeea4f5b3f94c28845e23e-250x250.png"
-    )
+    # Prefect's picture for databases.
+    _logo_url = picture("fb3f4debabcda1c5a3aeea4f5b3f94c28845e23e-250x250.png")
 
     url: SecretStr = Field(
         title="Database URL", description="mysql://USER:PASSWORD@HOST/NAME, mariadb://… or sqlite:////PATH."

@@ -1,17 +1,19 @@
 """The blocks: Prefect's own standard, secrets that stay secret, and settings that are refused early."""
 
 import logging
-import re
 from typing import cast
 
+import httpx
 import pytest
 from prefect.blocks.core import Block
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 
 from blocks.bouncer_account import BouncerAccount
 from blocks.bouncer_prices import BouncerPrices
 from blocks.contacts_database import ContactsDatabase
+from blocks.pictures import picture
 from bouncer.errors import SettingRefused
 from deployments.server.local_server import LocalServer
 from tests.prefect_server import forget_setup
@@ -33,8 +35,18 @@ class TestPrefectsStandard(BlockStandardTestSuite):
         raise AssertionError("given by the parameters")
 
     def test_has_a_valid_image(self, block: type[Block]) -> None:
-        """A logo is named; Prefect's own test downloads it, and tests here need no internet."""
-        assert re.fullmatch(r"https://cdn\.sanity\.io/\S+-250x250\.png", str(block._logo_url))
+        """A logo is named; Prefect's own test downloads it, and it may have been chosen before there was a server."""
+        assert str(block._logo_url).endswith(".png")
+
+
+def test_a_logo_is_shown_without_the_internet(prefect_server: LocalServer) -> None:
+    """A browser that reaches the Prefect server alone showed no picture."""
+    logo = str(picture("a-picture.png"))
+    assert logo.startswith(prefect_server.ui_url)
+    answer = httpx.get(logo, trust_env=False)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+    with temporary_settings({PREFECT_API_URL: "https://api.prefect.cloud/api/accounts/a/workspaces/w"}):
+        assert str(picture("a-picture.png")).startswith("https://cdn.sanity.io/")
 
 
 @pytest.mark.parametrize(
