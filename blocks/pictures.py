@@ -18,6 +18,6 @@ def picture(on_cdn: str) -> HttpUrl:
     """
     settings = get_current_settings()
     ui = settings.ui_url
-    if not ui or ui.startswith(settings.cloud.ui_url):
+    if not ui or ui.startswith(str(settings.cloud.ui_url)):
         return HttpUrl(f"{_CDN}/{on_cdn}")
     return HttpUrl(f"{ui.rstrip('/')}/{_OF_THE_UI}")
