@@ -29,6 +29,9 @@ _SECONDS = 60.0
 _STORED_SECONDS = 7.0
 """The server stores events each five seconds."""
 
+_AHEAD_SECONDS = 30.0
+"""Runs of a schedule are known before, so that a worker which asks three times a minute has them in time."""
+
 _PATIENCE_SECONDS = 120.0
 _WORK = Work(batches=1, batch_size=10, slots=15, seconds=1, poll_min=1, poll_max=2)
 
@@ -132,13 +135,15 @@ def _calls(who: str, asked: Asked) -> float:
 def _tick(server: WatchedServer, flow: str, idle: Asked, seconds: float) -> Asked:
     # Beside what comes in the same time without it.
     began, before = time.monotonic(), server.asked()
-    _run(server, flow)
+    _run(server, flow, ahead=_AHEAD_SECONDS)
     return server.asked().less(before).less(idle, (time.monotonic() - began) / seconds)
 
 
-def _run(server: WatchedServer, flow: str) -> None:
+def _run(server: WatchedServer, flow: str, ahead: float = 0.0) -> None:
+    when = (datetime.now(UTC) + timedelta(seconds=ahead)).isoformat()
     deployment = server.api.get(f"/deployments/name/{flow}/{flow}").raise_for_status().json()["id"]
-    asked = server.api.post(f"/deployments/{deployment}/create_flow_run", json={"state": {"type": "SCHEDULED"}})
+    state = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": when}}}
+    asked = server.api.post(f"/deployments/{deployment}/create_flow_run", json=state)
     run = asked.raise_for_status().json()["id"]
     _until(lambda: server.api.get(f"/flow_runs/{run}").raise_for_status().json()["end_time"] is not None)
     time.sleep(_STORED_SECONDS)

@@ -253,8 +253,12 @@ class Site:
 
     def until_uploads_rest(self) -> None:
         """Waits until no upload waits for its answer; only of use where none can begin."""
+        self.until(lambda: self.unanswered_uploads() == 0, "the answers to uploads")
+
+    def unanswered_uploads(self) -> int:
+        """Counts the uploads whose answer is not noted yet."""
         waiting = "SELECT COUNT(*) FROM Bouncer_Batches WHERE upload_begun_ts IS NOT NULL AND batch_id IS NULL"
-        self.until(lambda: self.scalar(waiting) == 0, "the answers to uploads")
+        return int(self.scalar(waiting))
 
     def restart(self) -> None:
         """A plain ``bouncer-flows ingest``, and nothing else, to its end."""

@@ -111,12 +111,16 @@ def database_url(server: DatabaseServer, setting: Setting, files: Mapping[str, P
     return url.render_as_string(hide_password=False) + (f"?{query}" if query else "")
 
 
-def work(site: ServerSite, contacts: int) -> None:
+def work(site: ServerSite, contacts: int) -> int:
     """Sets up, imports a list and verifies it, in the middle of which the worker dies, and then the database.
 
     Args:
         site: Free for it.
         contacts: On the list.
+
+    Returns:
+        How many uploads had no answer when the worker died: on a busy machine a batch is complete by then, and the
+        next one on its way.
 
     Raises:
         Unexpected: A command ended otherwise than it must.
@@ -129,6 +133,7 @@ def work(site: ServerSite, contacts: int) -> None:
     # Killed before the answers are noted, it would rightly count the uploads as lost.
     site.until_uploads_rest()
     run.kill()
+    unanswered = site.unanswered_uploads()
     downloads = site.seen("download")
     run = site.ingest()
     if site.mariadb is not None:
@@ -138,6 +143,7 @@ def work(site: ServerSite, contacts: int) -> None:
         if site.setting.meanwhile is not None:
             site.setting.meanwhile(site.mariadb)
     site.ends_with(run, 0)
+    return unanswered
 
 
 def refusal(site: ServerSite) -> str:

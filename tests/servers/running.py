@@ -183,9 +183,10 @@ def _refusal(site: ServerSite) -> tuple[str, tuple[str, ...]]:
 def _problems(site: ServerSite, contacts: int) -> tuple[str, ...]:
     site.begin("job")
     try:
-        work(site, contacts)
-        # Each upload was answered, so nothing at all may be paid twice.
-        return measure(site, site.setting.name, 0, Expected(paid_once=True), 0).problems
+        unanswered = work(site, contacts)
+        # Where each upload was answered, nothing at all may be paid twice.
+        expected = Expected(lost_uploads=unanswered, paid_once=unanswered == 0)
+        return measure(site, site.setting.name, 0, expected, 0).problems
     except (Unexpected, TimeoutError, DBAPIError) as error:
         return (f"{type(error).__name__}: {error}",)
     finally:

@@ -21,7 +21,7 @@ _CONTACTS = 300
     "kind",
     [
         MySQLServer,
-        pytest.param(MariaDB118Server, marks=pytest.mark.thorough),
+        MariaDB118Server,
         pytest.param(MariaDBServer, marks=pytest.mark.thorough),
     ],
     ids=lambda kind: kind.NAME,
