@@ -58,13 +58,15 @@ def waited_for(checkout: Checkout, sandbox: Sandbox, folder: Path) -> dict[str, 
         "POLL_SECONDS_MIN": "1",
         "POLL_SECONDS_MAX": "1",
     }
+    # Of its own: a version that starts a server before it refuses would have one ready for what comes first later.
+    nothing = {**home, "BOUNCER_FLOWS_HOME": str(folder / "refused")}
     (bouncer_flows,) = checkout.program("bouncer-flows")
     figures = {
         "`python -c pass`": _seconds([sys.executable, "-c", "pass"], home),
         "`--help`": _seconds([bouncer_flows, "--help"], home),
-        "`ingest` without a key": _refused([bouncer_flows, "ingest"], home),
-        "`import` of a missing file": _refused([bouncer_flows, "import", str(folder / "missing.csv")], home),
-        "`status` with a bad URL": _refused([bouncer_flows, "status"], {**home, "DATABASE_URL": "mysql://nobody"}),
+        "`ingest` without a key": _refused([bouncer_flows, "ingest"], nothing),
+        "`import` of a missing file": _refused([bouncer_flows, "import", str(folder / "missing.csv")], nothing),
+        "`status` with a bad URL": _refused([bouncer_flows, "status"], {**nothing, "DATABASE_URL": "mysql://nobody"}),
     }
     database = folder / "flows" / "contacts.db"
     figures["`import` of one line"] = _second_time([bouncer_flows, "import", str(one)], home)
