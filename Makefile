@@ -48,7 +48,7 @@ simulate: .venv/installed
 servers: .venv/installed mariadb newer-servers
 	$(BIN)/python -m tests.servers --keep-results
 
-## bench: measure everything, in half an hour on two cores; bench-quick: with little, in 5
+## bench: measure everything, in an hour on two cores; bench-quick: with little, in 5
 bench: .venv/installed mariadb newer-servers
 	$(BIN)/python -m bench
 

@@ -24,12 +24,13 @@ RUN_SETTINGS = {
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     # A run that dies is noticed by the silence of its heartbeat.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # Two questions less for each run.
+    "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
 }
 """Settings that each run needs; for runs on workers they stand in prefect.yaml."""
 
 _OF_COMMANDS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
 }
 
 _JSON_HANDLER = "deployments.terminal.structured_logs.StructuredHandler"
