@@ -93,7 +93,9 @@ def store(  # noqa: PLR0913  # each is a part of what came of one round
     Raises:
         OwnershipLost: Another run has the batch now.
     """
-    transitions.lock(connection, batch)
+    if transitions.lock(connection, batch).unanswered == 0:
+        # An earlier try took effect, and only the answer to its commit was lost.
+        return 0
     waiting = await_verdicts(connection, batch.id)
     prepared = prepare(verdicts, waiting)
     matched = prepared.matched

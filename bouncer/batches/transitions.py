@@ -7,13 +7,16 @@ there. What becomes of its contacts at the same time is in ``endings``, ``load``
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     SQLColumnExpression,
     and_,
+    bindparam,
     case,
     delete,
     func,
@@ -362,6 +365,7 @@ class Locked:
     credits: int | None
     processed: int
     erased: int
+    unanswered: int
 
 
 def lock(connection: Connection, batch: BatchWork) -> Locked:
@@ -370,14 +374,16 @@ def lock(connection: Connection, batch: BatchWork) -> Locked:
     Raises:
         OwnershipLost: Another run has the batch now.
     """
-    row = connection.execute(
-        select(Batch.owner, state_of(), Batch.credits, Batch.processed, Batch.erased)
-        .where(Batch.id == batch.id)
-        .with_for_update()
-    ).one_or_none()
+    row = connection.execute(_locked(), {"batch": batch.id}).one_or_none()
     if row is None or row.owner != batch.owner:
         raise OwnershipLost(f"batch {batch.id} was taken over by another run; nothing is lost")
-    return Locked(BatchState(row.state), row.credits, row.processed, row.erased)
+    return Locked(BatchState(row.state), row.credits, row.processed, row.erased, row.unanswered)
+
+
+@cache
+def _locked() -> Select[Any]:
+    figures = (Batch.credits, Batch.processed, Batch.erased, Batch.unanswered)
+    return select(Batch.owner, state_of(), *figures).where(Batch.id == bindparam("batch")).with_for_update()
 
 
 def _is_cancelled(connection: Connection, batch: BatchWork) -> bool:

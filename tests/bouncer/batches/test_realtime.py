@@ -99,6 +99,17 @@ def test_the_ledger_has_what_was_answered_on_a_contact_that_was_deleted_meanwhil
     assert (row.processed, row.expected_credits) == (2, 2)
 
 
+@pytest.mark.parametrize("hold", [False, True])
+def test_what_was_stored_although_the_commit_seemed_lost_is_not_counted_again(engine: Engine, hold: bool) -> None:
+    """Found by simulation: the ledger had each address twice where a connection died after the commit took effect."""
+    batch = _batch(engine, 3)
+    write(engine, realtime.begin, batch, 3)
+    for _ in ("took effect", "again"):
+        _store(engine, batch, _emails(2), lost=1, hold=hold)
+    (row,) = batch_rows(engine)
+    assert (row.processed, row.expected_credits, row.ambiguous_addresses, row.held_ts is not None) == (2, 2, 1, hold)
+
+
 def test_an_address_whose_answer_was_lost_is_asked_for_last(engine: Engine) -> None:
     """It may be paid for again, so every other address comes first."""
     batch = _batch(engine)
@@ -126,6 +137,7 @@ def test_what_a_dead_run_waited_for_is_counted_once(engine: Engine) -> None:
     assert read(engine, count_batches).possible_double_payments == 4
     (row,) = batch_rows(engine)
     assert (row.unanswered, row.held_ts) == (0, None)
+    write(engine, realtime.begin, batch, 2)
     _store(engine, batch, _emails(1), lost=1, hold=True)
     (row,) = batch_rows(engine)
     assert (row.ambiguous_addresses, row.held_ts is None) == (5, False)
