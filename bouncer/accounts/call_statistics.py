@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 
 from sqlalchemy import Connection, case, func, select
+from sqlalchemy.sql.dml import Insert
 
-from bouncer.storage.dialects import database_now, upsert
+from bouncer.storage.dialects import database_now, is_sqlite, upsert
 from bouncer.storage.tables import CallCount
 from bouncer.storage.transactions import reading
 
@@ -142,19 +144,21 @@ def store_notes(connection: Connection, account: str, notes: Iterable[CallNote])
         minute, call, outcome, up_to = key
         row = {"window_start_ts": minute, "account": account, "call": call, "outcome": outcome, "up_to_ms": up_to}
         connection.execute(
-            upsert(
-                connection,
-                CallCount,
-                {**row, "count": counts[key], "slowest_ms": slowest[key]},
-                key=list(row),
-                then=lambda new: {
-                    "count": CallCount.count + new.count,
-                    "slowest_ms": case(
-                        (new.slowest_ms > CallCount.slowest_ms, new.slowest_ms), else_=CallCount.slowest_ms
-                    ),
-                },
-            )
+            _counting(lite=is_sqlite(connection)), {**row, "count": counts[key], "slowest_ms": slowest[key]}
         )
+
+
+@cache
+def _counting(*, lite: bool) -> Insert:
+    return upsert(
+        CallCount,
+        lite=lite,
+        key=["window_start_ts", "account", "call", "outcome", "up_to_ms"],
+        then=lambda new: {
+            "count": CallCount.count + new.count,
+            "slowest_ms": case((new.slowest_ms > CallCount.slowest_ms, new.slowest_ms), else_=CallCount.slowest_ms),
+        },
+    )
 
 
 @reading

@@ -7,7 +7,7 @@ again. One that was not sent after all lets the next one be the probe; a probe t
 
 import enum
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
 from bouncer.storage.dialects import age_seconds, insert_ignoring
 from bouncer.storage.tables import Account
@@ -29,6 +29,14 @@ __all__ = [
 FAILURES_TO_OPEN = 5
 OPEN_SECONDS = 60
 
+# Made once: every request asks twice.
+_BREAKER = select(
+    Account.breaker_state,
+    Account.breaker_failures,
+    Account.breaker_probe,
+    age_seconds(Account.breaker_changed_ts).label("age"),
+).where(Account.account == bindparam("account"))
+
 
 class State(enum.StrEnum):
     """The three states of a circuit breaker."""
@@ -49,11 +57,7 @@ class Entry(enum.Enum):
 @reading
 def seconds_closed(connection: Connection, account: str) -> float:
     """Seconds until a request should ask to enter; 0 where it may ask now."""
-    row = connection.execute(
-        select(
-            Account.breaker_state, Account.breaker_probe, age_seconds(Account.breaker_changed_ts).label("age")
-        ).where(Account.account == account)
-    ).one_or_none()
+    row = connection.execute(_BREAKER, {"account": account}).one_or_none()
     if row is None or row.breaker_state == State.CLOSED:
         return 0
     if row.breaker_state == State.HALF_OPEN and row.breaker_probe is None:
@@ -71,9 +75,7 @@ def enter(connection: Connection, account: str, request: str) -> Entry:
         account: The account.
         request: A name for the request, unique over all workers.
     """
-    row = connection.execute(
-        select(Account.breaker_state, Account.breaker_failures, Account.breaker_probe).where(Account.account == account)
-    ).one_or_none()
+    row = connection.execute(_BREAKER, {"account": account}).one_or_none()
     if row is None:
         connection.execute(insert_ignoring(connection, Account), {"account": account})
         return Entry.PASSED

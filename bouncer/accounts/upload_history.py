@@ -11,7 +11,7 @@ account was ever used belongs to it too.
 from dataclasses import dataclass
 from uuid import UUID, uuid4, uuid5
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from bouncer.accounts.state import PauseKind, ensure_row
 from bouncer.storage.tables import Account, Database
@@ -24,6 +24,13 @@ OLDER_THAN_ITS_UPLOADS = (
     "already; docs/how-to/restore.md tells what to look at"
 )
 """Why an account is paused whose database was restored from a backup."""
+
+# Read before every upload, so in one statement: the database has its row, the account perhaps none yet.
+_UPLOADS = (
+    select(Database.id, Account.upload_history, func.coalesce(Account.uploads, 0).label("uploads"))
+    .select_from(Database)
+    .outerjoin(Account, Account.account == bindparam("account"))
+)
 
 
 @dataclass(frozen=True)
@@ -42,12 +49,7 @@ class UploadCount:
 @reading
 def read_uploads(connection: Connection, account: str) -> UploadCount:
     """Reads the count; 0 for an account that was never used."""
-    # Before every upload, so in one statement: the database has its row, the account perhaps none yet.
-    row = connection.execute(
-        select(Database.id, Account.upload_history, func.coalesce(Account.uploads, 0).label("uploads"))
-        .select_from(Database)
-        .outerjoin(Account, Account.account == account)
-    ).one()
+    row = connection.execute(_UPLOADS, {"account": account}).one()
     return UploadCount(row.upload_history or _first_history(row.id, account), row.uploads)
 
 

@@ -10,7 +10,7 @@ from itertools import count
 from time import monotonic
 from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy import Connection, Engine, bindparam, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from bouncer.accounts import circuit_breaker
@@ -26,6 +26,13 @@ from bouncer.storage.transactions import reading
 __all__ = ["Gate", "Limiter", "SharedGate", "Ticket", "realtime_within_hour", "requests_in_window"]
 
 _log = logging.getLogger(__name__)
+_COUNT = (
+    update(RateLimitWindow)
+    .where(
+        RateLimitWindow.account == bindparam("of_account"), RateLimitWindow.window_start_ts == bindparam("of_minute")
+    )
+    .values(request_count=RateLimitWindow.request_count + 1)
+)
 _Return = TypeVar("_Return")
 
 BREAKER_PATIENCE_SECONDS = 90.0
@@ -215,11 +222,7 @@ class SharedGate:
         # They have a limit of their own, so they are counted apart.
         account = _realtime_account(self._account) if call is Call.VERIFY else self._account
         start = database_now(connection).replace(second=0, microsecond=0)
-        counted = connection.execute(
-            update(RateLimitWindow)
-            .where(RateLimitWindow.account == account, RateLimitWindow.window_start_ts == start)
-            .values(request_count=RateLimitWindow.request_count + 1)
-        )
+        counted = connection.execute(_COUNT, {"of_account": account, "of_minute": start})
         if counted.rowcount == 0:
             window = {
                 "account": account,

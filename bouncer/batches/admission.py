@@ -2,7 +2,7 @@
 
 import enum
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, select
 
 from bouncer.accounts.state import ensure_row
 from bouncer.accounts.upload_history import count_upload
@@ -38,6 +38,10 @@ HELD_IN_FLIGHT_SECONDS = 7200
 LOST_IN_FLIGHT_SECONDS = 60
 """Seconds beyond that for which a lost upload counts as in flight: by then Bouncer has finished it, if it ever had
 it."""
+
+_MARKED = select(Request.request_id).where(
+    Request.request_id == bindparam("request"), Request.bouncer_cancelled_ts.is_not(None)
+)
 
 
 class Admission(enum.Enum):
@@ -161,8 +165,7 @@ def admit_upload(
 @reading
 def is_cancelled(connection: Connection, request_id: int) -> bool:
     """Tells whether a request is cancelled."""
-    marked = and_(Request.request_id == request_id, Request.bouncer_cancelled_ts.is_not(None))
-    return connection.scalar(select(Request.request_id).where(marked)) is not None
+    return connection.scalar(_MARKED, {"request": request_id}) is not None
 
 
 def held_uploads() -> ColumnElement[int]:

@@ -244,14 +244,20 @@ def _ahead(*, is_any: bool) -> Select[str, int, int, float | None]:
 
 def more_urgent_is_ready(connection: Connection, batch: BatchWork) -> bool:
     """Tells whether a living run holds a more urgent batch of the account that waits for its upload too."""
-    ready = exists().where(
-        Batch.account == batch.account,
-        Batch.priority > batch.priority,
-        is_in(*AWAITS_UPLOAD),
-        Batch.realtime.is_(False),
-        not_(has_no_owner()),
+    return bool(connection.scalar(_more_urgent(), {"account": batch.account, "priority": batch.priority}))
+
+
+@cache
+def _more_urgent() -> Select[bool]:
+    return select(
+        exists().where(
+            Batch.account == bindparam("account"),
+            Batch.priority > bindparam("priority"),
+            is_in(*AWAITS_UPLOAD),
+            Batch.realtime.is_(False),
+            not_(has_no_owner()),
+        )
     )
-    return bool(connection.scalar(select(ready)))
 
 
 def batches_ahead(slots: int) -> int:

@@ -1,8 +1,10 @@
 """One owner a batch: taken by compare-and-set, alive while its heart beats, its notes fenced by its token."""
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, exists, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, exists, func, not_, or_, select, update
 from sqlalchemy.sql.dml import Update
 
 from bouncer.batches.state import BEFORE_VERDICTS, BatchState, BatchWork, is_in, state_of
@@ -55,15 +57,7 @@ def take(connection: Connection, batch_id: int, owner: str) -> BatchWork | None:
     )
     if taken.rowcount == 0:
         return None
-    in_flight = func.coalesce(Batch.uploaded_ts, case((Batch.bouncer_id.is_not(None), Batch.created_ts)))
-    row = connection.execute(
-        select(
-            *Batch.__table__.columns,
-            state_of(),
-            func.coalesce(age_seconds(in_flight), 0).label("in_flight_seconds"),
-            func.coalesce(age_seconds(func.coalesce(Batch.progress_ts, in_flight)), 0).label("idle_seconds"),
-        ).where(Batch.id == batch_id)
-    ).one()
+    row = connection.execute(_whole(), {"batch": batch_id}).one()
     return BatchWork(
         id=row.id,
         owner=owner,
@@ -85,6 +79,17 @@ def take(connection: Connection, batch_id: int, owner: str) -> BatchWork | None:
         realtime=row.realtime,
         unanswered=row.unanswered,
     )
+
+
+@cache
+def _whole() -> Select[Any]:
+    in_flight = func.coalesce(Batch.uploaded_ts, case((Batch.bouncer_id.is_not(None), Batch.created_ts)))
+    return select(
+        *Batch.__table__.columns,
+        state_of(),
+        func.coalesce(age_seconds(in_flight), 0).label("in_flight_seconds"),
+        func.coalesce(age_seconds(func.coalesce(Batch.progress_ts, in_flight)), 0).label("idle_seconds"),
+    ).where(Batch.id == bindparam("batch"))
 
 
 @reading

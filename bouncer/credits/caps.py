@@ -6,8 +6,9 @@ never passed, and what unknown verdicts give back can be used again.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import ColumnElement, Connection, case, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, func, not_, or_, select, update
 from sqlalchemy.orm import aliased
 
 from bouncer.batches.state import SETTLED, UNSETTLED, BatchState, is_in, was_accepted
@@ -74,21 +75,26 @@ def room_of_requests(connection: Connection, request_ids: Collection[int]) -> di
 
     A deep pass counts against the cap of the request whose contacts it looks at, and so has no more room than that.
     """
-    first = aliased(Request)
-    found = connection.execute(
-        select(Request.request_id, Request.bouncer_max_credits, first.request_id, first.bouncer_max_credits)
-        .outerjoin(first, first.request_id == Request.bouncer_deep_of)
-        .where(
-            Request.request_id.in_(request_ids),
-            or_(Request.bouncer_max_credits.is_not(None), first.bouncer_max_credits.is_not(None)),
-        )
-    ).all()
+    found = connection.execute(_caps(), {"requests": list(request_ids)}).all()
     caps: dict[int, int] = {}
     for id_, cap, id_of_first, cap_of_first in found:
         caps |= {one: int(most) for one, most in ((id_, cap), (id_of_first, cap_of_first)) if most is not None}
     committed = _committed_by(connection, caps)
     room = {id_: most - committed[id_] for id_, most in caps.items()}
     return {id_: min(room[one] for one in (id_, id_of_first) if one in room) for id_, _, id_of_first, _ in found}
+
+
+@cache
+def _caps() -> Select[int, int | None, int | None, int | None]:
+    first = aliased(Request)
+    return (
+        select(Request.request_id, Request.bouncer_max_credits, first.request_id, first.bouncer_max_credits)
+        .outerjoin(first, first.request_id == Request.bouncer_deep_of)
+        .where(
+            Request.request_id.in_(bindparam("requests", expanding=True)),
+            or_(Request.bouncer_max_credits.is_not(None), first.bouncer_max_credits.is_not(None)),
+        )
+    )
 
 
 @reading

@@ -8,9 +8,10 @@ import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Engine, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, bindparam, case, func, or_, select, update
 
 from bouncer.storage.dialects import has_row
 from bouncer.storage.tables import Layer, QueuedContact, QueueStatus, Request, Result
@@ -81,10 +82,7 @@ def kept_and_others(
         request_id: Only this request, or None for all.
         layer: Only this pass, or None for both.
     """
-    of_requests = has_contact() if request_id is None else Request.request_id == request_id
-    rows = connection.execute(
-        select(Request.request_id, case((~has_work(), Request.bouncer_counts))).where(of_requests)
-    )
+    rows = connection.execute(_kept(of_all=request_id is None), {"request": request_id})
     kept, others = KeptCounts(), list[int]()
     for id_, counts in rows:
         if counts is None or not counts.startswith("{"):
@@ -94,6 +92,12 @@ def kept_and_others(
             if layer in {None, of_layer}:
                 kept.add(**its)
     return kept, [others[at : at + _REQUESTS_A_STATEMENT] for at in range(0, len(others), _REQUESTS_A_STATEMENT)]
+
+
+@cache
+def _kept(*, of_all: bool) -> Select[int, str | None]:
+    of_requests = has_contact() if of_all else Request.request_id == bindparam("request")
+    return select(Request.request_id, case((~has_work(), Request.bouncer_counts))).where(of_requests)
 
 
 def keep_counts(engine: Engine, most: int | None = None) -> int:

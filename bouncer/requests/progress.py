@@ -6,8 +6,9 @@ in an index, so that is asked often. A request counts as under way from its firs
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import ColumnElement, Connection, String, and_, cast, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, String, and_, cast, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from bouncer.requests.counting import Progress
@@ -122,6 +123,14 @@ def note_open(connection: Connection, request_id: int) -> None:
 @reading
 def under_way(connection: Connection) -> list[RequestUnderWay]:
     """The requests that were claimed from and whose completion is not announced yet, by an index on just these."""
+    return [
+        RequestUnderWay(id_, bool(is_open), bool(is_due), bool(is_unannounced), counted)
+        for id_, is_open, is_due, is_unannounced, counted in connection.execute(_under_way())
+    ]
+
+
+@cache
+def _under_way() -> Select[int, bool, bool, bool, str]:
     rows = func.coalesce(
         Request.bouncer_queued
         + Request.bouncer_in_flight
@@ -131,7 +140,7 @@ def under_way(connection: Connection) -> list[RequestUnderWay]:
         0,
     )
     is_complete = Request.bouncer_completed_ts.is_not(None)
-    query = select(
+    return select(
         Request.request_id,
         has_work(),
         or_(
@@ -144,10 +153,6 @@ def under_way(connection: Connection) -> list[RequestUnderWay]:
         and_(is_complete, age_seconds(Request.bouncer_completed_ts) >= _ANNOUNCED_SECONDS),
         _text(Request.bouncer_counted_ts),
     ).where(Request.bouncer_announced_ts.is_(None), Request.bouncer_counted_ts.is_not(None))
-    return [
-        RequestUnderWay(id_, bool(is_open), bool(is_due), bool(is_unannounced), counted)
-        for id_, is_open, is_due, is_unannounced, counted in connection.execute(query)
-    ]
 
 
 @writing

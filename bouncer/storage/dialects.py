@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Float, Select, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Float, Select, bindparam, insert, select
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
@@ -14,6 +15,8 @@ from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.functions import FunctionElement
 
 __all__ = ["age_seconds", "database_now", "ensure_row", "has_row", "insert_ignoring", "is_sqlite", "upsert"]
+
+_NOW = select(func.current_timestamp())
 
 
 class age_seconds(FunctionElement[float]):  # noqa: N801  # reads as the SQL function that it is
@@ -46,7 +49,7 @@ def is_sqlite(bind: Connection | Engine) -> bool:
 
 def database_now(connection: Connection) -> datetime:
     """The database's own clock, in UTC, to the second, without a time zone (as its columns are)."""
-    now = connection.scalar(select(func.current_timestamp()))
+    now = connection.scalar(_NOW)
     moment = datetime.fromisoformat(now) if isinstance(now, str) else now
     if not isinstance(moment, datetime):
         raise TypeError("the database told no time")
@@ -69,29 +72,26 @@ def ensure_row(connection: Connection, key: InstrumentedAttribute[str], value: s
         key: The column that is the table's key; the others have defaults.
         value: The key of the row.
     """
-    if connection.scalar(select(key).where(key == value)) is None:
+    if connection.scalar(_keyed(key), {"value": value}) is None:
         connection.execute(insert_ignoring(connection, key.class_), {key.key: value})
 
 
-def upsert(
-    bind: Connection | Engine,
-    table: Any,
-    row: Mapping[str, object],
-    *,
-    key: Sequence[str],
-    then: Callable[[Any], Mapping[str, object]],
-) -> Insert:
-    """An INSERT that changes the row whose key is there already.
+@cache
+def _keyed(key: InstrumentedAttribute[str]) -> Select[str]:
+    return select(key).where(key == bindparam("value"))
+
+
+def upsert(table: Any, *, lite: bool, key: Sequence[str], then: Callable[[Any], Mapping[str, object]]) -> Insert:
+    """An INSERT of a row, given when it is executed, that changes the row whose key is there already.
 
     Args:
-        bind: Whose dialect it is to be in.
         table: The table.
-        row: The new row.
+        lite: Whether it is to be in the dialect of SQLite.
         key: The columns of its unique key.
         then: Given the columns of the new row, says what becomes of the old one's.
     """
-    if is_sqlite(bind):
-        new = sqlite.insert(table).values(**row)
+    if lite:
+        new = sqlite.insert(table)
         return new.on_conflict_do_update(index_elements=list(key), set_=dict(then(new.excluded)))
-    added = mysql.insert(table).values(**row)
+    added = mysql.insert(table)
     return added.on_duplicate_key_update(dict(then(added.inserted)))

@@ -139,7 +139,7 @@ def read(
     Raises:
         DatabaseUnavailable: The database did not come back within ``OUTAGE_SECONDS``.
     """
-    return _transact(engine.execution_options(writes=False), work, *args, **kwargs)
+    return _transact(lambda: engine.connect().execution_options(writes=False), work, *args, **kwargs)
 
 
 def write(
@@ -156,10 +156,10 @@ def write(
     Raises:
         DatabaseUnavailable: The database did not come back within ``OUTAGE_SECONDS``.
     """
-    return _transact(engine.execution_options(writes=True), work, *args, **kwargs)
+    return _transact(lambda: engine.connect().execution_options(writes=True), work, *args, **kwargs)
 
 
-def _transact(engine: Engine, work: Callable[..., _Return], *args: Any, **kwargs: Any) -> _Return:
+def _transact(connect: Callable[[], Connection], work: Callable[..., _Return], *args: Any, **kwargs: Any) -> _Return:
     retrying = Retrying(
         retry=retry_if_exception(_is_transient),
         wait=wait_random_exponential(multiplier=0.1, max=5),
@@ -173,7 +173,7 @@ def _transact(engine: Engine, work: Callable[..., _Return], *args: Any, **kwargs
     )
     try:
         for attempt in retrying:
-            with attempt, engine.connect() as connection, connection.begin():
+            with attempt, connect() as connection, connection.begin():
                 return work(connection, *args, **kwargs)
     except DBAPIError as error:
         if _is_transient(error) or error.connection_invalidated:

@@ -5,12 +5,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from itertools import compress
 from typing import Any, get_args
 
 import orjson
 import pandas as pd
-from sqlalchemy import JSON, BigInteger, Connection, DateTime, Integer, String, case, func, select
+from sqlalchemy import JSON, BigInteger, Connection, DateTime, Integer, Select, String, bindparam, case, func, select
 from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
@@ -147,6 +148,16 @@ def expected_credits(verdicts: pd.DataFrame) -> int:
 
 
 def _contacts(connection: Connection, id: int) -> pd.DataFrame:  # noqa: A002  # the column's name
+    rows = connection.execute(_waiting(), {"batch": id}).all()
+    contacts = frame_of(rows, _CONTACT_COLUMNS)
+    # Stored keys hold for unchanged addresses only: an application may have changed one meanwhile, whose verdict this
+    # would not be, and the contacts of batches from the plan's own tables have none.
+    keys = [_key(row.email, {row.bouncer_address_key}) for row in rows]
+    return contacts.assign(address_key=pd.Series(keys, dtype=object))
+
+
+@cache
+def _waiting() -> Select[int, int, str, bytes | None, int | None]:
     twin = aliased(Contact)
     # In this form both databases go from contact to contact: bouncer/queue/known_verdicts.py.
     was_unknown = (
@@ -156,7 +167,7 @@ def _contacts(connection: Connection, id: int) -> pd.DataFrame:  # noqa: A002  #
         .correlate(Contact)
         .scalar_subquery()
     )
-    rows = connection.execute(
+    return (
         select(
             QueuedContact.queue_id,
             QueuedContact.global_id,
@@ -165,15 +176,10 @@ def _contacts(connection: Connection, id: int) -> pd.DataFrame:  # noqa: A002  #
             was_unknown,
         )
         .join(Contact, Contact.global_id == QueuedContact.global_id)
-        .where(QueuedContact.batch_id == id, QueuedContact.status == QueueStatus.ASSIGNED)
+        .where(QueuedContact.batch_id == bindparam("batch"), QueuedContact.status == QueueStatus.ASSIGNED)
         # Leads SQLite to the index on batches; by that on statuses it would read every batch's contacts.
         .order_by(QueuedContact.queue_id)
-    ).all()
-    contacts = frame_of(rows, _CONTACT_COLUMNS)
-    # Stored keys hold for unchanged addresses only: an application may have changed one meanwhile, whose verdict this
-    # would not be, and the contacts of batches from the plan's own tables have none.
-    keys = [_key(row.email, {row.bouncer_address_key}) for row in rows]
-    return contacts.assign(address_key=pd.Series(keys, dtype=object))
+    )
 
 
 def _frame(verdicts: Sequence[Verdict], known: set[bytes | None]) -> pd.DataFrame:
