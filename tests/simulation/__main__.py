@@ -1,7 +1,6 @@
 """Plays histories: ``python -m tests.simulation [--seed N] [--histories N]``; ``make simulate`` calls it."""
 
 import argparse
-import gc
 import os
 import sys
 
@@ -18,8 +17,6 @@ def _main() -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many processes play")
     parser.add_argument("--less", default=None, help="what is left of a history, as its story ends with it")
     wanted = parser.parse_args()
-    gc.freeze()
-    gc.set_threshold(50_000)
     return play_many(
         wanted.seed, wanted.histories, seconds=wanted.seconds, processes=wanted.processes, less=wanted.less
     )

@@ -18,7 +18,8 @@ from bouncer.verdicts.second_chances import Chances
 from tests.simulation.faults import COMMIT, WAIT, Fault, Faults, freeze
 from tests.simulation.installation.people import People, Surroundings
 from tests.simulation.installation.ports import Access, Buckets, Marks, Settings, Slots
-from tests.simulation.installation.worker import Worker, WorkLeft
+from tests.simulation.installation.work_left import WorkLeft, look_for_work
+from tests.simulation.installation.worker import Worker
 from tests.simulation.judge.judge import Judge
 from tests.simulation.judge.settlement import faults_of_settlement
 from tests.simulation.machine import processes
@@ -38,18 +39,7 @@ _PUT_RIGHT_SECONDS = 30.0
 _PATIENCE_SECONDS = 1_500.0
 _GRACE_SECONDS = 20.0
 _MOST_COMMITS = 1_500
-
-# Looser than what the code goes by: what these leave out nobody would take up.
-_PERHAPS_LEFT_BEHIND = (
-    "SELECT id FROM Bouncer_Batches WHERE status NOT IN ('completed', 'failed')"
-    " AND (owner IS NULL OR heartbeat_ts IS NULL OR unixepoch() - unixepoch(heartbeat_ts) > 12)"
-    " AND (held_ts IS NULL OR callback_ts IS NOT NULL)"
-)
-_PERHAPS_TO_BE_COUNTED = (
-    "SELECT 1 FROM Requests r WHERE bouncer_announced_ts IS NULL AND bouncer_counted_ts IS NOT NULL"
-    " AND (bouncer_queued IS NULL OR unixepoch() - unixepoch(bouncer_counted_ts) >= 8 OR NOT EXISTS (SELECT 1 FROM"
-    " Bouncer_Queue q WHERE q.request_id = r.request_id AND q.status IN ('queued', 'assigned')))"
-)
+_MOST_TRANSACTIONS = 6_000
 
 
 @dataclass
@@ -98,6 +88,7 @@ class History:
         self._workers: dict[int, Process] = {}
         self._is_over = False
         self._commit_count = 0
+        self._transaction_count = 0
 
     def play(self) -> Outcome:
         """Plays it to its end."""
@@ -110,6 +101,7 @@ class History:
             self._judge = Judge(
                 self._database.raw, self._books, self._settings, self._plan.requests_a_minute, self._break
             )
+            self._judge.cap = self._plan.cap
             try:
                 loop.run_until_complete(self._live())
             except Deadlock:
@@ -143,6 +135,7 @@ class History:
                 ),
                 self._kill_all,
                 self._tell,
+                self._plan.cap,
             )
         )
         acting = self._loop.create_task(people.act(self._plan.deeds))
@@ -194,6 +187,7 @@ class History:
             lag=plan.lag,
             tell=self._tell,
             judge=self._judge.called,
+            freeze=self._freeze,
             accepted=self._judge.accepted,
         )
         for number in range(plan.accounts):
@@ -203,6 +197,7 @@ class History:
                 plan.credits,
                 seconds_an_address=plan.seconds_an_address,
                 in_parallel=plan.in_parallel,
+                ahead=plan.ahead,
                 called=self._call_back,
                 chance=self._chance,
             )
@@ -211,7 +206,7 @@ class History:
                 batch_size=plan.batch_size,
                 rate_limit_per_minute=plan.requests_a_minute,
                 poll_seconds_min=2.0,
-                poll_seconds_max=10.0,
+                poll_seconds_max=plan.poll_seconds_max,
                 batch_deadline_seconds=plan.deadline,
                 callback_url=_CALLBACKS if plan.callbacks else None,
                 callback_wait_seconds=90.0,
@@ -250,20 +245,20 @@ class History:
             accounts.append(Access(name, settings, self._database.engine, self._client(name, process)))
         tick = self._chance.choice((5.0, 10.0, 20.0))
         worker = Worker(
-            process, accounts, self._slots, self._marks, tick=tick, work_left=self._work_left, tell=self._tell
+            process,
+            accounts,
+            self._slots,
+            self._marks,
+            tick=tick,
+            checks=self._plan.check_seconds,
+            checks_first=self._plan.checks_first,
+            work_left=self._work_left,
+            tell=self._tell,
         )
         await worker.work()
 
     def _work_left(self) -> WorkLeft:
-        def any_of(query: str, *values: object) -> bool:
-            return bool(self._database.raw.execute(f"SELECT EXISTS ({query})", values).fetchone()[0])
-
-        return WorkLeft(
-            contacts=any_of("SELECT 1 FROM Bouncer_Queue WHERE status = 'queued'"),
-            batches=frozenset(id_ for (id_,) in self._database.raw.execute(_PERHAPS_LEFT_BEHIND)),
-            chances=any_of("SELECT 1 FROM Bouncer_Second_Chances WHERE try_again_ts <= ?", self._database.now()),
-            requests=any_of(_PERHAPS_TO_BE_COUNTED),
-        )
+        return look_for_work(self._database.raw, self._database.now(), self._plan.count_seconds)
 
     def _client(self, name: str, process: Process) -> BouncerClient:
         gate = SharedGate(
@@ -292,12 +287,18 @@ class History:
         process = processes.current()
         if process is None:
             return
+        self._transaction_count += 1
+        if self._transaction_count > _MOST_TRANSACTIONS:
+            # Those that change nothing, too: whoever takes up the same again and again.
+            self._break("the work never ends")
+            raise Killed
         fault = self._faults.at("wait", WAIT)
         if fault is None:
             return
         if fault.kind == "stopped":
             self._stop(process)
             return
+        process.note_mishap()
         self._tell("is killed")
         process.kill()
         raise Killed
@@ -314,12 +315,14 @@ class History:
             self._break("the work never ends")
             rollback()
             raise Killed
+        self._thaw_taken()
         if what or fate:
             self._tell(f"commits {what}{f' [{fate}]' if fate else ''}")
         if fault is None or process is None:
             commit()
             self._judge.committed(changes)
             return
+        process.note_mishap()
         if fault.kind == "stopped":
             self._stop(process)
         if fault.kind.endswith("before"):
@@ -331,15 +334,26 @@ class History:
             process.kill()
             raise Killed
         if fault.kind == "frozen":
-            freeze(process, fault)
+            self._freeze(process, fault)
         if fault.kind.startswith("lost"):
             raise sqlite3.OperationalError("database is locked")
+
+    def _freeze(self, process: Process, fault: Fault) -> None:
+        freeze(process, fault)
+        self._thaw_taken()
+
+    def _thaw_taken(self) -> None:
+        for process in self._workers.values():
+            if process.thaw_after is not None:
+                owned = "SELECT id FROM Bouncer_Batches WHERE owner LIKE ?"
+                process.take_note({id_ for (id_,) in self._database.raw.execute(owned, (f"{process.name}:%",))})
 
     def _kill_all(self) -> None:
         for process in self._workers.values():
             process.kill()
 
     def _stop(self, process: Process) -> None:
+        process.note_mishap()
         self._tell("is asked to stop")
         process.is_stopping = True
         self._loop.call_later(_GRACE_SECONDS, process.kill)

@@ -1,5 +1,6 @@
 """Plays many histories in a few processes, and tells in a table what came of them."""
 
+import gc
 import logging
 import os
 import time
@@ -106,8 +107,11 @@ def play_many(
 
 
 def _in_processes(first: int, histories: int, processes: int, until: float | None) -> Iterator[Played]:
-    # Made once, and had by each process.
-    _ready_database()
+    # Made once, and had by each process; so is what the first history of a process loads and compiles.
+    play_one(first)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000)
     room = Semaphore(2 * processes)
 
     def chunks() -> Iterator[tuple[int, int, float | None]]:

@@ -25,6 +25,7 @@ from tests.simulation.service.books import Books
 __all__ = ["People", "Surroundings"]
 
 _AGAIN_SECONDS = 10.0
+_PATIENCE_SECONDS = 20.0
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Surroundings:
     Attributes:
         open_access: Opens an account for a command that runs in a process.
         stop_all: Kills all workers, as an outage of the database does.
+        cap: Credits that the first request may cost; None for any number.
     """
 
     database: Database
@@ -43,6 +45,7 @@ class Surroundings:
     open_access: Callable[[str, Process], Access]
     stop_all: Callable[[], None]
     tell: Callable[[str], None]
+    cap: int | None
 
 
 class People:
@@ -86,6 +89,10 @@ class People:
         loop = asyncio.get_running_loop()
         for deed in deeds:
             await asyncio.sleep(max(0.0, deed.at - loop.time()))
+            if deed.when:
+                # A moment before or after what follows that state.
+                await self._around.judge.reached(deed.when, _PATIENCE_SECONDS)
+                await asyncio.sleep(0.3 * deed.share)
             await self._do(deed)
         # Only where nothing else comes between a forecast and its bill.
         if len(deeds) > 1:
@@ -97,6 +104,11 @@ class People:
             if customer.credits < 1_000:
                 self._tell(f"a person buys credits for account {customer.name}")
                 customer.credits += 10_000
+        if self._around.cap is not None:
+            self._around.cap = self._around.judge.cap = None
+            self.deeds.forecast = None
+            self._tell("a person takes the cap away")
+            self._raw.execute("UPDATE Requests SET bouncer_max_credits = NULL")
         held = self._raw.execute("SELECT count(*) FROM Bouncer_Batches WHERE held_ts IS NOT NULL").fetchone()[0]
         if held:
             self._tell("a person lets held batches be sent again")
@@ -161,7 +173,10 @@ class People:
         priority = (25, 50, 50, 75, 100)[int(deed.share * 5)]
         raw.execute("BEGIN")
         user = raw.execute("INSERT INTO Users (email) VALUES ('me@example.com')").lastrowid
-        request = raw.execute("INSERT INTO Requests (user_id, name) VALUES (?, 'leads')", (user,)).lastrowid
+        cap = self._around.cap if deed.at == 0 else None
+        request = raw.execute(
+            "INSERT INTO Requests (user_id, name, bouncer_max_credits) VALUES (?, 'leads', ?)", (user, cap)
+        ).lastrowid
         for address in addresses:
             contact = raw.execute("INSERT INTO Contacts_Global (email) VALUES (?)", (address,)).lastrowid
             raw.execute(
@@ -172,9 +187,9 @@ class People:
         self.deeds.imported += len(addresses)
         self._tell(
             f"a person imports {len(addresses)} contacts as request {request}, priority {priority}:"
-            f" {' '.join(addresses)}"
+            f" {' '.join(addresses)}{'' if cap is None else f'; it may cost {cap}'}"
         )
-        if deed.at == 0 and deed.share < 0.15:
+        if deed.at == 0 and deed.share < 0.08:
             self._forecast()
 
     def _forecast(self) -> None:

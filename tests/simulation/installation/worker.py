@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
 
 from bouncer.accounts import state as account_state
 from bouncer.api.request_gate import realtime_within_hour
@@ -32,28 +31,10 @@ from bouncer.steps.ports import Slot as AnySlot
 from bouncer.stopping import is_stopping, sleep_unless_stopping
 from bouncer.upkeep import deletions
 from tests.simulation.installation.ports import Access, Marks, Run, Slot, Slots
+from tests.simulation.installation.work_left import WorkLeft
 from tests.simulation.machine.processes import Process
 
-__all__ = ["WorkLeft", "Worker"]
-
-_CHECK_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class WorkLeft:
-    """What there is to be done.
-
-    Attributes:
-        contacts: Whether contacts wait in the queue.
-        batches: The batches that nobody seems to work on.
-        chances: Whether second chances are due.
-        requests: Whether requests are to be followed.
-    """
-
-    contacts: bool
-    batches: frozenset[int]
-    chances: bool
-    requests: bool
+__all__ = ["Worker"]
 
 
 class Worker:
@@ -65,6 +46,8 @@ class Worker:
         slots: Those of each account.
         marks: The counts of uploads outside of the database.
         tick: Seconds between two looks for work.
+        checks: Seconds between two looks at accounts and at what others left behind.
+        checks_first: Whether it looks at accounts before anything else.
         work_left: Says what there is to be done.
         tell: Told of what happens.
     """
@@ -77,6 +60,8 @@ class Worker:
         marks: Marks,
         *,
         tick: float,
+        checks: float,
+        checks_first: bool,
         work_left: Callable[[], WorkLeft],
         tell: Callable[[str], None],
     ) -> None:
@@ -84,6 +69,7 @@ class Worker:
         self._accounts = {access.name: access for access in accounts}
         self._slots = slots
         self._tick = tick
+        self._checks = checks
         self._work_left = work_left
         self._tell = tell
         self._run = Run(marks, tell)
@@ -91,7 +77,8 @@ class Worker:
         self._not_before: dict[int, float] = {}
         self._owned: dict[int, BatchWork] = {}
         self._leases: dict[str, Slots] = {}
-        self._checked = -_CHECK_SECONDS
+        self._recovered = -checks
+        self._checked = -checks if checks_first else asyncio.get_running_loop().time()
         self._numbers = 0
 
     async def work(self) -> None:
@@ -152,13 +139,15 @@ class Worker:
     async def _look(self) -> bool:
         now = asyncio.get_running_loop().time()
         first = next(iter(self._accounts.values()))
-        if now >= self._checked + _CHECK_SECONDS:
+        if now >= self._checked + self._checks:
             self._checked = now
             for access in self._accounts.values():
                 await self._guarded(self._check, access)
-            await self._recover(first)
         # What would find nothing is left out, by a look that costs little: most looks of a history find nothing.
         work = self._work_left()
+        if now >= self._recovered + self._checks:
+            self._recovered = now
+            await self._recover(first, work)
         took_any = False
         if work.chances:
             await first.write(take_second_chances, 2_000)
@@ -185,9 +174,10 @@ class Worker:
         if state.waits_for_credits and left:
             await access.write(account_state.resume, access.name, only_kind=account_state.PauseKind.OUT_OF_CREDITS)
 
-    async def _recover(self, first: Access) -> None:
-        await first.write(endings.requeue_orphans)
-        for access in self._accounts.values():
+    async def _recover(self, first: Access, work: WorkLeft) -> None:
+        if work.orphans:
+            await first.write(endings.requeue_orphans)
+        for access in self._accounts.values() if work.leases else ():
             if await access.read(ownership.has_leases_of_silent_owners, access.name):
                 await sleep_unless_stopping(ownership.HEARTBEAT_SECONDS + 2)
             for lease in await access.write(ownership.forget_dead_leases, access.name):

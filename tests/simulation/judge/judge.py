@@ -4,9 +4,12 @@ import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from tests.simulation.installation.ports import Settings
 from tests.simulation.judge.diagram import EDGES, GONE, NEW, SELECT, state_of
+from tests.simulation.machine import processes
+from tests.simulation.machine.processes import Process
 from tests.simulation.service.books import Books, Customer, Order
 
 __all__ = ["Judge"]
@@ -30,6 +33,7 @@ class Judge:
         broken: Told of what must not be.
 
     Attributes:
+        cap: Credits that all that is sent may cost, or None for any number.
         must_look: Accounts on which a person must look before anything more is sent with them.
     """
 
@@ -50,7 +54,11 @@ class Judge:
         self._broken = broken
         self._states: dict[int, str] = {}
         self._seen: dict[int, str] = {}
+        self._asked: dict[int, int] = {}
+        self._begun: dict[int, tuple[Process | None, float]] = {}
         self._most_in_flight: dict[str, list[tuple[float, int]]] = {}
+        self._waiting: dict[str, asyncio.Event] = {}
+        self.cap: int | None = None
         self.must_look: set[str] = set()
         self.edges: Counter[tuple[_Edge, str]] = Counter()
 
@@ -66,6 +74,13 @@ class Judge:
     def forget(self) -> None:
         """Takes the rows as they are, as after a restore."""
         self._states = {row[0]: state_of(row) for row in self._raw.execute(SELECT)}
+        self._begun.clear()
+
+    async def reached(self, state: str, patience: float) -> None:
+        """Waits until a batch reaches a state, or for so many seconds."""
+        event = self._waiting.setdefault(state, asyncio.Event())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), patience)
 
     def look(self) -> list[tuple[int, _Edge]]:
         """What the transaction that is about to be committed makes of the batches."""
@@ -77,11 +92,16 @@ class Judge:
     def committed(self, changes: list[tuple[int, _Edge]]) -> None:
         """The transaction took effect."""
         self._states = self._seen
+        self._look_at_asked()
         for id_, edge in changes:
+            if edge[1] in self._waiting:
+                self._waiting.pop(edge[1]).set()
             if edge[0] == "uploading" and edge[1] in {"held", "to be sent again"}:
                 self._look_at_lost(id_, held=edge[1] == "held")
-            if edge[1] in {"uploading", "in real time"} and edge[0] != "held":
-                self._look_at_sent(id_)
+            if edge[1] == "uploading":
+                self._begun[id_] = processes.current(), _now()
+                if edge[0] != "held":
+                    self._look_at_sent(id_)
             if edge not in EDGES:
                 self._broken(f"batch {id_} went from {edge[0]} to {edge[1]}, a way that the diagram does not have")
 
@@ -89,6 +109,14 @@ class Judge:
         """Counts the ways that batches went, each with what happened to the process just then."""
         for _, edge in changes:
             self.edges[edge, fate] += 1
+
+    def _look_at_asked(self) -> None:
+        # A round in real time begins without a change of state where one before it brought verdicts.
+        asked = dict(self._raw.execute("SELECT id, unanswered FROM Bouncer_Batches WHERE realtime AND unanswered > 0"))
+        for id_, addresses in asked.items():
+            if addresses > self._asked.get(id_, 0):
+                self._look_at_sent(id_)
+        self._asked = asked
 
     def _look_at_lost(self, batch: int, *, held: bool) -> None:
         account, lost, cancelled = self._raw.execute(
@@ -100,6 +128,11 @@ class Judge:
         # after a person let it be sent again counts no further loss.
         if not held and account in self._holds and cancelled is None and lost > self._lost.get(batch, 0):
             self._broken(f"batch {batch} is to be sent again, although account {account} holds lost uploads")
+        began = self._begun.pop(batch, None)
+        if began is not None and lost > self._lost.get(batch, 0):
+            process, since = began
+            if process is not None and process.troubled_at < since:
+                self._broken(f"batch {batch} is taken for lost, and nothing happened to {process.name}, which sends it")
         self._lost[batch] = lost
 
     def _look_at_sent(self, batch: int) -> None:
@@ -121,9 +154,11 @@ class Judge:
             most = min(most, self._most_requests)
         if in_a_minute > most:
             self._broken(f"{in_a_minute} requests ({kind}) with account {account} in 60 s, {most} are allowed")
+        self._look_at_cap()
 
     def accepted(self, customer: Customer, order: Order) -> None:
         """Bouncer took a batch."""
+        self._look_at_cap()
         if customer.name in self.must_look:
             self._broken(f"account {customer.name} uploads after a restore, before a person has looked")
         limits = self._most_in_flight[customer.name]
@@ -136,6 +171,13 @@ class Judge:
         counted = [one for one in customer.in_flight if one is order or self._counts(one, most)]
         if len(counted) > most:
             self._broken(f"{len(counted)} batches of account {customer.name} in flight, {most} are allowed")
+
+    def _look_at_cap(self) -> None:
+        if self.cap is None:
+            return
+        committed = sum(customer.committed for customer in self._books.customers.values())
+        if committed > self.cap:
+            self._broken(f"{committed} credits are committed, and the request may cost {self.cap}")
 
     def _counts(self, order: Order, most: int) -> bool:
         # Whether Bouncer has one whose answer was lost nobody can know; it counts for as long as Bouncer may need.

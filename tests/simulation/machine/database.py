@@ -89,7 +89,7 @@ def _begin(connection: Connection) -> None:
     raw: Any = connection.connection.dbapi_connection
     if raw.on_begin is not None:
         raw.on_begin()
-    connection.exec_driver_sql("BEGIN")
+    raw.execute("BEGIN")
 
 
 @lru_cache(4_096)

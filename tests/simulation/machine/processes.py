@@ -27,20 +27,65 @@ class Process:
     Attributes:
         name: What the story calls it.
         frozen_until: When it goes on, where it stands still as a machine that swaps does.
+        thaw_after: How soon it goes on after another process has taken a batch of its; None where it goes on when its
+            time is over.
+        troubled_at: When anything went wrong with it last.
+        parked: What would run in it, were it not frozen.
+        owned: The batches that it had when it froze, once somebody has looked.
     """
 
     name: str
     is_dead: bool = False
     is_stopping: bool = False
     frozen_until: float = 0.0
+    thaw_after: float | None = None
+    troubled_at: float = -1.0
+    parked: list[asyncio.Handle] = field(default_factory=list)
+    owned: set[int] | None = None
     tasks: "list[asyncio.Task[Any]]" = field(default_factory=list)
+
+    def note_mishap(self) -> None:
+        """Writes down that something goes wrong with it now."""
+        self.troubled_at = asyncio.get_running_loop().time()
+
+    def freeze(self, seconds: float, thaw_after: float | None) -> None:
+        """Lets it stand still, at most for so long."""
+        loop = asyncio.get_running_loop()
+        self.frozen_until = loop.time() + seconds
+        self.thaw_after, self.owned = thaw_after, None
+        loop.call_at(self.frozen_until, self._thaw_if_due, context=Context())
+
+    def take_note(self, owned: set[int]) -> None:
+        """Lets it go on soon where another process has taken a batch that it had: nothing is more dangerous."""
+        if self.thaw_after is None:
+            return
+        if self.owned is not None and self.owned - owned:
+            asyncio.get_running_loop().call_later(self.thaw_after, self.thaw, context=Context())
+            self.thaw_after = None
+        self.owned = owned
+
+    def thaw(self) -> None:
+        """Lets it go on, unless it does already."""
+        if self.frozen_until == 0:
+            return
+        self.frozen_until = 0.0
+        self.thaw_after = None
+        parked, self.parked = self.parked, []
+        loop: Any = asyncio.get_running_loop()
+        loop._ready.extend(handle for handle in parked if not handle.cancelled())
+        if self.is_dead:
+            self.kill()
+
+    def _thaw_if_due(self) -> None:
+        if self.frozen_until <= asyncio.get_running_loop().time() + 0.001:
+            self.thaw()
 
     def kill(self) -> None:
         """Lets it do nothing any more; whoever of it is running learns it at its next step."""
         self.is_dead = True
-        loop = asyncio.get_running_loop()
-        if self.frozen_until > loop.time():
-            loop.call_at(self.frozen_until + 0.001, self.kill)
+        self.note_mishap()
+        if self.frozen_until > 0:
+            # What is frozen dies when it thaws.
             return
         running = asyncio.current_task()
         for task in self.tasks:
@@ -51,7 +96,6 @@ class Process:
         """Waits until nothing of it runs any more."""
         rest = self.frozen_until - asyncio.get_running_loop().time()
         if rest > 0:
-            # What is frozen dies when it thaws.
             await asyncio.sleep(rest + 0.002)
         self.kill()
         for _ in range(1_000):

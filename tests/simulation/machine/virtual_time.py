@@ -82,8 +82,10 @@ class VirtualLoop(base_events.BaseEventLoop):
     ) -> asyncio.Handle:
         """Lets a callback run next, or when its process thaws."""
         process = processes.current() if context is None else processes.of(context)
-        if process is not None and process.frozen_until > self.now:
-            return self.call_at(process.frozen_until, callback, *args, context=context)
+        if process is not None and process.frozen_until > 0:
+            handle = asyncio.Handle(callback, args, self, context)
+            process.parked.append(handle)
+            return handle
         return super().call_soon(callback, *args, context=context)
 
     def stall(self, seconds: float) -> None:

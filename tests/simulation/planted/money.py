@@ -1,7 +1,14 @@
 """Planted faults that cost money: uploads, their answers, and what is known already."""
 
 from tests.simulation.planted.planting import Planted
-from tests.simulation.planted.where import in_real_time, with_faults, with_others
+from tests.simulation.planted.where import (
+    in_real_time,
+    in_real_time_with_a_deletion,
+    with_a_cancellation_and_holding,
+    with_a_cap,
+    with_faults,
+    with_others,
+)
 
 __all__ = ["MONEY"]
 
@@ -149,5 +156,57 @@ MONEY = (
         "        ambiguous_addresses=Batch.ambiguous_addresses + lost,\n",
         "        ambiguous_addresses=Batch.ambiguous_addresses,\n",
         shows_in=in_real_time,
+    ),
+    Planted(
+        "what was answered in real time beside a 429 is asked for again",
+        "bouncer.steps.realtime",
+        "    addresses = await realtime.next_addresses(access, batch, AT_ONCE, progress.lost)\n",
+        '    asked = vars(progress).get("asked")\n'
+        "    addresses = asked or await realtime.next_addresses(access, batch, AT_ONCE, progress.lost)\n"
+        '    vars(progress)["asked"] = addresses\n',
+        also=(
+            (
+                "            raise answer\n    return True\n",
+                '            raise answer\n    vars(progress).pop("asked")\n    return True\n',
+            ),
+        ),
+        shows_in=in_real_time,
+    ),
+    Planted(
+        "verdicts in real time count again where the answer to their commit was lost",
+        _REALTIME,
+        "    if transitions.lock(connection, batch).unanswered == 0:\n",
+        "    if transitions.lock(connection, batch).unanswered < 0:\n",
+        shows_in=in_real_time,
+    ),
+    Planted(
+        "a lost upload of a cancelled request is held",
+        _TRANSITIONS,
+        "    hold = hold and not _is_cancelled(connection, batch)\n    _by_owner(\n        connection,\n"
+        "        batch,\n        LOST_UPLOAD,\n",
+        "    _by_owner(\n        connection,\n        batch,\n        LOST_UPLOAD,\n",
+        shows_in=with_a_cancellation_and_holding,
+    ),
+    Planted(
+        "the ledger leaves out what was answered in real time on a contact that is gone",
+        _REALTIME,
+        "expected=expected_credits(matched) + prepared.unmatched_credits,",
+        "expected=expected_credits(matched),",
+        shows_in=in_real_time_with_a_deletion,
+    ),
+    Planted(
+        "one address more than the cap of a request allows is claimed",
+        _CLAIMING,
+        "iloc[: min(caps)])]",
+        "iloc[: min(caps) + 1])]",
+        shows_in=with_a_cap,
+    ),
+    Planted(
+        "a lost upload is sent again although the cap of its request would be passed",
+        _UPLOAD,
+        '    hold = access.account.ambiguous_upload == "hold" or await caps.repeat_would_pass(\n'
+        "        access, batch.request_id, batch.quantity\n    )\n",
+        '    hold = access.account.ambiguous_upload == "hold"\n',
+        shows_in=with_a_cap,
     ),
 )

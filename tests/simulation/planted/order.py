@@ -2,7 +2,7 @@
 
 from tests.simulation.planted.planting import Planted
 from tests.simulation.planted.where import (
-    in_real_time,
+    in_real_time_with_a_pause,
     with_a_queue_that_stands,
     with_contacts_without_address,
     with_few_credits,
@@ -74,7 +74,7 @@ ORDER = (
         "bouncer.batches.realtime",
         "    if paused is not None:\n        return Admission.PAUSED\n",
         "",
-        shows_in=in_real_time,
+        shows_in=in_real_time_with_a_pause,
     ),
     Planted(
         "requests pass without a token",

@@ -5,6 +5,10 @@ from tests.simulation.service.verdicts import MALFORMED
 
 __all__ = [
     "in_real_time",
+    "in_real_time_with_a_deletion",
+    "in_real_time_with_a_pause",
+    "with_a_cancellation_and_holding",
+    "with_a_cap",
     "with_a_queue_that_stands",
     "with_contacts_without_address",
     "with_faults",
@@ -22,9 +26,29 @@ def in_real_time(plan: Plan) -> bool:
     return plan.realtime > 0
 
 
+def in_real_time_with_a_pause(plan: Plan) -> bool:
+    """Small requests are verified in real time, and a person pauses an account."""
+    return in_real_time(plan) and _has(plan, "pause")
+
+
+def in_real_time_with_a_deletion(plan: Plan) -> bool:
+    """Small requests are verified in real time, and an application deletes a contact."""
+    return in_real_time(plan) and _has(plan, "delete a contact")
+
+
+def with_a_cancellation_and_holding(plan: Plan) -> bool:
+    """A person cancels a request, and an account holds lost uploads."""
+    return plan.ambiguous_upload == "hold" and _has(plan, "cancel")
+
+
+def with_a_cap(plan: Plan) -> bool:
+    """A request may cost so many credits and no more."""
+    return plan.cap is not None
+
+
 def with_a_queue_that_stands(plan: Plan) -> bool:
-    """Batches are queued at Bouncer behind one that does not move."""
-    return plan.stuck > 0 and not plan.in_parallel and plan.most_in_flight > 1
+    """Batches are queued at Bouncer behind one that does not move, or behind a colleague's list."""
+    return plan.ahead > 0 or (plan.stuck > 0 and not plan.in_parallel and plan.most_in_flight > 1)
 
 
 def with_contacts_without_address(plan: Plan) -> bool:
@@ -66,3 +90,7 @@ def with_others(plan: Plan) -> bool:
 def with_too_many_slots(plan: Plan) -> bool:
     """The Prefect server gives more slots than the account may use."""
     return plan.slots_beyond > 0
+
+
+def _has(plan: Plan, what: str) -> bool:
+    return any(deed.what == what for deed in plan.deeds)

@@ -4,12 +4,15 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tests.simulation.machine.processes import living_in
 from tests.simulation.service.verdicts import Answer, answer_on
 
 __all__ = ["Books", "Customer", "Order"]
+
+_STANDS_SECONDS = 300.0
 
 
 @dataclass(eq=False)
@@ -20,7 +23,7 @@ class Order:
         is_deleted: Whether it is not there any more, because somebody deleted it or Bouncer lost it.
         is_removed: Whether Bouncer removes its results before anybody fetches them.
         is_forgotten: Whether the database was restored to a time before it, so that nobody can know of it.
-        stuck_at: After how many addresses it stands still until it is finished, or None.
+        stuck_at: After how many addresses it stands still until it is finished, or for long; None for never.
         callback: Where to call when it is completed, or None.
         charged: What it cost, once it is completed.
         answers: On the addresses that were verified.
@@ -63,6 +66,7 @@ class Customer:
         credits_left: What it can pay for.
         seconds_an_address: How long an address takes.
         in_parallel: Whether its batches run side by side.
+        ahead: For how long a list that was sent by other means runs first, in seconds.
         called: Told of each completed batch that has a callback.
         chance: What Bouncer does by chance.
     """
@@ -74,6 +78,7 @@ class Customer:
         *,
         seconds_an_address: float,
         in_parallel: bool,
+        ahead: float,
         called: Callable[[Order], None],
         chance: random.Random,
     ) -> None:
@@ -86,6 +91,7 @@ class Customer:
         self._in_parallel = in_parallel
         self._called = called
         self._chance = chance
+        self._ahead = ahead
         self._line = asyncio.Lock()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -124,14 +130,14 @@ class Customer:
             await self._process(order)
             return
         async with self._line:
-            await asyncio.sleep(self._chance.uniform(0.0, 0.5))
+            await asyncio.sleep(max(self._chance.uniform(0.0, 0.5), self._ahead - _now()))
             await self._process(order)
 
     async def _process(self, order: Order) -> None:
         order.started = _now()
         for address in order.addresses:
             if order.processed == order.stuck_at:
-                await order.finish.wait()
+                await self._stand(order)
             if order.is_finishing:
                 break
             await asyncio.sleep(self._seconds)
@@ -142,6 +148,11 @@ class Customer:
         self.credits += len(order.addresses) - order.charged
         if order.callback is not None and not order.is_deleted:
             self._called(order)
+
+    async def _stand(self, order: Order) -> None:
+        # Where nobody knows of it, nobody finishes it, and all behind it would wait for ever.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(order.finish.wait(), _STANDS_SECONDS)
 
     def _verified(self, address: str) -> Answer:
         self.verifications[address.lower()] += 1
@@ -161,6 +172,12 @@ class Customer:
     def realtime_billed(self) -> int:
         """What real time has cost."""
         return sum(answer.cost for _, answer in self.realtime)
+
+    @property
+    def committed(self) -> int:
+        """What it has cost, and what is under way may cost."""
+        orders = (len(one.addresses) if one.completed is None else one.charged for one in self.orders.values())
+        return sum(orders) + self.realtime_billed
 
     @property
     def sent(self) -> set[str]:

@@ -9,15 +9,17 @@ from urllib.parse import unquote
 import httpx
 import orjson
 
-from tests.simulation.faults import REQUEST, Fault, Faults, freeze
+from tests.simulation.faults import REQUEST, Fault, Faults
 from tests.simulation.machine import processes
+from tests.simulation.machine.processes import Process
 from tests.simulation.machine.virtual_time import moment
 from tests.simulation.service.books import Books, Customer, Order
 from tests.simulation.service.verdicts import MALFORMED, Answer
 
 __all__ = ["Transport"]
 
-_BATCH = "/v1.1/email/verify/batch"
+_REAL_TIME = "/v1.1/email/verify"
+_BATCH = f"{_REAL_TIME}/batch"
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -34,6 +36,7 @@ class Transport(httpx.AsyncBaseTransport):
         lag: For how long a batch that was just taken is not known, and the results of one just done are not there.
         tell: Told of each request and what became of it.
         judge: Told of each call that reached Bouncer: the customer, the kind, and how many in the last minute.
+        freeze: Lets a process stand still.
         accepted: Told of each batch that Bouncer took.
     """
 
@@ -50,6 +53,7 @@ class Transport(httpx.AsyncBaseTransport):
         lag: float,
         tell: Callable[[str], None],
         judge: Callable[[str, str, int], None],
+        freeze: Callable[[Process, Fault], None],
         accepted: Callable[[Customer, Order], None],
     ) -> None:
         self._books = books
@@ -62,16 +66,19 @@ class Transport(httpx.AsyncBaseTransport):
         self._lag = lag
         self._tell = tell
         self._judge = judge
+        self._freeze = freeze
         self._accepted = accepted
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Carries one request there and its answer back."""
         processes.die_if_dead()
         what = _named(request)
-        fault = self._faults.at("upload" if request.method == "POST" else "request", REQUEST)
+        fault = self._faults.at(_place(request), REQUEST)
         await asyncio.sleep(self._chance.uniform(0.01, 0.3))
         processes.die_if_dead()
         if fault is not None:
+            if (process := processes.current()) is not None:
+                process.note_mishap()
             self._tell(f"{what}: {fault.kind}")
         if fault is not None and (early := self._before(fault)) is not None:
             return _sent(early)
@@ -115,7 +122,7 @@ class Transport(httpx.AsyncBaseTransport):
             case "frozen while it runs":
                 process = processes.current()
                 if process is not None:
-                    freeze(process, fault)
+                    self._freeze(process, fault)
             case "killed while it runs":
                 process = processes.current()
                 if process is not None:
@@ -133,7 +140,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._judge(customer.name, _kind(method, path), self._count(customer, method, path))
         if path == "/v1.1/credits":
             return httpx.Response(200, json={"credits": max(0, customer.credits)}), None
-        if path == "/v1.1/email/verify":
+        if path == _REAL_TIME:
             return self._real_time(customer, request.url.params["email"]), None
         if method == "POST" and path == _BATCH:
             return self._upload(customer, body, request.url.params.get("callback"))
@@ -266,9 +273,15 @@ def _is_within(moment: float, seconds: float) -> bool:
 
 
 def _kind(method: str, path: str) -> str:
-    if path == "/v1.1/email/verify":
+    if path == _REAL_TIME:
         return "realtime"
     return "uploads" if method == "POST" and path == _BATCH else "api"
+
+
+def _place(request: httpx.Request) -> str:
+    if request.url.path == _REAL_TIME:
+        return "real time"
+    return "upload" if request.method == "POST" else "request"
 
 
 def _named(request: httpx.Request) -> str:
