@@ -381,7 +381,7 @@ def lock(connection: Connection, batch: BatchWork) -> Locked:
 
 
 @cache
-def _locked() -> Select[Any]:
+def _locked() -> Select[str | None, str, int | None, int, int, int]:
     figures = (Batch.credits, Batch.processed, Batch.erased, Batch.unanswered)
     return select(Batch.owner, state_of(), *figures).where(Batch.id == bindparam("batch")).with_for_update()
 

@@ -85,7 +85,7 @@ def room_of_requests(connection: Connection, request_ids: Collection[int]) -> di
 
 
 @cache
-def _caps() -> Select[int, int | None, int | None, int | None]:
+def _caps() -> Select[int, int | None, int, int | None]:
     first = aliased(Request)
     return (
         select(Request.request_id, Request.bouncer_max_credits, first.request_id, first.bouncer_max_credits)
