@@ -60,7 +60,7 @@ class Settings(BaseSettings, AccountSettings):
     bouncer_flows_name: str = Field(
         default=DEFAULT_NAME,
         pattern=f"^{NAME_PATTERN}$",
-        description="The installation's name, which everything of it on the Prefect server carries.",
+        description="The installation's name, which all of it on the Prefect server carries: small letters and digits.",
     )
     work_pool: str | None = Field(
         default=None,

@@ -22,7 +22,7 @@ from bouncer.installation import here
 from bouncer.plurals import counted
 from deployments.setup.automation_definitions import own_automations
 from deployments.setup.deployments_from_yaml import deployment_names, is_ours
-from deployments.setup.work_pool import forget_work_pool
+from deployments.setup.work_pool import busy_workers, forget_work_pool
 from tasks.upkeep.forget_runs import delete_runs
 
 __all__ = ["uninstall"]
@@ -51,6 +51,11 @@ async def uninstall(pool: str) -> list[str]:
         flows |= {run.flow_id for run in await client.read_flow_runs(flow_run_filter=ours)}
         runs, artifacts = await delete_runs(client, ours)
         changes += [f"{counted(runs, 'flow run')} deleted, and {counted(artifacts, 'artifact')}"] if runs else []
+        if workers := await busy_workers(client, pool):
+            changes.append(
+                f"warning: {counted(workers, 'worker')} of work pool {pool} {'runs' if workers == 1 else 'run'}, and "
+                f"each makes the pool anew; stop them, then: prefect work-pool delete {pool}"
+            )
         changes += await forget_work_pool(client, pool)
         for account in dict.fromkeys(["default", *accounts]):
             changes += await _delete_limits(client, account)

@@ -2,6 +2,10 @@
 
 from prefect import get_client
 
+from blocks.contacts_database import ContactsDatabase
+from blocks.saved_blocks import load_saved
+from bouncer.errors import SettingRefused
+from bouncer.installation import here
 from deployments.settings import Settings
 from deployments.setup.account_blocks import saved_accounts
 from deployments.setup.deployments_from_yaml import own_deployments, retire_former_deployments
@@ -22,8 +26,14 @@ async def deploy_for_workers(settings: Settings, image: str | None = None) -> li
         A line for each thing that was made.
 
     Raises:
-        SettingRefused: WORK_POOL names a pool that is not there, or others have a deployment of one of these names.
+        SettingRefused: There was no setup, or it refused; WORK_POOL names a pool that is not there, or others have a
+            deployment of one of these names.
     """
+    if await load_saved(ContactsDatabase, here().block) is None:
+        # Setup asks whose the names are. Without it the queues would go into a pool of others.
+        raise SettingRefused(
+            f"installation {here().name} is not on this Prefect server yet; run bouncer-flows setup first"
+        )
     pool = pool_name(settings.work_pool)
     changes = await set_up_pool(settings)
     slots = sum(account.max_concurrent_batches for account in (await saved_accounts()).values())

@@ -95,6 +95,7 @@ async def watch_queue(
     watch = Watch()
     last: dict[str, UUID] = {}
     named, asked = -_NAME_SECONDS, -AGAIN_SECONDS
+    is_told = False
     # One client: each new one asks the server for a CSRF token before its first change.
     async with get_client() as client:
         while True:
@@ -109,9 +110,15 @@ async def watch_queue(
                         last[flow] = run
                         watch.began(flow, signs, time.monotonic())
                         asked = -AGAIN_SECONDS
+                        is_told = False
                 if take_up is not None and signs.is_open and time.monotonic() - asked >= _WORKING_SECONDS:
                     await take_up()
                     asked = time.monotonic()
+            except ObjectNotFound:
+                if not is_told:
+                    say("contacts wait, and their deployment is not on the Prefect server; run bouncer-flows deploy")
+                    is_told = True
+                await asyncio.sleep(_LOOK_SECONDS)
             except (BouncerFlowsError, httpx.HTTPError, PrefectException):
                 # A server or a database that is away comes back; the schedules are there too.
                 await asyncio.sleep(_LOOK_SECONDS)

@@ -2,14 +2,14 @@
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.objects import WorkPool
+from prefect.client.schemas.objects import WorkerStatus, WorkPool
 from prefect.exceptions import ObjectNotFound
 
 from bouncer.errors import SettingRefused
 from bouncer.installation import here
 from tasks.queue.dispatch import QUEUES
 
-__all__ = ["ensure_work_pool", "forget_work_pool", "is_own_pool", "missing_queues", "pool_name"]
+__all__ = ["busy_workers", "ensure_work_pool", "forget_work_pool", "is_own_pool", "missing_queues", "pool_name"]
 
 _DESCRIPTION = "Runs of bouncer-flows"
 
@@ -78,6 +78,22 @@ async def ensure_work_pool(client: PrefectClient, pool: str) -> list[str]:
             await client.update_work_queue(queue.id, priority=priority)
             changes.append(f"work queue {pool}/{name} has priority {priority} again")
     return changes
+
+
+async def busy_workers(client: PrefectClient, name: str) -> int:
+    """Counts the workers that ask for runs of the installation's own pool; 0 for a pool of others.
+
+    Args:
+        client: Of the Prefect server.
+        name: The pool.
+    """
+    try:
+        if not is_own_pool(await client.read_work_pool(name)):
+            return 0
+    except ObjectNotFound:
+        return 0
+    workers = await client.read_workers_for_work_pool(name)
+    return sum(worker.status == WorkerStatus.ONLINE for worker in workers)
 
 
 async def forget_work_pool(client: PrefectClient, name: str) -> list[str]:

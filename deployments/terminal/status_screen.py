@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
 
+from bouncer.installation import here
 from bouncer.monitoring.charts import bar
 from bouncer.monitoring.status import Counts, Limits, StatusReport, count_everything, take_stock
 from bouncer.plurals import counted
@@ -173,7 +174,7 @@ def _age_of_check(report: StatusReport) -> str | None:
 
 
 def _headline(report: StatusReport, age: str | None) -> Text:
-    text = Text.assemble(("bouncer-flows", "bold"), f"  {report.taken_ts:%Y-%m-%d %H:%M:%S} UTC")
+    text = Text.assemble((here().title, "bold"), f"  {report.taken_ts:%Y-%m-%d %H:%M:%S} UTC")
     if report.checked_ts is None:
         text.append("  check-health has never run", "yellow")
     elif age is not None:

@@ -106,6 +106,25 @@ async def test_contacts_that_an_application_queues_start_dispatch(
 
 
 @on_sqlite
+async def test_a_watch_without_deployments_says_so_once(
+    set_up_account: SetUpAccount, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After an uninstall contacts waited beside a watch that said nothing."""
+    engine = await set_up_account()
+    queue(engine, addresses(1))
+    watching = asyncio.create_task(watch_queue(engine, seconds=0.05))
+    said = ""
+    try:
+        async with asyncio.timeout(60):
+            while "run bouncer-flows deploy" not in said:
+                await asyncio.sleep(0.05)
+                said += capsys.readouterr().err
+    finally:
+        watching.cancel()
+    assert said.count("their deployment is not on the Prefect server") == 1
+
+
+@on_sqlite
 async def test_upcoming_runs_have_names_that_say_what_they_are(set_up_account: SetUpAccount) -> None:
     """The list of upcoming runs showed pairs of random words."""
     await set_up_account()

@@ -93,12 +93,18 @@ async def test_what_is_theirs_stays_as_it_is(
 async def test_names_that_others_have_are_not_taken_over(
     server: LocalServer, sandbox: SandboxHandle, tmp_path: Path
 ) -> None:
-    """If a limit, a pool or a deployment has our name, the first setup says so in one line and changes nothing."""
+    """If a limit, a pool or a deployment has our name, the first setup says so in one line and changes nothing.
+
+    A deploy after it put queues into the others' pool, and runs on schedules into these.
+    """
+    settings = _settings(tmp_path, sandbox, "bouncer")
     await found_a_foreign_project(takes_unique_names=True)
     async with get_client() as client:
         before = await snapshot(client)
         with pytest.raises(SettingRefused, match="limit bouncer-api is on this Prefect server already"):
-            await set_up(_settings(tmp_path, sandbox, "bouncer"))
+            await set_up(settings)
+        with pytest.raises(SettingRefused, match="bouncer is not on this Prefect server yet; run bouncer-flows setup"):
+            await deploy_for_workers(settings)
         assert await snapshot(client) == before
 
 
@@ -114,7 +120,9 @@ async def test_two_installations_leave_each_other_alone(
         await _do_everything(staging)
         amid = await snapshot(client)
         assert _of(before, amid) == before
-        await uninstall("staging")
+        # A worker whose pool is gone makes it anew.
+        await client.send_worker_heartbeat("staging", "worker 1", heartbeat_interval_seconds=30)
+        assert any("warning: 1 worker of work pool staging runs" in change for change in await uninstall("staging"))
         assert await snapshot(client) == before
 
 
