@@ -21,6 +21,7 @@ from deployments.protection.server_proof import new_secret, proves_itself
 from deployments.server.entrance import Entrance
 from deployments.server.home import make_home
 from deployments.server.local_server import LocalServer, local_server
+from deployments.server.server_files import ServerFiles
 from tests.trust.installation import until
 
 pytestmark = pytest.mark.scenario
@@ -106,6 +107,10 @@ def test_who_passes_the_question_on_does_not_pass_for_it(tmp_path: Path) -> None
 def test_who_passes_it_on_from_another_address_does_not_either(tmp_path: Path) -> None:
     """A stranger at the other address was sent the password, where one command has SERVER_HOST and another has not."""
     home = tmp_path / "flows"
+    home.mkdir(mode=0o700)
+    # One that is free at both addresses; a server of another test may have 4200 at the first.
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        ServerFiles(home).note_port(free.getsockname()[1])
     password = SecretStr(_PASSWORD)
     with (
         local_server(home, Entrance("127.0.0.2", password)) as server,
