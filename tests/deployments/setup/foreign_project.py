@@ -79,13 +79,14 @@ async def _make_runs(client: PrefectClient, name: str) -> None:
 
 
 async def snapshot(client: PrefectClient) -> dict[str, Any]:
-    """Everything on the server by kind and id, less times, and types that Prefect brings."""
+    """Everything on the server by kind and id, less times, Prefect's own types, and runs that its scheduler adds."""
     flows: list[Flow] = await client.read_flows()
     return {
         "flows": {str(one.id): one.name for one in flows},
         "runs": {
             str(one.id): (one.name, one.state_type, one.tags, one.state and one.state.id)
             for one in await client.read_flow_runs(limit=200)
+            if "auto-scheduled" not in one.tags
         },
         "deployments": {
             str(one.id): one.model_dump(mode="json", exclude={"updated", "status", "last_polled"})
