@@ -168,8 +168,9 @@ def claim_count(connection: Connection, request: RequestUnderWay) -> bool:
 
 @writing
 def record_count(connection: Connection, request_id: int, counted: Progress) -> None:
-    """Writes down how far a request had come when it was counted."""
-    connection.execute(update(Request).where(Request.request_id == request_id).values(_figures(counted)))
+    """Writes down how far a request had come when it was counted, unless somebody has seen its end since."""
+    is_open = and_(Request.request_id == request_id, Request.bouncer_completed_ts.is_(None))
+    connection.execute(update(Request).where(is_open).values(_figures(counted)))
 
 
 @writing

@@ -30,7 +30,7 @@ def test_the_same_seed_gives_the_same_history_byte_for_byte() -> None:
     assert _digests("1") == _digests("2")
 
 
-_KEPT = (419, 503, 969)
+_KEPT = (419, 503, 969, 2_001_220)
 """Seeds that once broke a promise, or show a bug again that was found and mended."""
 
 
@@ -55,6 +55,11 @@ def test_a_lost_upload_of_a_cancelled_request_is_not_held() -> None:
 def test_what_was_answered_in_real_time_on_a_contact_that_is_gone_is_in_the_ledger() -> None:
     """An application deleted the contact while Bouncer was asked; the credit was paid and written nowhere."""
     assert _broken()[969] == ""
+
+
+def test_figures_of_a_complete_request_stay_as_they_were_at_its_end() -> None:
+    """Of two workers one wrote what it had counted before, and the request seemed to be under way for ever."""
+    assert _broken()[2_001_220] == ""
 
 
 def _planted(*options: str) -> "subprocess.CompletedProcess[str]":

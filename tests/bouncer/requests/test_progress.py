@@ -66,6 +66,18 @@ def test_a_request_is_counted_while_it_is_under_way(engine: Engine) -> None:
     assert _figures(engine, request) == (0, 3, 3, 1)
 
 
+def test_a_count_that_comes_after_the_end_changes_no_figures(engine: Engine) -> None:
+    """Two workers: one counted before the last batch was stored, and wrote its figures after the other saw the end."""
+    request = new_request(engine)
+    queue(engine, ["ann@example.com", "ben@example.com"], request_id=request)
+    (batch,) = claim(engine, batch_size=2).batches
+    counted = read(engine, count_contacts, request)
+    load_verdicts(engine, verify(engine, batch.id), verdicts(sent(engine, batch.id)))
+    assert [ended.request_id for ended in _follow(engine)] == [request]
+    write(engine, request_progress.record_count, request, counted)
+    assert _figures(engine, request) == (0, 0, 2, 0)
+
+
 def test_a_large_request_is_counted_seldom(engine: Engine) -> None:
     """A request of ten million contacts is not counted again before some minutes have passed; a small one is."""
     request = new_request(engine)
