@@ -17,7 +17,7 @@ from bouncer.batches import transitions
 from bouncer.batches.state import SETTLED, BatchState, state_of
 from bouncer.batches.transition_table import WITHDRAW
 from bouncer.requests.counting import count_contacts
-from bouncer.requests.progress import record_count
+from bouncer.requests.progress import correct_count
 from bouncer.storage.dialects import is_sqlite
 from bouncer.storage.locks import Only, alone
 from bouncer.storage.tables import Account, Batch, Contact, Deletion, QueuedContact, QueueStatus, Request, Result, User
@@ -153,7 +153,7 @@ def recount(connection: Connection, requests: Collection[int]) -> None:
     """Counts requests again of which contacts were erased; those that nothing was claimed of have no counts."""
     counted = select(Request.request_id).where(Request.request_id.in_(requests), Request.bouncer_queued.is_not(None))
     for request in connection.scalars(counted).all():
-        record_count(connection, request, count_contacts(connection, request))
+        correct_count(connection, request, count_contacts(connection, request))
 
 
 def _code_of(error: DBAPIError) -> object:

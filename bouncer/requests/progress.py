@@ -24,6 +24,7 @@ __all__ = [
     "claim_count",
     "complete",
     "completion_of",
+    "correct_count",
     "last_counted_open",
     "note_open",
     "record_announced",
@@ -171,6 +172,12 @@ def record_count(connection: Connection, request_id: int, counted: Progress) -> 
     """Writes down how far a request had come when it was counted, unless somebody has seen its end since."""
     is_open = and_(Request.request_id == request_id, Request.bouncer_completed_ts.is_(None))
     connection.execute(update(Request).where(is_open).values(_figures(counted)))
+
+
+@writing
+def correct_count(connection: Connection, request_id: int, counted: Progress) -> None:
+    """Writes down the figures of a request from which contacts were taken away, also of one that is at its end."""
+    connection.execute(update(Request).where(Request.request_id == request_id).values(_figures(counted)))
 
 
 @writing
