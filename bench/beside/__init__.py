@@ -1,1 +1,1 @@
-"""What a person waits for, in this tree and at an earlier commit."""
+"""Times that a person waits for, in this tree and at an earlier commit."""

@@ -1,4 +1,4 @@
-"""What a person waits for, done once in a tree: commands, the first upload, the prompt after the last verdict."""
+"""Everything that a person waits for, done once in a tree: commands, the first upload, the prompt at the end."""
 
 import os
 import sqlite3
@@ -14,7 +14,6 @@ from bench.servers import Sandbox
 
 __all__ = ["TO_REACH", "waited_for"]
 
-_SECONDS_A_BATCH = 1.0
 _PATIENCE_SECONDS = 120.0
 _CONTACTS = 200
 

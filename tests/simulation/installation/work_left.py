@@ -24,7 +24,7 @@ _PERHAPS_ORPHANS = (
 
 @dataclass(frozen=True)
 class WorkLeft:
-    """What there is to be done.
+    """Kinds of work that there is to be done.
 
     Attributes:
         contacts: Whether contacts wait in the queue.

@@ -175,7 +175,7 @@ class Customer:
 
     @property
     def committed(self) -> int:
-        """What it has cost, and what is under way may cost."""
+        """Credits that it has cost, and that those under way may cost."""
         orders = (len(one.addresses) if one.completed is None else one.charged for one in self.orders.values())
         return sum(orders) + self.realtime_billed
 
