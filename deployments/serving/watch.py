@@ -15,7 +15,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from sqlalchemy import Engine
 
 from blocks.access import open_database
-from bouncer.errors import BouncerFlowsError
+from bouncer.errors import BouncerFlowsError, SettingRefused
 from bouncer.installation import FlowName, here
 from bouncer.monitoring.signs_of_work import SignsOfWork, signs_of_work
 from deployments.serving.stop_signals import stop_signals
@@ -114,9 +114,9 @@ async def watch_queue(
                 if take_up is not None and signs.is_open and time.monotonic() - asked >= _WORKING_SECONDS:
                     await take_up()
                     asked = time.monotonic()
-            except ObjectNotFound:
+            except SettingRefused as refused:
                 if not is_told:
-                    say("contacts wait, and their deployment is not on the Prefect server; run bouncer-flows deploy")
+                    say(str(refused))
                     is_told = True
                 await asyncio.sleep(_LOOK_SECONDS)
             except (BouncerFlowsError, httpx.HTTPError, PrefectException):
@@ -136,7 +136,12 @@ async def watch_until_stopped() -> None:
 async def _start(client: PrefectClient, flow: FlowName, last: UUID | None) -> UUID | None:
     if last is not None and await _is_under_way(client, last):
         return None
-    deployment = await client.read_deployment_by_name(here().deployment_of(flow))
+    try:
+        deployment = await client.read_deployment_by_name(here().deployment_of(flow))
+    except ObjectNotFound:
+        raise SettingRefused(
+            "contacts wait, and their deployment is not on the Prefect server; run bouncer-flows deploy"
+        ) from None
     schedules = deployment.schedules
     # Whoever switches its schedule off in the UI wants none of its runs.
     if deployment.paused or (schedules and not any(schedule.active for schedule in schedules)):
