@@ -1,9 +1,12 @@
 """Bouncer's rate limits, held over all processes by global concurrency limits of the Prefect server."""
 
+import asyncio
 import logging
+from collections import defaultdict
+from weakref import WeakKeyDictionary
 
 import httpx
-from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError, rate_limit
+from prefect import get_client
 from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from bouncer.accounts.call_statistics import Call
@@ -13,6 +16,8 @@ from bouncer.stopping import cut_after_stop, refuse_while_stopping, sleep_unless
 __all__ = ["PrefectLimiter", "through_server_outages"]
 
 _log = logging.getLogger(__name__)
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, defaultdict[str, asyncio.Lock]] = WeakKeyDictionary()
 
 OUTAGE_SECONDS = 120.0
 """Seconds that a request waits for a Prefect server that is restarting."""
@@ -59,15 +64,38 @@ def through_server_outages() -> AsyncRetrying:
 
 async def _take(name: str) -> None:
     try:
-        async with cut_after_stop(0):
-            await rate_limit(name, strict=True)
+        async with cut_after_stop(0), _turns_of(asyncio.get_running_loop())[name]:
+            await _take_token(name)
     except TimeoutError:
         refuse_while_stopping()
         raise
-    except ConcurrencySlotAcquisitionError as error:
-        cause = error.__cause__
+    except (httpx.HTTPError, OSError) as error:
         # An answer of 4xx is about the limit, such as 422 for one that has no decay.
-        refused = isinstance(cause, httpx.HTTPStatusError) and cause.response.is_client_error
-        if isinstance(cause, httpx.HTTPError | OSError) and not refused:
-            raise OrchestratorUnavailable("the Prefect server cannot be reached; is it running?") from None
-        raise LimitsMissing(f"limit {name} is missing or wrong; run bouncer-flows setup") from None
+        if isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error:
+            raise LimitsMissing(_missing(name)) from None
+        raise OrchestratorUnavailable("the Prefect server cannot be reached; is it running?") from None
+
+
+async def _take_token(name: str) -> None:
+    # Prefect's own rate_limit does the same, with a thread and a client for each limit, and an event for each token.
+    async with get_client() as client:
+        while True:
+            try:
+                found = await client.increment_concurrency_slots([name], 1, "rate_limit")
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != httpx.codes.LOCKED:
+                    raise
+                await asyncio.sleep(float(error.response.headers["Retry-After"]))
+            else:
+                if not found.json():
+                    raise LimitsMissing(_missing(name))
+                return
+
+
+def _turns_of(loop: asyncio.AbstractEventLoop) -> defaultdict[str, asyncio.Lock]:
+    # Each refusal makes the server's next answer longer, so of all that wait here one asks.
+    return _turns.setdefault(loop, defaultdict(asyncio.Lock))
+
+
+def _missing(name: str) -> str:
+    return f"limit {name} is missing or wrong; run bouncer-flows setup"

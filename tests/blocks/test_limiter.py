@@ -1,5 +1,6 @@
 """The limiter: nothing passes unlimited, and a server that is away is waited for."""
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.events import emit_event
+from prefect.events.clients import AssertingEventsClient
+from prefect.events.worker import EventsWorker
 
 from blocks.limiter import PrefectLimiter
 from bouncer.accounts.call_statistics import Call
@@ -41,6 +45,21 @@ async def test_a_limit_without_decay_does_not_pass(prefect_server: LocalServer) 
     await _make("limiter-test-slots", decay=0)
     with pytest.raises(LimitsMissing, match="limit limiter-test-slots is missing or wrong"):
         await PrefectLimiter("limiter-test-slots", "no-uploads", "no-realtime").acquire(Call.STATUS)
+
+
+async def test_tokens_leave_no_events_on_the_server(prefect_server: LocalServer) -> None:
+    """A batch asks Bouncer dozens of times; an event of each would be much of what a team's Prefect server stores."""
+    await _make("limiter-test-quiet")
+    EventsWorker.set_client_override(AssertingEventsClient)
+    try:
+        await PrefectLimiter("limiter-test-quiet", "no-uploads", "no-realtime").acquire(Call.STATUS)
+        emit_event("bouncer-flows.asked", {"prefect.resource.id": "bouncer-flows.test"})
+        await asyncio.to_thread(EventsWorker.instance().wait_until_empty)
+        emitted = [event.event for client in AssertingEventsClient.all for event in client.events]
+    finally:
+        EventsWorker.set_client_override(None)
+        AssertingEventsClient.reset()
+    assert emitted == ["bouncer-flows.asked"]
 
 
 async def test_a_server_that_restarts_is_waited_for(prefect_server: LocalServer, prefect_home: Path) -> None:
