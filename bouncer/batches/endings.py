@@ -135,22 +135,23 @@ def split(connection: Connection, batch: BatchWork) -> list[int]:
     """Halves a batch that Bouncer refuses, so that in the end only the culprits fail.
 
     Where nothing of it is ever taken, an address is sent alone instead. The parts are new batches that go through
-    everything again; equal addresses stay together.
+    everything again; equal addresses stay together. Where a single address is left of several that were refused, it
+    may not be the one that they were refused for, and is a part of its own.
 
     Returns:
-        The ids of the two parts; none where it does not help: a single address, a batch of which nothing is taken,
-        not even single addresses, or one of which REFUSALS_TO_GIVE_UP parts were refused.
+        The ids of the parts; none where it does not help: an address that was refused alone, a batch of which nothing
+        is taken, not even single addresses, or one of which REFUSALS_TO_GIVE_UP parts were refused.
 
     Raises:
         OwnershipLost: Another run has the batch now, or an earlier one has uploaded it after all.
     """
     _lock_unsent(connection, batch)
     root = batch.split_from or batch.id
-    parts = connection.execute(
+    earlier = connection.execute(
         select(state_of(), Batch.bouncer_id.label("bouncer_id"), Batch.quantity).where(Batch.split_from == root)
     ).all()
-    refused = [part.quantity for part in parts if part.state == BatchState.FAILED and part.bouncer_id is None]
-    any_taken = any(part.bouncer_id for part in parts)
+    refused = [one.quantity for one in earlier if one.state == BatchState.FAILED and one.bouncer_id is None]
+    any_taken = any(one.bouncer_id for one in earlier)
     keys = connection.scalars(
         select(Contact.bouncer_address_key)
         .join(QueuedContact, QueuedContact.global_id == Contact.global_id)
@@ -159,19 +160,24 @@ def split(connection: Connection, batch: BatchWork) -> list[int]:
         .order_by(Contact.bouncer_address_key)
     ).all()
     is_not_about_addresses = not any_taken and refused.count(1) >= LONE_REFUSALS_TO_GIVE_UP
-    if len(keys) < 2 or is_not_about_addresses or len(refused) >= REFUSALS_TO_GIVE_UP:
+    sent = connection.scalar(select(Batch.quantity).where(Batch.id == batch.id)) or 0
+    is_alone = len(keys) < 2 and sent < 2
+    if not keys or is_alone or is_not_about_addresses or len(refused) >= REFUSALS_TO_GIVE_UP:
         return []
     # The keys are digests, so a cut by key is as fair as any, and the address that is sent alone is any of them.
     cut = 1 if not any_taken and len(refused) >= DOUBTFUL_REFUSALS else len(keys) // 2
+    cut = min(cut, len(keys) - 1)
     lower = select(Contact.global_id).where(
         Contact.global_id == QueuedContact.global_id, Contact.bouncer_address_key < keys[cut]
     )
-    halves: list[int] = []
+    parts: list[int] = []
     for quantity, contacts in (
         (cut, _assigned_to(batch.id).where(lower.exists())),
         (len(keys) - cut, _assigned_to(batch.id)),
     ):
-        id_of_half = transitions.make(
+        if not quantity:
+            continue
+        part = transitions.make(
             connection,
             account=batch.account,
             layer=batch.layer,
@@ -181,10 +187,10 @@ def split(connection: Connection, batch: BatchWork) -> list[int]:
             quantity=quantity,
             split_from=root,
         )
-        connection.execute(contacts.values(batch_id=id_of_half))
-        halves.append(id_of_half)
-    transitions.split(connection, batch, (halves[0], halves[1]))
-    return halves
+        connection.execute(contacts.values(batch_id=part))
+        parts.append(part)
+    transitions.split(connection, batch, parts)
+    return parts
 
 
 def requeue_or_fail(connection: Connection, contacts: Update, message: str) -> int:

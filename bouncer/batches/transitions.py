@@ -4,7 +4,7 @@ The row is the truth: a run that dies leaves the batch in the state that was rea
 there. What becomes of its contacts at the same time is in ``endings``, ``load`` and ``realtime``.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -54,6 +54,7 @@ from bouncer.batches.transition_table import (
     Transition,
 )
 from bouncer.errors import OwnershipLost
+from bouncer.plurals import numbered
 from bouncer.safe_text import clean_message
 from bouncer.storage.dialects import database_now
 from bouncer.storage.tables import Batch, BatchStatus, Request
@@ -351,9 +352,9 @@ def fail(connection: Connection, batch: BatchWork, message: str) -> None:
     _end_owned(connection, batch, FAIL, message)
 
 
-def split(connection: Connection, batch: BatchWork, halves: tuple[int, int]) -> None:
-    """Ends a batch in whose place two parts are sent."""
-    message = f"refused by Bouncer as a whole; parted into batches {halves[0]} and {halves[1]}"
+def split(connection: Connection, batch: BatchWork, parts: Sequence[int]) -> None:
+    """Ends a batch in whose place its parts are sent."""
+    message = f"refused by Bouncer as a whole; parted into {numbered(parts, 'batch', 'batches')}"
     _end_owned(connection, batch, SPLIT, message)
 
 

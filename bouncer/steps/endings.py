@@ -6,7 +6,7 @@ from bouncer.accounts import state as account_state
 from bouncer.batches import endings
 from bouncer.batches.state import BatchWork
 from bouncer.errors import BouncerFlowsError
-from bouncer.plurals import counted
+from bouncer.plurals import counted, numbered
 from bouncer.steps.ports import Access, Run
 
 __all__ = ["Ending", "dissolve", "fail", "lose", "return_unpaid", "split", "withdraw"]
@@ -63,10 +63,10 @@ async def dissolve(access: Access, run: Run, batch: BatchWork, error: BouncerFlo
 
 async def split(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
     """Halves a batch that Bouncer refuses; what cannot be halved any more fails."""
-    halves = await endings.split(access, batch)
-    if not halves:
+    parts = await endings.split(access, batch)
+    if not parts:
         return await fail(access, run, batch, error)
-    message = f"{error}; sent again as batches {halves[0]} and {halves[1]}, to find the addresses that it is about"
+    message = f"{error}; sent again as {numbered(parts, 'batch', 'batches')}, to find the addresses that it is about"
     run.log.warning("%s", message)
     return Ending("Split", message)
 

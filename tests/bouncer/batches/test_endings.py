@@ -228,15 +228,28 @@ def test_equal_addresses_stay_together(engine: Engine) -> None:
     assert {half for _, half in places} == set(halves)
 
 
-def test_a_single_address_cannot_be_halved(engine: Engine) -> None:
-    """Nothing is changed where halving makes no sense, also where all but one contact were deleted meanwhile."""
+def test_an_address_that_was_refused_alone_cannot_be_halved(engine: Engine) -> None:
+    """Nothing is changed where halving makes no sense."""
+    work = _claimed(engine, 1)
+    assert write(engine, endings.split, work) == []
+    assert [row.status for row in queue_rows(engine)] == ["assigned"]
+    assert batch_rows(engine)[0].status == "queued"
+
+
+def test_an_address_does_not_fail_for_those_that_were_deleted_after_they_were_refused_with_it(engine: Engine) -> None:
+    """An application deletes the culprit just then: what is left was never refused alone, and is sent once more."""
     work = _claimed(engine, 3)
     first, *others = queue_rows(engine)
     gone = [row.queue_id for row in others]
     write(engine, lambda c: c.execute(delete(QueuedContact).where(QueuedContact.queue_id.in_(gone))))
-    assert write(engine, endings.split, work) == []
-    assert [(row.queue_id, row.status) for row in queue_rows(engine)] == [(first.queue_id, "assigned")]
-    assert batch_rows(engine)[0].status == "queued"
+    (part,) = write(engine, endings.split, work)
+    assert [(row.queue_id, row.status, row.batch_id) for row in queue_rows(engine)] == [
+        (first.queue_id, "assigned", part)
+    ]
+    refused, again = batch_rows(engine)
+    assert (refused.status, again.status, again.quantity) == ("failed", "queued", 1)
+    assert refused.error_message == f"refused by Bouncer as a whole; parted into batch {part}"
+    assert write(engine, endings.split, take(engine, part)) == []
 
 
 def test_contacts_whose_batch_went_with_another_request(engine: Engine) -> None:
