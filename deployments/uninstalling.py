@@ -13,6 +13,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterTags,
 )
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from blocks.access import account_names
@@ -25,7 +26,19 @@ from deployments.setup.deployments_from_yaml import deployment_names, is_ours
 from deployments.setup.work_pool import busy_workers, forget_work_pool
 from tasks.upkeep.forget_runs import delete_runs
 
-__all__ = ["uninstall"]
+__all__ = ["uninstall", "what_uninstall_deletes"]
+
+
+async def what_uninstall_deletes() -> str:
+    """Counts what of this installation is on the Prefect server, in words; nothing is changed."""
+    async with get_client() as client:
+        found = {
+            "automation": len(await own_automations(client)),
+            "deployment": len(await _own_deployments(client)),
+            "flow run": await client.count_flow_runs(flow_run_filter=_own_runs()),
+            "account block": len(await account_names()),
+        }
+    return ", ".join(counted(number, thing) for thing, number in found.items())
 
 
 async def uninstall(pool: str) -> list[str]:
@@ -47,7 +60,7 @@ async def uninstall(pool: str) -> list[str]:
         of_ours, of_runs = await _delete_deployments(client)
         changes += of_ours
         flows = set(of_runs)
-        ours = FlowRunFilter(tags=FlowRunFilterTags(all_=[installation.tag]))
+        ours = _own_runs()
         flows |= {run.flow_id for run in await client.read_flow_runs(flow_run_filter=ours)}
         runs, artifacts = await delete_runs(client, ours)
         changes += [f"{counted(runs, 'flow run')} deleted, and {counted(artifacts, 'artifact')}"] if runs else []
@@ -83,19 +96,28 @@ async def _delete_automations(client: PrefectClient) -> list[str]:
 
 async def _delete_deployments(client: PrefectClient) -> tuple[list[str], list[UUID]]:
     changes, flows = [], []
-    for name in deployment_names():
-        try:
-            deployment = await client.read_deployment_by_name(name)
-        except ObjectNotFound:
-            continue
-        if is_ours(deployment):
-            # Its runs go first: those that are older than the tag are nobody's without it.
-            of_it = DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
-            runs, _ = await delete_runs(client, FlowRunFilter(), of_it)
-            await client.delete_deployment(deployment.id)
-            changes.append(f"deployment {name} deleted, and {counted(runs, 'flow run')} of it")
-            flows.append(deployment.flow_id)
+    for name, deployment in (await _own_deployments(client)).items():
+        # Its runs go first: those that are older than the tag are nobody's without it.
+        of_it = DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
+        runs, _ = await delete_runs(client, FlowRunFilter(), of_it)
+        await client.delete_deployment(deployment.id)
+        changes.append(f"deployment {name} deleted, and {counted(runs, 'flow run')} of it")
+        flows.append(deployment.flow_id)
     return changes, flows
+
+
+async def _own_deployments(client: PrefectClient) -> dict[str, DeploymentResponse]:
+    own = {}
+    for name in deployment_names():
+        with suppress(ObjectNotFound):
+            deployment = await client.read_deployment_by_name(name)
+            if is_ours(deployment):
+                own[name] = deployment
+    return own
+
+
+def _own_runs() -> FlowRunFilter:
+    return FlowRunFilter(tags=FlowRunFilterTags(all_=[here().tag]))
 
 
 async def _delete_limits(client: PrefectClient, account: str) -> list[str]:

@@ -228,7 +228,7 @@ def _overview(report: StatusReport, age: str | None) -> Table:
         used = f"request {cap.request_id}: {cap.committed:,} of {counted(cap.max_credits, 'credit')}{reached}"
         table.add_row("Cap", Text(used, "bold red" if cap.is_reached else ""))
     speed = report.figures.get("settled_contacts_an_hour")
-    if speed is not None:
+    if speed:
         table.add_row(
             "Speed",
             f"{counted(speed, 'contact')} settled in {'the last hour' if age is None else f'an hour, {age} ago'}",

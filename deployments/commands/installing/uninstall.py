@@ -25,9 +25,11 @@ def uninstall(*, yes: Annotated[bool, Parameter(negative="")] = False) -> int:
     with orchestrator(settings):
         from deployments.setup.work_pool import pool_name
         from deployments.uninstalling import uninstall as take_off
+        from deployments.uninstalling import what_uninstall_deletes
 
-        if not agreed([f"Delete all deployments, runs, limits and blocks of installation {name}?"], yes=yes):
-            raise SettingRefused(f"nothing of installation {name} is deleted without --yes")
+        there = asyncio.run(what_uninstall_deletes())
+        if not agreed([f"Delete {there}, and the limits of installation {name}?"], yes=yes):
+            raise SettingRefused(f"nothing of installation {name} is deleted without --yes: {there}, and its limits")
         changes = asyncio.run(take_off(pool_name(settings.work_pool)))
     for line in changes:
         tell(line)

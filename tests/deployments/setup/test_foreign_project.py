@@ -21,7 +21,7 @@ from deployments.server.local_server import LocalServer
 from deployments.serving.deploy import deploy_for_workers
 from deployments.settings import Settings
 from deployments.setup.set_up import set_up, set_up_pool
-from deployments.uninstalling import uninstall
+from deployments.uninstalling import uninstall, what_uninstall_deletes
 from flows.check_health import check_health
 from flows.dispatch import dispatch
 from flows.housekeeping import housekeeping
@@ -83,7 +83,9 @@ async def test_what_is_theirs_stays_as_it_is(
         amid = await snapshot(client)
         assert _of(before, amid) == before
         assert amid != before
+        assert "14 deployments, " in await what_uninstall_deletes()
         await uninstall(name)
+        assert await what_uninstall_deletes() == "0 automations, 0 deployments, 0 flow runs, 0 account blocks"
         after = await snapshot(client)
         assert _of(before, after) == before
         left = {kind: {id_: after[kind][id_] for id_ in after[kind].keys() - before[kind].keys()} for kind in after}
