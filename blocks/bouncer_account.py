@@ -1,12 +1,13 @@
 """The block that holds a Bouncer account: its key, and how fast and how much may be sent with it."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import ClassVar
 
 import httpx
 from prefect import get_client as get_prefect_client
 from prefect.blocks.core import Block
+from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import PrefectException
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, model_validator
 from sqlalchemy import Engine
@@ -104,16 +105,18 @@ class BouncerAccount(Block, AccountSettings):
         """The global concurrency limits that it needs as the account of that name."""
         return limits_of(name, batches=self.max_concurrent_batches, requests_per_minute=self.rate_limit_per_minute)
 
-    def get_gate(self, engine: Engine, *, name: str = "default", caller: str) -> SharedGate:
+    def get_gate(self, engine: Engine, server: PrefectClient, *, name: str = "default", caller: str) -> SharedGate:
         """Opens the gate that every request with this account passes: circuit breaker, shared limits, count.
 
         Args:
             engine: Of the contacts database, where requests are counted and the circuit breaker lives.
+            server: A client of the Prefect server, which has the limits; open for as long as the gate is used.
             name: The account, whose limits they are.
             caller: A name for this caller, unique over all workers.
         """
         _, *buckets = here().limits(name)
-        return SharedGate(engine, name, PrefectLimiter(*buckets), caller, realtime_per_hour=self.realtime_per_hour)
+        limiter = PrefectLimiter(server, *buckets)
+        return SharedGate(engine, name, limiter, caller, realtime_per_hour=self.realtime_per_hour)
 
     @asynccontextmanager
     async def get_client(
@@ -131,20 +134,20 @@ class BouncerAccount(Block, AccountSettings):
         Yields:
             The client, closed afterwards.
         """
-        gate = self.get_gate(engine, name=name, caller=caller)
-        async with AsyncExitStack() as opened:
-            # One for all requests: to make one costs more than the rest of a request.
-            server = await opened.enter_async_context(get_prefect_client()) if saved_key else None
+        # One for all requests: to make one costs more than the rest of a request.
+        async with get_prefect_client() as server:
 
             async def present_key() -> str:
                 try:
-                    saved = await load_saved(BouncerAccount, here().account_block(name), server) if server else None
+                    saved = await load_saved(BouncerAccount, here().account_block(name), server) if saved_key else None
                 except (PrefectException, httpx.HTTPError, ValueError, SettingRefused):
                     # The Prefect server is away, or the block was saved as it cannot be used: the last key that was
                     # seen is the best there is.
                     saved = None
                 return (saved or self).api_key.get_secret_value()
 
-            yield await opened.enter_async_context(
-                BouncerClient(self.base_url, present_key, gate, realtime_seconds=self.realtime_timeout_seconds)
-            )
+            gate = self.get_gate(engine, server, name=name, caller=caller)
+            async with BouncerClient(
+                self.base_url, present_key, gate, realtime_seconds=self.realtime_timeout_seconds
+            ) as client:
+                yield client

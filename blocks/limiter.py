@@ -6,7 +6,7 @@ from collections import defaultdict
 from weakref import WeakKeyDictionary
 
 import httpx
-from prefect import get_client
+from prefect.client.orchestration import PrefectClient
 from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from bouncer.accounts.call_statistics import Call
@@ -27,12 +27,14 @@ class PrefectLimiter:
     """Takes one token of the requests' bucket for each call, and one of the uploads' bucket for each upload.
 
     Args:
+        server: A client of the Prefect server, open for as long as tokens are taken.
         api: The name of the limit on all requests.
         uploads: The name of the limit on uploads.
         realtime: The name of the limit on verifications in real time, which count against no other.
     """
 
-    def __init__(self, api: str, uploads: str, realtime: str) -> None:
+    def __init__(self, server: PrefectClient, api: str, uploads: str, realtime: str) -> None:
+        self._server = server
         self._of_call = {Call.CREATE: (uploads, api), Call.VERIFY: (realtime,)}
         self._of_others = (api,)
 
@@ -47,7 +49,7 @@ class PrefectLimiter:
         retrying = through_server_outages()
         # One after the other: asked for both at once, Prefect passes silently when only one of them exists.
         for name in self._of_call.get(call, self._of_others):
-            await retrying(_take, name)
+            await retrying(_take, self._server, name)
 
 
 def through_server_outages() -> AsyncRetrying:
@@ -62,10 +64,10 @@ def through_server_outages() -> AsyncRetrying:
     )
 
 
-async def _take(name: str) -> None:
+async def _take(server: PrefectClient, name: str) -> None:
     try:
         async with cut_after_stop(0), _turns_of(asyncio.get_running_loop())[name]:
-            await _take_token(name)
+            await _take_token(server, name)
     except TimeoutError:
         refuse_while_stopping()
         raise
@@ -76,20 +78,19 @@ async def _take(name: str) -> None:
         raise OrchestratorUnavailable("the Prefect server cannot be reached; is it running?") from None
 
 
-async def _take_token(name: str) -> None:
+async def _take_token(server: PrefectClient, name: str) -> None:
     # Prefect's own rate_limit does the same, with a thread and a client for each limit, and an event for each token.
-    async with get_client() as client:
-        while True:
-            try:
-                found = await client.increment_concurrency_slots([name], 1, "rate_limit")
-            except httpx.HTTPStatusError as error:
-                if error.response.status_code != httpx.codes.LOCKED:
-                    raise
-                await asyncio.sleep(float(error.response.headers["Retry-After"]))
-            else:
-                if not found.json():
-                    raise LimitsMissing(_missing(name))
-                return
+    while True:
+        try:
+            found = await server.increment_concurrency_slots([name], 1, "rate_limit")
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.LOCKED:
+                raise
+            await asyncio.sleep(float(error.response.headers["Retry-After"]))
+        else:
+            if not found.json():
+                raise LimitsMissing(_missing(name))
+            return
 
 
 def _turns_of(loop: asyncio.AbstractEventLoop) -> defaultdict[str, asyncio.Lock]:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import httpx
+from prefect import get_client
 
 from blocks.access import open_database
 from blocks.bouncer_account import BouncerAccount
@@ -65,7 +66,6 @@ async def probe_account(settings: Settings, name: str, callback: Callback | None
         batches = counted(len(in_flight), "batch", "batches")
         raise InputRefused(f"{batches} in flight at account {name}; probe it once all is loaded")
     key = account.api_key.get_secret_value().strip()
-    gate = account.get_gate(engine, name=name, caller=f"probe on {socket.gethostname()} {os.getpid()}")
     transcript = Transcript(key)
     headers = {"User-Agent": "bouncer-flows", "Accept-Encoding": ACCEPTED_ENCODINGS}
     with ExitStack() as opened:
@@ -75,7 +75,12 @@ async def probe_account(settings: Settings, name: str, callback: Callback | None
             listener = opened.enter_context(listening("0.0.0.0", callback.port, callback.url))  # noqa: S104  # as said
         elif stays_here(account.base_url):
             listener = opened.enter_context(listening("127.0.0.1", 0, None))
-        async with httpx.AsyncClient(
-            timeout=_ANSWER_SECONDS, headers=headers, trust_env=not stays_here(account.base_url)
-        ) as http:
+        async with (
+            get_client() as server,
+            httpx.AsyncClient(
+                timeout=_ANSWER_SECONDS, headers=headers, trust_env=not stays_here(account.base_url)
+            ) as http,
+        ):
+            caller = f"probe on {socket.gethostname()} {os.getpid()}"
+            gate = account.get_gate(engine, server, name=name, caller=caller)
             return await probe(Wire(http, account.base_url, key, gate, transcript), listener=listener), transcript

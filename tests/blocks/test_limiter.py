@@ -25,26 +25,31 @@ async def _make(name: str, *, decay: float = 100.0) -> None:
         )
 
 
+async def _take(call: Call, *limits: str) -> None:
+    async with get_client() as client:
+        await PrefectLimiter(client, *limits).acquire(call)
+
+
 @pytest.mark.mainline
 async def test_a_request_without_a_limit_does_not_pass(prefect_server: LocalServer) -> None:
     """A limit that does not exist would hold nothing; the message names it and what to run."""
     with pytest.raises(LimitsMissing, match="limit no-such-limit is missing or wrong; run bouncer-flows setup"):
-        await PrefectLimiter("no-such-limit", "no-uploads", "no-realtime").acquire(Call.STATUS)
+        await _take(Call.STATUS, "no-such-limit", "no-uploads", "no-realtime")
 
 
 async def test_an_upload_without_its_own_limit_does_not_pass(prefect_server: LocalServer) -> None:
     """An upload needs both limits; that the one on all requests exists is not enough."""
     await _make("limiter-test-api")
-    await PrefectLimiter("limiter-test-api", "no-uploads", "no-realtime").acquire(Call.STATUS)
+    await _take(Call.STATUS, "limiter-test-api", "no-uploads", "no-realtime")
     with pytest.raises(LimitsMissing, match="limit no-uploads is missing or wrong"):
-        await PrefectLimiter("limiter-test-api", "no-uploads", "no-realtime").acquire(Call.CREATE)
+        await _take(Call.CREATE, "limiter-test-api", "no-uploads", "no-realtime")
 
 
 async def test_a_limit_without_decay_does_not_pass(prefect_server: LocalServer) -> None:
     """A limit that gives no token back would pass a hundred requests and then none for ever."""
     await _make("limiter-test-slots", decay=0)
     with pytest.raises(LimitsMissing, match="limit limiter-test-slots is missing or wrong"):
-        await PrefectLimiter("limiter-test-slots", "no-uploads", "no-realtime").acquire(Call.STATUS)
+        await _take(Call.STATUS, "limiter-test-slots", "no-uploads", "no-realtime")
 
 
 async def test_tokens_leave_no_events_on_the_server(prefect_server: LocalServer) -> None:
@@ -52,7 +57,7 @@ async def test_tokens_leave_no_events_on_the_server(prefect_server: LocalServer)
     await _make("limiter-test-quiet")
     EventsWorker.set_client_override(AssertingEventsClient)
     try:
-        await PrefectLimiter("limiter-test-quiet", "no-uploads", "no-realtime").acquire(Call.STATUS)
+        await _take(Call.STATUS, "limiter-test-quiet", "no-uploads", "no-realtime")
         emit_event("bouncer-flows.asked", {"prefect.resource.id": "bouncer-flows.test"})
         await asyncio.to_thread(EventsWorker.instance().wait_until_empty)
         emitted = [event.event for client in AssertingEventsClient.all for event in client.events]
@@ -66,7 +71,7 @@ async def test_a_server_that_restarts_is_waited_for(prefect_server: LocalServer,
     """A request that is due while the Prefect server is away passes once it is back, and not before."""
     await _make("limiter-test-restart")
     os.kill(int((prefect_home / "server.pid").read_text()), signal.SIGKILL)
-    await PrefectLimiter("limiter-test-restart", "no-uploads", "no-realtime").acquire(Call.STATUS)
+    await _take(Call.STATUS, "limiter-test-restart", "no-uploads", "no-realtime")
     async with get_client() as client:
         limit = await client.read_global_concurrency_limit_by_name("limiter-test-restart")
     assert limit.active_slots <= 1
