@@ -152,6 +152,10 @@ class BatchLost(BouncerFlowsError):
     """Bouncer does not know the batch, or has removed its results."""
 
 
+class BatchStuck(BatchLost):
+    """Bouncer makes no progress with the batch, even after it was asked to finish it."""
+
+
 class DownloadTruncated(BouncerFlowsError):
     """A download ended early or cannot be parsed; nothing of it was loaded."""
 

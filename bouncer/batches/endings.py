@@ -88,10 +88,16 @@ def return_unsent(connection: Connection, account: str) -> int:
 
 
 @writing
-def lose(connection: Connection, batch: BatchWork, message: str) -> int:
+def lose(connection: Connection, batch: BatchWork, message: str, *, stuck: bool = False) -> int:
     """Closes a batch whose verdicts cannot be had; its contacts are requeued, at most MOST_ATTEMPTS times.
 
     What Bouncer may have been paid for it stays on record.
+
+    Args:
+        connection: In a transaction that writes.
+        batch: The batch, owned by the caller.
+        message: Why.
+        stuck: It has stood still since Bouncer last reported how far it was, so that no more than that was paid.
 
     Returns:
         How many contacts it held.
@@ -99,7 +105,7 @@ def lose(connection: Connection, batch: BatchWork, message: str) -> int:
     transitions.lock(connection, batch)
     count = requeue_or_fail(connection, _assigned_to(batch.id), message)
     keep_verdicts(connection, QueuedContact.batch_id == batch.id)
-    transitions.lose(connection, batch, message)
+    transitions.lose(connection, batch, message, stuck=stuck)
     return count
 
 

@@ -14,10 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    SQLColumnExpression,
-    and_,
     bindparam,
-    case,
     delete,
     func,
     insert,
@@ -342,9 +339,11 @@ def dissolve(connection: Connection, batch: BatchWork) -> None:
     _end_owned(connection, batch, DISSOLVE, "not uploaded; its contacts went back to the queue")
 
 
-def lose(connection: Connection, batch: BatchWork, message: str) -> None:
+def lose(connection: Connection, batch: BatchWork, message: str, *, stuck: bool = False) -> None:
     """Ends a batch whose verdicts cannot be had; what Bouncer may have been paid for it stays on record."""
-    _end_owned(connection, batch, LOSE, message, lost_addresses=_paid_at_most())
+    # Of one that stands still the credits of the rest come back. Of any other, nobody knows how far it came.
+    at_most = func.coalesce(Batch.credits, Batch.processed if stuck else Batch.quantity)
+    _end_owned(connection, batch, LOSE, message, lost_addresses=at_most)
 
 
 def fail(connection: Connection, batch: BatchWork, message: str) -> None:
@@ -444,17 +443,6 @@ def _ended(state: BatchState, message: str | None) -> dict[str, Any]:
         "held_ts": None,
         "slot_lease": None,
     }
-
-
-def _paid_at_most() -> SQLColumnExpression[int]:
-    # A batch that was asked to finish and never did has stood still since Bouncer last reported how far it was; the
-    # credits of the rest come back. Of any other, nobody knows how far it came after that.
-    stood_still = and_(Batch.finish_requested_ts.is_not(None), Batch.verified_ts.is_(None))
-    return case(
-        (Batch.credits.is_not(None), Batch.credits),
-        (stood_still, Batch.processed),
-        else_=Batch.quantity,
-    )
 
 
 def _after_upload(connection: Connection, batch: BatchWork, span: timedelta | None) -> datetime:

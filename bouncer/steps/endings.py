@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from bouncer.accounts import state as account_state
 from bouncer.batches import endings
 from bouncer.batches.state import BatchWork
-from bouncer.errors import BouncerFlowsError
+from bouncer.errors import BatchStuck, BouncerFlowsError
 from bouncer.plurals import counted, numbered
 from bouncer.steps.ports import Access, Run
 
@@ -84,7 +84,7 @@ async def fail(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsEr
 
 async def lose(access: Access, run: Run, batch: BatchWork, error: BouncerFlowsError) -> Ending:
     """Closes a batch that Bouncer lost; its contacts are sent again in other batches."""
-    returned = await endings.lose(access, batch, str(error))
+    returned = await endings.lose(access, batch, str(error), stuck=isinstance(error, BatchStuck))
     run.announce("batch.lost", account=access.name, batch=batch.id, contacts=returned, reason=str(error))
     return Ending("Lost", f"{error}; {counted(returned, 'contact is', 'contacts are')} requeued", is_failure=True)
 

@@ -6,7 +6,7 @@ from bouncer.api.answers import BatchProgress
 from bouncer.batches import ownership, transitions
 from bouncer.batches.batches_in_flight import queue_ahead
 from bouncer.batches.state import BatchWork
-from bouncer.errors import BatchLost, BatchNotCompleted, FinishRefused
+from bouncer.errors import BatchLost, BatchNotCompleted, BatchStuck, FinishRefused
 from bouncer.steps.callbacks import Bell
 from bouncer.steps.ports import Access, Run
 from bouncer.steps.retries import AWAY, until_known
@@ -29,7 +29,8 @@ async def poll(access: Access, run: Run, batch: BatchWork, bouncer_id: str) -> N
         bouncer_id: Bouncer's id of it.
 
     Raises:
-        BatchLost: Bouncer does not know the batch, or makes nothing of it even after it was finished.
+        BatchLost: Bouncer does not know the batch.
+        BatchStuck: Bouncer makes nothing of it even after it was asked to finish it.
     """
     log = run.log
     account = access.account
@@ -90,7 +91,7 @@ async def _ask(access: Access, bouncer_id: str) -> BatchProgress:
 
 async def _finish_early(access: Access, run: Run, batch: BatchWork, bouncer_id: str, watch: Watch) -> None:
     if watch.finishing:
-        raise BatchLost(f"Bouncer made no progress with batch {batch.id}, even after it was asked to finish it")
+        raise BatchStuck(f"Bouncer made no progress with batch {batch.id}, even after it was asked to finish it")
     if watch.idle > access.account.batch_deadline_seconds:
         run.log.warning(
             "batch %d made no progress for %.0f s; it is finished early and its rest requeued", batch.id, watch.idle

@@ -79,21 +79,23 @@ def test_lost_batches_are_sent_again_a_few_times(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("processed", "finishing", "charged", "declared"), [(0, False, None, 3), (1, True, None, 1), (3, False, 2, 2)]
+    ("processed", "stuck", "charged", "declared"), [(0, False, None, 3), (1, True, None, 1), (3, False, 2, 2)]
 )
 def test_what_a_lost_batch_may_have_cost_is_declared(
-    engine: Engine, processed: int, finishing: bool, charged: int | None, declared: int
+    engine: Engine, processed: int, stuck: bool, charged: int | None, declared: int
 ) -> None:
-    """Its contacts are paid for again: all where nobody knows how far it was, else what was verified or charged."""
+    """Its contacts are paid for again: all where nobody knows how far it was, else what was verified or charged.
+
+    One that a cancellation had asked to finish, and that Bouncer lost a moment later, declared too little.
+    """
     queue(engine, (f"a{number}@example.com" for number in range(3)))
     (batch,) = claim(engine).batches
     work = upload(engine, batch.id)
     write(engine, transitions.record_progress, work, processed)
-    if finishing:
-        write(engine, ownership.record_finish_requested, work)
+    write(engine, ownership.record_finish_requested, work)
     if charged is not None:
         write(engine, transitions.record_verified, work, charged)
-    write(engine, endings.lose, work, "results have been removed")
+    write(engine, endings.lose, work, "results have been removed", stuck=stuck)
     assert read(engine, count_batches).possible_double_payments == declared
     assert read(engine, take_ledger, None).total.maybe_paid_twice == declared
 
