@@ -70,6 +70,7 @@ class Faults:
         self._chance = random.Random(f"faults {seed}")
         self._rates = rates
         self._left = most
+        self._is_quiet = most == 0
         self._told = None if told is None else {fault.point: fault for fault in told}
         self._points = 0
         self.happened: list[Fault] = []
@@ -82,21 +83,21 @@ class Faults:
 
     def stop(self) -> None:
         """From now on nothing goes wrong."""
-        self._left = 0
+        self._left, self._is_quiet = 0, True
 
-    def at(self, where: str, kinds: Mapping[str, int]) -> Fault | None:
-        """Decides what goes wrong at this point of the history."""
+    def at(self, where: str, kinds: Mapping[str, int], aimed: str = "") -> Fault | None:
+        """Decides what goes wrong at this point of the history: what is aimed at it, if anything."""
         self._points += 1
-        if self._left <= 0:
+        if self._is_quiet or (self._left <= 0 and not aimed):
             return None
         if self._told is not None:
             fault = self._told.get(self._points)
             if fault is None or fault.kind not in kinds:
                 return None
         else:
-            if self._chance.random() >= self._rates.get(where, 0.0):
+            if self._chance.random() >= self._rates.get(where, 0.0) and not aimed:
                 return None
-            kind = self._chance.choices(list(kinds), list(kinds.values()))[0]
+            kind = aimed or self._chance.choices(list(kinds), list(kinds.values()))[0]
             fault = Fault(self._points, kind, round(self._chance.random(), 4))
         self._left -= 1
         self.happened.append(fault)

@@ -38,6 +38,8 @@ _LOOK_SECONDS = 5.0
 _PUT_RIGHT_SECONDS = 30.0
 _PATIENCE_SECONDS = 1_500.0
 _GRACE_SECONDS = 20.0
+_LATE = (0.1, 1.0, 10.0, 40.0, None)
+_LATER = (0.1, 1.0, 10.0, 60.0, 120.0)
 _MOST_COMMITS = 1_500
 _MOST_TRANSACTIONS = 6_000
 
@@ -87,6 +89,7 @@ class History:
         self._settings: dict[str, Settings] = {}
         self._workers: dict[int, Process] = {}
         self._is_over = False
+        self._aim = plan.aim
         self._commit_count = 0
         self._transaction_count = 0
 
@@ -272,7 +275,7 @@ class History:
 
     def _call_back(self, order: Order) -> None:
         # Late, or never, or twice.
-        late = self._chance.choice((0.1, 1.0, 10.0, 40.0, None))
+        late = self._chance.choice(_LATE if self._plan.aim is None else _LATER)
         if late is not None:
             self._loop.create_task(self._receive(order, late))
 
@@ -306,7 +309,9 @@ class History:
     def _commits(self, commit: Callable[[], None], rollback: Callable[[], None]) -> None:
         process = processes.current()
         changes = self._judge.look()
-        fault = None if process is None else self._faults.at("way" if changes else "commit", COMMIT)
+        fault = (
+            None if process is None else self._faults.at("way" if changes else "commit", COMMIT, self._aimed(changes))
+        )
         what = ", ".join(f"batch {id_}: {old} > {new}" for id_, (old, new) in changes)
         fate = "" if fault is None else fault.kind
         self._judge.count(changes, fate)
@@ -337,6 +342,13 @@ class History:
             self._freeze(process, fault)
         if fault.kind.startswith("lost"):
             raise sqlite3.OperationalError("database is locked")
+
+    def _aimed(self, changes: list[tuple[int, tuple[str, str]]]) -> str:
+        # Once in a history, at the first batch that goes the way.
+        if self._aim is None or all(edge != self._aim.edge for _, edge in changes):
+            return ""
+        fate, self._aim = self._aim.fate, None
+        return fate
 
     def _freeze(self, process: Process, fault: Fault) -> None:
         freeze(process, fault)

@@ -1,32 +1,8 @@
 """The plan of a history: all that its seed decides before it begins."""
 
-import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from tests.simulation.service.verdicts import KINDS, MALFORMED
-
-__all__ = ["Deed", "Plan", "large_plan_of", "plan_of"]
-
-_DOMAINS = ("acme.com", "beta.org", "gamma.net", "delta.io")
-_FREE_DOMAIN = "sandbox.usebouncer.com"
-
-
-_DEEDS = {
-    "import": 4,
-    "cancel": 4,
-    "pause": 2,
-    "resume": 2,
-    "top up": 1,
-    "requeue": 2,
-    "requeue a request": 2,
-    "requeue held": 2,
-    "change a block": 3,
-    "restore": 2,
-    "delete a contact": 2,
-    "change a contact": 1,
-    "set the database's clock": 2,
-}
-"""What people do, with how often."""
+__all__ = ["Aim", "Deed", "Plan"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +15,7 @@ class Deed:
         addresses: For an import.
         share: A number from 0 to 1 for whatever has to be chosen more.
         when: The state that a batch must just have reached, as the diagram has it; empty for no matter which.
+        patience: For how many seconds it waits for that.
     """
 
     at: float
@@ -46,6 +23,20 @@ class Deed:
     addresses: tuple[str, ...] = ()
     share: float = 0.0
     when: str = ""
+    patience: float = 20.0
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a history aims at.
+
+    Attributes:
+        edge: A way of the diagram.
+        fate: What is to happen to the process at the commit that takes the first batch there.
+    """
+
+    edge: tuple[str, str]
+    fate: str
 
 
 @dataclass(frozen=True)
@@ -85,6 +76,7 @@ class Plan:
         most_faults: How much goes wrong in all.
         quiet_after: When nothing goes wrong any more, in seconds.
         deeds: What people do, in order.
+        aim: What is to go wrong on which way of a batch, at the first that goes it; None for nothing.
     """
 
     seed: int
@@ -119,174 +111,4 @@ class Plan:
     most_faults: int
     quiet_after: float
     deeds: tuple[Deed, ...]
-
-
-def plan_of(seed: int) -> Plan:
-    """Makes the plan that belongs to a seed: every tenth is a large one; small ones are played far more quickly."""
-    large = large_plan_of(seed)
-    return large if seed % 10 == 0 else _capped(_smaller(large))
-
-
-def large_plan_of(seed: int) -> Plan:
-    """Makes the large plan of a seed, whatever size belongs to it."""
-    chance = random.Random(f"plan {seed}")
-    # What was thought of later has dice of its own, so that the seeds before it keep the rest of their plans.
-    later = random.Random(f"later plan {seed}")
-    batch_size = chance.choice((2, 2, 3, 4, 5, 10))
-    most_in_flight = chance.choice((1, 1, 2, 3, 4))
-    batches = chance.choice((1, 1, 1, 2, 2, 3, 4))
-    in_real_time = chance.random() < 0.2
-    if in_real_time and chance.random() < 0.7:
-        batches, batch_size = 1, 3
-    contacts = min(60, max(1, chance.randint(batch_size * (batches - 1) + 1, batch_size * batches)))
-    # All that is in flight is done within the minute for which an upload whose answer was lost counts as in flight.
-    slowest = 40.0 / (batch_size * most_in_flight)
-    calm = chance.random() < 0.15
-    harsh = chance.choice((0.5, 1.5, 3.0, 3.0))
-    return Plan(
-        seed=seed,
-        workers=chance.choice((1, 1, 1, 2, 2, 3)),
-        accounts=chance.choice((1, 1, 1, 2)),
-        batch_size=batch_size,
-        most_in_flight=most_in_flight,
-        slots_beyond=later.choice((0, 0, 0, 4)),
-        in_parallel=chance.random() < 0.4,
-        seconds_an_address=min(slowest, chance.choice((0.05, 0.2, 0.5, 1.0, 3.0))),
-        ahead=0.0,
-        stuck=chance.choice((0.0, 0.0, 0.0, 0.1)),
-        removed=chance.choice((0.0, 0.0, 0.0, 0.0, 0.0, 0.2)),
-        vanishing=later.choice((0.0, 0.0, 0.0, 0.0, 0.0, 0.2)),
-        lag=later.choice((0.0, 0.0, 4.0)),
-        requests_a_minute=chance.choice((20, 60, 200, 200)),
-        credits=10_000 if chance.random() < 0.85 else chance.randint(0, contacts),
-        cap=None,
-        ambiguous_upload="resubmit" if chance.random() < 0.7 else "hold",
-        callbacks=chance.random() < 0.3,
-        realtime=3 if in_real_time else 0,
-        poll_seconds_max=10.0,
-        check_seconds=60.0,
-        checks_first=True,
-        count_seconds=8,
-        deadline=chance.choice((60.0, 120.0)),
-        queue_ahead=chance.choice((0.0, 0.0, 0.0, 5.0, 900.0)),
-        second_chances=chance.choice((0, 0, 0, 1)),
-        delete=chance.random() < 0.1,
-        clocks=(chance.uniform(-5, 5), chance.uniform(-5, 5)),
-        # What costs money and what changes a state is where it hurts most.
-        rates={
-            "commit": 0.01 * harsh,
-            "way": 0.05 * harsh,
-            "request": 0.03 * harsh,
-            "real time": 0.03 * harsh,
-            "upload": 0.12 * harsh,
-            "wait": 0.004 * harsh,
-        },
-        most_faults=0 if calm else chance.choice((1, 2, 3, 5, 8)),
-        quiet_after=chance.choice((45.0, 90.0, 150.0)),
-        deeds=tuple(_deeds(chance, contacts, (0, 0, 0, 1, 1, 2, 3), _DEEDS, ("",), later=25.0)),
-    )
-
-
-def _smaller(plan: Plan) -> Plan:
-    # Few contacts and little waiting, and as much that goes wrong: nearly all that can break breaks with two batches.
-    chance = random.Random(f"small plan {plan.seed}")
-    batch_size = chance.choice((2, 2, 2, 3))
-    most_in_flight = chance.choice((1, 1, 1, 2, 2, 3))
-    contacts = chance.randint(1, batch_size * chance.choice((1, 1, 2, 2, 3)))
-    harsh = chance.choice((1.0, 3.0, 6.0, 6.0))
-    realtime = 3 if chance.random() < 0.2 else 0
-    # It is over so soon that little of what people do would meet it.
-    deeds = _DEEDS | {"pause": 12, "delete a contact": 6} if realtime else _DEEDS
-    moments = (
-        ("", "ready", "in real time") if realtime else ("", "", "ready", "uploading", "queued at Bouncer", "verified")
-    )
-    # Behind a colleague's list a batch is queued for longer than the deadline allows one that runs.
-    stands = chance.random() < 0.03
-    return replace(
-        plan,
-        workers=chance.choice((1, 1, 1, 2, 2)),
-        accounts=chance.choice((1, 1, 1, 1, 1, 2)),
-        batch_size=batch_size,
-        most_in_flight=most_in_flight,
-        in_parallel=chance.random() < 0.4 and not stands,
-        seconds_an_address=min(40.0 / (batch_size * most_in_flight), chance.choice((0.05, 0.05, 0.2, 0.5, 1.0, 5.0))),
-        ahead=100.0 if stands else 0.0,
-        stuck=chance.choice((0.0,) * 9 + (0.3,)),
-        removed=chance.choice((0.0,) * 15 + (0.2,)),
-        vanishing=chance.choice((0.0,) * 15 + (0.2,)),
-        lag=chance.choice((0.0,) * 5 + (4.0,)),
-        credits=chance.randint(0, contacts) if chance.random() < 0.06 else 10_000,
-        callbacks=chance.random() < 0.12,
-        realtime=realtime,
-        poll_seconds_max=30.0,
-        check_seconds=150.0,
-        checks_first=chance.random() < 0.3,
-        count_seconds=30,
-        deadline=30.0,
-        second_chances=chance.choice((0,) * 7 + (1,)),
-        rates={
-            "commit": 0.01 * harsh,
-            "way": 0.05 * harsh,
-            "request": 0.03 * harsh,
-            "real time": 0.08 * harsh,
-            "upload": 0.1 * harsh,
-            "wait": 0.004 * harsh,
-        },
-        quiet_after=chance.choice((20.0, 45.0)),
-        deeds=tuple(_deeds(chance, contacts, (0, 0, 0, 1, 1, 2), deeds, moments, later=3.0 if realtime else 6.0)),
-    )
-
-
-def _capped(plan: Plan) -> Plan:
-    # Alone, since others' requests may have the same addresses, and a person who has a lost upload sent again decides.
-    chance = random.Random(f"cap {plan.seed}")
-    if chance.random() > 0.06:
-        return plan
-    return replace(plan, cap=chance.randint(1, len(plan.deeds[0].addresses)), deeds=plan.deeds[:1])
-
-
-def _deeds(
-    chance: random.Random,
-    contacts: int,
-    numbers: tuple[int, ...],
-    weights: dict[str, int],
-    moments: tuple[str, ...],
-    later: float,
-) -> list[Deed]:
-    first = _addresses(chance, contacts, start=0)
-    deeds = [Deed(0.0, "import", tuple(first), share=chance.random())]
-    for _ in range(chance.choice(numbers)):
-        what = chance.choices(list(weights), list(weights.values()))[0]
-        at = round(chance.expovariate(1 / later), 1)
-        if what == "restore":
-            deeds.append(Deed(at, "backup"))
-            deeds.append(Deed(round(at + chance.expovariate(1 / (0.6 * later)), 1), "restore"))
-            continue
-        addresses: tuple[str, ...] = ()
-        if what == "import":
-            more = _addresses(chance, chance.randint(1, max(1, contacts // 2)), start=100 * len(deeds))
-            addresses = tuple(chance.choice(first) if chance.random() < 0.3 else one for one in more)
-        share = round(chance.random(), 4)
-        # Where there is one moment alone, no dice are thrown, so that large plans stay what they were.
-        when = chance.choice(moments) if len(moments) > 1 and what != "import" else ""
-        deeds.append(Deed(at, what, addresses, share, when))
-    return sorted(deeds, key=lambda deed: deed.at)
-
-
-def _addresses(chance: random.Random, count: int, start: int) -> list[str]:
-    odd = chance.random() < 0.5
-    weights = dict.fromkeys(KINDS, 1.0) | {"d": 30.0, MALFORMED: 0.3 if odd else 0.0}
-    if not odd:
-        weights |= {"g": 0.0, "l": 0.0}
-    made: list[str] = []
-    for number in range(start, start + count):
-        if made and chance.random() < 0.07:
-            twin = chance.choice(made)
-            made.append(twin.upper() if chance.random() < 0.5 else twin)
-        elif chance.random() < 0.03:
-            made.append(f"no address {number}")
-        else:
-            kind = chance.choices(list(weights), list(weights.values()))[0]
-            domain = _FREE_DOMAIN if chance.random() < 0.03 else chance.choice(_DOMAINS)
-            made.append(f"{kind}{number}@{domain}")
-    return made
+    aim: Aim | None = None

@@ -16,7 +16,8 @@ from tests.simulation.faults import Fault
 from tests.simulation.history import History, Outcome
 from tests.simulation.judge.coverage import coverage_lines
 from tests.simulation.machine.database import Database
-from tests.simulation.plan import Plan, plan_of
+from tests.simulation.plan import Plan
+from tests.simulation.planning import plan_of
 from tests.simulation.shrinking import Less, shrink
 from tests.simulation.story import story
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy import Engine
 
@@ -24,8 +25,9 @@ from tests.simulation.service.books import Books
 
 __all__ = ["People", "Surroundings"]
 
+_One = TypeVar("_One")
+
 _AGAIN_SECONDS = 10.0
-_PATIENCE_SECONDS = 20.0
 
 
 @dataclass
@@ -91,7 +93,7 @@ class People:
             await asyncio.sleep(max(0.0, deed.at - loop.time()))
             if deed.when:
                 # A moment before or after what follows that state.
-                await self._around.judge.reached(deed.when, _PATIENCE_SECONDS)
+                await self._around.judge.reached(deed.when, deed.patience)
                 await asyncio.sleep(0.3 * deed.share)
             await self._do(deed)
         # Only where nothing else comes between a forecast and its bill.
@@ -170,7 +172,7 @@ class People:
 
     def _import(self, deed: Deed) -> None:
         raw, addresses = self._raw, deed.addresses
-        priority = (25, 50, 50, 75, 100)[int(deed.share * 5)]
+        priority = _chosen((25, 50, 50, 75, 100), deed.share)
         raw.execute("BEGIN")
         user = raw.execute("INSERT INTO Users (email) VALUES ('me@example.com')").lastrowid
         cap = self._around.cap if deed.at == 0 else None
@@ -266,7 +268,7 @@ class People:
         rows = self._raw.execute("SELECT global_id, email FROM Contacts_Global ORDER BY global_id").fetchall()
         if not rows:
             return
-        contact, email = rows[int(deed.share * len(rows))]
+        contact, email = _chosen(rows, deed.share)
         self.deeds.touched.add(email.lower())
         queued = self._raw.execute("SELECT request_id FROM Bouncer_Queue WHERE global_id = ?", (contact,)).fetchall()
         if deed.what == "change a contact":
@@ -281,11 +283,16 @@ class People:
 
     def _account(self, deed: Deed) -> str:
         names = list(self._around.settings)
-        return names[int(deed.share * len(names))]
+        return _chosen(names, deed.share)
 
     def _request(self, deed: Deed) -> int:
         rows = self._raw.execute("SELECT request_id FROM Requests ORDER BY request_id").fetchall()
-        return int(rows[int(deed.share * len(rows))][0])
+        return int(_chosen(rows, deed.share)[0])
+
+
+def _chosen(some: Sequence[_One], share: float) -> _One:
+    # A share may be rounded up to one.
+    return some[min(int(share * len(some)), len(some) - 1)]
 
 
 async def _awaited(work: Callable[[Process], Awaitable[object]], process: Process) -> None:

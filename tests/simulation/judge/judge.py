@@ -74,6 +74,7 @@ class Judge:
     def forget(self) -> None:
         """Takes the rows as they are, as after a restore."""
         self._states = {row[0]: state_of(row) for row in self._raw.execute(SELECT)}
+        self._asked = self._addresses_asked()
         self._begun.clear()
 
     async def reached(self, state: str, patience: float) -> None:
@@ -112,11 +113,14 @@ class Judge:
 
     def _look_at_asked(self) -> None:
         # A round in real time begins without a change of state where one before it brought verdicts.
-        asked = dict(self._raw.execute("SELECT id, unanswered FROM Bouncer_Batches WHERE realtime AND unanswered > 0"))
+        asked = self._addresses_asked()
         for id_, addresses in asked.items():
             if addresses > self._asked.get(id_, 0):
                 self._look_at_sent(id_)
         self._asked = asked
+
+    def _addresses_asked(self) -> dict[int, int]:
+        return dict(self._raw.execute("SELECT id, unanswered FROM Bouncer_Batches WHERE realtime AND unanswered > 0"))
 
     def _look_at_lost(self, batch: int, *, held: bool) -> None:
         account, lost, cancelled = self._raw.execute(

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 
 from rich.console import Console
 
-from tests.simulation.plan import plan_of
+from tests.simulation.planning import plan_of
 from tests.simulation.planted.money import MONEY
 from tests.simulation.planted.order import ORDER
 from tests.simulation.planted.planting import Planted, plant

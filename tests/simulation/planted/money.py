@@ -4,8 +4,10 @@ from tests.simulation.planted.planting import Planted
 from tests.simulation.planted.where import (
     in_real_time,
     in_real_time_with_a_deletion,
+    with_a_cancellation,
     with_a_cancellation_and_holding,
     with_a_cap,
+    with_a_lost_upload_that_cannot_be_repeated,
     with_faults,
     with_others,
 )
@@ -80,12 +82,14 @@ MONEY = (
         _TABLE,
         "{_READY: (None,), **_all({_TO_RESEND, _UPLOADING, _ASKING}, _FAILED)},",
         "{_READY: (None,), _TO_RESEND: (None,), **_all({_UPLOADING, _ASKING}, _FAILED)},",
+        shows_in=with_a_lost_upload_that_cannot_be_repeated,
     ),
     Planted(
         "a cancellation undoes a batch that is just being uploaded",
         _TABLE,
         "{_READY: (None,), _TO_RESEND: (_FAILED,)},",
         "{_READY: (None,), _TO_RESEND: (_FAILED,), _UPLOADING: (_FAILED,)},",
+        shows_in=with_a_cancellation,
     ),
     Planted(
         "a lost upload is sent again although the account holds such",
@@ -127,7 +131,7 @@ MONEY = (
     Planted(
         "of a batch that was lost, nothing is declared",
         _TRANSITIONS,
-        "message, lost_addresses=_paid_at_most())",
+        "message, lost_addresses=at_most)",
         "message)",
     ),
     Planted(

@@ -3,11 +3,13 @@
 from tests.simulation.planted.planting import Planted
 from tests.simulation.planted.where import (
     in_real_time_with_a_pause,
+    with_a_cancellation,
     with_a_queue_that_stands,
     with_contacts_without_address,
     with_few_credits,
     with_lag,
     with_malformed_addresses,
+    with_malformed_addresses_and_a_deletion,
     with_one_place,
     with_too_many_slots,
 )
@@ -68,6 +70,7 @@ ORDER = (
         _ADMISSION,
         "    if is_cancelled(connection, batch.request_id):\n        return Admission.CANCELLED\n",
         "",
+        shows_in=with_a_cancellation,
     ),
     Planted(
         "real time goes on although the account is paused",
@@ -118,8 +121,15 @@ ORDER = (
     Planted(
         "a refused batch of two is not parted",
         _ENDINGS,
-        "    if len(keys) < 2 or is_not_about_addresses",
-        "    if len(keys) < 3 or is_not_about_addresses",
+        "    is_alone = len(keys) < 2 and sent < 2\n",
+        "    is_alone = len(keys) < 3\n",
+    ),
+    Planted(
+        "an address fails for others that were refused with it and are gone",
+        _ENDINGS,
+        "    is_alone = len(keys) < 2 and sent < 2\n",
+        "    is_alone = len(keys) < 2\n",
+        shows_in=with_malformed_addresses_and_a_deletion,
     ),
     Planted(
         "a refused batch is sent again and again",

@@ -7,14 +7,17 @@ __all__ = [
     "in_real_time",
     "in_real_time_with_a_deletion",
     "in_real_time_with_a_pause",
+    "with_a_cancellation",
     "with_a_cancellation_and_holding",
     "with_a_cap",
+    "with_a_lost_upload_that_cannot_be_repeated",
     "with_a_queue_that_stands",
     "with_contacts_without_address",
     "with_faults",
     "with_few_credits",
     "with_lag",
     "with_malformed_addresses",
+    "with_malformed_addresses_and_a_deletion",
     "with_one_place",
     "with_others",
     "with_too_many_slots",
@@ -36,9 +39,20 @@ def in_real_time_with_a_deletion(plan: Plan) -> bool:
     return in_real_time(plan) and _has(plan, "delete a contact")
 
 
+def with_a_cancellation(plan: Plan) -> bool:
+    """A person cancels a request."""
+    return _has(plan, "cancel")
+
+
+def with_a_lost_upload_that_cannot_be_repeated(plan: Plan) -> bool:
+    """Something goes wrong, and the credits or the addresses may be gone then, or the request cancelled."""
+    is_gone = with_few_credits(plan) or _has(plan, "cancel") or _has(plan, "delete a contact")
+    return with_faults(plan) and plan.ambiguous_upload == "resubmit" and is_gone
+
+
 def with_a_cancellation_and_holding(plan: Plan) -> bool:
     """A person cancels a request, and an account holds lost uploads."""
-    return plan.ambiguous_upload == "hold" and _has(plan, "cancel")
+    return plan.ambiguous_upload == "hold" and with_a_cancellation(plan)
 
 
 def with_a_cap(plan: Plan) -> bool:
@@ -74,6 +88,11 @@ def with_lag(plan: Plan) -> bool:
 def with_malformed_addresses(plan: Plan) -> bool:
     """Bouncer refuses batches for an address."""
     return any(address.lower().startswith(MALFORMED) for deed in plan.deeds for address in deed.addresses)
+
+
+def with_malformed_addresses_and_a_deletion(plan: Plan) -> bool:
+    """Bouncer refuses batches for an address, and an application deletes a contact."""
+    return with_malformed_addresses(plan) and _has(plan, "delete a contact")
 
 
 def with_one_place(plan: Plan) -> bool:

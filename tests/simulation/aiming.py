@@ -1,0 +1,63 @@
+"""Aims a history at one way of a batch and what goes wrong on it.
+
+By chance alone most pairs of the two are never met, however many histories are played.
+"""
+
+import random
+from dataclasses import replace
+
+from tests.simulation.faults import COMMIT
+from tests.simulation.judge.diagram import EDGES, GONE
+from tests.simulation.plan import Aim, Deed, Plan
+from tests.simulation.service.verdicts import MALFORMED
+
+__all__ = ["aimed"]
+
+_QUIET_AFTER = 150.0
+"""Seconds: the end of a batch that is lost comes late."""
+
+_WAYS = tuple(sorted(EDGES))
+_FATES = tuple(COMMIT)
+
+_HARSH_TO_UPLOADS = {"upload": 0.8, "request": 0.05, "real time": 0.6}
+_WORLDS: dict[str, dict[str, object]] = {
+    "held": {"ambiguous_upload": "hold", "rates": _HARSH_TO_UPLOADS},
+    "to be sent again": {"ambiguous_upload": "resubmit", "rates": _HARSH_TO_UPLOADS},
+    "in real time": {"realtime": 3},
+    "running at Bouncer": {"seconds_an_address": 5.0, "poll_seconds_max": 4.0},
+    "failed": {"vanishing": 0.8, "removed": 0.8},
+}
+"""What a plan that aims at a way has for the sake of its two states."""
+
+_LEADING = {
+    ("held", "ready"): ("requeue held",),
+    ("held", "to be sent again"): ("requeue held",),
+    ("held", "in real time"): ("requeue held",),
+}
+_LEADING_TO = {"failed": ("cancel", "delete a contact"), GONE: ("cancel", "pause"), "completed": ("delete a contact",)}
+"""What people do that lets a batch go a way, by the way, or by where it leads to."""
+
+
+def aimed(plan: Plan) -> Plan:
+    """Gives a plan an aim, and a world in which batches go that way."""
+    chance = random.Random(f"aim {plan.seed}")
+    edge = chance.choice(_WAYS)
+    with_aim = replace(
+        plan,
+        aim=Aim(edge, chance.choice(_FATES)),
+        most_faults=max(3, plan.most_faults),
+        quiet_after=_QUIET_AFTER,
+        cap=None,
+    )
+    for state in edge:
+        with_aim = replace(with_aim, **_WORLDS.get(state, {}))  # type: ignore[arg-type]  # of the fields' types by the table
+    if edge[1] == "queued at Bouncer" and edge[0] != "uploading":
+        with_aim = replace(with_aim, callbacks=True)
+    first, *rest = with_aim.deeds
+    if edge[1] == "failed" and chance.random() < 0.5:
+        first = replace(first, addresses=(*first.addresses[:3], f"{MALFORMED}1@acme.com"))
+    leading = _LEADING.get(edge, _LEADING_TO.get(edge[1], ()))
+    if leading:
+        share = round(chance.random(), 4)
+        rest.insert(0, Deed(0.0, chance.choice(leading), share=share, when=edge[0], patience=_QUIET_AFTER))
+    return replace(with_aim, deeds=(first, *rest))
