@@ -49,7 +49,8 @@ def aimed(plan: Plan) -> Plan:
         quiet_after=_QUIET_AFTER,
         cap=None,
     )
-    for state in edge:
+    # The first state last: what does not lead there leads nowhere.
+    for state in reversed(edge):
         with_aim = replace(with_aim, **_WORLDS.get(state, {}))  # type: ignore[arg-type]  # of the fields' types by the table
     if edge[1] == "queued at Bouncer" and edge[0] != "uploading":
         with_aim = replace(with_aim, callbacks=True)
