@@ -20,6 +20,7 @@ test: .venv/installed mariadb newer-servers check
 ## test-scenarios: whole stories: kills, limits, workers, alerts, a demo, the UI in a browser; CI does this after make test
 test-scenarios: .venv/installed mariadb newer-servers chromium
 	$(BIN)/python -m tests.simulation --seed 800000 --histories 130
+	-$(BIN)/python -m tests.simulation --histories 1000000 --seconds 60
 	./.ci/tests -n 2 --dist loadgroup -m "scenario and not audit and not thorough" --durations 20
 
 ## test-thorough: the tests with a Prefect server that CI leaves out; half an hour

@@ -96,12 +96,15 @@ def _measure(bench: Bench, server: WatchedServer, engine: Engine, where: str, mo
     idle, upcoming = server.asked().less(before), _upcoming(server)
     begun = {"start_time": {"after_": began.isoformat()}, "state": {"type": {"not_any_": ["SCHEDULED"]}}}
     unscheduled = len(_runs(server, **begun))
-    _stop_schedules(server)
+    schedules = _active_schedules(server)
+    # A tick of the schedule beside one that is measured would count as part of it.
+    _switch(server, schedules, active=False)
     bench.say(f"each tick by itself {where}")
     ticks = {flow: _tick(server, flow, idle, _SECONDS) for flow in _TICKS}
     bench.say(f"a check that writes the dashboard again {where}")
     _forget_dashboard(server)
     renewal = _tick(server, "check-health", idle, _SECONDS).less(ticks["check-health"])
+    _switch(server, schedules, active=True)
 
     def a_minute(of: Callable[[Asked], float]) -> float:
         an_hour = sum(of(ticks[flow]) * often for flow, often in upcoming.items()) + of(renewal)
@@ -129,12 +132,19 @@ def _measure(bench: Bench, server: WatchedServer, engine: Engine, where: str, mo
     ]
 
 
-def _stop_schedules(server: WatchedServer) -> None:
-    # A tick of the schedule beside one that is measured would count as part of it.
-    for deployment in server.api.post("/deployments/filter", json={}).raise_for_status().json():
-        for schedule in deployment["schedules"]:
-            path = f"/deployments/{deployment['id']}/schedules/{schedule['id']}"
-            server.api.patch(path, json={"active": False}).raise_for_status()
+def _active_schedules(server: WatchedServer) -> list[str]:
+    deployments = server.api.post("/deployments/filter", json={}).raise_for_status().json()
+    return [
+        f"/deployments/{deployment['id']}/schedules/{schedule['id']}"
+        for deployment in deployments
+        for schedule in deployment["schedules"]
+        if schedule["active"]
+    ]
+
+
+def _switch(server: WatchedServer, schedules: list[str], *, active: bool) -> None:
+    for schedule in schedules:
+        server.api.patch(schedule, json={"active": active}).raise_for_status()
 
 
 def _calls(who: str, asked: Asked) -> float:
