@@ -146,7 +146,7 @@ async def _start(client: PrefectClient, flow: FlowName, last: UUID | None) -> UU
     # Whoever switches its schedule off in the UI wants none of its runs.
     if deployment.paused or (schedules and not any(schedule.active for schedule in schedules)):
         return None
-    tags = [*here().tags, "tick"]
+    tags = [here().tag, "tick"]
     return (await client.create_flow_run_from_deployment(deployment.id, name=f"{flow}: work waits", tags=tags)).id
 
 

@@ -121,14 +121,12 @@ async def _own(
     kept = {} if found is None else found.parameters
     kept = {name: value for name, value in kept.items() if name in flow.parameters.properties}
     limit = written.get("concurrency_limit")
+    own = [tag for tag in installation.tags if tag == installation.tag or tag in written["tags"]]
+    further = [*_further_tags(written["tags"]), *_further_tags(found.tags if found else [])]
     return await flow.ato_deployment(
         name,
         description=written["description"],
-        tags=list(
-            dict.fromkeys(
-                [*installation.tags, *_further_tags(written["tags"]), *_further_tags(found.tags if found else [])]
-            )
-        ),
+        tags=list(dict.fromkeys([*own, *further])),
         parameters={**kept, **written.get("parameters", {})},
         schedules=_schedules(written, found),
         paused=found is not None and found.paused and SERVE_ENDED not in found.tags,
@@ -149,7 +147,8 @@ async def _end_ticking(client: PrefectClient, former: DeploymentResponse) -> Non
 
 
 def _further_tags(tags: list[str]) -> list[str]:
-    return [tag for tag in tags if not tag.startswith("installation:") and tag != SERVE_ENDED]
+    own = {here().tags[0], SERVE_ENDED}
+    return [tag for tag in tags if not tag.startswith("installation:") and tag not in own]
 
 
 def _flow_of(written: dict[str, Any]) -> Flow[..., Any]:

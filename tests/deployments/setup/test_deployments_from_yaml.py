@@ -89,7 +89,8 @@ async def test_it_is_deployed_as_it_stands(name: str) -> None:
     assert deployment.work_queue_name in QUEUES.values()
     assert deployment.description
     assert deployment.description.strip().endswith(".")
-    assert "bouncer-flows" in deployment.tags
+    assert "installation:bouncer" in deployment.tags
+    assert ("bouncer-flows" in deployment.tags) != ("tick" in deployment.tags)
     assert deployment.enforce_parameter_schema
     # No folder of the machine that deployed: workers on other machines do not have it.
     assert not deployment.pull_steps
