@@ -132,12 +132,13 @@ async def _set_up(settings: Settings, engine: Engine, *, is_embedded: bool, has_
 
 @contextmanager
 def _with_sandbox(settings: Settings, given: Set[str]) -> Iterator[Settings]:
-    command = [*python_module("sandbox"), "--port", "0", *_SPEED]
+    command = [*python_module("sandbox"), "--port", "0", "--until-input-ends", *_SPEED]
     environment = without_secrets(os.environ)
     with subprocess.Popen(  # noqa: S603  # our own interpreter and constants
         command,
         stdout=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
+        # Closed when this process is gone, even by kill -9, which ends the sandbox.
+        stdin=subprocess.PIPE,
         env=environment,
         cwd=working_folder(settings.bouncer_flows_home),
     ) as process:

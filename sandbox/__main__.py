@@ -15,6 +15,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8025,
+    until_input_ends: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     settings: Annotated[SandboxSettings, cyclopts.Parameter(name="*")] = SandboxSettings(),  # noqa: B008  # frozen
 ) -> None:
     """Serves a stand-in for the Bouncer API until it is stopped.
@@ -22,9 +23,10 @@ def serve(
     Args:
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
+        until_input_ends: Stop when standard input is at its end, too.
         settings: How the sandbox behaves.
     """
-    serve_sandbox(settings, host, port)
+    serve_sandbox(settings, host, port, until_input_ends=until_input_ends)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -63,7 +64,7 @@ def build_server(
     )
 
 
-def serve_sandbox(settings: SandboxSettings, host: str, port: int) -> None:
+def serve_sandbox(settings: SandboxSettings, host: str, port: int, *, until_input_ends: bool = False) -> None:
     """Serves the sandbox until the process is told to stop.
 
     Prints ``{"url": …, "port": …}`` in one line on standard output once it listens.
@@ -72,6 +73,16 @@ def serve_sandbox(settings: SandboxSettings, host: str, port: int) -> None:
         settings: How the sandbox behaves.
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
+        until_input_ends: Whether the end of standard input stops it too: a pipe from whoever started it ends with that
+            process, however it died.
     """
+    server = build_server(settings, host, port)
+    if until_input_ends:
+        threading.Thread(target=_stop_at_end_of_input, args=(server,), daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
-        build_server(settings, host, port).run()
+        server.run()
+
+
+def _stop_at_end_of_input(server: uvicorn.Server) -> None:
+    sys.stdin.buffer.read()
+    server.should_exit = True

@@ -50,6 +50,18 @@ def test_a_sandbox_tells_where_it_listens_in_one_line() -> None:
     assert process.wait(timeout=30) != 0
 
 
+def test_a_sandbox_ends_with_whoever_holds_its_input() -> None:
+    """A demo that is killed leaves none behind: the pipe from it is at its end then."""
+    command = [sys.executable, "-m", "sandbox", "--port", "0", "--until-input-ends"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        where = json.loads(process.stdout.readline())
+        assert httpx.get(f"http://127.0.0.1:{where['port']}/_sandbox/health").json() == {"ok": True}
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0
+
+
 def test_a_setting_that_cannot_be_used_is_refused() -> None:
     """A misspelt or impossible setting ends the start with a message instead of being ignored."""
     for option in ["--no-such-setting=1", "--max-batches=0"]:
