@@ -27,7 +27,7 @@ _WORLDS: dict[str, dict[str, object]] = {
     "running at Bouncer": {"seconds_an_address": 5.0, "poll_seconds_max": 4.0},
     "failed": {"vanishing": 0.8, "removed": 0.8},
 }
-"""What a plan that aims at a way has for the sake of its two states."""
+"""Changes of a plan that aims at a way, by each of the two states."""
 
 _LEADING = {
     ("held", "ready"): ("requeue held",),
@@ -35,7 +35,7 @@ _LEADING = {
     ("held", "in real time"): ("requeue held",),
 }
 _LEADING_TO = {"failed": ("cancel", "delete a contact"), GONE: ("cancel", "pause"), "completed": ("delete a contact",)}
-"""What people do that lets a batch go a way, by the way, or by where it leads to."""
+"""Deeds of people that let a batch go a way, by the way, or by where it leads to."""
 
 
 def aimed(plan: Plan) -> Plan:

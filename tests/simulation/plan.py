@@ -28,7 +28,7 @@ class Deed:
 
 @dataclass(frozen=True)
 class Aim:
-    """What a history aims at.
+    """A way of a batch, and the mishap on it that a history aims at.
 
     Attributes:
         edge: A way of the diagram.

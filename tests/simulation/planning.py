@@ -27,7 +27,7 @@ _DEEDS = {
     "change a contact": 1,
     "set the database's clock": 2,
 }
-"""What people do, with how often."""
+"""Deeds of people, with how often they do them."""
 
 
 def plan_of(seed: int) -> Plan:
