@@ -8,7 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TextIO
 
 from cyclopts import App, CycloptsError
@@ -23,10 +24,22 @@ __all__ = ["app", "main"]
 
 _NOT_LET_IN = {401, 403}
 
+
+def _version() -> str:
+    try:
+        return version("bouncer-flows")
+    except PackageNotFoundError:
+        # In the image nothing is installed: the packages are on the path, beside the file that says it.
+        import tomllib
+
+        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+        return str(project["project"]["version"])
+
+
 app = App(
     name="bouncer-flows",
     help="Verifies contacts through Bouncer's batch API: nothing lost, nothing paid twice.",
-    version=lambda: version("bouncer-flows"),
+    version=_version,
     version_flags=["--version"],
     console=console(),
 )

@@ -2,12 +2,13 @@
 
 import shutil
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
 import pytest
 
+from deployments import command_line
 from tests.deployments.running_commands import clean_environment, run
 
 _SECONDS = 0.15
@@ -62,6 +63,16 @@ def test_other_shells_understand_theirs(tmp_path: Path, shell: str) -> None:
 def test_the_version_is_told(tmp_path: Path) -> None:
     """It said 0.0.0, whatever was installed."""
     assert run(["--version"], clean_environment(tmp_path)).out == f"{version('bouncer-flows')}\n"
+
+
+def test_the_version_is_told_where_nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the image it was a traceback: the packages are on the path there, and known to no installer."""
+
+    def unknown(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(command_line, "version", unknown)
+    assert command_line.app.version() == version("bouncer-flows")
 
 
 def test_an_unknown_command_suggests_the_nearest(tmp_path: Path) -> None:
