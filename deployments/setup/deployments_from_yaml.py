@@ -121,12 +121,11 @@ async def _own(
     kept = {} if found is None else found.parameters
     kept = {name: value for name, value in kept.items() if name in flow.parameters.properties}
     limit = written.get("concurrency_limit")
-    own = [tag for tag in installation.tags if tag == installation.tag or tag in written["tags"]]
-    further = [*_further_tags(written["tags"]), *_further_tags(found.tags if found else [])]
+    own = [installation.tag if tag.startswith("installation:") else tag for tag in written["tags"]]
     return await flow.ato_deployment(
         name,
         description=written["description"],
-        tags=list(dict.fromkeys([*own, *further])),
+        tags=list(dict.fromkeys([*own, *_further_tags(found.tags if found else [])])),
         parameters={**kept, **written.get("parameters", {})},
         schedules=_schedules(written, found),
         paused=found is not None and found.paused and SERVE_ENDED not in found.tags,

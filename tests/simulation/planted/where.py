@@ -46,7 +46,7 @@ def with_a_cancellation(plan: Plan) -> bool:
 
 def with_a_lost_upload_that_cannot_be_repeated(plan: Plan) -> bool:
     """Something goes wrong, and the credits or the addresses may be gone then, or the request cancelled."""
-    is_gone = with_few_credits(plan) or _has(plan, "cancel") or _has(plan, "delete a contact")
+    is_gone = with_few_credits(plan) or with_a_cancellation(plan) or _has(plan, "delete a contact")
     return with_faults(plan) and plan.ambiguous_upload == "resubmit" and is_gone
 
 
