@@ -257,10 +257,7 @@ class People:
         around = self._around
         around.stop_all()
         around.database.restore(backup)
-        around.judge.forget()
-        for customer in around.books.customers.values():
-            if customer.forget_since(made):
-                around.judge.must_look.add(customer.name)
+        around.judge.forget(made)
         self.deeds.imported = self._raw.execute("SELECT count(*) FROM Bouncer_Queue").fetchone()[0]
         self._tell(f"the database is restored to what it was at {made:.1f}")
 
@@ -272,7 +269,7 @@ class People:
         self.deeds.touched.add(email.lower())
         queued = self._raw.execute("SELECT request_id FROM Bouncer_Queue WHERE global_id = ?", (contact,)).fetchall()
         if deed.what == "change a contact":
-            self.deeds.changed.add(contact)
+            self.deeds.changed.setdefault(contact, set()).add(email.lower())
             self._raw.execute("UPDATE Contacts_Global SET email = ? WHERE global_id = ?", (f"d-new-{email}", contact))
             self._tell(f"an application changes contact {contact}, {email}")
             return

@@ -56,6 +56,7 @@ class Judge:
         self._seen: dict[int, str] = {}
         self._asked: dict[int, int] = {}
         self._begun: dict[int, tuple[Process | None, float]] = {}
+        self._begun_by: dict[asyncio.Task[object] | None, float] = {}
         self._most_in_flight: dict[str, list[tuple[float, int]]] = {}
         self._waiting: dict[str, asyncio.Event] = {}
         self.cap: int | None = None
@@ -71,11 +72,18 @@ class Judge:
             # What is changed is told by the change.
             self._holds.discard(account)
 
-    def forget(self) -> None:
-        """Takes the rows as they are, as after a restore."""
+    def forget(self, made: float) -> None:
+        """Takes the rows as they are, as after the restore of a backup that was made then."""
         self._states = {row[0]: state_of(row) for row in self._raw.execute(SELECT)}
         self._asked = self._addresses_asked()
         self._begun.clear()
+        # What had begun before the backup is known to it: it is declared as lost, and sent again.
+        has_begun = "SELECT account FROM Bouncer_Batches WHERE realtime AND unanswered > 0"
+        had_begun = {account for (account,) in self._raw.execute(has_begun)}
+        for customer in self._books.customers.values():
+            uploads, answers = customer.forget_since(made)
+            if uploads or (answers and customer.name not in had_begun):
+                self.must_look.add(customer.name)
 
     async def reached(self, state: str, patience: float) -> None:
         """Waits until a batch reaches a state, or for so many seconds."""
@@ -101,6 +109,7 @@ class Judge:
                 self._look_at_lost(id_, held=edge[1] == "held")
             if edge[1] == "uploading":
                 self._begun[id_] = processes.current(), _now()
+                self._begun_by[asyncio.current_task()] = _now()
                 if edge[0] != "held":
                     self._look_at_sent(id_)
             if edge not in EDGES:
@@ -162,6 +171,8 @@ class Judge:
 
     def accepted(self, customer: Customer, order: Order) -> None:
         """Bouncer took a batch."""
+        # Who writes down that an upload begins is who makes it.
+        order.begun = self._begun_by.pop(asyncio.current_task(), order.created)
         self._look_at_cap()
         if customer.name in self.must_look:
             self._broken(f"account {customer.name} uploads after a restore, before a person has looked")

@@ -18,14 +18,14 @@ class Deeds:
     Attributes:
         imported: How many contacts were queued, without those that were deleted since.
         touched: Addresses that were deleted or changed: they may be paid for once more.
-        changed: Contacts whose address was changed.
+        changed: Contacts whose address was changed, with the addresses that they had before.
         thinned: Requests of which contacts were deleted.
         forecast: How many addresses a forecast said would be sent, and how many credits at most; None without one.
     """
 
     imported: int = 0
     touched: set[str] = field(default_factory=set)
-    changed: set[int] = field(default_factory=set)
+    changed: dict[int, set[str]] = field(default_factory=dict)
     thinned: set[int] = field(default_factory=set)
     forecast: tuple[int, int] | None = None
 
@@ -57,7 +57,9 @@ def _contacts(raw: sqlite3.Connection, deeds: Deeds) -> Iterator[str]:
     for queue_id, contact, status, reason, email, known, result in rows:
         if status == "failed" and not reason:
             yield f"contact {queue_id} failed without a reason"
-        if status == "failed" and "Bouncer answered 400" in reason and not email.lower().startswith(MALFORMED):
+        # Who changes the address of a contact that has failed does not ask for another verdict.
+        had = {email.lower(), *deeds.changed.get(contact, ())}
+        if status == "failed" and "Bouncer answered 400" in reason and not any(map(_is_malformed, had)):
             yield f"contact {queue_id} ({email}) failed for the sake of another's address"
         if status == "failed" and "Bouncer answered 402" in reason:
             yield f"contact {queue_id} ({email}) failed for lack of credits, which can be bought"
@@ -67,6 +69,10 @@ def _contacts(raw: sqlite3.Connection, deeds: Deeds) -> Iterator[str]:
                 yield f"contact {queue_id} is completed without a result"
             elif result not in possible or known not in possible:
                 yield f"contact {queue_id} ({email}) is {result} and {known}, Bouncer says {' or '.join(possible)}"
+
+
+def _is_malformed(address: str) -> bool:
+    return address.startswith(MALFORMED)
 
 
 def _money(raw: sqlite3.Connection, books: Books, deeds: Deeds) -> Iterator[str]:

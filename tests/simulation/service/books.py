@@ -20,9 +20,10 @@ class Order:
     """A batch at Bouncer.
 
     Attributes:
+        begun: When the installation wrote down that it begins the upload.
         is_deleted: Whether it is not there any more, because somebody deleted it or Bouncer lost it.
         is_removed: Whether Bouncer removes its results before anybody fetches them.
-        is_forgotten: Whether the database was restored to a time before it, so that nobody can know of it.
+        is_forgotten: Whether the database was restored to before its upload begun, so that nobody can know of it.
         stuck_at: After how many addresses it stands still until it is finished, or for long; None for never.
         callback: Where to call when it is completed, or None.
         charged: What it cost, once it is completed.
@@ -34,6 +35,7 @@ class Order:
     created: float
     callback: str | None
     stuck_at: int | None
+    begun: float
     started: float | None = None
     completed: float | None = None
     processed: int = 0
@@ -102,7 +104,7 @@ class Customer:
 
     def take(self, addresses: list[str], callback: str | None, *, stuck_at: int | None) -> Order:
         """Takes a batch, and holds a credit for each address."""
-        order = Order(f"{self._chance.getrandbits(96):024x}", addresses, _now(), callback, stuck_at)
+        order = Order(f"{self._chance.getrandbits(96):024x}", addresses, _now(), callback, stuck_at, begun=_now())
         self.orders[order.id] = order
         self.credits -= len(addresses)
         with living_in(None):
@@ -185,14 +187,18 @@ class Customer:
         in_batches = {address.lower() for order in self.orders.values() for address in order.addresses}
         return in_batches | {answer.address.lower() for _, answer in self.realtime}
 
-    def forget_since(self, moment: float) -> bool:
-        """Notes that the installation knows nothing of what was sent since; says whether there is any."""
-        since = [order for order in self.orders.values() if order.created > moment]
+    def forget_since(self, moment: float) -> tuple[bool, bool]:
+        """Notes that the installation knows nothing of what it began to send since.
+
+        Returns:
+            Whether there is a batch, and whether there is an answer in real time.
+        """
+        since = [order for order in self.orders.values() if order.begun > moment]
         for order in since:
             order.is_forgotten = True
         asked = [one for one in self.realtime if one[0] > moment]
         self.realtime = [one for one in self.realtime if one[0] <= moment]
-        return bool(since or asked)
+        return bool(since), bool(asked)
 
 
 @dataclass(eq=False)
