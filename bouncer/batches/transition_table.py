@@ -117,7 +117,7 @@ LOST_UPLOAD = Transition(
 )
 RESEND_HELD = Transition(
     "resend held",
-    {_HELD: (_TO_RESEND, _READY, _ASKING)},
+    {_HELD: (_TO_RESEND, _ASKING)},
     By.PERSON,
     "A person accepts that it may be paid twice: bouncer-flows requeue --held.",
 )
@@ -149,7 +149,7 @@ BEGIN_ASKING = Transition(
 )
 ANSWERS = Transition(
     "answers stored",
-    _all({_READY, _ASKING}, _ASKING, _READY, _HELD),
+    {_ASKING: (_ASKING, _READY, _HELD)},
     By.OWNER,
     "What came of the addresses that were asked for is stored.",
 )

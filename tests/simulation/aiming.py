@@ -30,10 +30,21 @@ _WORLDS: dict[str, dict[str, object]] = {
 """Changes of a plan that aims at a way, by each of the two states."""
 
 _LEADING = {
-    ("held", "ready"): ("requeue held",),
     ("held", "to be sent again"): ("requeue held",),
     ("held", "in real time"): ("requeue held",),
 }
+_ABANDONED = (
+    Deed(0.0, "pause", when="uploading", patience=_QUIET_AFTER),
+    Deed(0.1, "delete all contacts"),
+    Deed(3_900.0, "housekeeping"),
+)
+_TAKEN_BACK = (
+    Deed(0.0, "backup", share=0.3, when="ready", patience=_QUIET_AFTER),
+    Deed(0.1, "restore", share=0.3, when="queued at Bouncer", patience=_QUIET_AFTER),
+)
+_WHOLE_STORIES = {("uploading", "failed"): _ABANDONED, ("ready", "queued at Bouncer"): _TAKEN_BACK}
+"""All that people do, where little else leads a batch that way."""
+
 _LEADING_TO = {"failed": ("cancel", "delete a contact"), GONE: ("cancel", "pause"), "completed": ("delete a contact",)}
 """Deeds of people that let a batch go a way, by the way, or by where it leads to."""
 
@@ -54,6 +65,11 @@ def aimed(plan: Plan) -> Plan:
         with_aim = replace(with_aim, **_WORLDS.get(state, {}))  # type: ignore[arg-type]  # of the fields' types by the table
     if edge[1] == "queued at Bouncer" and edge[0] != "uploading":
         with_aim = replace(with_aim, callbacks=True)
+    if edge in _WHOLE_STORIES:
+        if edge[1] == "failed":
+            with_aim = replace(with_aim, workers=1, rates=_HARSH_TO_UPLOADS)
+        story = tuple(replace(deed, share=round(chance.random(), 4)) for deed in _WHOLE_STORIES[edge])
+        return replace(with_aim, deeds=(with_aim.deeds[0], *story))
     first, *rest = with_aim.deeds
     if edge[1] == "failed" and chance.random() < 0.5:
         first = replace(first, addresses=(*first.addresses[:3], f"{MALFORMED}1@acme.com"))

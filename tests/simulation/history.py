@@ -13,6 +13,7 @@ from bouncer.api.request_gate import SharedGate
 from bouncer.batches import callbacks
 from bouncer.errors import BouncerFlowsError
 from bouncer.storage.engine import write
+from bouncer.storage.tables import Layer
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.second_chances import Chances
 from tests.simulation.faults import COMMIT, WAIT, Fault, Faults, freeze
@@ -193,8 +194,12 @@ class History:
             freeze=self._freeze,
             accepted=self._judge.accepted,
         )
-        for number in range(plan.accounts):
-            name = "default" if number == 0 else f"other-{number}"
+        names = [
+            "default",
+            *(f"other-{number}" for number in range(1, plan.accounts)),
+            *(["deep"] if plan.deep else []),
+        ]
+        for name in names:
             self._books.customers[f"key-{name}"] = Customer(
                 name,
                 plan.credits,
@@ -219,6 +224,7 @@ class History:
                 chances=Chances(plan.second_chances, 0.02),
                 realtime_max_addresses=plan.realtime,
                 delete_at_bouncer=plan.delete,
+                layer=Layer.DEEP if name == "deep" else Layer.BASIC,
             )
             self._buckets[name] = Buckets(plan.requests_a_minute)
             self._slots[name] = Slots(self._settings[name], plan.slots_beyond)

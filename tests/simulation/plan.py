@@ -47,6 +47,7 @@ class Plan:
         seed: What it was made from.
         workers: How many processes work.
         accounts: How many accounts pay.
+        deep: Whether one more looks deeper at what the others leave in doubt.
         batch_size: The most addresses in a batch.
         most_in_flight: The most batches of an account at Bouncer.
         slots_beyond: How many slots more the Prefect server gives, since people can change its limits.
@@ -82,6 +83,7 @@ class Plan:
     seed: int
     workers: int
     accounts: int
+    deep: bool
     batch_size: int
     most_in_flight: int
     slots_beyond: int

@@ -30,13 +30,18 @@ _DEEDS = {
 """Deeds of people, with how often they do them."""
 
 
+_RARE = 0.06
+_HOUR = 3_600.0
+_LOADED = "completed"
+
+
 def plan_of(seed: int) -> Plan:
-    """Makes the plan that belongs to a seed: every tenth is a large one; small ones are played far more quickly.
+    """Makes the plan that belongs to a seed: every twentieth is a large one; small ones are played far more quickly.
 
     Every eighth aims at something.
     """
     large = _large(seed)
-    plan = large if seed % 10 == 0 else _capped(_smaller(large))
+    plan = large if seed % 20 == 0 else _with_rare_deeds(_capped(_smaller(large)))
     return aimed(plan) if seed % 8 == 2 else plan
 
 
@@ -59,6 +64,7 @@ def _large(seed: int) -> Plan:
         seed=seed,
         workers=chance.choice((1, 1, 1, 2, 2, 3)),
         accounts=chance.choice((1, 1, 1, 2)),
+        deep=False,
         batch_size=batch_size,
         most_in_flight=most_in_flight,
         slots_beyond=later.choice((0, 0, 0, 4)),
@@ -155,6 +161,30 @@ def _capped(plan: Plan) -> Plan:
     if chance.random() > 0.06:
         return plan
     return replace(plan, cap=chance.randint(1, len(plan.deeds[0].addresses)), deeds=plan.deeds[:1])
+
+
+def _with_rare_deeds(plan: Plan) -> Plan:
+    # With dice of its own, as what is played in few histories changes no other.
+    chance = random.Random(f"rarer {plan.seed}")
+    kind = chance.random()
+    if plan.cap is not None or kind > _RARE:
+        return plan
+    moment = "" if chance.random() < 0.3 else chance.choice(("ready", "uploading", "queued at Bouncer", "verified"))
+    at = round(chance.expovariate(1 / 4), 1)
+    share = round(chance.random(), 4)
+    if kind < _RARE / 3:
+        more = [Deed(at, "erase a person", share=share, when=moment)]
+    elif kind < 0.9 * _RARE:
+        plan = replace(plan, deep=True)
+        more = [Deed(round(at + 15.0 * number, 1), "deep pass", when=_LOADED) for number in (1, 2)]
+    else:
+        # What an hour later nobody works on, housekeeping closes.
+        more = [
+            Deed(at, "pause", when=moment),
+            Deed(round(at + 0.2, 1), "delete all contacts"),
+            Deed(_HOUR + 200.0, "housekeeping"),
+        ]
+    return replace(plan, deeds=tuple(sorted((*plan.deeds, *more), key=lambda deed: deed.at)))
 
 
 def _deeds(

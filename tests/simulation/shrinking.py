@@ -15,6 +15,7 @@ _Play = Callable[[Plan, tuple[Fault, ...] | None], Outcome]
 _PLAINER: dict[str, dict[str, object]] = {
     "alone": {"workers": 1},
     "one-account": {"accounts": 1},
+    "no-deep-pass": {"deep": False},
     "clocks-agree": {"clocks": (0.0, 0.0)},
     "no-callbacks": {"callbacks": False},
     "no-second-chances": {"second_chances": 0},

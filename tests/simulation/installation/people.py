@@ -3,18 +3,23 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import Engine
 
 from bouncer.accounts import state as account_state
+from bouncer.batches import transitions
 from bouncer.costs.forecast import Terms, forecast_queue
 from bouncer.credits.prices import PriceTable
+from bouncer.erasure.erasing import erase_person
 from bouncer.errors import BouncerFlowsError
+from bouncer.repeats.deep_pass import Risk, pick_some
 from bouncer.requests import cancelling
 from bouncer.requests.requeueing import requeue
 from bouncer.storage.engine import write
+from bouncer.upkeep import retention
 from tests.simulation.installation.ports import Access, Settings
 from tests.simulation.judge.judge import Judge
 from tests.simulation.judge.settlement import Deeds
@@ -74,6 +79,9 @@ class People:
             "requeue": self._requeue,
             "requeue a request": self._requeue_request,
             "requeue held": self._requeue_held,
+            "erase a person": self._erase,
+            "deep pass": self._look_deeper,
+            "housekeeping": self._tidy,
         }
         self._at_once: dict[str, Callable[[Deed], None]] = {
             "import": self._import,
@@ -83,6 +91,7 @@ class People:
             "restore": self._restore,
             "delete a contact": self._touch,
             "change a contact": self._touch,
+            "delete all contacts": self._delete_all,
             "set the database's clock": self._set_clock,
         }
 
@@ -258,7 +267,7 @@ class People:
         around.stop_all()
         around.database.restore(backup)
         around.judge.forget(made)
-        self.deeds.imported = self._raw.execute("SELECT count(*) FROM Bouncer_Queue").fetchone()[0]
+        self.deeds.imported = self._queued()
         self._tell(f"the database is restored to what it was at {made:.1f}")
 
     def _touch(self, deed: Deed) -> None:
@@ -277,6 +286,59 @@ class People:
         self.deeds.thinned.update(request for (request,) in queued)
         self._raw.execute("DELETE FROM Contacts_Global WHERE global_id = ?", (contact,))
         self._tell(f"an application deletes contact {contact}, {email}")
+
+    def _delete_all(self, deed: Deed) -> None:
+        while self._raw.execute("SELECT EXISTS (SELECT 1 FROM Contacts_Global)").fetchone()[0]:
+            self._touch(deed)
+
+    async def _erase(self, deed: Deed) -> None:
+        rows = self._raw.execute("SELECT email FROM Contacts_Global WHERE email LIKE '%@%' ORDER BY 1").fetchall()
+        if not rows:
+            return
+        (email,) = _chosen(rows, deed.share)
+        self.deeds.touched.add(email.lower())
+        of_it = (
+            "SELECT request_id FROM Bouncer_Queue q JOIN Contacts_Global c ON c.global_id = q.global_id"
+            " WHERE lower(email) = ?"
+        )
+        self.deeds.thinned.update(request for (request,) in self._raw.execute(of_it, (email.lower(),)))
+        await self._as_command(
+            f"erase of {email}", lambda _: asyncio.to_thread(erase_person, self._engine, email, exports=())
+        )
+        self.deeds.imported = self._queued()
+
+    async def _look_deeper(self, _deed: Deed) -> None:
+        if "deep" not in self._around.settings:
+            return
+        request = int(self._raw.execute("SELECT min(request_id) FROM Requests").fetchone()[0])
+
+        async def pick(process: Process) -> None:
+            access = self._around.open_access("deep", process)
+            after: int | None = 0
+            while after is not None:
+                stretch = await access.write(pick_some, request, Risk(), after=after, fresh_days=30.0, again=False)
+                after = stretch.last
+
+        await self._as_command(f"verify-risky of request {request}", pick)
+        # A second look is paid for once more.
+        deeper = "SELECT email FROM Contacts_Global c JOIN Bouncer_Queue q USING (global_id) WHERE q.layer = 'deep'"
+        self.deeds.touched.update(str(email).lower() for (email,) in self._raw.execute(deeper))
+        self.deeds.imported = self._queued()
+
+    async def _tidy(self, _deed: Deed) -> None:
+        async def tidy(process: Process) -> None:
+            for name in self._around.settings:
+                access = self._around.open_access(name, process)
+                for batch, bouncer_id in await access.read(retention.find_empty_batches, name):
+                    if bouncer_id is not None:
+                        with suppress(BouncerFlowsError):
+                            await access.client.finish(bouncer_id)
+                    await access.write(transitions.close_empty, batch)
+
+        await self._as_command("housekeeping", tidy)
+
+    def _queued(self) -> int:
+        return int(self._raw.execute("SELECT count(*) FROM Bouncer_Queue").fetchone()[0])
 
     def _account(self, deed: Deed) -> str:
         names = list(self._around.settings)
