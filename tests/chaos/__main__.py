@@ -1,4 +1,4 @@
-"""``python -m tests.chaos``: the long form of the chaos tests, with a table at the end."""
+"""``python -m tests.chaos``: plays chaos scenarios, with a table at the end."""
 
 import re
 import sys
@@ -23,6 +23,7 @@ _progress = Console(stderr=True, highlight=False)
 @app.default
 def chaos(
     *,
+    everything: bool = False,
     scenarios: int | None = None,
     seed: int = 1,
     only: str = "",
@@ -31,18 +32,22 @@ def chaos(
 ) -> int:
     """Plays scenarios, each kind with one seed after the other, and prints what came out.
 
+    Left alone it plays the short form: kinds that only real processes and servers can show, each once.
+
     Args:
-        scenarios: How many to play; two of each kind if left out.
+        everything: Play all kinds, each with two seeds.
+        scenarios: How many to play.
         seed: The first seed.
-        only: Just the kinds whose name has a match of this regular expression.
+        only: Just the kinds whose name has a match of this regular expression, whether or not the short form has them.
         sites: How many at once, each with servers of its own.
         keep: A folder that keeps the logs of all runs; they go if it is left out.
     """
-    kinds = [kind for kind in all_scenarios() if re.search(only, kind.name)]
+    wished = everything or only
+    kinds = [kind for kind in all_scenarios() if re.search(only, kind.name) and (wished or kind.short)]
     if not kinds:
         _progress.print(f"no scenario's name has a match of {only}", markup=False)
         return 2
-    scenarios = _SEEDS * len(kinds) if scenarios is None else scenarios
+    scenarios = len(kinds) * (_SEEDS if everything else 1) if scenarios is None else scenarios
     wanted = [(kinds[number % len(kinds)], seed + number // len(kinds)) for number in range(scenarios)]
     began = time.monotonic()
     done = 0

@@ -29,7 +29,7 @@ def _faults(*faults: dict[str, Any], expected: Expected, batches: int = 4, **set
 
 
 def _put(name: str, *faults: dict[str, Any], expected: Expected | None = None, **more: Any) -> None:
-    scenario(name)(_faults(*faults, expected=expected or Expected(), **more))
+    scenario(name, short=False)(_faults(*faults, expected=expected or Expected(), **more))
 
 
 _put("429 with Retry-After", *({"kind": "status", "operation": o, "code": 429, "retry_after": 2} for o in _CALLS))
@@ -77,7 +77,7 @@ _put("unknown statuses", expected=Expected(true_verdicts=False), odd_statuses=0.
 _put("Bouncer is away: the breaker opens", {"kind": "status", "operation": "any", "code": 503, "times": 20, "after": 2})
 
 
-@scenario("400 to every upload")
+@scenario("400 to every upload", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.account = Account(batch_size=4)
     site.queue(draw, 2)
@@ -86,7 +86,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected(failed=site.imported)
 
 
-@scenario("a batch is stuck beyond its deadline")
+@scenario("a batch is stuck beyond its deadline", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.account = Account(deadline_seconds=4)
     site.queue(draw, 3)
@@ -95,7 +95,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected()
 
 
-@scenario("a finish is refused, then granted")
+@scenario("a finish is refused, then granted", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.account = Account(deadline_seconds=4)
     site.queue(draw, 3)
@@ -105,7 +105,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected()
 
 
-@scenario("a download can never be read")
+@scenario("a download can never be read", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.account = Account(deadline_seconds=6)
     site.queue(draw, 4)
@@ -114,7 +114,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected()
 
 
-@scenario("out of credits, then topped up")
+@scenario("out of credits, then topped up", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.queue(draw)
     site.sandbox.post("/_sandbox/credits", {"key": site.key, "credits": draw.randint(0, 120)})
@@ -123,7 +123,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected()
 
 
-@scenario("the key is revoked, then another is set")
+@scenario("the key is revoked, then another is set", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 2})
     site.queue(draw)
@@ -136,7 +136,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected()
 
 
-@scenario("403 to one call")
+@scenario("403 to one call", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.queue(draw, 3)
     site.sandbox.fault("status", operation=draw.choice(_CALLS), code=403, after=draw.randrange(2))
@@ -144,14 +144,14 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected()
 
 
-@scenario("nobody listens at Bouncer's address")
+@scenario("nobody listens at Bouncer's address", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.queue(draw, 2)
     site.ends_with(site.ingest(BOUNCER_API_BASE_URL="http://127.0.0.1:9/v1.1"), 2)
     return Expected()
 
 
-@scenario("more 429 than calls")
+@scenario("more 429 than calls", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.sandbox.post("/_sandbox/settings", {"requests_per_minute": 20})
     site.queue(draw, 5)
@@ -159,7 +159,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected()
 
 
-@scenario("hold: answers to uploads lost")
+@scenario("hold: answers to uploads lost", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.account = Account(ambiguous_upload="hold", slots=5)
     site.queue(draw, 4)
@@ -170,7 +170,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected(lost_uploads=None, held=True)
 
 
-@scenario("hold: kill -9 between a request and its answer")
+@scenario("hold: kill -9 between a request and its answer", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.account = Account(ambiguous_upload="hold", slots=4)
     site.queue(draw, 3)
@@ -182,7 +182,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected(lost_uploads=None, held=True)
 
 
-@scenario("hold: as many answers lost as there are slots")
+@scenario("hold: as many answers lost as there are slots", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.account = Account(ambiguous_upload="hold", slots=2)
     site.queue(draw, 3)
@@ -192,7 +192,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected(lost_uploads=2)
 
 
-@scenario("502 to as many uploads as there are slots")
+@scenario("502 to as many uploads as there are slots", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.queue(draw)
     site.sandbox.fault("status", operation="create", code=502, processed=True, times=site.account.slots)
@@ -200,7 +200,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected(lost_uploads=site.account.slots)
 
 
-@scenario("five answers to one upload lost")
+@scenario("five answers to one upload lost", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.account = Account(slots=6)
     site.queue(draw, 1)
@@ -209,7 +209,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected(failed=site.imported, lost_uploads=5)
 
 
-@scenario("callbacks: answers to uploads lost")
+@scenario("callbacks: answers to uploads lost", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.account = Account(callback_port=free_port(), ambiguous_upload=draw.choice(["resubmit", "hold"]))
     # More of them than one, and not all at once, as an unsteady network does.
@@ -221,7 +221,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected(paid_once=True)
 
 
-@scenario("callbacks: kill -9 between a request and its answer")
+@scenario("callbacks: kill -9 between a request and its answer", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.account = Account(callback_port=free_port(), slots=2)
     # Nobody receives them for a while, so they come more than once.

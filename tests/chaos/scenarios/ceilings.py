@@ -30,22 +30,22 @@ def _until_waiting(site: Site, draw: random.Random) -> None:
     site.until(lambda: site.sandbox.ledger()["requests"] >= moment, f"{moment} requests")
 
 
-@scenario("few requests a minute: kill -9, and again when it goes on")
+@scenario("few requests a minute: kill -9, and again when it goes on", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     return _narrow(_one_after_the_other)(site, draw)
 
 
-@scenario("few requests a minute: the Prefect server dies")
+@scenario("few requests a minute: the Prefect server dies", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     return _narrow(_server_dies)(site, draw)
 
 
-@scenario("few requests a minute: MariaDB dies")
+@scenario("few requests a minute: MariaDB dies", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     return _narrow(_database_dies)(site, draw)
 
 
-@scenario("few requests a minute: of three ingests, two die")
+@scenario("few requests a minute: of three ingests, two die", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     return _narrow(_two_of_three)(site, draw)
 

@@ -41,13 +41,13 @@ def _killed_at(place: Place) -> Play:
     return play
 
 
-scenario("kill -9 when a batch is verified")(_killed_at(VERIFIED))
+scenario("kill -9 when a batch is verified", short=False)(_killed_at(VERIFIED))
 scenario("kill -9 in a load, among the results")(_killed_at(IN_LOAD))
-scenario("kill -9 in a load, among the contacts")(_killed_at(IN_SETTLING))
+scenario("kill -9 in a load, among the contacts", short=False)(_killed_at(IN_SETTLING))
 scenario("kill -9 in a load, before its commit")(_killed_at(END_OF_LOAD))
 
 
-@scenario("kill -9 in a claim, when its batches are made")
+@scenario("kill -9 in a claim, when its batches are made", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     return _killed_in_claim(site, draw, NEW_BATCH)
 
@@ -66,7 +66,7 @@ def _killed_in_claim(site: Site, draw: random.Random, place: Place) -> Expected:
     return Expected()
 
 
-@scenario("kill -9 before an upload")
+@scenario("kill -9 before an upload", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.queue(draw, _CREW)
     with site.stop_at(BEFORE_UPLOAD, batch=draw.randint(1, _CREW)) as point:
@@ -77,12 +77,12 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected()
 
 
-@scenario("kill -9 between a request and its arrival")
+@scenario("kill -9 between a request and its arrival", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     return _killed_unanswered(site, draw, "slow", seconds=5)
 
 
-@scenario("kill -9 between a request and its answer")
+@scenario("kill -9 between a request and its answer", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     return _killed_unanswered(site, draw, "slow_body", seconds=60)
 
@@ -111,7 +111,7 @@ def unrecorded(site: Site, draw: random.Random) -> Expected:
     return Expected(lost_uploads=1)
 
 
-@scenario("kill -9 when a lost answer is written down")
+@scenario("kill -9 when a lost answer is written down", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     batches = draw.randint(1, _SLOTS)
     site.queue(draw, batches)
@@ -124,7 +124,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected(lost_uploads=1)
 
 
-@scenario("kill -9 while polling")
+@scenario("kill -9 while polling", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.sandbox.post("/_sandbox/settings", {"fixed_seconds": 4})
     site.queue(draw, draw.randint(2, _CREW))
@@ -138,7 +138,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected(lost_uploads=None)
 
 
-@scenario("kill -9 while downloading")
+@scenario("kill -9 while downloading", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.queue(draw, draw.randint(1, _CREW))
     site.sandbox.fault("slow_body", operation="download", times=None, seconds=120)
@@ -150,7 +150,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected()
 
 
-@scenario("kill -9 at any moment")
+@scenario("kill -9 at any moment", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.queue(draw, 7)
     moment = draw.randint(1, 35)
@@ -171,7 +171,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected(lost_uploads=None)
 
 
-@scenario("kill -9 when a lost batch is closed")
+@scenario("kill -9 when a lost batch is closed", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.queue(draw, 2)
     site.sandbox.fault("forget", after=draw.randrange(2))
@@ -183,7 +183,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected()
 
 
-@scenario("kill -9 while a download can never be read")
+@scenario("kill -9 while a download can never be read", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.account = Account(deadline_seconds=8)
     site.queue(draw, 3)
@@ -195,7 +195,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected(lost_uploads=None)
 
 
-@scenario("kill -9 in the wait after a 429 to an upload")
+@scenario("kill -9 in the wait after a 429 to an upload", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     batches = draw.randint(1, _SLOTS)
     site.queue(draw, batches)
@@ -209,7 +209,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected()
 
 
-@scenario("kill -9 when a refused batch is halved")
+@scenario("kill -9 when a refused batch is halved", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.account = Account(slots=1)
     site.queue(draw, 2)
@@ -251,7 +251,7 @@ def full_house(site: Site, draw: random.Random) -> Expected:
     return Expected()
 
 
-@scenario("kill -9 when no upload was answered")
+@scenario("kill -9 when no upload was answered", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.queue(draw)
     site.sandbox.fault("slow_body", operation="create", times=None, seconds=120)

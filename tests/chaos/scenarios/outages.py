@@ -46,8 +46,12 @@ def _dies_at(place: Place, server_of: Callable[[Site], PrefectServer | MariaDBSe
 
 
 for _step, _place in _STEPS.items():
-    scenario(f"the Prefect server dies {_step}")(_dies_at(_place, lambda site: site.prefect))
-    scenario(f"MariaDB dies {_step}")(_dies_at(_place, lambda site: site.mariadb))
+    scenario(f"the Prefect server dies {_step}", short=_place in {IN_CLAIM, AFTER_ANSWER})(
+        _dies_at(_place, lambda site: site.prefect)
+    )
+    scenario(f"MariaDB dies {_step}", short=_place in {IN_CLAIM, IN_LOAD, END_OF_LOAD})(
+        _dies_at(_place, lambda site: site.mariadb)
+    )
 
 
 @scenario("the Prefect server dies while batches are polled")

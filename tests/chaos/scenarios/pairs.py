@@ -56,7 +56,7 @@ for _what, _place in {
     "in a load": IN_LOAD,
     "at a load's commit": END_OF_LOAD,
 }.items():
-    scenario(f"of two ingests, one dies {_what}")(_one_dies_at(_place))
+    scenario(f"of two ingests, one dies {_what}", short=_place is IN_LOAD)(_one_dies_at(_place))
 
 
 @scenario("two ingests die, two go on")
@@ -71,7 +71,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected(lost_uploads=None)
 
 
-@scenario("two ingests, and answers to uploads lost")
+@scenario("two ingests, and answers to uploads lost", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.queue(draw, 5)
     site.sandbox.fault("lost_answer", operation="create", times=2, after=draw.randrange(3))

@@ -32,22 +32,22 @@ def _until_queued(site: Site) -> None:
     site.until_uploads_rest()
 
 
-@scenario("a queue ahead for three times the deadline")
+@scenario("a queue ahead for three times the deadline", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     return _behind(lambda site, _: site.ends_with(site.ingest(), 0))(site, draw)
 
 
-@scenario("a queue ahead for three times the deadline, and two ingests")
+@scenario("a queue ahead for three times the deadline, and two ingests", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     return _behind(_two_ingests)(site, draw)
 
 
-@scenario("kill -9 while queued at Bouncer")
+@scenario("kill -9 while queued at Bouncer", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     return _behind(_killed)(site, draw)
 
 
-@scenario("kill -9 while queued at Bouncer, again and again")
+@scenario("kill -9 while queued at Bouncer, again and again", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     return _behind(_killed_again_and_again)(site, draw)
 
@@ -90,18 +90,18 @@ def _everything(site: Site, draw: random.Random) -> None:
     site.prefect.start()
 
 
-@scenario("cancelled while queued at Bouncer")
+@scenario("cancelled while queued at Bouncer", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     return _cancelled(site, draw)
 
 
-@scenario("cancelled while queued at Bouncer, finish refused at first")
+@scenario("cancelled while queued at Bouncer, finish refused at first", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.sandbox.fault("finish_refused", code=draw.choice([200, 400]), times=draw.randint(1, 2))
     return _cancelled(site, draw)
 
 
-@scenario("cancelled while queued at Bouncer, and kill -9")
+@scenario("cancelled while queued at Bouncer, and kill -9", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     return _cancelled(site, draw, also_killed=True)
 
@@ -134,7 +134,7 @@ def _cancelled(site: Site, draw: random.Random, *, also_killed: bool = False) ->
     return _PAID_ONCE
 
 
-@scenario("topped up while queued at Bouncer")
+@scenario("topped up while queued at Bouncer", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.sandbox.put_ahead(10)
     site.queue(draw)
@@ -146,7 +146,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return _PAID_ONCE
 
 
-@scenario("results removed while others are queued at Bouncer")
+@scenario("results removed while others are queued at Bouncer", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.queue(draw)
     site.sandbox.fault("removed", after=draw.randrange(4), times=draw.randint(1, 2))
@@ -154,7 +154,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return Expected()
 
 
-@scenario("an urgent list behind twenty batches")
+@scenario("an urgent list behind twenty batches", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     # By the pace of the first batches, two are to be queued behind the one that runs.
     seconds = 3.0

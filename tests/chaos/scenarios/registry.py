@@ -15,22 +15,33 @@ Play = Callable[[Site, random.Random], Expected]
 
 @dataclass(frozen=True)
 class Scenario:
-    """Something that goes wrong, by the name that the table shows."""
+    """Something that goes wrong, by the name that the table shows.
+
+    Attributes:
+        short: Whether the short form plays it. The others are in histories of the simulation by the thousand, or are
+            much like one that is played.
+    """
 
     name: str
     play: Play
+    short: bool
 
 
 _scenarios: dict[str, Scenario] = {}
 
 
-def scenario(name: str) -> Callable[[Play], Play]:
-    """Puts a function on the list."""
+def scenario(name: str, *, short: bool = True) -> Callable[[Play], Play]:
+    """Puts a function on the list.
+
+    Args:
+        name: The scenario's.
+        short: Whether the short form plays it.
+    """
 
     def put(play: Play) -> Play:
         if name in _scenarios:
             raise ValueError(f"two scenarios are named {name!r}")
-        _scenarios[name] = Scenario(name, play)
+        _scenarios[name] = Scenario(name, play, short)
         return play
 
     return put

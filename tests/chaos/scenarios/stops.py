@@ -30,7 +30,9 @@ def _stopped_while(operation: str, kind: str, number: signal.Signals) -> Play:
 
 
 for _operation, _kind in (("create", "slow"), ("create", "slow_body"), ("status", "slow"), ("download", "slow_body")):
-    scenario(f"SIGTERM, {_operation} is {_kind.replace('_', ' ')}")(_stopped_while(_operation, _kind, signal.SIGTERM))
+    scenario(f"SIGTERM, {_operation} is {_kind.replace('_', ' ')}", short=_kind == "slow_body")(
+        _stopped_while(_operation, _kind, signal.SIGTERM)
+    )
 scenario("SIGINT while polling")(_stopped_while("status", "slow", signal.SIGINT))
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -242,6 +243,10 @@ async def test_the_ticks_of_an_older_version_become_dispatch(prefect_server: Loc
         here().deployment("ingest-request"), tags=list(here().tags), entrypoint_type=EntrypointType.MODULE_PATH
     )
     async with get_client() as client:
+        for there in ("dispatch", "ingest"):
+            # Other tests on the same server may have made them.
+            with suppress(ObjectNotFound):
+                await client.delete_deployment((await _found(there)).id)
         before = await older.aapply()
         await asked.aapply()
         await client.update_deployment(
