@@ -17,8 +17,9 @@ from bouncer.storage.tables import Layer
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.second_chances import Chances
 from tests.simulation.faults import COMMIT, WAIT, Fault, Faults, freeze
-from tests.simulation.installation.people import People, Surroundings
+from tests.simulation.installation.people import People
 from tests.simulation.installation.ports import Access, Buckets, Marks, Settings, Slots
+from tests.simulation.installation.surroundings import Surroundings
 from tests.simulation.installation.work_left import WorkLeft, look_for_work
 from tests.simulation.installation.worker import Worker
 from tests.simulation.judge.judge import Judge
@@ -128,20 +129,20 @@ class History:
 
     async def _live(self) -> None:
         self._open_accounts()
-        people = People(
-            Surroundings(
-                self._database,
-                self._books,
-                self._judge,
-                self._settings,
-                lambda name, process: Access(
-                    name, self._settings[name], self._database.engine, self._client(name, process)
-                ),
-                self._kill_all,
-                self._tell,
-                self._plan.cap,
-            )
+        around = Surroundings(
+            self._database,
+            self._books,
+            self._judge,
+            self._settings,
+            lambda name, process: Access(
+                name, self._settings[name], self._database.engine, self._client(name, process)
+            ),
+            self._kill_all,
+            self._tell,
+            self._break,
+            self._plan.cap,
         )
+        people = People(around)
         acting = self._loop.create_task(people.act(self._plan.deeds))
         workers = [self._loop.create_task(self._employ(number)) for number in range(1, self._plan.workers + 1)]
         end = max(self._plan.quiet_after, self._plan.deeds[-1].at) + _PATIENCE_SECONDS
@@ -162,7 +163,7 @@ class History:
                 self._break(f"not settled {_PATIENCE_SECONDS:.0f} s after the last fault: {self._judge.left()}")
         await self._end(workers)
         if not self._outcome.broken:
-            for what in faults_of_settlement(self._database.raw, self._books, people.deeds):
+            for what in faults_of_settlement(self._database.raw, self._books, around.deeds):
                 self._break(what)
 
     async def _end(self, workers: "list[asyncio.Task[None]]") -> None:

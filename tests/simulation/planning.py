@@ -30,7 +30,7 @@ _DEEDS = {
 """Deeds of people, with how often they do them."""
 
 
-_RARE = 0.06
+_RARE = 0.08
 _HOUR = 3_600.0
 _LOADED = "completed"
 
@@ -172,10 +172,16 @@ def _with_rare_deeds(plan: Plan) -> Plan:
     moment = "" if chance.random() < 0.3 else chance.choice(("ready", "uploading", "queued at Bouncer", "verified"))
     at = round(chance.expovariate(1 / 4), 1)
     share = round(chance.random(), 4)
-    if kind < _RARE / 3:
+    if kind < 0.02:
         more = [Deed(at, "erase a person", share=share, when=moment)]
-    elif kind < 0.9 * _RARE:
-        plan = replace(plan, deep=True)
+    elif kind > 0.06:
+        known = plan.deeds[0].addresses
+        new = _addresses(chance, chance.randint(1, 6), start=900)
+        more = [Deed(at, "import a file", tuple(chance.choice(known) if chance.random() < 0.3 else one for one in new))]
+    elif kind < 0.054:
+        first = plan.deeds[0]
+        doubtful = tuple(f"r{one[1:]}" if chance.random() < 0.5 and one[0] == "d" else one for one in first.addresses)
+        plan = replace(plan, deep=True, deeds=(replace(first, addresses=doubtful), *plan.deeds[1:]))
         more = [Deed(round(at + 15.0 * number, 1), "deep pass", when=_LOADED) for number in (1, 2)]
     else:
         # What an hour later nobody works on, housekeeping closes.

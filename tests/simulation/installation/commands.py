@@ -1,0 +1,171 @@
+"""The commands that people type: the product's own code in a process that can die, as workers can."""
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+from bouncer.batches import transitions
+from bouncer.erasure.erasing import erase_person
+from bouncer.errors import BouncerFlowsError
+from bouncer.files import importing
+from bouncer.repeats.deep_pass import Risk, pick_some
+from bouncer.requests import cancelling
+from bouncer.requests.requeueing import requeue
+from bouncer.upkeep import retention
+from tests.simulation.installation.surroundings import Surroundings, chosen
+from tests.simulation.machine.processes import Process, living_in
+from tests.simulation.plan import Deed
+
+__all__ = ["Commands"]
+
+_AGAIN_SECONDS = 10.0
+
+# Lists are short here, and are to be queued in several transactions all the same.
+importing._CHUNK_ROWS = 2
+
+
+class Commands:
+    """Runs commands, each again where it was killed.
+
+    Args:
+        around: What they can reach.
+    """
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+
+    async def requeue(self, _deed: Deed) -> None:
+        """Requeues all that failed."""
+        await self._as_command("requeue", lambda _: asyncio.to_thread(requeue, self._around.engine))
+
+    async def requeue_request(self, deed: Deed) -> None:
+        """Requeues what failed of a request."""
+        request = self._around.request(deed.share)
+        await self._as_command(
+            f"requeue of request {request}",
+            lambda _: asyncio.to_thread(requeue, self._around.engine, request_id=request),
+        )
+
+    async def requeue_held(self, _deed: Deed) -> None:
+        """Lets held batches be sent again."""
+        await self._as_command("requeue --held", lambda _: asyncio.to_thread(requeue, self._around.engine, held=True))
+
+    async def cancel(self, deed: Deed) -> None:
+        """Cancels a request."""
+        request = self._around.request(deed.share)
+
+        async def cancel(process: Process) -> None:
+            accounts = {name: self._around.open_access(name, process) for name in self._around.settings}
+            access = accounts["default"]
+            await access.write(cancelling.mark, request, by="a person", reason="no need")
+            await access.write(cancelling.withdraw_unsent, request)
+            while await access.write(cancelling.withdraw_waiting, request):
+                pass
+            for batch in await access.read(cancelling.to_finish, request):
+                try:
+                    await accounts[batch.account].client.finish(batch.bouncer_id)
+                except BouncerFlowsError as error:
+                    self._around.tell(f"batch {batch.id} is not finished: {type(error).__name__}")
+                    continue
+                await access.write(cancelling.note_finish_requested, batch.id)
+
+        await self._as_command(f"cancel of request {request}", cancel)
+
+    async def import_file(self, deed: Deed) -> None:
+        """Queues the contacts of a file."""
+        before = self._around.queued()
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "list.csv")
+            _write_list(file, deed.addresses)
+
+            async def import_file(_: Process) -> None:
+                await asyncio.to_thread(
+                    importing.import_contacts, self._around.engine, file, request_name="a list", user="me"
+                )
+
+            done = await self._as_command(f"import of {' '.join(deed.addresses)}", import_file)
+        self._around.deeds.imported = self._around.queued()
+        wanted = {address.lower() for address in deed.addresses if "@" in address}
+        if done and self._around.deeds.imported - before != len(wanted):
+            self._around.broken(
+                f"a file has {len(wanted)} addresses, and {self._around.deeds.imported - before} were queued"
+            )
+
+    async def erase(self, deed: Deed) -> None:
+        """Erases everything about an address."""
+        rows = self._around.raw.execute(
+            "SELECT email FROM Contacts_Global WHERE email LIKE '%@%' ORDER BY 1"
+        ).fetchall()
+        if not rows:
+            return
+        (email,) = chosen(rows, deed.share)
+        self._around.deeds.touched.add(email.lower())
+        of_it = (
+            "SELECT request_id FROM Bouncer_Queue q JOIN Contacts_Global c ON c.global_id = q.global_id"
+            " WHERE lower(email) = ?"
+        )
+        self._around.deeds.thinned.update(request for (request,) in self._around.raw.execute(of_it, (email.lower(),)))
+        await self._as_command(
+            f"erase of {email}", lambda _: asyncio.to_thread(erase_person, self._around.engine, email, exports=())
+        )
+        self._around.deeds.imported = self._around.queued()
+
+    async def look_deeper(self, _deed: Deed) -> None:
+        """Queues the risky contacts of the first request for the deep pass."""
+        if "deep" not in self._around.settings:
+            return
+        request = int(self._around.raw.execute("SELECT min(request_id) FROM Requests").fetchone()[0])
+
+        async def pick(process: Process) -> None:
+            access = self._around.open_access("deep", process)
+            after: int | None = 0
+            while after is not None:
+                stretch = await access.write(pick_some, request, Risk(), after=after, fresh_days=30.0, again=False)
+                after = stretch.last
+
+        await self._as_command(f"verify-risky of request {request}", pick)
+        # A second look is paid for once more.
+        deeper = "SELECT email FROM Contacts_Global c JOIN Bouncer_Queue q USING (global_id) WHERE q.layer = 'deep'"
+        self._around.deeds.touched.update(str(email).lower() for (email,) in self._around.raw.execute(deeper))
+        self._around.deeds.imported = self._around.queued()
+
+    async def tidy(self, _deed: Deed) -> None:
+        """Closes batches whose contacts are gone, as housekeeping does."""
+
+        async def tidy(process: Process) -> None:
+            for name in self._around.settings:
+                access = self._around.open_access(name, process)
+                for batch, bouncer_id in await access.read(retention.find_empty_batches, name):
+                    if bouncer_id is not None:
+                        with suppress(BouncerFlowsError):
+                            await access.client.finish(bouncer_id)
+                    await access.write(transitions.close_empty, batch)
+
+        await self._as_command("housekeeping", tidy)
+
+    async def _as_command(self, name: str, work: Callable[[Process], Awaitable[object]]) -> bool:
+        # A person who sees a command killed types it again.
+        for again in range(5):
+            process = Process(f"{name}{' again' if again else ''}")
+            self._around.tell(f"a person runs {process.name}")
+            with living_in(process):
+                running = asyncio.ensure_future(_awaited(work, process))
+            await asyncio.wait([running])
+            await process.bury()
+            error = None if running.cancelled() else running.exception()
+            if error is None and not running.cancelled():
+                return True
+            if isinstance(error, Exception) and not isinstance(error, BouncerFlowsError):
+                raise error
+            await asyncio.sleep(_AGAIN_SECONDS)
+        return False
+
+
+def _write_list(file: Path, addresses: tuple[str, ...]) -> None:
+    file.write_text("\n".join(("email", *addresses)))
+
+
+async def _awaited(work: Callable[[Process], Awaitable[object]], process: Process) -> None:
+    await work(process)
