@@ -30,6 +30,8 @@ _WORLDS: dict[str, dict[str, object]] = {
 """Changes of a plan that aims at a way, by each of the two states."""
 
 _LEADING = {
+    # Whoever is paused does not repeat the upload before Bouncer calls.
+    ("to be sent again", "queued at Bouncer"): ("pause",),
     ("held", "to be sent again"): ("requeue held",),
     ("held", "in real time"): ("requeue held",),
 }
@@ -73,6 +75,10 @@ def aimed(plan: Plan) -> Plan:
     first, *rest = with_aim.deeds
     if edge[1] == "failed" and chance.random() < 0.5:
         first = replace(first, addresses=(*first.addresses[:3], f"{MALFORMED}1@acme.com"))
+    if edge == ("ready", "completed"):
+        # In real time, with nothing that Bouncer takes.
+        first = replace(first, addresses=tuple(f"{MALFORMED}{number}@acme.com" for number in range(3)))
+        with_aim = replace(with_aim, realtime=3)
     leading = _LEADING.get(edge, _LEADING_TO.get(edge[1], ()))
     if leading:
         share = round(chance.random(), 4)
