@@ -42,6 +42,9 @@ _PATIENCE_SECONDS = 1_500.0
 _GRACE_SECONDS = 20.0
 _LATE = (0.1, 1.0, 10.0, 40.0, None)
 _LATER = (0.1, 1.0, 10.0, 60.0, 120.0)
+# When nobody waits for it any more.
+_TOO_LATE = (95.0, 110.0, 130.0)
+_CALLED = {("held", "queued at Bouncer"), ("to be sent again", "queued at Bouncer")}
 _MOST_COMMITS = 1_500
 _MOST_TRANSACTIONS = 6_000
 
@@ -282,7 +285,8 @@ class History:
 
     def _call_back(self, order: Order) -> None:
         # Late, or never, or twice.
-        late = self._chance.choice(_LATE if self._plan.aim is None else _LATER)
+        aim = self._plan.aim
+        late = self._chance.choice(_LATE if aim is None else _TOO_LATE if aim.edge in _CALLED else _LATER)
         if late is not None:
             self._loop.create_task(self._receive(order, late))
 
