@@ -173,11 +173,15 @@ def _with_rare_deeds(plan: Plan) -> Plan:
     at = round(chance.expovariate(1 / 4), 1)
     share = round(chance.random(), 4)
     if kind < 0.02:
-        more = [Deed(at, "erase a person", share=share, when=moment)]
+        # Mostly between the moment at which the addresses of an upload are read and its beginning.
+        moment = "ready" if chance.random() < 0.6 else moment
+        more = [Deed(0.1 * at, "erase a person", share=round(0.5 * share, 4), when=moment)]
     elif kind > 0.06:
         known = plan.deeds[0].addresses
         new = _addresses(chance, chance.randint(1, 6), start=900)
-        more = [Deed(at, "import a file", tuple(chance.choice(known) if chance.random() < 0.3 else one for one in new))]
+        file = tuple(chance.choice(known) if chance.random() < 0.3 else one for one in new)
+        # Whoever is not sure imports it again.
+        more = [Deed(at, "import a file", file)] * chance.choice((1, 1, 2))
     elif kind < 0.054:
         first = plan.deeds[0]
         doubtful = tuple(f"r{one[1:]}" if chance.random() < 0.5 and one[0] == "d" else one for one in first.addresses)

@@ -15,7 +15,7 @@ from bouncer.requests import cancelling
 from bouncer.requests.requeueing import requeue
 from bouncer.upkeep import retention
 from tests.simulation.installation.surroundings import Surroundings, chosen
-from tests.simulation.machine.processes import Process, living_in
+from tests.simulation.machine.processes import Killed, Process, living_in
 from tests.simulation.plan import Deed
 
 __all__ = ["Commands"]
@@ -76,19 +76,23 @@ class Commands:
     async def import_file(self, deed: Deed) -> None:
         """Queues the contacts of a file."""
         before = self._around.queued()
+        wanted = {address.lower() for address in deed.addresses if "@" in address}
+        self._around.want(wanted)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "list.csv")
             _write_list(file, deed.addresses)
 
             async def import_file(_: Process) -> None:
                 await asyncio.to_thread(
-                    importing.import_contacts, self._around.engine, file, request_name="a list", user="me"
+                    importing.import_contacts, self._around.engine, file, request_name="a list", user="me@example.com"
                 )
 
             done = await self._as_command(f"import of {' '.join(deed.addresses)}", import_file)
         self._around.deeds.imported = self._around.queued()
-        wanted = {address.lower() for address in deed.addresses if "@" in address}
-        if done and self._around.deeds.imported - before != len(wanted):
+        cancelled = "SELECT EXISTS (SELECT 1 FROM Requests WHERE name = 'a list' AND bouncer_cancelled_ts IS NOT NULL)"
+        if not done and not self._around.raw.execute(cancelled).fetchone()[0]:
+            self._around.broken("an import does not come to its end, however often a person repeats it")
+        if done and self._around.deeds.imported - before not in {0, len(wanted)}:
             self._around.broken(
                 f"a file has {len(wanted)} addresses, and {self._around.deeds.imported - before} were queued"
             )
@@ -107,9 +111,11 @@ class Commands:
             " WHERE lower(email) = ?"
         )
         self._around.deeds.thinned.update(request for (request,) in self._around.raw.execute(of_it, (email.lower(),)))
-        await self._as_command(
+        done = await self._as_command(
             f"erase of {email}", lambda _: asyncio.to_thread(erase_person, self._around.engine, email, exports=())
         )
+        if done:
+            self._around.judge.erased[email.lower()] = asyncio.get_running_loop().time()
         self._around.deeds.imported = self._around.queued()
 
     async def look_deeper(self, _deed: Deed) -> None:
@@ -159,6 +165,8 @@ class Commands:
                 return True
             if isinstance(error, Exception) and not isinstance(error, BouncerFlowsError):
                 raise error
+            if error is not None and not isinstance(error, Killed):
+                self._around.tell(f"{process.name} ends with {type(error).__name__}")
             await asyncio.sleep(_AGAIN_SECONDS)
         return False
 

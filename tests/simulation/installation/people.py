@@ -122,6 +122,7 @@ class People:
                 (contact, user, request, priority),
             )
         raw.execute("COMMIT")
+        self._around.want(addresses)
         self._around.deeds.imported += len(addresses)
         self._around.tell(
             f"a person imports {len(addresses)} contacts as request {request}, priority {priority}:"

@@ -1,7 +1,7 @@
 """The surroundings of an installation, as people see them."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -51,6 +51,11 @@ class Surroundings:
     def raw(self) -> sqlite3.Connection:
         """The contacts database, for what an application does."""
         return self.database.raw
+
+    def want(self, addresses: Iterable[str]) -> None:
+        """Notes that somebody wants verdicts on addresses, whether or not they were erased."""
+        for address in addresses:
+            self.judge.erased.pop(address.lower(), None)
 
     def queued(self) -> int:
         """Counts the contacts that the queue has, in any state."""

@@ -35,6 +35,7 @@ class Judge:
     Attributes:
         cap: Credits that all that is sent may cost, or None for any number.
         must_look: Accounts on which a person must look before anything more is sent with them.
+        erased: Addresses that were erased, and are not wanted again, each with when.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Judge:
         self._waiting: dict[str, asyncio.Event] = {}
         self.cap: int | None = None
         self.must_look: set[str] = set()
+        self.erased: dict[str, float] = {}
         self.edges: Counter[tuple[_Edge, str]] = Counter()
 
     def note_limit(self, account: str, most_in_flight: int) -> None:
@@ -77,6 +79,7 @@ class Judge:
         self._states = {row[0]: state_of(row) for row in self._raw.execute(SELECT)}
         self._asked = self._addresses_asked()
         self._begun.clear()
+        self.erased.clear()
         # What had begun before the backup is known to it: it is declared as lost, and sent again.
         has_begun = "SELECT account FROM Bouncer_Batches WHERE realtime AND unanswered > 0"
         had_begun = {account for (account,) in self._raw.execute(has_begun)}
@@ -176,6 +179,9 @@ class Judge:
         self._look_at_cap()
         if customer.name in self.must_look:
             self._broken(f"account {customer.name} uploads after a restore, before a person has looked")
+        for address in order.addresses:
+            if order.begun > self.erased.get(address.lower(), order.begun):
+                self._broken(f"{address} is sent, and was erased before")
         limits = self._most_in_flight[customer.name]
         now = _now()
         most = max(

@@ -52,6 +52,9 @@ def _contacts(raw: sqlite3.Connection, deeds: Deeds) -> Iterator[str]:
         " FROM Bouncer_Queue q JOIN Contacts_Global c ON c.global_id = q.global_id"
         " LEFT JOIN Bouncer_Results r ON r.batch_id = q.batch_id AND r.global_id = q.global_id"
     ).fetchall()
+    twice = "SELECT global_id FROM Bouncer_Queue GROUP BY global_id, request_id, layer HAVING count(*) > 1"
+    for (contact,) in raw.execute(twice):
+        yield f"contact {contact} was queued twice for one request"
     if len(rows) != deeds.imported:
         yield f"{deeds.imported} contacts were queued, and {len(rows)} are there"
     for queue_id, contact, status, reason, email, known, result in rows:

@@ -4,6 +4,8 @@ from tests.simulation.planted.planting import Planted
 from tests.simulation.planted.where import (
     in_real_time_with_a_pause,
     with_a_cancellation,
+    with_a_deep_pass,
+    with_a_file,
     with_a_queue_that_stands,
     with_contacts_without_address,
     with_few_credits,
@@ -177,5 +179,19 @@ ORDER = (
         "return OutOfCredits(said)",
         "return AddressesRefused(said) if call in PAID else OutOfCredits(said)",
         shows_in=with_few_credits,
+    ),
+    Planted(
+        "an import that goes on queues again what was queued before it was killed",
+        "bouncer.files.importing",
+        "            .having(func.count(QueuedContact.queue_id) == 0)\n",
+        "",
+        shows_in=with_a_file,
+    ),
+    Planted(
+        "a deep pass takes contacts that wait for it already",
+        "bouncer.repeats.deep_pass",
+        ".where(risk.condition(), ~is_there, ~is_answered)",
+        ".where(risk.condition(), ~is_answered)",
+        shows_in=with_a_deep_pass,
     ),
 )

@@ -10,6 +10,8 @@ __all__ = [
     "with_a_cancellation",
     "with_a_cancellation_and_holding",
     "with_a_cap",
+    "with_a_deep_pass",
+    "with_a_file",
     "with_a_lost_upload_that_cannot_be_repeated",
     "with_a_queue_that_stands",
     "with_contacts_without_address",
@@ -44,6 +46,11 @@ def with_a_cancellation(plan: Plan) -> bool:
     return _has(plan, "cancel")
 
 
+def with_a_file(plan: Plan) -> bool:
+    """A person imports a file."""
+    return _has(plan, "import a file")
+
+
 def with_a_lost_upload_that_cannot_be_repeated(plan: Plan) -> bool:
     """Something goes wrong, and the credits or the addresses may be gone then, or the request cancelled."""
     is_gone = with_few_credits(plan) or with_a_cancellation(plan) or _has(plan, "delete a contact")
@@ -63,6 +70,11 @@ def with_a_cap(plan: Plan) -> bool:
 def with_a_queue_that_stands(plan: Plan) -> bool:
     """Batches are queued at Bouncer behind one that does not move, or behind a colleague's list."""
     return plan.ahead > 0 or (plan.stuck > 0 and not plan.in_parallel and plan.most_in_flight > 1)
+
+
+def with_a_deep_pass(plan: Plan) -> bool:
+    """A person asks for a deep pass."""
+    return plan.deep
 
 
 def with_contacts_without_address(plan: Plan) -> bool:
