@@ -147,8 +147,9 @@ class People:
 
     async def _resume(self, account: str) -> None:
         self._around.tell(f"a person lets account {account} go on")
-        await asyncio.to_thread(write, self._around.engine, account_state.resume, account)
+        # Whoever says so has looked, however long the command takes to come back.
         self._around.judge.must_look.discard(account)
+        await asyncio.to_thread(write, self._around.engine, account_state.resume, account)
 
     def _change_block(self, deed: Deed) -> None:
         settings = self._around.settings[self._account(deed)]
