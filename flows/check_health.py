@@ -11,6 +11,7 @@ from tasks.batches.ownership import new_owner
 from tasks.monitoring.alert import alert
 from tasks.monitoring.dashboard import draw_dashboard
 from tasks.monitoring.measure import measure
+from tasks.running.heartbeats import sends_heartbeats
 from tasks.running.standing_artifacts import Published
 from tasks.upkeep.idle_ticks import leave_no_trace
 
@@ -20,6 +21,7 @@ _PLAN = Thresholds()
 
 
 @flow(name="check-health", flow_run_name="check health", persist_result=False)
+@sends_heartbeats
 async def check_health(thresholds: Thresholds = _PLAN, accounts: list[AccountName] | None = None) -> State[None]:
     """Looks whether all is well: database, Prefect server, Bouncer, queue and workers.
 

@@ -24,6 +24,7 @@ from tasks.queue.dispatch_summary import DispatchSummary, nothing_to_dispatch, s
 from tasks.queue.second_chances import try_again
 from tasks.requests.completion import follow_requests
 from tasks.requests.naming import number_of
+from tasks.running.heartbeats import sends_heartbeats
 from tasks.running.run_names import named_by_request
 from tasks.running.stopping import graceful_run
 from tasks.upkeep.idle_ticks import leave_no_trace
@@ -35,6 +36,7 @@ REALTIME_SECONDS = 20.0
 
 
 @flow(name="dispatch", flow_run_name=named_by_request("dispatch request", "dispatch"), persist_result=False)
+@sends_heartbeats
 async def dispatch(
     request_id: OneRequest | None = None,
     accounts: list[AccountName] | None = None,

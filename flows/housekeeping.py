@@ -6,6 +6,7 @@ from blocks.access import open_accounts
 from bouncer.upkeep.retention import KEPT_UNLESS_TOLD, Retention
 from tasks.batches.ownership import new_owner
 from tasks.batches.recovery import recover
+from tasks.running.heartbeats import sends_heartbeats
 from tasks.upkeep.deletion import delete_left_ones
 from tasks.upkeep.forget_runs import forget_runs
 from tasks.upkeep.idle_ticks import leave_no_trace
@@ -16,6 +17,7 @@ __all__ = ["housekeeping"]
 
 
 @flow(name="housekeeping", flow_run_name="housekeeping", persist_result=False)
+@sends_heartbeats
 async def housekeeping(retention: Retention = KEPT_UNLESS_TOLD) -> Tidied:
     """Deletes what is too old, frees leaked slots, and takes back contacts of batches that are gone.
 

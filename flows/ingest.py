@@ -22,6 +22,7 @@ from tasks.queue.summary import IngestSummary, Tally, nothing_to_do, summarise
 from tasks.queue.work_left import find_work_left
 from tasks.requests.completion import RequestFollower, follow_requests
 from tasks.requests.naming import number_of
+from tasks.running.heartbeats import sends_heartbeats
 from tasks.running.run_names import named_by_request
 from tasks.running.stopping import graceful_run, is_stopping
 
@@ -36,6 +37,7 @@ rows, they are left for the next ingest."""
 
 
 @flow(name="ingest", flow_run_name=named_by_request("request", "all requests"), persist_result=False)
+@sends_heartbeats
 async def ingest(
     request_id: OneRequest | None = None,
     accounts: list[AccountName] | None = None,

@@ -8,11 +8,13 @@ from pydantic import Field
 from bouncer.requests.requeueing import Requeued
 from flows.parameters import OneRequest
 from tasks.requests.requeueing import requeue_failed
+from tasks.running.heartbeats import sends_heartbeats
 
 __all__ = ["requeue"]
 
 
 @flow(name="requeue", flow_run_name="requeue", persist_result=False)
+@sends_heartbeats
 async def requeue(
     request_id: OneRequest | None = None,
     dead_letter: Annotated[int | None, Field(ge=1)] = None,

@@ -12,11 +12,13 @@ from bouncer.repeats import reverification
 from bouncer.repeats.reverification import Old, Reverified
 from bouncer.verdicts.statuses import Status
 from tasks.batches.ownership import new_owner
+from tasks.running.heartbeats import sends_heartbeats
 
 __all__ = ["reverify"]
 
 
 @flow(name="reverify", flow_run_name="reverify", persist_result=False)
+@sends_heartbeats
 async def reverify(
     older_than_days: Annotated[float, Field(gt=0, le=3650)] = 180,
     monthly_budget: Annotated[int, Field(ge=0, le=100_000_000)] = 10_000,

@@ -7,11 +7,13 @@ from pydantic import Field
 
 from flows.parameters import AccountName, Reason
 from tasks.accounts.pausing import Action, switch_uploads
+from tasks.running.heartbeats import sends_heartbeats
 
 __all__ = ["steer"]
 
 
 @flow(name="steer", flow_run_name="{action} uploads", persist_result=False)
+@sends_heartbeats
 async def steer(
     action: Action,
     reason: Reason = "by hand",

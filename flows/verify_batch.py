@@ -16,6 +16,7 @@ from tasks.batches.ownership import owned_batch
 from tasks.batches.run import PrefectRun
 from tasks.batches.steps import BatchSteps
 from tasks.queue.dispatch import keep_going
+from tasks.running.heartbeats import sends_heartbeats
 from tasks.running.stopping import graceful_run
 
 __all__ = ["verify_as_subflow", "verify_batch"]
@@ -28,6 +29,7 @@ def _run_name() -> str:
 
 
 @flow(name="verify-batch", flow_run_name=_run_name, persist_result=False)
+@sends_heartbeats
 async def verify_batch(batch_id: BatchId) -> State[None]:
     """Uploads a batch, polls it until Bouncer has verified it, and loads its verdicts.
 

@@ -16,6 +16,7 @@ from tasks.batches.ownership import new_owner
 from tasks.queue.deep_pass import pick_risky
 from tasks.queue.summary import IngestSummary, nothing_to_do
 from tasks.requests.naming import number_of
+from tasks.running.heartbeats import sends_heartbeats
 from tasks.running.run_names import named_by_request
 
 __all__ = ["verify_risky"]
@@ -26,6 +27,7 @@ __all__ = ["verify_risky"]
     flow_run_name=named_by_request("risky contacts of request", "risky contacts of all requests"),
     persist_result=False,
 )
+@sends_heartbeats
 async def verify_risky(
     request_id: OneRequest | None = None,
     score_below: Annotated[int | None, Field(ge=0, le=101)] = 70,

@@ -22,8 +22,8 @@ RUN_SETTINGS = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "bouncer,blocks,tasks",
     # Threads that belong to no run tell of retries too; Prefect would warn of each such line in five of its own.
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    # A run that dies is noticed by the silence of its heartbeat.
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # Runs send their own heartbeats, and stop in time; of Prefect's, which do not, there is only the one at the start.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "86400",
     # Two questions less for each run.
     "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
 }

@@ -11,6 +11,7 @@ from prefect.events.schemas.events import ResourceSpecification
 
 from bouncer.installation import here
 from tasks.running.events import REQUEST_COMPLETED
+from tasks.running.heartbeats import HEARTBEAT
 
 __all__ = [
     "deep_pass",
@@ -24,7 +25,8 @@ __all__ = [
     "silent_runs",
 ]
 
-HEARTBEAT = "prefect.flow-run.heartbeat"
+_AT_WORK = {HEARTBEAT, *(f"prefect.flow-run.{state}" for state in ("Running", "Retrying", "Rerunning"))}
+"""Events after which a run's process has to say something; the states are for those that die before the first one."""
 
 _SILENCE = timedelta(seconds=90)
 """Three heartbeats of 30 s: less takes living runs for dead on a busy machine (PrefectHQ/prefect#18404)."""
@@ -49,11 +51,11 @@ def silent_runs() -> AutomationCore:
         "crash silent runs",
         description=_SILENT,
         trigger=EventTrigger(
-            after={HEARTBEAT},
+            after=_AT_WORK,
             # Any event of the run will do, not only the usual final states: some end under a name of their own.
             expect={"prefect.flow-run.*"},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            # Others' heartbeats come every 180 s, by Prefect's default, and are no silence.
+            # Others' runs have heartbeats every 180 s, by Prefect's default, and that is no silence.
             match_related=_ours(),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,

@@ -12,12 +12,14 @@ from tasks.batches.ownership import new_owner
 from tasks.costs.budget import Budget
 from tasks.costs.forecast import forecast_waiting, publish_forecast
 from tasks.requests.naming import number_of
+from tasks.running.heartbeats import sends_heartbeats
 from tasks.running.run_names import named_by_request
 
 __all__ = ["forecast"]
 
 
 @flow(name="forecast", flow_run_name=named_by_request("request", "all requests"), persist_result=False)
+@sends_heartbeats
 async def forecast(
     request_id: OneRequest | None = None,
     accounts: list[AccountName] | None = None,

@@ -9,11 +9,13 @@ from pydantic import Field
 from blocks.access import open_database
 from bouncer.costs.ledger import Ledger
 from tasks.costs.ledger import publish_costs, take_month, write_costs
+from tasks.running.heartbeats import sends_heartbeats
 
 __all__ = ["report_costs"]
 
 
 @flow(name="report-costs", flow_run_name="report costs", persist_result=False)
+@sends_heartbeats
 async def report_costs(
     month: Annotated[str | None, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] = None,
     folder: Path | None = Path("~/.bouncer-flows/reports"),

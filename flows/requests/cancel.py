@@ -15,6 +15,7 @@ from tasks.requests.cancel import finish_in_flight, left_behind, mark_cancelled,
 from tasks.requests.cancellation_report import Cancelled, foretell, report_cancellation
 from tasks.requests.completion import follow_requests
 from tasks.requests.naming import number_of
+from tasks.running.heartbeats import sends_heartbeats
 from tasks.running.run_names import named_by_request
 from tasks.running.stopping import is_stopping
 
@@ -25,6 +26,7 @@ LOOK_SECONDS = 1.0
 
 
 @flow(name="cancel", flow_run_name=named_by_request("cancel request"), persist_result=False)
+@sends_heartbeats
 async def cancel(
     request_id: OneRequest,
     reason: Reason = "by hand",

@@ -4,12 +4,14 @@ from prefect import flow
 
 from flows.parameters import OneRequest
 from tasks.requests.export import export
+from tasks.running.heartbeats import sends_heartbeats
 from tasks.running.run_names import named_by_request
 
 __all__ = ["export_request"]
 
 
 @flow(name="export-request", flow_run_name=named_by_request("export request"), persist_result=False)
+@sends_heartbeats
 async def export_request(request_id: OneRequest, folder: str = "~/.bouncer-flows/exports") -> str:
     """Writes the contacts of a request with their verdicts into request-ID.csv. Needs the block contacts-database.
 

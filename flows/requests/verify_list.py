@@ -20,6 +20,7 @@ from flows.ingest import ingest
 from tasks.batches.ownership import new_owner
 from tasks.requests.list_report import ListReport
 from tasks.requests.lists import ListOrder, give_back, price_list, publish_list, queue_list
+from tasks.running.heartbeats import sends_heartbeats
 from tasks.running.run_names import list_run_name
 from tasks.running.stopping import graceful_run
 
@@ -42,6 +43,7 @@ def _text(title: str, **bounds: Any) -> Any:
 
 
 @flow(name="verify-list", flow_run_name=_run_name, persist_result=False)
+@sends_heartbeats
 async def verify_list(  # noqa: PLR0913  # each is a field of the form
     file: Annotated[str, _text("List", min_length=1)],
     *,
