@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+from prefect.exceptions import Pause
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Suspended
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class _Slow:
-    """A server that is slow with heartbeats, or refuses them: it keeps the order in which it has taken what it is sent.
+    """A server that is slow with heartbeats, or refuses them; notes ends, and how many heartbeats it has taken at once.
 
     Args:
         server: The API behind it.
@@ -42,7 +46,7 @@ class _Slow:
         self._refuses = refuses
         self._ended = asyncio.Event()
         self.is_asked = threading.Event()
-        self.taken: list[str] = []
+        self.taken: list[str | int] = []
 
     async def pass_on(self, request: Request) -> Response:
         path = request.path_params["path"]
@@ -58,7 +62,7 @@ class _Slow:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._ended.wait(), 0.5)
         answer = await self._behind.request(request, path)
-        self.taken.append("heartbeat")
+        self.taken.append(len(await request.json()))
         return answer
 
     async def pass_socket_on(self, socket: WebSocket) -> None:
@@ -106,7 +110,7 @@ async def test_a_run_that_ended_well_was_crashed(prefect_server: "LocalServer") 
     state = await _ended(slow)
     assert await state.aresult() == "as ever"
     assert slow.taken[-1] == "end"
-    sent = slow.taken.count("heartbeat")
+    sent = slow.taken.count(1)
     assert sent >= 1
 
     @until_it_holds
@@ -123,12 +127,33 @@ async def test_a_run_that_ended_well_was_crashed(prefect_server: "LocalServer") 
 
 
 @pytest.mark.usefixtures("quick_heart")
-async def test_a_server_that_takes_no_heartbeats_harms_no_run(prefect_server: "LocalServer") -> None:
+async def test_a_server_that_takes_no_heartbeats_harms_no_run(
+    prefect_server: "LocalServer", caplog: pytest.LogCaptureFixture
+) -> None:
     """Its end is what its body made it, and nobody is told."""
     slow = _Slow(prefect_server.api_url, refuses=True)
     state = await _ended(slow)
     assert await state.aresult() == "as ever"
     assert slow.taken == ["end"]
+    assert not [one for one in caplog.records if one.name.startswith("tasks.") and one.levelno > logging.DEBUG]
+
+
+@pytest.mark.usefixtures("quick_heart")
+async def test_a_suspended_run_that_comes_to_its_end_is_not_expected_to_go_on(prefect_server: "LocalServer") -> None:
+    """Its last heartbeat would have it crashed while it waits to be resumed."""
+    slow = _Slow(prefect_server.api_url)
+
+    @flow(name="suspended", persist_result=False)
+    @sends_heartbeats
+    async def suspended() -> None:
+        context = FlowRunContext.get()
+        assert context is not None
+        context.flow_run_suspension_request.mark_requested(Suspended())
+        await asyncio.to_thread(slow.is_asked.wait, 60)
+
+    with _in_front(slow), marked(), pytest.raises(Pause):
+        await suspended()
+    assert set(slow.taken) == {0}
 
 
 def test_every_flow_sends_heartbeats() -> None:
