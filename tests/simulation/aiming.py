@@ -73,7 +73,11 @@ def aimed(plan: Plan) -> Plan:
         story = tuple(replace(deed, share=round(chance.random(), 4)) for deed in _WHOLE_STORIES[edge])
         return replace(with_aim, deeds=(with_aim.deeds[0], *story))
     first, *rest = with_aim.deeds
-    if edge[1] == "failed" and chance.random() < 0.5:
+    when = edge[0]
+    if edge == ("ready", "failed"):
+        # What Bouncer refuses may be gone before the batch is parted.
+        first, when = replace(first, addresses=(*first.addresses[:1], f"{MALFORMED}1@acme.com")), "uploading"
+    elif edge[1] == "failed" and chance.random() < 0.5:
         first = replace(first, addresses=(*first.addresses[:3], f"{MALFORMED}1@acme.com"))
     if edge == ("ready", "completed"):
         # In real time, with nothing that Bouncer takes.
@@ -82,5 +86,5 @@ def aimed(plan: Plan) -> Plan:
     leading = _LEADING.get(edge, _LEADING_TO.get(edge[1], ()))
     if leading:
         share = round(chance.random(), 4)
-        rest.insert(0, Deed(0.0, chance.choice(leading), share=share, when=edge[0], patience=_QUIET_AFTER))
+        rest.insert(0, Deed(0.0, chance.choice(leading), share=share, when=when, patience=_QUIET_AFTER))
     return replace(with_aim, deeds=(first, *rest))
