@@ -83,6 +83,9 @@ def test_silent_runs_turn_crashed_and_finish_when_they_are_retried(sandbox: Sand
         BOUNCER_API_BASE_URL=sandbox.url,
         PREFECT_RUNNER_POLL_FREQUENCY="1",
     )
+    # Serve makes none.
+    engine = engine_for(database)
+    engine.connect().close()
     try:
         with Started(["serve"], tmp_path, environment) as served:
             server = _Server(_address(served))
@@ -94,7 +97,6 @@ def test_silent_runs_turn_crashed_and_finish_when_they_are_retried(sandbox: Sand
                     server.post(f"/deployments/{server.deployment(name)}/pause_deployment")
 
             pause_all()
-            engine = engine_for(database)
             done = _start_ingest(server)
             _until_state(server, done, "COMPLETED")
             queue(engine, addresses(40))
