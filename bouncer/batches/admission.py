@@ -1,6 +1,8 @@
 """Admission of uploads: no more batches in flight at Bouncer than the account may have, counted in the rows."""
 
 import enum
+from datetime import timedelta
+from functools import cache
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, select
 
@@ -10,7 +12,7 @@ from bouncer.addresses.normalisation import normalise_all
 from bouncer.batches import transitions
 from bouncer.batches.batches_in_flight import SLOWEST_SECONDS_AN_ADDRESS, Places, more_urgent_is_ready, queue_ahead
 from bouncer.batches.state import BEFORE_VERDICTS, IN_FLIGHT, BatchState, BatchWork, held_seconds, is_in
-from bouncer.storage.dialects import age_seconds
+from bouncer.storage.dialects import age_seconds, database_now
 from bouncer.storage.tables import Account, Batch, Contact, QueuedContact, QueueStatus, Request
 from bouncer.storage.transactions import reading, writing
 
@@ -38,6 +40,9 @@ HELD_IN_FLIGHT_SECONDS = 7200
 LOST_IN_FLIGHT_SECONDS = 60
 """Seconds beyond that for which a lost upload counts as in flight: by then Bouncer has finished it, if it ever had
 it."""
+
+_LARGEST_BATCH = 100_000
+"""Addresses, as many as the setting allows."""
 
 _MARKED = select(Request.request_id).where(
     Request.request_id == bindparam("request"), Request.bouncer_cancelled_ts.is_not(None)
@@ -168,6 +173,7 @@ def is_cancelled(connection: Connection, request_id: int) -> bool:
     return connection.scalar(_MARKED, {"request": request_id}) is not None
 
 
+@cache
 def held_uploads() -> ColumnElement[int]:
     """Counts the uploads of a batch that are in flight while it waits for a person."""
     recently = held_seconds() < HELD_IN_FLIGHT_SECONDS
@@ -182,16 +188,21 @@ def _in_flight(connection: Connection, account: str, max_batches: int, besides: 
         (is_in(*IN_FLIGHT), lost + 1),
         else_=lost,
     )
-    count = connection.scalar(
-        select(func.sum(uploads)).where(
-            Batch.account == account,
-            Batch.id != besides,
-            is_in(*BEFORE_VERDICTS),
+    others = (Batch.account == account, Batch.id != besides)
+    count = connection.scalar(select(func.sum(uploads)).where(*others, is_in(*BEFORE_VERDICTS)))
+    # Whoever cancels a request, or erases a person, ends batches whose lost uploads Bouncer may still work on. What
+    # ended earlier is left out by an index.
+    longest = LOST_IN_FLIGHT_SECONDS + _LARGEST_BATCH * max_batches * SLOWEST_SECONDS_AN_ADDRESS
+    recently = database_now(connection) - timedelta(seconds=longest)
+    ended = connection.scalar(
+        select(func.sum(lost)).where(
+            *others, is_in(BatchState.FAILED), Batch.completed_ts >= recently, Batch.ambiguous_uploads > 0
         )
     )
-    return int(count or 0)
+    return int(count or 0) + int(ended or 0)
 
 
+@cache
 def _lost(max_batches: int) -> ColumnElement[int]:
     # All batches in flight share the account's pace.
     done_by = LOST_IN_FLIGHT_SECONDS + Batch.quantity * (max_batches * SLOWEST_SECONDS_AN_ADDRESS)

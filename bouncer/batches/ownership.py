@@ -38,6 +38,7 @@ STALE_SECONDS = 20.0
 """An owner that has been silent for four heartbeats is gone. A wrong guess costs nothing: every step is fenced."""
 
 
+@cache
 def has_no_owner() -> ColumnElement[bool]:
     """Nobody works on the batch: it has no owner, or its owner has gone silent."""
     return or_(Batch.owner.is_(None), Batch.heartbeat_ts.is_(None), age_seconds(Batch.heartbeat_ts) > STALE_SECONDS)

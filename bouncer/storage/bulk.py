@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import JSON, Column, Connection, Integer, LargeBinary, MetaData, String, Table, Text
 from sqlalchemy.dialects.mysql import BINARY, LONGTEXT
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import DateTime, TypeEngine
 
 from bouncer.prefetching import one_ahead
@@ -24,7 +25,9 @@ _STATEMENT_BYTES = 250_000
 
 _STRETCH_ROWS = 1_000
 
-_read: dict[tuple[Any, ...], Table] = {}
+_met: dict[tuple[Any, ...], tuple[str, Table]] = {}
+"""How each temporary table is created, and the one object that stands for all tables alike: SQLAlchemy compiles a
+statement anew for each table that it has not met, and those compiled push others out of its cache."""
 
 
 # A binary collation compares with any other of utf8mb4 without "illegal mix of collations".
@@ -52,22 +55,25 @@ def stage(connection: Connection, name: str, columns: Mapping[str, TypeEngine[An
     connection.exec_driver_sql(
         f"DROP TABLE IF EXISTS temp.{name}" if lite else f"DROP TEMPORARY TABLE IF EXISTS {name}"
     )
-    # Servers can be told to refuse every table without a key, temporary ones too; SQLite has its own.
-    key = () if lite else (Column("staged_row", Integer, primary_key=True),)
-    columns_made = (Column(column, kind) for column, kind in kinds.items())
-    made = Table(name, MetaData(), *key, *columns_made, prefixes=["TEMPORARY"], **_STORAGE)
-    made.create(connection, checkfirst=False)
+    alike = (name, lite, *((column, repr(kind)) for column, kind in kinds.items()))
+    if alike not in _met:
+        _met[alike] = _creation(connection, name, kinds), _as_read(name, kinds)
+    creation, table = _met[alike]
+    connection.exec_driver_sql(creation)
     insert_all(connection, "INSERT", name, columns, rows)
-    return _as_read(name, kinds)
+    return table
+
+
+def _creation(connection: Connection, name: str, kinds: Mapping[str, TypeEngine[Any]]) -> str:
+    # Servers can be told to refuse every table without a key, temporary ones too; SQLite has its own.
+    key = () if is_sqlite(connection) else (Column("staged_row", Integer, primary_key=True),)
+    columns = (Column(column, kind) for column, kind in kinds.items())
+    made = Table(name, MetaData(), *key, *columns, prefixes=["TEMPORARY"], **_STORAGE)
+    return str(CreateTable(made).compile(connection))
 
 
 def _as_read(name: str, kinds: Mapping[str, TypeEngine[Any]]) -> Table:
-    # One object for all tables alike: SQLAlchemy compiles a statement anew for each table that it has not met, and
-    # those compiled push others out of its cache.
-    alike = (name, *((column, repr(kind)) for column, kind in kinds.items()))
-    if alike not in _read:
-        _read[alike] = Table(name, MetaData(), *(Column(column, kind) for column, kind in kinds.items()))
-    return _read[alike]
+    return Table(name, MetaData(), *(Column(column, kind) for column, kind in kinds.items()))
 
 
 def insert_all(

@@ -256,7 +256,7 @@ class History:
         accounts = []
         for name, settings in self._settings.items():
             accounts.append(Access(name, settings, self._database.engine, self._client(name, process)))
-        tick = self._chance.choice((5.0, 10.0, 20.0))
+        tick = self._chance.choice((10.0, 20.0, 40.0))
         worker = Worker(
             process,
             accounts,

@@ -35,6 +35,8 @@ _IN_FLIGHT: list[tuple[dict[str, Any], dict[str, int], int]] = [
     ({"status": "downloading", "batch_id": "b"}, {}, 0),
     ({"status": "completed", "batch_id": "b", "ambiguous_uploads": 1}, {"progress_ts": 10}, 0),
     ({"status": "failed", "batch_id": "b"}, {}, 0),
+    ({"status": "failed", "ambiguous_uploads": 2}, {"progress_ts": 10, "completed_ts": 5}, 2),
+    ({"status": "failed", "ambiguous_uploads": 2}, {"progress_ts": 600, "completed_ts": 5}, 0),
 ]
 
 
@@ -95,6 +97,18 @@ def test_a_lost_upload_counts_beside_its_repetition(engine: Engine) -> None:
     write(engine, transitions.record_refused_upload, work)
     set_back(engine, Batch.progress_ts, 120, Batch.id == second)
     assert _admit(engine, work, 2) is Admission.ADMITTED
+
+
+def test_a_lost_upload_counts_after_its_request_is_cancelled(engine: Engine) -> None:
+    """Bouncer may work on it all the same: two batches were in flight where the account may have one."""
+    first, second = small_batches(engine, 2)
+    work = take(engine, first)
+    assert _admit(engine, work, 1) is Admission.ADMITTED
+    write(engine, transitions.record_lost_upload, work, hold=False)
+    write(engine, lambda c: transitions.withdraw(c, [first], "cancelled"))
+    assert _admit(engine, take(engine, second), 1) is Admission.FULL
+    set_back(engine, Batch.progress_ts, 120, Batch.id == first)
+    assert _admit(engine, take(engine, second), 1) is Admission.ADMITTED
 
 
 def test_no_upload_begins_while_the_account_is_paused(engine: Engine) -> None:

@@ -28,7 +28,7 @@ _Params = ParamSpec("_Params")
 _Return = TypeVar("_Return")
 
 _LEASE_SECONDS = 60.0
-_NEXT_TRY_SECONDS = 4.0
+_NEXT_TRY_SECONDS = 10.0
 
 
 @dataclass
