@@ -79,6 +79,10 @@ def aimed(plan: Plan) -> Plan:
         first, when = replace(first, addresses=(*first.addresses[:1], f"{MALFORMED}1@acme.com")), "uploading"
     elif edge[1] == "failed" and chance.random() < 0.5:
         first = replace(first, addresses=(*first.addresses[:3], f"{MALFORMED}1@acme.com"))
+    if edge == ("to be sent again", "failed"):
+        # Bouncer is still busy with what was lost, and somebody else waits for the one place.
+        with_aim = replace(with_aim, most_in_flight=1, seconds_an_address=10.0)
+        rest.insert(0, Deed(0.0, "import", ("d300@acme.com", "d301@beta.org"), share=0.5))
     if edge == ("ready", "completed"):
         # In real time, with nothing that Bouncer takes.
         first = replace(first, addresses=tuple(f"{MALFORMED}{number}@acme.com" for number in range(3)))

@@ -55,6 +55,13 @@ ORDER = (
         shows_in=with_one_place,
     ),
     Planted(
+        "a lost upload of a batch that was cancelled or erased does not count as in flight",
+        _ADMISSION,
+        "return int(count or 0) + int(ended or 0)",
+        "return int(count or 0)",
+        shows_in=with_one_place,
+    ),
+    Planted(
         "when an answer was lost is not written down",
         "bouncer.batches.ownership",
         "        update(Batch).where(or_(Batch.progress_ts.is_(None), Batch.progress_ts < Batch.upload_begun_ts)),\n",
