@@ -4,7 +4,7 @@ import enum
 from datetime import timedelta
 from functools import cache
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, func, select
 
 from bouncer.accounts.state import ensure_row
 from bouncer.accounts.upload_history import count_upload
@@ -43,6 +43,8 @@ it."""
 
 _LARGEST_BATCH = 100_000
 """Addresses, as many as the setting allows."""
+
+_OTHERS = (Batch.account == bindparam("account"), Batch.id != bindparam("besides"))
 
 _MARKED = select(Request.request_id).where(
     Request.request_id == bindparam("request"), Request.bouncer_cancelled_ts.is_not(None)
@@ -181,6 +183,16 @@ def held_uploads() -> ColumnElement[int]:
 
 
 def _in_flight(connection: Connection, account: str, max_batches: int, besides: int) -> int:
+    of_others = {"account": account, "besides": besides}
+    count = connection.scalar(_uploads_under_way(max_batches), of_others)
+    longest = LOST_IN_FLIGHT_SECONDS + _LARGEST_BATCH * max_batches * SLOWEST_SECONDS_AN_ADDRESS
+    recently = database_now(connection) - timedelta(seconds=longest)
+    ended = connection.scalar(_lost_and_ended(max_batches), {**of_others, "recently": recently})
+    return int(count or 0) + int(ended or 0)
+
+
+@cache
+def _uploads_under_way(max_batches: int) -> Select[int | None]:
     lost = _lost(max_batches)
     uploads = case(
         # The upload that a held batch began is counted among its lost ones.
@@ -188,18 +200,16 @@ def _in_flight(connection: Connection, account: str, max_batches: int, besides: 
         (is_in(*IN_FLIGHT), lost + 1),
         else_=lost,
     )
-    others = (Batch.account == account, Batch.id != besides)
-    count = connection.scalar(select(func.sum(uploads)).where(*others, is_in(*BEFORE_VERDICTS)))
+    return select(func.sum(uploads)).where(*_OTHERS, is_in(*BEFORE_VERDICTS))
+
+
+@cache
+def _lost_and_ended(max_batches: int) -> Select[int | None]:
     # Whoever cancels a request, or erases a person, ends batches whose lost uploads Bouncer may still work on. What
     # ended earlier is left out by an index.
-    longest = LOST_IN_FLIGHT_SECONDS + _LARGEST_BATCH * max_batches * SLOWEST_SECONDS_AN_ADDRESS
-    recently = database_now(connection) - timedelta(seconds=longest)
-    ended = connection.scalar(
-        select(func.sum(lost)).where(
-            *others, is_in(BatchState.FAILED), Batch.completed_ts >= recently, Batch.ambiguous_uploads > 0
-        )
-    )
-    return int(count or 0) + int(ended or 0)
+    is_recent = Batch.completed_ts >= bindparam("recently")
+    was_lost = Batch.ambiguous_uploads > 0
+    return select(func.sum(_lost(max_batches))).where(*_OTHERS, is_in(BatchState.FAILED), is_recent, was_lost)
 
 
 @cache
