@@ -36,8 +36,9 @@ _LEADING = {
     ("held", "in real time"): ("requeue held",),
 }
 _ABANDONED = (
-    Deed(0.0, "pause", when="uploading", patience=_QUIET_AFTER),
-    Deed(0.1, "delete all contacts"),
+    Deed(0.0, "power cut", when="uploading", patience=_QUIET_AFTER),
+    Deed(0.1, "pause"),
+    Deed(0.2, "delete all contacts"),
     Deed(3_900.0, "housekeeping"),
 )
 _TAKEN_BACK = (
@@ -69,7 +70,8 @@ def aimed(plan: Plan) -> Plan:
         with_aim = replace(with_aim, callbacks=True)
     if edge in _WHOLE_STORIES:
         if edge[1] == "failed":
-            with_aim = replace(with_aim, workers=1, rates=_HARSH_TO_UPLOADS)
+            # Before that, nobody puts right what is paused.
+            with_aim = replace(with_aim, accounts=1, realtime=0, quiet_after=4_000.0)
         story = tuple(replace(deed, share=round(chance.random(), 4)) for deed in _WHOLE_STORIES[edge])
         return replace(with_aim, deeds=(with_aim.deeds[0], *story))
     first, *rest = with_aim.deeds

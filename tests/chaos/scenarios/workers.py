@@ -30,7 +30,7 @@ def _begun(site: Site) -> Callable[[], bool]:
     return lambda: site.seen("status") > 0
 
 
-@scenario("kill -9 of a worker and its runs")
+@scenario("kill -9 of a worker and its runs", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     workers = _working(site, draw)
     operation = draw.choice(["create", "status", "download"])
@@ -72,7 +72,7 @@ def _(site: Site, draw: random.Random) -> Expected:
     return _retried(site, workers, "CRASHED", Expected(lost_uploads=None))
 
 
-@scenario("a run that failed on a worker is retried")
+@scenario("a run that failed on a worker is retried", short=False)
 def _(site: Site, draw: random.Random) -> Expected:
     site.sandbox.fault("status", operation="download", code=403, after=draw.randrange(_BATCHES))
     return _retried(site, _working(site, draw), "FAILED", Expected())

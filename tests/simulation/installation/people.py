@@ -47,6 +47,7 @@ class People:
             "delete a contact": self._touch,
             "change a contact": self._touch,
             "delete all contacts": self._delete_all,
+            "power cut": self._cut_power,
             "set the database's clock": self._set_clock,
         }
 
@@ -101,6 +102,10 @@ class People:
     def _back_up(self, _deed: Deed) -> None:
         self._around.tell("a backup is made")
         self._backup = (asyncio.get_running_loop().time(), self._around.database.backup())
+
+    def _cut_power(self, _deed: Deed) -> None:
+        self._around.tell("all machines go down")
+        self._around.stop_all()
 
     def _set_clock(self, deed: Deed) -> None:
         self._around.database.skew = 10.0 * deed.share - 5.0
