@@ -48,7 +48,7 @@ def chaos(
         _progress.print(f"no scenario's name has a match of {only}", markup=False)
         return 2
     scenarios = len(kinds) * (_SEEDS if everything else 1) if scenarios is None else scenarios
-    # The longest are the last of the list, and begun last they would keep one site busy while others have nothing to do.
+    # The longest are the last of the list; begun last they would keep one site busy while others have nothing to do.
     longest_first = kinds[::-1]
     wanted = [(longest_first[number % len(kinds)], seed + number // len(kinds)) for number in range(scenarios)]
     began = time.monotonic()
