@@ -38,10 +38,12 @@ _CONNECT_TIMEOUT_SECONDS = 10
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _TRANSIENT_MYSQL = frozenset({1205, 1213, 1040, 1203, 1053, 1927, 2002, 2003, 2006, 2013, 2055})
 # One known mode, whatever the server's is: values that do not fit are errors and never cut, backslashes escape, and
-# no statement is refused for having no key in its WHERE.
+# no statement is refused for having no key in its WHERE. MariaDB from 11.0 on would rather read a whole table than a
+# good part of it by index, and loads that do wait for each other's rows; other servers skip that setting.
 _SESSION = (
     "SET time_zone = '+00:00', sql_safe_updates = 0, "
     "sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
+    "/*M!110000 , optimizer_scan_setup_cost = 100000000 */"
 )
 # Where another server has become the primary, the old one takes no more writes. 1290 is the error of any option that
 # stands in the way, and its words name it.
