@@ -1,7 +1,7 @@
 """Admission of uploads: no more batches in flight at Bouncer than the account may have, counted in the rows."""
 
 import enum
-from datetime import timedelta
+import math
 from functools import cache
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, func, select
@@ -12,7 +12,7 @@ from bouncer.addresses.normalisation import normalise_all
 from bouncer.batches import transitions
 from bouncer.batches.batches_in_flight import SLOWEST_SECONDS_AN_ADDRESS, Places, more_urgent_is_ready, queue_ahead
 from bouncer.batches.state import BEFORE_VERDICTS, IN_FLIGHT, BatchState, BatchWork, held_seconds, is_in
-from bouncer.storage.dialects import age_seconds, database_now
+from bouncer.storage.dialects import age_seconds, seconds_ago
 from bouncer.storage.tables import Account, Batch, Contact, QueuedContact, QueueStatus, Request
 from bouncer.storage.transactions import reading, writing
 
@@ -43,8 +43,6 @@ it."""
 
 _LARGEST_BATCH = 100_000
 """Addresses, as many as the setting allows."""
-
-_OTHERS = (Batch.account == bindparam("account"), Batch.id != bindparam("besides"))
 
 _MARKED = select(Request.request_id).where(
     Request.request_id == bindparam("request"), Request.bouncer_cancelled_ts.is_not(None)
@@ -183,16 +181,12 @@ def held_uploads() -> ColumnElement[int]:
 
 
 def _in_flight(connection: Connection, account: str, max_batches: int, besides: int) -> int:
-    of_others = {"account": account, "besides": besides}
-    count = connection.scalar(_uploads_under_way(max_batches), of_others)
-    longest = LOST_IN_FLIGHT_SECONDS + _LARGEST_BATCH * max_batches * SLOWEST_SECONDS_AN_ADDRESS
-    recently = database_now(connection) - timedelta(seconds=longest)
-    ended = connection.scalar(_lost_and_ended(max_batches), {**of_others, "recently": recently})
-    return int(count or 0) + int(ended or 0)
+    under_way, ended = connection.execute(_uploads(max_batches), {"account": account, "besides": besides}).one()
+    return int(under_way or 0) + int(ended or 0)
 
 
 @cache
-def _uploads_under_way(max_batches: int) -> Select[int | None]:
+def _uploads(max_batches: int) -> Select[int | None, int | None]:
     lost = _lost(max_batches)
     uploads = case(
         # The upload that a held batch began is counted among its lost ones.
@@ -200,16 +194,18 @@ def _uploads_under_way(max_batches: int) -> Select[int | None]:
         (is_in(*IN_FLIGHT), lost + 1),
         else_=lost,
     )
-    return select(func.sum(uploads)).where(*_OTHERS, is_in(*BEFORE_VERDICTS))
-
-
-@cache
-def _lost_and_ended(max_batches: int) -> Select[int | None]:
+    others = (Batch.account == bindparam("account"), Batch.id != bindparam("besides"))
+    under_way = select(func.sum(uploads)).where(*others, is_in(*BEFORE_VERDICTS))
     # Whoever cancels a request, or erases a person, ends batches whose lost uploads Bouncer may still work on. What
     # ended earlier is left out by an index.
-    is_recent = Batch.completed_ts >= bindparam("recently")
-    was_lost = Batch.ambiguous_uploads > 0
-    return select(func.sum(_lost(max_batches))).where(*_OTHERS, is_in(BatchState.FAILED), is_recent, was_lost)
+    longest = math.ceil(LOST_IN_FLIGHT_SECONDS + _LARGEST_BATCH * max_batches * SLOWEST_SECONDS_AN_ADDRESS)
+    ended = select(func.sum(lost)).where(
+        *others,
+        is_in(BatchState.FAILED),
+        Batch.completed_ts >= seconds_ago(longest),
+        Batch.ambiguous_uploads > 0,
+    )
+    return select(under_way.scalar_subquery(), ended.scalar_subquery())
 
 
 @cache

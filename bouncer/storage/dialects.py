@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Float, Select, bindparam, insert, select
+from sqlalchemy import TIMESTAMP, ColumnElement, Connection, Engine, Float, Select, bindparam, insert, select
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
@@ -14,7 +14,16 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.functions import FunctionElement
 
-__all__ = ["age_seconds", "database_now", "ensure_row", "has_row", "insert_ignoring", "is_sqlite", "upsert"]
+__all__ = [
+    "age_seconds",
+    "database_now",
+    "ensure_row",
+    "has_row",
+    "insert_ignoring",
+    "is_sqlite",
+    "seconds_ago",
+    "upsert",
+]
 
 _NOW = select(func.current_timestamp())
 
@@ -34,6 +43,23 @@ def _age_mysql(element: age_seconds, compiler: SQLCompiler, **kwargs: Any) -> st
 @compiles(age_seconds, "sqlite")
 def _age_sqlite(element: age_seconds, compiler: SQLCompiler, **kwargs: Any) -> str:
     return f"(unixepoch() - unixepoch({compiler.process(element.clauses, **kwargs)}))"
+
+
+class seconds_ago(FunctionElement[datetime]):  # noqa: N801  # as above
+    """The moment so many seconds ago, by the database's clock; an index leads to rows since then."""
+
+    type = TIMESTAMP()
+    inherit_cache = True
+
+
+@compiles(seconds_ago)
+def _ago_mysql(element: seconds_ago, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"(CURRENT_TIMESTAMP - INTERVAL {compiler.process(element.clauses, **kwargs)} SECOND)"
+
+
+@compiles(seconds_ago, "sqlite")
+def _ago_sqlite(element: seconds_ago, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"datetime(unixepoch() - {compiler.process(element.clauses, **kwargs)}, 'unixepoch')"
 
 
 def has_row(query: Select[Any]) -> ColumnElement[bool]:

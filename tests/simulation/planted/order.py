@@ -57,8 +57,8 @@ ORDER = (
     Planted(
         "a lost upload of a batch that was cancelled or erased does not count as in flight",
         _ADMISSION,
-        "return int(count or 0) + int(ended or 0)",
-        "return int(count or 0)",
+        "return int(under_way or 0) + int(ended or 0)",
+        "return int(under_way or 0)",
         shows_in=with_one_place,
     ),
     Planted(
