@@ -26,8 +26,8 @@ _STATEMENT_BYTES = 250_000
 _STRETCH_ROWS = 1_000
 
 _met: dict[tuple[Any, ...], tuple[str, Table]] = {}
-"""How each temporary table is created, and the one object that stands for all tables alike: SQLAlchemy compiles a
-statement anew for each table that it has not met, and those compiled push others out of its cache."""
+"""The statement that creates each temporary table, and the one object that stands for all tables alike: SQLAlchemy
+compiles a statement anew for each table that it has not met, and those compiled push others out of its cache."""
 
 
 # A binary collation compares with any other of utf8mb4 without "illegal mix of collations".

@@ -32,7 +32,6 @@ _DEEDS = {
 
 _RARE = 0.08
 _HOUR = 3_600.0
-_LOADED = "completed"
 
 
 def plan_of(seed: int) -> Plan:
@@ -186,7 +185,7 @@ def _with_rare_deeds(plan: Plan) -> Plan:
         first = plan.deeds[0]
         doubtful = tuple(f"r{one[1:]}" if chance.random() < 0.5 and one[0] == "d" else one for one in first.addresses)
         plan = replace(plan, deep=True, deeds=(replace(first, addresses=doubtful), *plan.deeds[1:]))
-        more = [Deed(round(at + 15.0 * number, 1), "deep pass", when=_LOADED) for number in (1, 2)]
+        more = [Deed(round(at + 15.0 * number, 1), "deep pass", when="completed") for number in (1, 2)]
     else:
         # What an hour later nobody works on, housekeeping closes.
         more = [

@@ -21,7 +21,7 @@ _One = TypeVar("_One")
 
 @dataclass
 class Surroundings:
-    """What people can reach.
+    """The things that people can reach.
 
     Attributes:
         open_access: Opens an account for a command that runs in a process.
