@@ -20,6 +20,7 @@ _STRIDE = 500
 _MOST_STRIDES = 20
 """Most strides of so many requests each that are compared where few of many requests wait."""
 
+_FIRST_CONTACT = aliased(QueuedContact)
 _Conditions = tuple[ColumnElement[bool], ...]
 
 
@@ -202,10 +203,9 @@ def _look_at(
         .limit(_STRIDE)
         .subquery()
     )
-    contact = aliased(QueuedContact)
     rows = connection.execute(
-        select(looked_at.c.request_id, contact.user_id, looked_at.c.one_more.is_not(None))
-        .outerjoin(contact, contact.queue_id == looked_at.c.contact)
+        select(looked_at.c.request_id, _FIRST_CONTACT.user_id, looked_at.c.one_more.is_not(None))
+        .outerjoin(_FIRST_CONTACT, _FIRST_CONTACT.queue_id == looked_at.c.contact)
         .order_by(looked_at.c.request_id)
     ).all()
     waiting = [_Waiting(request, user, bool(too_large)) for request, user, too_large in rows if user is not None]

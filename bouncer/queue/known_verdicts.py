@@ -33,6 +33,9 @@ _CLAIMED: dict[str, TypeEngine[Any]] = {
     "global_id": BigInteger(),
     "address_key": LargeBinary(16),
 }
+# Only MySQL reads it, to the others it is a comment: until it has counted the rows of a large import, it would read the
+# whole queue for each contact. Without the index's name, which an adopted table may have chosen.
+_BY_INDEX = f"/*+ JOIN_INDEX({QueuedContact.__tablename__}) */"
 _VERDICT_COLUMNS = [c.name for c in Result.__table__.columns if c.name not in {"batch_id", "global_id"}]
 
 
@@ -122,6 +125,7 @@ def join_batches_in_flight(
     is_in_flight = and_(QueuedContact.status == QueueStatus.ASSIGNED, QueuedContact.layer == layer)
     in_flight = (
         select(func.max(case((is_in_flight, QueuedContact.batch_id))))
+        .prefix_with(_BY_INDEX)
         .where(QueuedContact.global_id == Contact.global_id)
         .correlate(Contact)
         .scalar_subquery()

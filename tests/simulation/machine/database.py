@@ -3,7 +3,7 @@
 import sqlite3
 import tempfile
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,8 @@ class Database:
             ":memory:", isolation_level=None, factory=_Lasting, check_same_thread=False, cached_statements=2_000
         )
         self.raw.create_function("current_timestamp", 0, self.now)
-        self.raw.create_function("unixepoch", -1, self._unixepoch)
+        # With an argument it is SQLite's own.
+        self.raw.create_function("unixepoch", 0, lambda: virtual_time.epoch_second(self.skew))
         self.engine: Engine = create_engine("sqlite://", creator=lambda: self.raw, poolclass=StaticPool)
         event.listen(self.engine, "begin", _begin)
 
@@ -76,12 +77,7 @@ class Database:
 
     def now(self) -> str:
         """The present moment by its clock, as its columns have it."""
-        return f"{virtual_time.moment(self.skew):%Y-%m-%d %H:%M:%S}"
-
-    def _unixepoch(self, *moments: Any) -> int | None:
-        if not moments:
-            return int(virtual_time.moment(self.skew).timestamp())
-        return None if moments[0] is None else _epoch(moments[0])
+        return _as_stored(virtual_time.epoch_second(self.skew))
 
 
 def _begin(connection: Connection) -> None:
@@ -92,9 +88,9 @@ def _begin(connection: Connection) -> None:
     raw.execute("BEGIN")
 
 
-@lru_cache(4_096)
-def _epoch(moment: str) -> int:
-    return int(datetime.fromisoformat(f"{moment[:19]}+00:00").timestamp())
+@lru_cache(64)
+def _as_stored(second: int) -> str:
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _migrated() -> bytes:

@@ -1,6 +1,7 @@
 """Virtual time: an event loop that jumps to the next moment at which anything happens, and clocks that follow it."""
 
 import asyncio
+import math
 import os
 import random
 import time
@@ -12,11 +13,12 @@ from typing import Any, TypeVar
 
 from tests.simulation.machine import processes
 
-__all__ = ["EPOCH", "Deadlock", "VirtualLoop", "install", "moment"]
+__all__ = ["EPOCH", "Deadlock", "VirtualLoop", "epoch_second", "install", "moment"]
 
 _Return = TypeVar("_Return")
 
 EPOCH = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
+_EPOCH_SECOND = EPOCH.timestamp()
 
 _real_monotonic = time.monotonic
 _real_sleep = time.sleep
@@ -119,6 +121,11 @@ class VirtualLoop(base_events.BaseEventLoop):
 def moment(skew: float = 0.0) -> datetime:
     """The present moment in UTC, by a clock that is so many seconds wrong."""
     return EPOCH + timedelta(seconds=_present[-1].now + skew)
+
+
+def epoch_second(skew: float = 0.0) -> int:
+    """The second since 1970 that the present moment lies in, by a clock that is so many seconds wrong."""
+    return math.floor(_EPOCH_SECOND + _present[-1].now + skew)
 
 
 def install() -> None:
