@@ -35,7 +35,7 @@ _STORAGE: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"
 
 
 def stage(connection: Connection, name: str, columns: Mapping[str, TypeEngine[Any]], rows: "Columns") -> Table:
-    """Creates a temporary table, only this connection's, and fills it; one of the same name is replaced.
+    """Creates a temporary table, only this connection's, and fills it; one of the same name and columns is replaced.
 
     On MariaDB and MySQL a statement can name the table once only, and the account needs the privilege CREATE
     TEMPORARY TABLES. Neither creating nor replacing it commits the transaction.
@@ -52,14 +52,16 @@ def stage(connection: Connection, name: str, columns: Mapping[str, TypeEngine[An
     """
     lite = is_sqlite(connection)
     kinds = {column: kind if lite else _on_server(kind) for column, kind in columns.items()}
-    connection.exec_driver_sql(
-        f"DROP TABLE IF EXISTS temp.{name}" if lite else f"DROP TEMPORARY TABLE IF EXISTS {name}"
-    )
+    if not lite:
+        connection.exec_driver_sql(f"DROP TEMPORARY TABLE IF EXISTS {name}")
     alike = (name, lite, *((column, repr(kind)) for column, kind in kinds.items()))
     if alike not in _met:
         _met[alike] = _creation(connection, name, kinds), _as_read(name, kinds)
     creation, table = _met[alike]
     connection.exec_driver_sql(creation)
+    if lite:
+        # SQLite would prepare all statements of the connection anew for a table that comes or goes.
+        connection.execute(table.delete())
     insert_all(connection, "INSERT", name, columns, rows)
     return table
 
@@ -69,7 +71,7 @@ def _creation(connection: Connection, name: str, kinds: Mapping[str, TypeEngine[
     key = () if is_sqlite(connection) else (Column("staged_row", Integer, primary_key=True),)
     columns = (Column(column, kind) for column, kind in kinds.items())
     made = Table(name, MetaData(), *key, *columns, prefixes=["TEMPORARY"], **_STORAGE)
-    return str(CreateTable(made).compile(connection))
+    return str(CreateTable(made, if_not_exists=is_sqlite(connection)).compile(connection))
 
 
 def _as_read(name: str, kinds: Mapping[str, TypeEngine[Any]]) -> Table:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 
 from bouncer.storage.engine import engine_for
 from bouncer.storage.migrate import upgrade
+from bouncer.storage.tables import Base
 from tests.simulation.machine import virtual_time
 from tests.simulation.machine.processes import die_if_dead
 
@@ -49,7 +50,6 @@ class Database:
 
     def __init__(self) -> None:
         self.skew = 0.0
-        self._fresh = _migrated()
         self.raw: _Lasting = sqlite3.connect(
             ":memory:", isolation_level=None, factory=_Lasting, check_same_thread=False, cached_statements=2_000
         )
@@ -58,10 +58,22 @@ class Database:
         self.raw.create_function("unixepoch", 0, lambda: virtual_time.epoch_second(self.skew))
         self.engine: Engine = create_engine("sqlite://", creator=lambda: self.raw, poolclass=StaticPool)
         event.listen(self.engine, "begin", _begin)
+        self.restore(_migrated())
+        # Those that refer to others come first.
+        names = [table.name for table in reversed(Base.metadata.sorted_tables)]
+        self._fresh = {name: self.raw.execute(f"SELECT * FROM {name}").fetchall() for name in names}
 
     def reset(self, on_begin: Callable[[], None], on_commit: _Commit) -> None:
         """Makes it empty, and tells of its transactions from now on."""
-        self.restore(self._fresh)
+        self.raw.rollback()
+        # Not by restoring it: all statements would be prepared anew, which takes a tenth of a history's time.
+        self.raw.execute("BEGIN")
+        for name in self._fresh:
+            self.raw.execute(f"DELETE FROM {name}")
+        for name, rows in reversed(self._fresh.items()):
+            for row in rows:
+                self.raw.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(row))})", row)
+        self.raw.execute("COMMIT")
         self.skew = 0.0
         self.raw.on_begin, self.raw.on_commit = on_begin, on_commit
 
