@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from bouncer.accounts import circuit_breaker
 from bouncer.errors import InputRefused
@@ -91,6 +91,19 @@ def known_or_all(connection: Connection, account: str | None) -> list[str]:
     return [account]
 
 
+_STATES = select(
+    Account.account,
+    Account.paused_ts,
+    Account.paused_by,
+    Account.paused_reason,
+    Account.paused_kind,
+    Account.breaker_state,
+    Account.breaker_failures,
+    Account.credits,
+    Account.credits_ts,
+).where(Account.account.in_(bindparam("accounts", expanding=True)))
+
+
 @reading
 def read_state(connection: Connection, account: str) -> AccountState:
     """Reads the shared state of an account; an account that was never used is not paused."""
@@ -99,19 +112,7 @@ def read_state(connection: Connection, account: str) -> AccountState:
 
 def read_states(connection: Connection, accounts: Collection[str]) -> dict[str, AccountState]:
     """Reads the shared states of some accounts, by name; like ``read_state``, in one statement."""
-    rows = connection.execute(
-        select(
-            Account.account,
-            Account.paused_ts,
-            Account.paused_by,
-            Account.paused_reason,
-            Account.paused_kind,
-            Account.breaker_state,
-            Account.breaker_failures,
-            Account.credits,
-            Account.credits_ts,
-        ).where(Account.account.in_(accounts))
-    )
+    rows = connection.execute(_STATES, {"accounts": accounts})
     states = {
         row.account: AccountState(
             row.account,

@@ -44,9 +44,13 @@ it."""
 _LARGEST_BATCH = 100_000
 """Addresses, as many as the setting allows."""
 
+# Made once: whoever waits for room asks them again and again.
 _MARKED = select(Request.request_id).where(
     Request.request_id == bindparam("request"), Request.bouncer_cancelled_ts.is_not(None)
 )
+_ERASED = select(Batch.erased).where(Batch.id == bindparam("batch"))
+_CALLED = select(Batch.callback_ts).where(Batch.id == bindparam("batch"))
+_PAUSED = select(Account.paused_ts).where(Account.account == bindparam("account")).with_for_update()
 
 
 class Admission(enum.Enum):
@@ -83,7 +87,7 @@ def addresses_to_send(connection: Connection, batch_id: int) -> list[str]:
 @reading
 def erased_so_far(connection: Connection, batch_id: int) -> int:
     """Reads how many addresses of a batch were erased; to be read before those that are sent."""
-    return connection.scalar(select(Batch.erased).where(Batch.id == batch_id)) or 0
+    return connection.scalar(_ERASED, {"batch": batch_id}) or 0
 
 
 def longest_at_bouncer_seconds(quantity: int, max_batches: int) -> float:
@@ -110,7 +114,7 @@ def has_room(connection: Connection, batch: BatchWork, max_batches: int, queue_s
             return False
     others = _in_flight(connection, batch.account, max_batches, besides=batch.id)
     # Asked anew: this run may have lost an upload since it took the batch.
-    lost = connection.scalar(select(_lost(max_batches)).where(Batch.id == batch.id)) or 0
+    lost = connection.scalar(_own_lost(max_batches), {"batch": batch.id}) or 0
     return others + 1 + int(lost) <= max_batches
 
 
@@ -149,7 +153,7 @@ def admit_upload(
         erased: How many were erased when those that are to be sent were read; None where they are read afterwards.
     """
     ensure_row(connection, batch.account)
-    paused = connection.scalar(select(Account.paused_ts).where(Account.account == batch.account).with_for_update())
+    paused = connection.scalar(_PAUSED, {"account": batch.account})
     if paused is not None:
         return Admission.PAUSED
     # A cancellation waits for the lock above, so that it either sees this upload begun or is seen here.
@@ -158,7 +162,7 @@ def admit_upload(
     # An erasure waits for that lock too.
     if erased is not None and erased_so_far(connection, batch.id) != erased:
         return Admission.ERASED
-    if connection.scalar(select(Batch.callback_ts).where(Batch.id == batch.id)) is not None:
+    if connection.scalar(_CALLED, {"batch": batch.id}) is not None:
         return Admission.CALLED
     if not has_room(connection, batch, max_batches, queue_seconds):
         return Admission.FULL
@@ -206,6 +210,11 @@ def _uploads(max_batches: int) -> Select[int | None, int | None]:
         Batch.ambiguous_uploads > 0,
     )
     return select(under_way.scalar_subquery(), ended.scalar_subquery())
+
+
+@cache
+def _own_lost(max_batches: int) -> Select[int]:
+    return select(_lost(max_batches)).where(Batch.id == bindparam("batch"))
 
 
 @cache

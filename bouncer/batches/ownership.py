@@ -37,6 +37,12 @@ HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 20.0
 """An owner that has been silent for four heartbeats is gone. A wrong guess costs nothing: every step is fenced."""
 
+_IDS = Batch.id.in_(bindparam("ids", expanding=True))
+_FREE = (
+    select(Batch.id).where(_IDS, Batch.owner.in_(bindparam("owners", expanding=True))).with_for_update(skip_locked=True)
+)
+_BEAT = update(Batch).where(_IDS).values(heartbeat_ts=func.current_timestamp())
+
 
 @cache
 def has_no_owner() -> ColumnElement[bool]:
@@ -51,11 +57,7 @@ def take(connection: Connection, batch_id: int, owner: str) -> BatchWork | None:
     Returns:
         The batch, or None where another owner is alive, or there is no such batch.
     """
-    taken = connection.execute(
-        update(Batch)
-        .where(Batch.id == batch_id, or_(Batch.owner == owner, has_no_owner()))
-        .values(owner=owner, heartbeat_ts=func.current_timestamp(), retry_count=Batch.retry_count + 1)
-    )
+    taken = connection.execute(_taking(), {"batch": batch_id, "taker": owner})
     if taken.rowcount == 0:
         return None
     row = connection.execute(_whole(), {"batch": batch_id}).one()
@@ -83,6 +85,15 @@ def take(connection: Connection, batch_id: int, owner: str) -> BatchWork | None:
 
 
 @cache
+def _taking() -> Update:
+    return (
+        update(Batch)
+        .where(Batch.id == bindparam("batch"), or_(Batch.owner == bindparam("taker"), has_no_owner()))
+        .values(owner=bindparam("taker"), heartbeat_ts=func.current_timestamp(), retry_count=Batch.retry_count + 1)
+    )
+
+
+@cache
 def _whole() -> Select[Any]:
     in_flight = func.coalesce(Batch.uploaded_ts, case((Batch.bouncer_id.is_not(None), Batch.created_ts)))
     return select(
@@ -105,10 +116,8 @@ def beat(connection: Connection, owners: Sequence[str], ids: Sequence[int]) -> N
 
     Batches whose rows are locked are left out: who loads one must not silence the others.
     """
-    free = connection.scalars(
-        select(Batch.id).where(Batch.id.in_(ids), Batch.owner.in_(owners)).with_for_update(skip_locked=True)
-    ).all()
-    connection.execute(update(Batch).where(Batch.id.in_(free)).values(heartbeat_ts=func.current_timestamp()))
+    free = connection.scalars(_FREE, {"ids": ids, "owners": owners}).all()
+    connection.execute(_BEAT, {"ids": free})
 
 
 @writing

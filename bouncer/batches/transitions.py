@@ -445,8 +445,11 @@ def _ended(state: BatchState, message: str | None) -> dict[str, Any]:
     }
 
 
+_UPLOADED = select(Batch.uploaded_ts).where(Batch.id == bindparam("batch"))
+
+
 def _after_upload(connection: Connection, batch: BatchWork, span: timedelta | None) -> datetime:
     # Bouncer's clock is not the database's: what it reports is a span, counted from the answer to the upload.
     now = database_now(connection)
-    uploaded = connection.scalar(select(Batch.uploaded_ts).where(Batch.id == batch.id))
+    uploaded = connection.scalar(_UPLOADED, {"batch": batch.id})
     return now if span is None or uploaded is None else min(now, uploaded + max(span, timedelta()))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Connection, exists, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select
 
 from bouncer.batches.state import UNSETTLED, BatchState, state_of
 from bouncer.errors import InputRefused
@@ -110,11 +110,13 @@ def count_each(connection: Connection, requests: Sequence[int]) -> dict[int, Pro
     return {request: Progress(**counts) for request, counts in by_request.items()}
 
 
+_CANCELLED = select(func.sum(Request.bouncer_cancelled)).where(Request.bouncer_cancelled_ts.is_not(None))
+_CANCELLED_OF_REQUEST = _CANCELLED.where(Request.request_id == bindparam("request"))
+
+
 def _count_cancelled(connection: Connection, request_id: int | None) -> int:
-    query = select(func.sum(Request.bouncer_cancelled)).where(Request.bouncer_cancelled_ts.is_not(None))
-    if request_id is not None:
-        query = query.where(Request.request_id == request_id)
-    return int(connection.scalar(query) or 0)
+    query = _CANCELLED if request_id is None else _CANCELLED_OF_REQUEST
+    return int(connection.scalar(query, {"request": request_id}) or 0)
 
 
 @reading

@@ -25,9 +25,10 @@ _STATEMENT_BYTES = 250_000
 
 _STRETCH_ROWS = 1_000
 
-_met: dict[tuple[Any, ...], tuple[str, Table]] = {}
-"""The statement that creates each temporary table, and the one object that stands for all tables alike: SQLAlchemy
-compiles a statement anew for each table that it has not met, and those compiled push others out of its cache."""
+_met: dict[tuple[Any, ...], tuple[str, str, Table]] = {}
+"""The statements that create and empty each temporary table, and the one object that stands for all tables alike:
+SQLAlchemy compiles a statement anew for each table that it has not met, and those compiled push others out of its
+cache."""
 
 
 # A binary collation compares with any other of utf8mb4 without "illegal mix of collations".
@@ -56,12 +57,13 @@ def stage(connection: Connection, name: str, columns: Mapping[str, TypeEngine[An
         connection.exec_driver_sql(f"DROP TEMPORARY TABLE IF EXISTS {name}")
     alike = (name, lite, *((column, repr(kind)) for column, kind in kinds.items()))
     if alike not in _met:
-        _met[alike] = _creation(connection, name, kinds), _as_read(name, kinds)
-    creation, table = _met[alike]
+        table = _as_read(name, kinds)
+        _met[alike] = _creation(connection, name, kinds), str(table.delete()), table
+    creation, emptying, table = _met[alike]
     connection.exec_driver_sql(creation)
     if lite:
         # SQLite would prepare all statements of the connection anew for a table that comes or goes.
-        connection.execute(table.delete())
+        connection.exec_driver_sql(emptying)
     insert_all(connection, "INSERT", name, columns, rows)
     return table
 
