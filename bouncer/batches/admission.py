@@ -154,7 +154,9 @@ def admit_upload(
     """
     ensure_row(connection, batch.account)
     paused = connection.scalar(_PAUSED, {"account": batch.account})
-    if paused is not None:
+    # A pause lets what is at Bouncer go on to its end.
+    is_called = connection.scalar(_CALLED, {"batch": batch.id}) is not None
+    if paused is not None and not is_called:
         return Admission.PAUSED
     # A cancellation waits for the lock above, so that it either sees this upload begun or is seen here.
     if is_cancelled(connection, batch.request_id):
@@ -162,7 +164,7 @@ def admit_upload(
     # An erasure waits for that lock too.
     if erased is not None and erased_so_far(connection, batch.id) != erased:
         return Admission.ERASED
-    if connection.scalar(_CALLED, {"batch": batch.id}) is not None:
+    if is_called:
         return Admission.CALLED
     if not has_room(connection, batch, max_batches, queue_seconds):
         return Admission.FULL

@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import Engine
 
+from bouncer.accounts.state import pause
 from bouncer.batches import admission, callbacks, ownership, transitions
 from bouncer.batches.callbacks import Callback
 from bouncer.batches.state import BatchWork
@@ -95,6 +96,16 @@ def test_a_batch_that_was_called_for_is_not_sent_again(engine: Engine) -> None:
     assert write(engine, admission.admit_upload, batch, 15) is admission.Admission.CALLED
     assert write(engine, callbacks.forget, batch, _look(engine, batch))
     assert write(engine, admission.admit_upload, batch, 15) is admission.Admission.ADMITTED
+
+
+def test_a_batch_that_was_called_for_goes_on_although_its_account_is_paused(engine: Engine) -> None:
+    """It is at Bouncer, and a pause lets what is there go on to its end: its verdicts are paid for and wait."""
+    batch = take(engine, small_batches(engine, 1)[0])
+    token = write(engine, callbacks.ensure_token, batch)
+    write(engine, pause, ACCOUNT, by="a person", reason="no more today")
+    assert write(engine, admission.admit_upload, batch, 15) is admission.Admission.PAUSED
+    write(engine, callbacks.note, token, (_ID,))
+    assert write(engine, admission.admit_upload, batch, 15) is admission.Admission.CALLED
 
 
 @pytest.mark.parametrize("seen", [(), ("nonsense",)])
