@@ -71,7 +71,7 @@ ORDER = (
     Planted(
         "an upload begins although the account is paused",
         _ADMISSION,
-        "    if paused is not None:\n        return Admission.PAUSED\n",
+        "    if paused is not None and not is_called:\n        return Admission.PAUSED\n",
         "",
     ),
     Planted(
