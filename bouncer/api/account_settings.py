@@ -6,7 +6,10 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from bouncer.api.base_url import DEFAULT_BASE_URL, with_version
 
-__all__ = ["AccountSettings"]
+__all__ = ["LARGEST_BATCH", "AccountSettings"]
+
+LARGEST_BATCH = 100_000
+"""Addresses that one batch may have at most."""
 
 
 class AccountSettings(BaseModel):
@@ -27,7 +30,7 @@ class AccountSettings(BaseModel):
         default=15, ge=1, le=1000, title="Batches in flight", description="The most batches at Bouncer at one time."
     )
     batch_size: int = Field(
-        default=10_000, ge=1, le=100_000, title="Batch size", description="The most addresses in one batch."
+        default=10_000, ge=1, le=LARGEST_BATCH, title="Batch size", description="The most addresses in one batch."
     )
     rate_limit_per_minute: int = Field(
         default=200,

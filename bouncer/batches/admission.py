@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case,
 from bouncer.accounts.state import ensure_row
 from bouncer.accounts.upload_history import count_upload
 from bouncer.addresses.normalisation import normalise_all
+from bouncer.api.account_settings import LARGEST_BATCH
 from bouncer.batches import transitions
 from bouncer.batches.batches_in_flight import SLOWEST_SECONDS_AN_ADDRESS, Places, more_urgent_is_ready, queue_ahead
 from bouncer.batches.state import BEFORE_VERDICTS, IN_FLIGHT, BatchState, BatchWork, held_seconds, is_in
@@ -40,9 +41,6 @@ HELD_IN_FLIGHT_SECONDS = 7200
 LOST_IN_FLIGHT_SECONDS = 60
 """Seconds beyond that for which a lost upload counts as in flight: by then Bouncer has finished it, if it ever had
 it."""
-
-_LARGEST_BATCH = 100_000
-"""Addresses, as many as the setting allows."""
 
 # Made once: whoever waits for room asks them again and again.
 _MARKED = select(Request.request_id).where(
@@ -204,7 +202,7 @@ def _uploads(max_batches: int) -> Select[int | None, int | None]:
     under_way = select(func.sum(uploads)).where(*others, is_in(*BEFORE_VERDICTS))
     # Whoever cancels a request, or erases a person, ends batches whose lost uploads Bouncer may still work on. What
     # ended earlier is left out by an index.
-    longest = math.ceil(LOST_IN_FLIGHT_SECONDS + _LARGEST_BATCH * max_batches * SLOWEST_SECONDS_AN_ADDRESS)
+    longest = math.ceil(LOST_IN_FLIGHT_SECONDS + LARGEST_BATCH * max_batches * SLOWEST_SECONDS_AN_ADDRESS)
     ended = select(func.sum(lost)).where(
         *others,
         is_in(BatchState.FAILED),
