@@ -19,6 +19,9 @@ _log = logging.getLogger(__name__)
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, defaultdict[str, asyncio.Lock]] = WeakKeyDictionary()
 
+_ABOUT_THE_LIMIT = {httpx.codes.NOT_FOUND, httpx.codes.UNPROCESSABLE_ENTITY}
+"""422 is the answer where the limit has no decay."""
+
 OUTAGE_SECONDS = 120.0
 """Seconds that a request waits for a Prefect server that is restarting."""
 
@@ -71,10 +74,14 @@ async def _take(server: PrefectClient, name: str) -> None:
     except TimeoutError:
         refuse_while_stopping()
         raise
-    except (httpx.HTTPError, OSError) as error:
-        # An answer of 4xx is about the limit, such as 422 for one that has no decay.
-        if isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error:
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        if status in _ABOUT_THE_LIMIT:
             raise LimitsMissing(_missing(name)) from None
+        raise OrchestratorUnavailable(
+            f"the Prefect server answers {status}; look at it, and at PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
+        ) from None
+    except (httpx.HTTPError, OSError):
         raise OrchestratorUnavailable("the Prefect server cannot be reached; is it running?") from None
 
 

@@ -4,17 +4,21 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from unittest.mock import AsyncMock
 
+import httpx
 import pytest
 from prefect import get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.events import emit_event
 from prefect.events.clients import AssertingEventsClient
 from prefect.events.worker import EventsWorker
 
+from blocks import limiter
 from blocks.limiter import PrefectLimiter
 from bouncer.accounts.call_statistics import Call
-from bouncer.errors import LimitsMissing
+from bouncer.errors import LimitsMissing, OrchestratorUnavailable
 from deployments.server.local_server import LocalServer
 
 
@@ -50,6 +54,20 @@ async def test_a_limit_without_decay_does_not_pass(prefect_server: LocalServer) 
     await _make("limiter-test-slots", decay=0)
     with pytest.raises(LimitsMissing, match="limit limiter-test-slots is missing or wrong"):
         await _take(Call.STATUS, "limiter-test-slots", "no-uploads", "no-realtime")
+
+
+@pytest.mark.parametrize("status", [401, 429, 503])
+async def test_a_server_that_refuses_is_not_taken_for_a_limit_that_is_missing(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads "run setup" runs it in vain where a password has changed, or where the server is busy."""
+    monkeypatch.setattr(limiter, "OUTAGE_SECONDS", 0.0)
+    request = httpx.Request("POST", "http://127.0.0.1/increment")
+    refusal = httpx.HTTPStatusError("refused", request=request, response=httpx.Response(status, request=request))
+    server = AsyncMock(spec=PrefectClient)
+    server.increment_concurrency_slots.side_effect = refusal
+    with pytest.raises(OrchestratorUnavailable, match=f"the Prefect server answers {status}; look at it"):
+        await PrefectLimiter(server, "api", "uploads", "realtime").acquire(Call.STATUS)
 
 
 async def test_tokens_leave_no_events_on_the_server(prefect_server: LocalServer) -> None:
