@@ -1,29 +1,54 @@
-"""``python -m bench.beside 41462f3``: what a person waits for, now and at that commit, in turns."""
+"""``python -m bench.beside 41462f3``: what a person waits for, or benchmarks, now and at that commit, in turns."""
 
 import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
 import cyclopts
+from cyclopts import Parameter
 
-from bench.beside.checkout import earlier, this_one
+from bench.beside.benchmarks import benchmarked, rows_of_both
+from bench.beside.checkout import Checkout, earlier, this_one
 from bench.beside.waiting import TO_REACH, waited_for
-from bench.measuring import median
+from bench.measuring import Row, median
 from bench.servers import running_sandbox
+from tests.mariadb_server import MariaDBServer
 
 app = cyclopts.App(name="bench.beside", version_flags=())
 
 
 @app.default
-def beside(commit: str, *, rounds: int = 5) -> None:
-    """Prints a table in Markdown for docs/performance.md, on standard output: medians in seconds.
+def beside(
+    commit: str, *, rounds: int = 5, benchmark: Annotated[list[str] | None, Parameter(negative="")] = None
+) -> None:
+    """Prints a table in Markdown for docs/performance.md, on standard output.
 
     Args:
         commit: The earlier commit.
-        rounds: How often everything is done in each tree.
+        rounds: How often everything that a person waits for is done in each tree; the medians are shown, in seconds.
+        benchmark: Instead of that, these of ``python -m bench``, once each, on MariaDB.
     """
     before, now = earlier(commit), this_one()
+    lines = _waiting(before, now, rounds) if benchmark is None else _benchmarks(before, now, benchmark)
+    sys.stdout.write("\n".join([*lines, ""]))
+
+
+def _benchmarks(before: Checkout, now: Checkout, names: list[str]) -> list[str]:
+    rows: dict[str, list[Row]] = {before.name: [], now.name: []}
+    with tempfile.TemporaryDirectory(prefix="beside-") as temporary:
+        for name in names:
+            # The earlier tree knows one server only.
+            for checkout, options in ((before, ()), (now, ("--server", MariaDBServer.NAME))):
+                sys.stderr.write(f"{name}: {checkout.name}\n")
+                folder = Path(temporary) / f"{checkout.name}-{name}"
+                folder.mkdir()
+                rows[checkout.name] += benchmarked(checkout, name, folder, *options)
+    return rows_of_both(rows[before.name], rows[now.name], before.name)
+
+
+def _waiting(before: Checkout, now: Checkout, rounds: int) -> list[str]:
     taken: dict[str, list[dict[str, float]]] = {before.name: [], now.name: []}
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="beside-") as temporary, running_sandbox(1.0) as sandbox:
@@ -43,7 +68,7 @@ def beside(commit: str, *, rounds: int = 5) -> None:
         then, here = (median([figures[what] for figures in taken[each.name]]) for each in (before, now))
         target, reached = ("", "") if to_reach is None else (f"{to_reach:g}", "yes" if here <= to_reach else "**no**")
         lines.append(f"| {what} | {then:.2f} | {here:.2f} | {here / then:.2f} | {target} | {reached} |")
-    sys.stdout.write("\n".join([*lines, ""]))
+    return lines
 
 
 if __name__ == "__main__":
