@@ -83,7 +83,9 @@ class AccountSettings(BaseModel):
         default=0,
         ge=0,
         title="Credits for each run",
-        description="The most credits that one run of ingest may commit; 0 for any number. The rest stays queued.",
+        description=(
+            "The most credits that a run of ingest or dispatch may commit; 0 for any number. The rest stays queued."
+        ),
     )
     realtime_max_addresses: int = Field(
         default=0,

@@ -1,7 +1,7 @@
 """An automation that exports each request as soon as it is complete: an example of acting on the project's events.
 
 Run it with ``python -P -m deployments.setup.export_when_complete``, while ``serve`` runs, or once
-``prefect deploy --all`` has made the deployments.
+``bouncer-flows deploy`` has made the deployments.
 """
 
 import asyncio

@@ -18,7 +18,7 @@ is killed while its batches are at Bouncer, and the database while the next work
 
 The user of the database has all rights on that database, and none on the server.
 
-`make servers` runs it all again and writes this page."""
+MySQL 8 was not run. `make servers` runs it all again and writes this page."""
 
 _NOT_RUN = """\
 ## Not run alone yet

@@ -51,17 +51,21 @@ def settings_page() -> str:
         "# Settings",
         first_part(Settings.__doc__),
         (
-            "An empty variable is one that is not set. `PREFECT_API_URL`, and all else that begins with `PREFECT_`, is "
-            "[Prefect's own](https://docs.prefect.io/v3/api-ref/settings-ref). Without `PREFECT_API_URL` each command "
-            "that needs Prefect starts a local server."
+            "An empty variable is one that is not set. All that begins with `PREFECT_` is "
+            "[Prefect's own](https://docs.prefect.io/v3/api-ref/settings-ref). `PREFECT_API_URL`, or "
+            "[a file or profile of Prefect's](../prefect-server.md#which-server), names a server; where none does, "
+            "each command that needs Prefect starts a local one. So does an empty `PREFECT_API_URL`, whatever files "
+            "and profile say."
         ),
         table(("variable", "default", "what it may be", "meaning"), rows),
         "# Blocks",
         (
-            "Flows read blocks, not the environment. `setup`, `ingest`, `serve` and `demo` save the variables that are "
-            "set into `bouncer-account/default` and `contacts-database/default`; a variable that is not set leaves the "
-            "block as it is. Blocks can be changed in Prefect's UI too: a new key is used from the next request on, "
-            "all else from the next run on. Limits follow the block: `ingest` sets them as it says."
+            "Flows read blocks, not the environment. `setup` saves the variables that are set into "
+            "`bouncer-account/default` and `contacts-database/default`; a variable that is not set leaves the block as "
+            "it is. Other commands, such as `ingest`, `serve` and `demo`, save a block that is missing, change none, "
+            "and refuse where a variable says otherwise than a block. Blocks can be changed in Prefect's UI too: a new "
+            "key is used from the next request on, all else from the next run on. Limits follow the block: `ingest` "
+            "sets them as it says."
         ),
         (
             "A block that makes no sense stops the runs, which name the field; mend it there, or set its variable and "
