@@ -23,6 +23,7 @@ __all__ = [
     "forget_dead_leases",
     "has_leases_of_silent_owners",
     "has_no_owner",
+    "id_at_bouncer",
     "note",
     "record_finish_refused",
     "record_finish_requested",
@@ -108,6 +109,12 @@ def _whole() -> Select[Any]:
 def account_of(connection: Connection, batch_id: int) -> str | None:
     """The account block that a batch is sent with, or None where there is no such batch."""
     return connection.scalar(select(Batch.account).where(Batch.id == batch_id))
+
+
+@reading
+def id_at_bouncer(connection: Connection, batch_id: int) -> str | None:
+    """Bouncer's id of a batch, or None where none was written down."""
+    return connection.scalar(select(Batch.bouncer_id).where(Batch.id == batch_id))
 
 
 @writing

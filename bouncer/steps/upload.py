@@ -124,6 +124,10 @@ async def _upload_once(access: Access, run: Run, batch: BatchWork, slot: Slot) -
             if await admission.held_fill_all_places(access, access.name, access.account.max_concurrent_batches):
                 raise Paused(f"{admission.ALL_PLACES_HELD}; batch {batch.id} waits")
             await slot.step_aside()
+            # Whoever had the batch before may be answered after all, and it would wait for its own place.
+            answered = await ownership.id_at_bouncer(access, batch.id)
+            if answered is not None:
+                return answered
         try:
             created = await access.client.create_batch(
                 addresses,
