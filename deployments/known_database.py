@@ -14,7 +14,7 @@ from bouncer.storage.identity import database_id
 from bouncer.storage.urls import sqlite_file
 from deployments.settings import Settings
 
-__all__ = ["is_another_database", "missing_file", "note_here", "refuse_missing_file"]
+__all__ = ["is_another_database", "missing_file", "note_here", "refuse_missing_file", "refuse_no_database"]
 
 
 def missing_file(settings: Settings) -> Path | None:
@@ -38,6 +38,20 @@ def refuse_missing_file(settings: Settings) -> None:
     if file := missing_file(settings):
         raise SettingRefused(
             f"DATABASE_URL: there is no file {file}; correct it, or make the database with bouncer-flows setup"
+        )
+
+
+def refuse_no_database(settings: Settings) -> None:
+    """Refuses to make an empty database where DATABASE_URL is not set and none was made in this home.
+
+    Raises:
+        SettingRefused: That is so.
+    """
+    file = sqlite_file(settings.url)
+    if settings.database_url is None and file is not None and not file.exists():
+        raise SettingRefused(
+            f"DATABASE_URL is not set, and there is no database {file}; set it as the installation has it, or make one"
+            " with bouncer-flows setup"
         )
 
 

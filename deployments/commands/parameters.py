@@ -20,6 +20,7 @@ __all__ = [
     "OneRequest",
     "OneRequestOnly",
     "Only",
+    "RequestToErase",
     "Result",
     "Verbose",
     "Where",
@@ -65,6 +66,15 @@ OneRequest = Annotated[
     Parameter(
         name="--request",
         help="The name or number of one request; all if left out.",
+        allow_leading_hyphen=True,
+        validator=_within_bounds,
+    ),
+]
+RequestToErase = Annotated[
+    str | None,
+    Parameter(
+        name="--request",
+        help="The request to erase, by name or number; either this or --email.",
         allow_leading_hyphen=True,
         validator=_within_bounds,
     ),

@@ -14,7 +14,7 @@ from bouncer.plurals import counted
 from deployments.commands.caller import caller
 from deployments.commands.contacts import open_contacts, request_number
 from deployments.commands.output import print_json
-from deployments.commands.parameters import AsJson, OneRequest
+from deployments.commands.parameters import AsJson, RequestToErase
 from deployments.terminal.console import agreed, say, tell
 from deployments.terminal.exit_codes import ExitCode
 
@@ -36,7 +36,7 @@ def erase(
             allow_leading_hyphen=True,
         ),
     ] = None,
-    request: OneRequest = None,
+    request: RequestToErase = None,
     yes: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     json: AsJson = False,
@@ -47,25 +47,28 @@ def erase(
         yes: Do so without asking.
         dry_run: Only report what would change.
     """
+    from deployments.known_database import refuse_no_database
     from deployments.settings import read_settings
 
     if (email is None) == (request is None):
         raise InputRefused("say who or what is to be erased: --email ADDRESS or --request NAME")
     settings = read_settings()
+    # Of an empty one that was made only now it would say that nobody is in it.
+    refuse_no_database(settings)
     engine = open_contacts(settings)
     address = sys.stdin.readline().strip() if email == "-" else email
     number = request_number(request, engine)
     report = _in_the_database(settings, engine, address, number, dry_run=True)
     if not dry_run:
         if sys.stdin.isatty() and not yes:
-            _tell(report)
+            _tell(report, engine)
         if not agreed(["Erase this? It cannot be undone."], yes=yes):
             raise InputRefused("nothing is erased without --yes")
         report = _everywhere(settings, engine, address, number)
     if json:
         print_json(report)
     else:
-        _tell(report)
+        _tell(report, engine)
     return ExitCode.FINE
 
 
@@ -112,7 +115,7 @@ def _in_the_database(
     return erase_request(engine, number, by=caller(), exports=exports, dry_run=dry_run)
 
 
-def _tell(report: "Erased") -> None:
+def _tell(report: "Erased", engine: "Engine") -> None:
     did = "would be " if report.dry_run else ""
     counts = [
         counted(report.contacts, "contact"),
@@ -123,7 +126,8 @@ def _tell(report: "Erased") -> None:
         counted(report.flow_runs, "flow run"),
     ]
     found = ", ".join(each for each in counts if not each.startswith("0 "))
-    tell(f"erased{' would be' if report.dry_run else ''}: {found}" if found else "the tables have nothing of it")
+    where = "/".join(part for part in (engine.url.host, engine.url.database) if part)
+    tell(f"erased{' would be' if report.dry_run else ''}: {found}" if found else f"{where} has nothing of it")
     if report.batches_undone:
         tell(f"{counted(report.batches_undone, 'unsent batch', 'unsent batches')} {did}undone; the others are requeued")
     if waiting := report.batches_at_bouncer + max(0, report.batches_to_delete - report.batches_deleted):

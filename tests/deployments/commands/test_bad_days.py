@@ -126,6 +126,13 @@ def test_a_file_with_a_typo_is_not_made(complain: Complain, tmp_path: Path, argu
     assert not (tmp_path / "typo.db").exists()
 
 
+def test_a_person_is_not_erased_from_a_database_that_was_never_made(complain: Complain, tmp_path: Path) -> None:
+    """In a shell without the service's DATABASE_URL it made an empty one, and said that nobody is in it."""
+    said = complain("erase", "--email", "ann@example.com", "--yes")
+    assert "DATABASE_URL is not set, and there is no database" in said
+    assert list(tmp_path.rglob("contacts.db")) == []
+
+
 def test_an_import_makes_the_file_and_says_where(
     tmp_path: Path, contacts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
