@@ -9,6 +9,8 @@ from tests.docs.reference.markdown import table
 __all__ = ["commands_page"]
 
 _SECTION = re.compile(r"^## `(.+)`\n+```console\n.*\n```\n+(.+)$", re.MULTILINE)
+# Between a command and its arguments, which are options, or in capitals or brackets, stands how this process was started.
+_BETWEEN = re.compile(r"^(bouncer-flows [a-z-]+)(?: (?!--)[^A-Z\[\s]\S*)*((?: (?:[A-Z\[]|--)\S*)*)$", re.MULTILINE)
 
 
 def commands_page() -> str:
@@ -17,13 +19,7 @@ def commands_page() -> str:
     # The title is ours, and what stands between it and the first command is a list of the headings below.
     _, _, commands = text.partition("\n## bouncer-flows")
     body = re.sub(r"^## (bouncer-flows .+)$", r"## `\1`", "## bouncer-flows" + commands, flags=re.MULTILINE)
-    # Between a command and its arguments, which are options or in capitals or brackets, it puts how this process was started.
-    body = re.sub(
-        r"^(bouncer-flows [a-z-]+)(?: (?!--)[^A-Z\[\s]\S*)*((?: (?:[A-Z\[]|--)\S*)*)$",
-        r"\1\2",
-        body,
-        flags=re.MULTILINE,
-    )
+    body = _BETWEEN.sub(r"\1\2", body)
     return "\n\n".join(
         [
             "# Commands",
