@@ -9,7 +9,7 @@ from tests.docs.reference.markdown import table
 __all__ = ["commands_page"]
 
 _SECTION = re.compile(r"^## `(.+)`\n+```console\n.*\n```\n+(.+)$", re.MULTILINE)
-# Between a command and its arguments, which are options, or in capitals or brackets, stands how this process was started.
+# Between a command and its arguments (options, or in capitals or brackets) stands how this process was started.
 _BETWEEN = re.compile(r"^(bouncer-flows [a-z-]+)(?: (?!--)[^A-Z\[\s]\S*)*((?: (?:[A-Z\[]|--)\S*)*)$", re.MULTILINE)
 
 
