@@ -15,7 +15,7 @@ from bouncer.accounts.upload_history import count_upload
 from bouncer.addresses.normalisation import address_key
 from bouncer.api.answers import Verdict
 from bouncer.batches import transitions
-from bouncer.batches.admission import Admission, is_cancelled
+from bouncer.batches.admission import Admission, erased_so_far, is_cancelled
 from bouncer.batches.state import BatchWork
 from bouncer.safe_text import clean_message
 from bouncer.storage.bulk import stage
@@ -46,8 +46,14 @@ def next_addresses(
 
 
 @writing
-def begin(connection: Connection, batch: BatchWork, addresses: int) -> Admission:
+def begin(connection: Connection, batch: BatchWork, addresses: int, erased: int | None = None) -> Admission:
     """Lets so many addresses be sent, and writes down that they are, as ``admission.admit_upload`` does for an upload.
+
+    Args:
+        connection: In a transaction that writes.
+        batch: The batch, owned by the caller.
+        addresses: How many are sent.
+        erased: How many were erased when these were read, as in ``admission.admit_upload``.
 
     Raises:
         OwnershipLost: Another run has the batch now.
@@ -58,6 +64,8 @@ def begin(connection: Connection, batch: BatchWork, addresses: int) -> Admission
         return Admission.PAUSED
     if is_cancelled(connection, batch.request_id):
         return Admission.CANCELLED
+    if erased is not None and erased_so_far(connection, batch.id) != erased:
+        return Admission.ERASED
     transitions.begin_asking(connection, batch, addresses)
     count_upload(connection, batch.account)
     return Admission.ADMITTED

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from bouncer.api.answers import Verdict
-from bouncer.batches import realtime, transitions
+from bouncer.batches import admission, realtime, transitions
 from bouncer.batches.admission import Admission
 from bouncer.batches.state import BatchState, BatchWork
 from bouncer.credits import caps
@@ -91,17 +91,21 @@ async def _round(access: Access, run: Run, batch: BatchWork, progress: _Progress
     if is_stopping():
         raise Stopped("stopped on request; the batch goes on with the next run")
     # Anew for each try: one that ended with a 429 has stored what was answered beside it, and that is paid for.
+    erased = await admission.erased_so_far(access, batch.id)
     addresses = await realtime.next_addresses(access, batch, AT_ONCE, progress.lost)
     if not addresses:
         return False
     await pause_if_older(access, run)
-    match await realtime.begin(access, batch, len(addresses)):
+    match await realtime.begin(access, batch, len(addresses), erased):
         case Admission.PAUSED:
             raise Paused(f"account {access.name} is paused; batch {batch.id} waits")
         case Admission.CANCELLED:
             raise RequestCancelled(
                 f"request {batch.request_id} was cancelled; the rest of batch {batch.id} is not sent"
             )
+        case Admission.ERASED:
+            # The others are read again.
+            return True
     answers = await _ask_all(access, run, addresses)
     verdicts = [answer for answer in answers if isinstance(answer, Verdict)]
     refused = {
