@@ -197,6 +197,7 @@ class History:
             judge=self._judge.called,
             freeze=self._freeze,
             accepted=self._judge.accepted,
+            asked=self._judge.asked,
         )
         names = [
             "default",

@@ -31,6 +31,7 @@ _DEEDS = {
 
 
 _RARE = 0.08
+_IN_ROUNDS = 12
 _HOUR = 3_600.0
 
 
@@ -174,6 +175,11 @@ def _with_rare_deeds(plan: Plan) -> Plan:
     if kind < 0.02:
         # Mostly between the moment at which the addresses of an upload are read and its beginning.
         moment = "ready" if chance.random() < 0.6 else moment
+        if plan.realtime:
+            # So many that they are asked for in several rounds, between two of which a person may go.
+            first = replace(plan.deeds[0], addresses=tuple(_addresses(chance, _IN_ROUNDS, start=0)))
+            plan = replace(plan, realtime=_IN_ROUNDS, batch_size=_IN_ROUNDS, deeds=(first, *plan.deeds[1:]))
+            moment = "in real time"
         more = [Deed(0.1 * at, "erase a person", share=round(0.5 * share, 4), when=moment)]
     elif kind > 0.06:
         known = plan.deeds[0].addresses

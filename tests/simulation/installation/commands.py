@@ -92,10 +92,20 @@ class Commands:
         cancelled = "SELECT EXISTS (SELECT 1 FROM Requests WHERE name = 'a list' AND bouncer_cancelled_ts IS NOT NULL)"
         if not done and not self._around.raw.execute(cancelled).fetchone()[0]:
             self._around.broken("an import does not come to its end, however often a person repeats it")
-        if done and self._around.deeds.imported - before not in {0, len(wanted)}:
+        missing = wanted - self._addresses_of("a list") - self._around.deeds.touched
+        if done and missing:
+            self._around.broken(f"{', '.join(sorted(missing))} was imported and is not queued")
+        if done and self._around.deeds.imported - before > len(wanted):
             self._around.broken(
                 f"a file has {len(wanted)} addresses, and {self._around.deeds.imported - before} were queued"
             )
+
+    def _addresses_of(self, request: str) -> set[str]:
+        queued = (
+            "SELECT lower(email) FROM Contacts_Global c JOIN Bouncer_Queue q USING (global_id)"
+            " JOIN Requests r USING (request_id) WHERE r.name = ?"
+        )
+        return {email for (email,) in self._around.raw.execute(queued, (request,))}
 
     async def erase(self, deed: Deed) -> None:
         """Erases everything about an address."""
@@ -115,7 +125,7 @@ class Commands:
             f"erase of {email}", lambda _: asyncio.to_thread(erase_person, self._around.engine, email, exports=())
         )
         if done:
-            self._around.judge.erased[email.lower()] = asyncio.get_running_loop().time()
+            self._around.judge.note_erased(email.lower())
         self._around.deeds.imported = self._around.queued()
 
     async def look_deeper(self, _deed: Deed) -> None:

@@ -107,7 +107,10 @@ class Run:
 
     def announce(self, what: str, *, account: str, **details: str | float | bool | None) -> None:
         """Tells what happened."""
-        self._tell(f"announces {what} of {account}: {', '.join(f'{key} {details[key]}' for key in sorted(details))}")
+        told = ", ".join(f"{key} {details[key]}" for key in sorted(details))
+        self._tell(f"announces {what} of {account}: {told}")
+        if "@" in told:
+            raise AssertionError(f"an address is announced: {told}")
 
     async def progress_bar(self, batch: int, quantity: int, percent: int, seconds: float) -> _Bar:
         """Shows nothing to nobody."""

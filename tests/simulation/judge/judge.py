@@ -50,6 +50,7 @@ class Judge:
         self._books = books
         self._settings = settings
         self._holds: set[str] = set()
+        self._resubmits: set[str] = set()
         self._lost: dict[int, int] = {}
         self._most_requests = requests_a_minute
         self._broken = broken
@@ -63,16 +64,27 @@ class Judge:
         self.cap: int | None = None
         self.must_look: set[str] = set()
         self.erased: dict[str, float] = {}
+        self._rounds: dict[Process | None, float] = {}
         self.edges: Counter[tuple[_Edge, str]] = Counter()
 
     def note_limit(self, account: str, most_in_flight: int) -> None:
         """Notes how many batches of an account may be in flight from now on."""
         self._most_in_flight.setdefault(account, []).append((_now(), most_in_flight))
-        if len(self._most_in_flight[account]) == 1 and self._settings[account].ambiguous_upload == "hold":
-            self._holds.add(account)
-        else:
+        if len(self._most_in_flight[account]) > 1:
             # What is changed is told by the change.
             self._holds.discard(account)
+            self._resubmits.discard(account)
+        elif self._settings[account].ambiguous_upload == "hold":
+            self._holds.add(account)
+        else:
+            self._resubmits.add(account)
+
+    def note_erased(self, address: str) -> None:
+        """Notes that a person has erased an address, and looks whether it is gone."""
+        self.erased[address] = _now()
+        left = "SELECT EXISTS (SELECT 1 FROM Contacts_Global WHERE lower(email) = ?)"
+        if self._raw.execute(left, (address,)).fetchone()[0]:
+            self._broken(f"{address} is erased, and still there")
 
     def forget(self, made: float) -> None:
         """Takes the rows as they are, as after the restore of a backup that was made then."""
@@ -128,6 +140,7 @@ class Judge:
         asked = self._addresses_asked()
         for id_, addresses in asked.items():
             if addresses > self._asked.get(id_, 0):
+                self._rounds[processes.current()] = _now()
                 self._look_at_sent(id_)
         self._asked = asked
 
@@ -142,6 +155,8 @@ class Judge:
         ).fetchone()
         # Of a cancelled request nothing is sent again, so that there is nothing to decide. An upload that was refused
         # after a person let it be sent again counts no further loss.
+        if held and account in self._resubmits and self.cap is None:
+            self._broken(f"batch {batch} is held, although account {account} sends lost uploads again")
         if not held and account in self._holds and cancelled is None and lost > self._lost.get(batch, 0):
             self._broken(f"batch {batch} is to be sent again, although account {account} holds lost uploads")
         began = self._begun.pop(batch, None)
@@ -192,6 +207,14 @@ class Judge:
         counted = [one for one in customer.in_flight if one is order or self._counts(one, most)]
         if len(counted) > most:
             self._broken(f"{len(counted)} batches of account {customer.name} in flight, {most} are allowed")
+
+    def asked(self, customer: Customer, address: str) -> None:
+        """Bouncer was asked for an address in real time."""
+        if customer.name in self.must_look:
+            self._broken(f"account {customer.name} asks in real time after a restore, before a person has looked")
+        # Who writes down that a round begins is who asks, however much later.
+        if self._rounds.get(processes.current(), 0.0) > self.erased.get(address.lower(), _now()):
+            self._broken(f"{address} is asked for in real time, and was erased before")
 
     def _look_at_cap(self) -> None:
         if self.cap is None:

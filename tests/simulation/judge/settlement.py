@@ -10,6 +10,9 @@ from tests.simulation.service.verdicts import MALFORMED, answer_on
 
 __all__ = ["Deeds", "faults_of_settlement"]
 
+_LOST_UPLOADS = 5
+"""After so many uploads of a batch whose answers were lost its contacts fail."""
+
 
 @dataclass
 class Deeds:
@@ -48,8 +51,9 @@ def faults_of_settlement(raw: sqlite3.Connection, books: Books, deeds: Deeds) ->
 
 def _contacts(raw: sqlite3.Connection, deeds: Deeds) -> Iterator[str]:
     rows = raw.execute(
-        "SELECT q.queue_id, q.global_id, q.status, q.error_message, c.email, c.bouncer_status, r.bouncer_status"
-        " FROM Bouncer_Queue q JOIN Contacts_Global c ON c.global_id = q.global_id"
+        "SELECT q.queue_id, q.global_id, q.status, q.error_message, c.email, c.bouncer_status, r.bouncer_status,"
+        " b.ambiguous_uploads FROM Bouncer_Queue q JOIN Contacts_Global c ON c.global_id = q.global_id"
+        " LEFT JOIN Bouncer_Batches b ON b.id = q.batch_id"
         " LEFT JOIN Bouncer_Results r ON r.batch_id = q.batch_id AND r.global_id = q.global_id"
     ).fetchall()
     twice = "SELECT global_id FROM Bouncer_Queue GROUP BY global_id, request_id, layer HAVING count(*) > 1"
@@ -57,21 +61,31 @@ def _contacts(raw: sqlite3.Connection, deeds: Deeds) -> Iterator[str]:
         yield f"contact {contact} was queued twice for one request"
     if len(rows) != deeds.imported:
         yield f"{deeds.imported} contacts were queued, and {len(rows)} are there"
-    for queue_id, contact, status, reason, email, known, result in rows:
-        if status == "failed" and not reason:
-            yield f"contact {queue_id} failed without a reason"
-        # Who changes the address of a contact that has failed does not ask for another verdict.
-        had = {email.lower(), *deeds.changed.get(contact, ())}
-        if status == "failed" and "Bouncer answered 400" in reason and not any(map(_is_malformed, had)):
-            yield f"contact {queue_id} ({email}) failed for the sake of another's address"
-        if status == "failed" and "Bouncer answered 402" in reason:
-            yield f"contact {queue_id} ({email}) failed for lack of credits, which can be bought"
+    for queue_id, contact, status, reason, email, known, result, lost in rows:
+        if status == "failed":
+            # Who changes the address of a contact that has failed does not ask for another verdict.
+            had = {email.lower(), *deeds.changed.get(contact, ())}
+            for fault in _failed(reason or "", had, lost or 0):
+                yield f"contact {queue_id} ({email}) {fault}"
         if status == "completed" and contact not in deeds.changed:
             possible = {answer_on(email.lower(), time).status for time in (1, 2)} - {""}
             if result is None:
                 yield f"contact {queue_id} is completed without a result"
             elif result not in possible or known not in possible:
                 yield f"contact {queue_id} ({email}) is {result} and {known}, Bouncer says {' or '.join(possible)}"
+
+
+def _failed(reason: str, had: set[str], lost: int) -> Iterator[str]:
+    if not reason:
+        yield "failed without a reason"
+    if "Bouncer answered 400" in reason and not any(map(_is_malformed, had)):
+        yield "failed for the sake of another's address"
+    if "Bouncer answered 402" in reason:
+        yield "failed for lack of credits, which can be bought"
+    if "not an address" in reason and all("@" in email for email in had):
+        yield "failed as no address"
+    if "never answered" in reason and lost < _LOST_UPLOADS:
+        yield f"failed after {lost} lost uploads"
 
 
 def _is_malformed(address: str) -> bool:

@@ -2,12 +2,15 @@
 
 from tests.simulation.planted.planting import Planted
 from tests.simulation.planted.where import (
+    in_real_time,
     in_real_time_with_a_pause,
     with_a_cancellation,
     with_a_deep_pass,
     with_a_file,
     with_a_queue_that_stands,
+    with_an_erasure,
     with_contacts_without_address,
+    with_faults,
     with_few_credits,
     with_lag,
     with_malformed_addresses,
@@ -23,6 +26,7 @@ _ADMISSION = "bouncer.batches.admission"
 _LOAD = "bouncer.batches.load"
 _MATCHING = "bouncer.verdicts.matching"
 _ENDINGS = "bouncer.batches.endings"
+_UPLOAD = "bouncer.steps.upload"
 
 
 ORDER = (
@@ -200,5 +204,40 @@ ORDER = (
         ".where(risk.condition(), ~is_there, ~is_answered)",
         ".where(risk.condition(), ~is_answered)",
         shows_in=with_a_deep_pass,
+    ),
+    Planted(
+        "a file is imported, and nothing of it is queued",
+        "bouncer.files.importing",
+        ".having(func.count(QueuedContact.queue_id) == 0)",
+        ".having(func.count(QueuedContact.queue_id) < 0)",
+        shows_in=with_a_file,
+    ),
+    Planted(
+        "an erased contact stays",
+        "bouncer.erasure.contacts",
+        "delete(Contact).where(those)",
+        "delete(Contact).where(those, Contact.global_id < 0)",
+        shows_in=with_an_erasure,
+    ),
+    Planted(
+        "a batch fails after its first lost upload",
+        _UPLOAD,
+        "MOST_LOST_UPLOADS = 5",
+        "MOST_LOST_UPLOADS = 1",
+        shows_in=with_faults,
+    ),
+    Planted(
+        "a lost upload is held although the account sends it again",
+        _UPLOAD,
+        "record_lost_upload(access, batch, hold=hold)",
+        "record_lost_upload(access, batch, hold=True)",
+        shows_in=with_faults,
+    ),
+    Planted(
+        "real time goes on after a restore",
+        "bouncer.steps.realtime",
+        "    await pause_if_older(access, run)\n",
+        "",
+        shows_in=in_real_time,
     ),
 )

@@ -14,6 +14,7 @@ __all__ = [
     "with_a_file",
     "with_a_lost_upload_that_cannot_be_repeated",
     "with_a_queue_that_stands",
+    "with_an_erasure",
     "with_contacts_without_address",
     "with_faults",
     "with_few_credits",
@@ -49,6 +50,11 @@ def with_a_cancellation(plan: Plan) -> bool:
 def with_a_file(plan: Plan) -> bool:
     """A person imports a file."""
     return _has(plan, "import a file")
+
+
+def with_an_erasure(plan: Plan) -> bool:
+    """A person is erased."""
+    return _has(plan, "erase a person")
 
 
 def with_a_lost_upload_that_cannot_be_repeated(plan: Plan) -> bool:

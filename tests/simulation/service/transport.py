@@ -38,6 +38,7 @@ class Transport(httpx.AsyncBaseTransport):
         judge: Told of each call that reached Bouncer: the customer, the kind, and how many in the last minute.
         freeze: Lets a process stand still.
         accepted: Told of each batch that Bouncer took.
+        asked: Told of each address that it was asked for in real time.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Transport(httpx.AsyncBaseTransport):
         judge: Callable[[str, str, int], None],
         freeze: Callable[[Process, Fault], None],
         accepted: Callable[[Customer, Order], None],
+        asked: Callable[[Customer, str], None],
     ) -> None:
         self._books = books
         self._faults = faults
@@ -68,6 +70,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._judge = judge
         self._freeze = freeze
         self._accepted = accepted
+        self._asked = asked
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Carries one request there and its answer back."""
@@ -186,6 +189,7 @@ class Transport(httpx.AsyncBaseTransport):
             return _refusal(400, "malformed")
         if customer.credits < 1:
             return _refusal(402, "not enough credits")
+        self._asked(customer, address)
         answer = customer.verify(address)
         if answer.is_left_out:
             return httpx.Response(200, json={"email": address})
