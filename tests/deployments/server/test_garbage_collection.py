@@ -28,8 +28,9 @@ def wait_for_the_writer():
     try:
         waiter.execute("UPDATE numbers SET i = 0")
         print("written")
-    except sqlite3.OperationalError as error:
-        print(error)
+    except sqlite3.OperationalError:
+        # What it says is of the connection's last call, which may be the collector's.
+        print("locked")
 
 
 thread = threading.Thread(target=wait_for_the_writer)
@@ -56,5 +57,5 @@ def _said(folder: Path, how: str) -> str:
 
 def test_a_cursor_that_is_collected_does_not_stop_the_thread_that_is_to_commit(tmp_path: Path) -> None:
     """The local Prefect server stood still for a minute: its event loop waited for who waited for its commit."""
-    assert _said(tmp_path, "by the way") == "database is locked"
+    assert _said(tmp_path, "by the way") == "locked"
     assert _said(tmp_path, "aside") == "written"

@@ -111,14 +111,13 @@ def _ledger(raw: sqlite3.Connection, books: Books, deeds: Deeds) -> Iterator[str
     ).fetchall()
     known = {row[1]: row for row in rows if row[1] is not None}
     lost = sum(row[5] * row[6] for row in rows)
-    unknown = 0
-    for customer in books.customers.values():
-        for order in customer.orders.values():
-            row = known.get(order.id)
-            if row is None:
-                unknown += _to_be_declared(order, deeds)
-                continue
-            id_, _, status, charged, lost_addresses = row[:5]
+    orders = [order for customer in books.customers.values() for order in customer.orders.values()]
+    unknown = sum(_to_be_declared(order, deeds) for order in orders if order.id not in known)
+    # What is found after a restore, by its callback, stands for the upload that the backup knew of.
+    unknown -= sum(order.charged for order in orders if order.id in known and order.is_forgotten)
+    for order in orders:
+        if order.id in known:
+            id_, _, status, charged, lost_addresses = known[order.id][:5]
             if charged is None and status == "failed":
                 if order.charged > lost_addresses:
                     yield f"batch {id_} was lost, cost {order.charged}, and declares {lost_addresses}"
