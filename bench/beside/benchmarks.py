@@ -1,6 +1,7 @@
 """Benchmarks of ``python -m bench`` that two trees have, each run by the tree's own."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -27,7 +28,8 @@ def benchmarked(checkout: Checkout, name: str, folder: Path, *options: str) -> l
         CalledProcessError: The tree has no such benchmark, or it failed.
     """
     command = [*checkout.program("python"), "-m", "bench", "--only", name, "--into", str(folder), *options]
-    subprocess.run(command, cwd=checkout.folder, check=True)  # noqa: S603  # our own program, a person's own argument
+    # Its own table is no part of ours.
+    subprocess.run(command, cwd=checkout.folder, check=True, stdout=sys.stderr)  # noqa: S603  # our own program
     report = orjson.loads((folder / "results.json").read_bytes())
     return [Row(row["what"], row["measured"], row["unit"], row["floor"], row["floor_is"]) for row in report["rows"]]
 
