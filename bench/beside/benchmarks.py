@@ -42,11 +42,12 @@ def rows_of_both(then: list[Row], now: list[Row], name: str) -> list[str]:
         now: Those of this one.
         name: What the earlier one is called.
     """
-    earlier = {row.what: row for row in then}
+    # Processor time and memory have rows of the same name.
+    earlier = {(row.what, row.unit): row for row in then}
     return [
         f"| what | at {name} | now | now / then | beside its floor then | and now |",
         "|---|---:|---:|---:|---:|---:|",
-        *(_line(earlier[row.what], row) for row in now if row.what in earlier),
+        *(_line(earlier[row.what, row.unit], row) for row in now if (row.what, row.unit) in earlier),
     ]
 
 
