@@ -165,9 +165,7 @@ def test_another_user_of_the_machine_does_not_lock_our_runs_out(guarded: LocalSe
     )
     command = [sys.executable, "-I", "-S", "-c", _GUESS, str(guarded.port), asked]
     ended = subprocess.run(command, capture_output=True, check=True)
-    said = ended.stdout.split()
-    # A slow machine takes so long over them that one more is allowed meanwhile.
-    assert (said[:WRONG_A_MINUTE], said[-1]) == ([b"401"] * WRONG_A_MINUTE, b"429")
+    assert ended.stdout.split() == [b"401"] * WRONG_A_MINUTE + [b"429"] * 5
     assert _asked(guarded, Authorization=_basic(_PASSWORD)).status_code == 200
     assert _guess_by_socket(guarded, _PASSWORD)
 
