@@ -23,10 +23,7 @@ def missing_file(settings: Settings) -> Path | None:
     Raises:
         SettingRefused: The URL cannot be used.
     """
-    if settings.database_url is None:
-        return None
-    file = sqlite_file(settings.url)
-    return None if file is None or file.exists() else file
+    return None if settings.database_url is None else _absent(settings)
 
 
 def refuse_missing_file(settings: Settings) -> None:
@@ -47,8 +44,7 @@ def refuse_no_database(settings: Settings) -> None:
     Raises:
         SettingRefused: That is so.
     """
-    file = sqlite_file(settings.url)
-    if settings.database_url is None and file is not None and not file.exists():
+    if settings.database_url is None and (file := _absent(settings)):
         raise SettingRefused(
             f"DATABASE_URL is not set, and there is no database {file}; set it as the installation has it, or make one"
             " with bouncer-flows setup"
@@ -73,6 +69,11 @@ def is_another_database(home: Path, engine: Engine) -> bool:
     except OSError:
         return False
     return known != database_id(engine)
+
+
+def _absent(settings: Settings) -> Path | None:
+    file = sqlite_file(settings.url)
+    return None if file is None or file.exists() else file
 
 
 def _file(home: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import enum
 import math
+from datetime import datetime
 from functools import cache
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, func, select
@@ -27,6 +28,7 @@ __all__ = [
     "held_fill_all_places",
     "held_uploads",
     "is_cancelled",
+    "lock_account",
     "longest_at_bouncer_seconds",
 ]
 
@@ -150,8 +152,7 @@ def admit_upload(
         queue_seconds: How long it may have to wait in Bouncer's own queue, as in ``has_room``.
         erased: How many were erased when those that are to be sent were read; None where they are read afterwards.
     """
-    ensure_row(connection, batch.account)
-    paused = connection.scalar(_PAUSED, {"account": batch.account})
+    paused = lock_account(connection, batch.account)
     # A pause lets what is at Bouncer go on to its end.
     is_called = connection.scalar(_CALLED, {"batch": batch.id}) is not None
     if paused is not None and not is_called:
@@ -169,6 +170,12 @@ def admit_upload(
     transitions.begin_upload(connection, batch, addresses)
     count_upload(connection, batch.account)
     return Admission.ADMITTED
+
+
+def lock_account(connection: Connection, account: str) -> datetime | None:
+    """Locks the row of an account, for which cancellations and erasures wait too, and reads since when it is paused."""
+    ensure_row(connection, account)
+    return connection.scalar(_PAUSED, {"account": account})
 
 
 @reading

@@ -10,16 +10,15 @@ from types import MappingProxyType
 import pandas as pd
 from sqlalchemy import ColumnElement, Connection, Integer, exists, func, select, update
 
-from bouncer.accounts.state import ensure_row
 from bouncer.accounts.upload_history import count_upload
 from bouncer.addresses.normalisation import address_key
 from bouncer.api.answers import Verdict
 from bouncer.batches import transitions
-from bouncer.batches.admission import Admission, erased_so_far, is_cancelled
+from bouncer.batches.admission import Admission, erased_so_far, is_cancelled, lock_account
 from bouncer.batches.state import BatchWork
 from bouncer.safe_text import clean_message
 from bouncer.storage.bulk import stage
-from bouncer.storage.tables import Account, QueuedContact, QueueStatus
+from bouncer.storage.tables import QueuedContact, QueueStatus
 from bouncer.storage.transactions import reading, writing
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.matching import Awaited, await_verdicts, expected_credits, prepare
@@ -58,8 +57,7 @@ def begin(connection: Connection, batch: BatchWork, addresses: int, erased: int 
     Raises:
         OwnershipLost: Another run has the batch now.
     """
-    ensure_row(connection, batch.account)
-    paused = connection.scalar(select(Account.paused_ts).where(Account.account == batch.account).with_for_update())
+    paused = lock_account(connection, batch.account)
     if paused is not None:
         return Admission.PAUSED
     if is_cancelled(connection, batch.request_id):

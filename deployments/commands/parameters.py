@@ -61,32 +61,23 @@ Credits = Annotated[
     ),
 ]
 OneAccount = Annotated[str | None, Parameter(name="--account", help="The name of one account block; all if left out.")]
+
+
+def _request(words: str) -> Parameter:
+    return Parameter(name="--request", help=words, allow_leading_hyphen=True, validator=_within_bounds)
+
+
 OneRequest = Annotated[
     str | None,
-    Parameter(
-        name="--request",
-        help="The name or number of one request; all if left out.",
-        allow_leading_hyphen=True,
-        validator=_within_bounds,
-    ),
+    _request("The name or number of one request; all if left out."),
 ]
 RequestToErase = Annotated[
     str | None,
-    Parameter(
-        name="--request",
-        help="The request to erase, by name or number; either this or --email.",
-        allow_leading_hyphen=True,
-        validator=_within_bounds,
-    ),
+    _request("The request to erase, by name or number; either this or --email."),
 ]
 OneRequestOnly = Annotated[
     str,
-    Parameter(
-        name="--request",
-        help="The name or number of the request.",
-        allow_leading_hyphen=True,
-        validator=_within_bounds,
-    ),
+    _request("The name or number of the request."),
 ]
 # A path too, though it is always a text that comes: so shells complete the names of files.
 ListPlace = Annotated[
