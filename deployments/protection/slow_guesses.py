@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from deployments.protection.socket_users import user_of_socket
+from deployments.protection.socket_users import user_of_caller
 
 __all__ = ["WRONG_A_MINUTE", "SlowGuesses"]
 
@@ -112,10 +112,12 @@ class SlowGuesses:
 
 
 def _caller(scope: Scope, headers: Headers) -> Hashable:
-    address = scope["client"][0] if scope.get("client") else ""
-    port = scope["server"][1] if scope.get("server") else None
+    caller, server = scope.get("client"), scope.get("server")
+    address = caller[0] if caller else ""
+    port = server[1] if server else None
     is_direct = headers.get("host") in {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
-    return _household(address), is_direct, user_of_socket(*scope["client"]) if is_direct and address else None
+    user = user_of_caller(tuple(caller), tuple(server)) if is_direct and caller and server else None
+    return _household(address), is_direct, user
 
 
 def _household(address: str) -> str:

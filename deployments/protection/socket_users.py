@@ -6,34 +6,32 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["user_of_socket", "users_of_port"]
+__all__ = ["user_of_caller", "users_of_port"]
 
 _SOCKETS = Path("/proc/net")
 _WORD = 4
-_ADDRESS, _STATE, _USER = 1, 3, 7
+_ADDRESS, _REMOTE_ADDRESS, _STATE, _USER = 1, 2, 3, 7
 _LISTENS = "0A"
 
 
-def user_of_socket(address: str, port: int) -> int | None:
-    """Finds the number of the user whose program has opened a socket.
+def user_of_caller(caller: tuple[str, int], server: tuple[str, int]) -> int | None:
+    """Finds the number of the user whose program has opened a connection.
 
     As Linux lists them: https://docs.kernel.org/networking/proc_net_tcp.html
 
     Args:
-        address: Of the socket.
-        port: Of the socket.
+        caller: The address and the port of the caller's end.
+        server: Those of the end that was called.
 
     Returns:
-        The number; None for a socket of another machine, and where the system does not tell.
+        The number; None for a caller on another machine, and where the system does not tell.
     """
     try:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        packed = socket.inet_pton(family, address)
+        ends = [_as_listed(*caller), _as_listed(*server)]
     except OSError:
         return None
-    words = (packed[at : at + _WORD] for at in range(0, len(packed), _WORD))
-    wanted = f"{''.join(f'{int.from_bytes(word, sys.byteorder):08X}' for word in words)}:{port:04X}"
-    users = (int(fields[_USER]) for fields in _listed() if fields[_ADDRESS] == wanted)
+    # By both ends: a port may still be listed, as root's, for what it was connected to before.
+    users = (int(fields[_USER]) for fields in _listed() if [fields[_ADDRESS], fields[_REMOTE_ADDRESS]] == ends)
     return next(users, None)
 
 
@@ -48,6 +46,12 @@ def users_of_port(port: int) -> set[int]:
         for fields in _listed()
         if fields[_STATE] == _LISTENS and fields[_ADDRESS].endswith(f":{port:04X}")
     }
+
+
+def _as_listed(address: str, port: int) -> str:
+    packed = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+    words = (packed[at : at + _WORD] for at in range(0, len(packed), _WORD))
+    return f"{''.join(f'{int.from_bytes(word, sys.byteorder):08X}' for word in words)}:{port:04X}"
 
 
 def _listed() -> Iterator[list[str]]:

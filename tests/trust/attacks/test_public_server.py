@@ -21,6 +21,7 @@ from websockets.typing import Subprotocol
 
 from bouncer.errors import SettingRefused
 from deployments.protection.slow_guesses import WRONG_A_MINUTE
+from deployments.protection.socket_users import user_of_caller
 from deployments.server.entrance import Entrance
 from deployments.server.local_server import LocalServer, local_server
 from deployments.settings import read_settings
@@ -168,6 +169,42 @@ def test_another_user_of_the_machine_does_not_lock_our_runs_out(guarded: LocalSe
     assert ended.stdout.split() == [b"401"] * WRONG_A_MINUTE + [b"429"] * 5
     assert _asked(guarded, Authorization=_basic(_PASSWORD)).status_code == 200
     assert _guess_by_socket(guarded, _PASSWORD)
+
+
+_CALL_FROM_PORT = """
+import encodings.idna, os, socket, sys
+os.setgroups([]), os.setgid(65_534), os.setuid(65_534)
+with socket.socket() as caller:
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    caller.bind(("127.0.0.1", int(sys.argv[1])))
+    caller.connect(("127.0.0.1", int(sys.argv[2])))
+    caller.recv(1)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run programs of somebody else")
+def test_another_user_whose_port_was_used_before_is_not_taken_for_root() -> None:
+    """Linux lists a closed connection as root's for a minute, and his guesses counted as root's."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other_server,
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket() as before,
+    ):
+        before.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        before.bind(("127.0.0.1", 0))
+        port = before.getsockname()[1]
+        before.connect(other_server.getsockname())
+        # Whoever hangs up first is who waits for what may still be under way.
+        with other_server.accept()[0] as answered:
+            before.close()
+            assert answered.recv(1) == b""
+        command = [sys.executable, "-I", "-S", "-c", _CALL_FROM_PORT, str(port), str(server.getsockname()[1])]
+        with subprocess.Popen(command) as calling:
+            connection, caller = server.accept()
+            with connection:
+                assert caller[1] == port
+                assert user_of_caller(caller, connection.getsockname()) == 65_534
+        assert calling.returncode == 0
 
 
 def test_the_ui_that_asks_before_it_knows_a_password_counts_as_no_guess(guarded: LocalServer) -> None:
