@@ -8,17 +8,21 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sqlalchemy.exc import OperationalError
+
 from bouncer.api.client import BouncerClient
 from bouncer.api.request_gate import SharedGate
 from bouncer.batches import callbacks
 from bouncer.errors import BouncerFlowsError
+from bouncer.storage import engine
 from bouncer.storage.engine import write
 from bouncer.storage.tables import Layer
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.second_chances import Chances
 from tests.simulation.faults import COMMIT, WAIT, Fault, Faults, freeze
+from tests.simulation.installation.outages import DATABASE, Outages
 from tests.simulation.installation.people import People
-from tests.simulation.installation.ports import Access, Buckets, Marks, Settings, Slots
+from tests.simulation.installation.ports import Access, Buckets, Marks, Server, Settings, Slots
 from tests.simulation.installation.surroundings import Surroundings
 from tests.simulation.installation.work_left import WorkLeft, look_for_work
 from tests.simulation.installation.worker import Worker
@@ -40,6 +44,9 @@ _LOOK_SECONDS = 5.0
 _PUT_RIGHT_SECONDS = 30.0
 _PATIENCE_SECONDS = 1_500.0
 _GRACE_SECONDS = 20.0
+_LATE_SECONDS = 300.0
+_OUTAGE_SECONDS = engine.OUTAGE_SECONDS
+_SHORT_PATIENCE_SECONDS = 2.0
 _LATE = (0.1, 1.0, 10.0, 40.0, None)
 _LATER = (0.1, 1.0, 10.0, 60.0, 120.0)
 # When nobody waits for it any more.
@@ -59,7 +66,7 @@ class Outcome:
         faults: What went wrong.
         edges: The ways that batches went, each with what happened to the process just then.
         seconds: How long it took, in virtual time.
-        requests: How many requests reached Bouncer.
+        effects: The commands of people, each with whether it found anything to do.
     """
 
     broken: str = ""
@@ -67,6 +74,7 @@ class Outcome:
     faults: list[Fault] = field(default_factory=list)
     edges: Counter[tuple[tuple[str, str], str]] = field(default_factory=Counter)
     seconds: float = 0.0
+    effects: Counter[tuple[str, bool]] = field(default_factory=Counter)
 
     @property
     def digest(self) -> str:
@@ -95,6 +103,7 @@ class History:
         self._workers: dict[int, Process] = {}
         self._is_over = False
         self._aim = plan.aim
+        self._outages = Outages()
         self._commit_count = 0
         self._transaction_count = 0
 
@@ -102,12 +111,20 @@ class History:
         """Plays it to its end."""
         processes.use_processes_for_stopping()
         random.seed(f"product {self._plan.seed}")
+        # Where the database is away, for longer than anybody has patience: one thread waits for all.
+        loses_database = any(deed.what == f"{DATABASE} goes away" for deed in self._plan.deeds)
+        engine.OUTAGE_SECONDS = _SHORT_PATIENCE_SECONDS if loses_database else _OUTAGE_SECONDS
         with VirtualLoop(self._plan.seed) as loop:
             self._loop = loop
             self._database.reset(self._begins, self._commits)
             self._database.skew = self._plan.clocks[1]
             self._judge = Judge(
-                self._database.raw, self._books, self._settings, self._plan.requests_a_minute, self._break
+                self._database.raw,
+                self._books,
+                self._settings,
+                self._plan.requests_a_minute,
+                self._break,
+                lambda: self._quiet_after,
             )
             self._judge.cap = self._plan.cap
             try:
@@ -144,6 +161,7 @@ class History:
             self._tell,
             self._break,
             self._plan.cap,
+            self._outages,
         )
         people = People(around)
         acting = self._loop.create_task(people.act(self._plan.deeds))
@@ -162,12 +180,22 @@ class History:
                 if now >= next_put_right:
                     next_put_right = now + _PUT_RIGHT_SECONDS
                     await people.put_right()
-            if now > end:
-                self._break(f"not settled {_PATIENCE_SECONDS:.0f} s after the last fault: {self._judge.left()}")
+            self._look_for_what_is_late(now, end)
         await self._end(workers)
         if not self._outcome.broken:
             for what in faults_of_settlement(self._database.raw, self._books, around.deeds):
                 self._break(what)
+        self._outcome.effects = people.effects
+
+    @property
+    def _quiet_after(self) -> float:
+        return max(self._plan.quiet_after, self._outages.over_at)
+
+    def _look_for_what_is_late(self, now: float, end: float) -> None:
+        if now > self._quiet_after + _LATE_SECONDS and (late := self._judge.late_chances(_LATE_SECONDS)):
+            self._break(f"{late} second chances are due for {_LATE_SECONDS:.0f} s, and not taken")
+        if now > max(end, self._outages.over_at + _PATIENCE_SECONDS):
+            self._break(f"not settled {_PATIENCE_SECONDS:.0f} s after the last fault: {self._judge.left()}")
 
     async def _end(self, workers: "list[asyncio.Task[None]]") -> None:
         self._is_over = True
@@ -181,7 +209,8 @@ class History:
 
     def _open_accounts(self) -> None:
         plan = self._plan
-        self._marks = Marks()
+        server = Server(self._outages)
+        self._marks = Marks(server)
         self._buckets: dict[str, Buckets] = {}
         self._slots: dict[str, Slots] = {}
         self._transport = Transport(
@@ -198,6 +227,7 @@ class History:
             freeze=self._freeze,
             accepted=self._judge.accepted,
             asked=self._judge.asked,
+            outages=self._outages,
         )
         names = [
             "default",
@@ -231,8 +261,8 @@ class History:
                 delete_at_bouncer=plan.delete,
                 layer=Layer.DEEP if name == "deep" else Layer.BASIC,
             )
-            self._buckets[name] = Buckets(plan.requests_a_minute)
-            self._slots[name] = Slots(self._settings[name], plan.slots_beyond)
+            self._buckets[name] = Buckets(plan.requests_a_minute, server)
+            self._slots[name] = Slots(self._settings[name], plan.slots_beyond, server)
             self._judge.note_limit(name, plan.most_in_flight)
 
     async def _employ(self, number: int) -> None:
@@ -307,6 +337,9 @@ class History:
             # Those that change nothing, too: whoever takes up the same again and again.
             self._break("the work never ends")
             raise Killed
+        if self._outages.is_away(DATABASE):
+            process.note_mishap()
+            raise OperationalError("BEGIN", None, sqlite3.OperationalError("database is locked"))
         fault = self._faults.at("wait", WAIT)
         if fault is None:
             return

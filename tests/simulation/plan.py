@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Aim", "Deed", "Plan"]
+__all__ = ["CONTACT_FAILED", "Aim", "Deed", "Plan"]
+
+CONTACT_FAILED = "failed contact"
+"""In place of a state: the moment at which a contact has failed."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,8 @@ class Deed:
         what: Such as ``import`` or ``cancel``.
         addresses: For an import.
         share: A number from 0 to 1 for whatever has to be chosen more.
-        when: The state that a batch must just have reached, as the diagram has it; empty for no matter which.
+        when: The state that a batch must just have reached, as the diagram has it, or that a contact has failed; empty
+            for no matter which.
         patience: For how many seconds it waits for that.
     """
 

@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 from tests.simulation.aiming import aimed
-from tests.simulation.plan import Deed, Plan
+from tests.simulation.plan import CONTACT_FAILED, Deed, Plan
 from tests.simulation.service.verdicts import KINDS, MALFORMED
 
 __all__ = ["plan_of"]
@@ -30,6 +30,16 @@ _DEEDS = {
 """Deeds of people, with how often they do them."""
 
 
+_OUTAGES = {
+    "Bouncer goes away": 4,
+    "the database goes away": 4,
+    "the Prefect server goes away": 3,
+    "the key goes away": 2,
+}
+"""What may be away for minutes, with how often."""
+
+_OUTAGE = 0.05
+_PAIRED = 0.04
 _RARE = 0.08
 _IN_ROUNDS = 12
 _HOUR = 3_600.0
@@ -41,7 +51,7 @@ def plan_of(seed: int) -> Plan:
     Every eighth aims at something.
     """
     large = _large(seed)
-    plan = large if seed % 20 == 0 else _with_rare_deeds(_capped(_smaller(large)))
+    plan = large if seed % 20 == 0 else _with_rare_deeds(_capped(_paired(_with_outage(_smaller(large)))))
     return aimed(plan) if seed % 8 == 2 else plan
 
 
@@ -161,6 +171,41 @@ def _capped(plan: Plan) -> Plan:
     if chance.random() > 0.06:
         return plan
     return replace(plan, cap=chance.randint(1, len(plan.deeds[0].addresses)), deeds=plan.deeds[:1])
+
+
+def _with_outage(plan: Plan) -> Plan:
+    chance = random.Random(f"outages {plan.seed}")
+    if chance.random() > _OUTAGE:
+        return plan
+    what = chance.choices(list(_OUTAGES), list(_OUTAGES.values()))[0]
+    moment = chance.choice(
+        ("", "ready", "in real time" if plan.realtime else "uploading", "queued at Bouncer", "verified")
+    )
+    deed = Deed(round(chance.expovariate(1 / 4), 1), what, share=round(chance.random(), 4), when=moment)
+    return replace(plan, deeds=tuple(sorted((*plan.deeds, deed), key=lambda deed: deed.at)))
+
+
+def _paired(plan: Plan) -> Plan:
+    # By chance alone nothing has failed yet when somebody wants it back, and nothing is short when somebody pauses.
+    chance = random.Random(f"pair {plan.seed}")
+    if chance.random() > _PAIRED:
+        return plan
+    share = round(chance.random(), 4)
+    first, requeue = plan.deeds[0], chance.choice(("requeue", "requeue a request"))
+    wanted_back = Deed(0.1, requeue, share=share, when=CONTACT_FAILED, patience=300.0)
+    match chance.choice(("cancelled", "lost", "refused", "short")):
+        case "cancelled":
+            moment = chance.choice(("ready", "uploading", "queued at Bouncer"))
+            later = chance.choice((0.2, 20.0))
+            deeds = [Deed(0.1, "cancel", share=share, when=moment), Deed(later, "requeue a request", share=share)]
+            return replace(plan, deeds=(first, *deeds))
+        case "lost":
+            return replace(plan, vanishing=0.8, removed=0.8, deeds=(first, wanted_back))
+        case "refused":
+            first = replace(first, addresses=(*first.addresses[:3], f"{MALFORMED}1@acme.com"))
+            return replace(plan, deeds=(first, wanted_back))
+    pause = Deed(0.1, "pause", share=share, when="uploading")
+    return replace(plan, accounts=1, credits=len(first.addresses) // 2, deeds=(first, pause))
 
 
 def _with_rare_deeds(plan: Plan) -> Plan:

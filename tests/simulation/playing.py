@@ -37,6 +37,7 @@ class Played:
         broken: What was broken, by seed.
         faults: How often what went wrong.
         edges: The ways that batches went, each with what happened to the process just then.
+        effects: The commands of people, each with whether it found anything to do.
         seconds: Virtual seconds.
         processor_seconds: Seconds of a processor.
     """
@@ -45,6 +46,7 @@ class Played:
     broken: dict[int, str] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     edges: Counter[tuple[tuple[str, str], str]] = field(default_factory=Counter)
+    effects: Counter[tuple[str, bool]] = field(default_factory=Counter)
     seconds: float = 0.0
     processor_seconds: float = 0.0
 
@@ -53,6 +55,7 @@ class Played:
         self.histories += other.histories
         self.broken |= other.broken
         self.faults.update(other.faults)
+        self.effects.update(other.effects)
         self.edges.update(other.edges)
         self.seconds += other.seconds
         self.processor_seconds += other.processor_seconds
@@ -140,6 +143,7 @@ def _play_chunk(chunk: tuple[int, int, float | None]) -> Played:
         played.histories += 1
         played.seconds += outcome.seconds
         played.edges.update(outcome.edges)
+        played.effects.update(outcome.effects)
         played.faults.update(fault.kind for fault in outcome.faults)
         if outcome.broken:
             played.broken[seed] = outcome.broken
@@ -182,5 +186,9 @@ def _print_table(total: Played, seconds: float, processes: int) -> None:
     _say(f"ways of batches        {sum(total.edges.values())}")
     for kind, count in total.faults.most_common():
         _say(f"  {kind:<21}{count}")
+    commands = {what for what, _ in total.effects}
+    for what in sorted(commands):
+        with_effect, without = total.effects[what, True], total.effects[what, False]
+        _say(f"  {what:<21}{with_effect} with an effect, {without} without")
     for line in coverage_lines(total.edges):
         _say(line)

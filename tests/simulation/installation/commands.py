@@ -14,7 +14,9 @@ from bouncer.repeats.deep_pass import Risk, pick_some
 from bouncer.requests import cancelling
 from bouncer.requests.requeueing import requeue
 from bouncer.upkeep import retention
+from tests.simulation.installation.outages import DATABASE
 from tests.simulation.installation.surroundings import Surroundings, chosen
+from tests.simulation.judge import effects
 from tests.simulation.machine.processes import Killed, Process, living_in
 from tests.simulation.plan import Deed
 
@@ -36,25 +38,42 @@ class Commands:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
 
-    async def requeue(self, _deed: Deed) -> None:
+    async def requeue(self, _deed: Deed) -> bool:
         """Requeues all that failed."""
-        await self._as_command("requeue", lambda _: asyncio.to_thread(requeue, self._around.engine))
+        return await self._requeue("requeue", None)
 
-    async def requeue_request(self, deed: Deed) -> None:
-        """Requeues what failed of a request."""
+    async def requeue_request(self, deed: Deed) -> bool:
+        """Requeues what failed of a request, cancelled or not."""
         request = self._around.request(deed.share)
-        await self._as_command(
-            f"requeue of request {request}",
-            lambda _: asyncio.to_thread(requeue, self._around.engine, request_id=request),
+        return await self._requeue(f"requeue of request {request}", request)
+
+    async def _requeue(self, name: str, request: int | None) -> bool:
+        raw = self._around.raw
+        failed, letters = effects.failed_contacts(raw, request), effects.letters(raw, request)
+        done = await self._as_command(
+            name, lambda _: asyncio.to_thread(requeue, self._around.engine, request_id=request)
         )
+        if done and (left := effects.still_failed(raw, failed)):
+            self._around.broken(f"contacts {left} had failed, and are not requeued")
+        if done and letters & effects.letters(raw, request):
+            self._around.broken("a dead letter is not reviewed after a requeue")
+        return bool(failed)
 
-    async def requeue_held(self, _deed: Deed) -> None:
+    async def requeue_held(self, _deed: Deed) -> bool:
         """Lets held batches be sent again."""
-        await self._as_command("requeue --held", lambda _: asyncio.to_thread(requeue, self._around.engine, held=True))
+        held = effects.held_batches(self._around.raw)
+        done = await self._as_command(
+            "requeue --held", lambda _: asyncio.to_thread(requeue, self._around.engine, held=True)
+        )
+        if done and (left := effects.still_held(self._around.raw, held)):
+            self._around.broken(f"batches {left} are held still, though a person lets them be sent again")
+        return bool(held)
 
-    async def cancel(self, deed: Deed) -> None:
+    async def cancel(self, deed: Deed) -> bool:
         """Cancels a request."""
         request = self._around.request(deed.share)
+        open_ = "SELECT EXISTS (SELECT 1 FROM Bouncer_Queue WHERE request_id = ? AND status IN ('queued', 'assigned'))"
+        found = bool(self._around.raw.execute(open_, (request,)).fetchone()[0])
 
         async def cancel(process: Process) -> None:
             accounts = {name: self._around.open_access(name, process) for name in self._around.settings}
@@ -71,9 +90,11 @@ class Commands:
                     continue
                 await access.write(cancelling.note_finish_requested, batch.id)
 
-        await self._as_command(f"cancel of request {request}", cancel)
+        if await self._as_command(f"cancel of request {request}", cancel):
+            self._around.judge.look_at_cancelled(request)
+        return found
 
-    async def import_file(self, deed: Deed) -> None:
+    async def import_file(self, deed: Deed) -> bool:
         """Queues the contacts of a file."""
         before = self._around.queued()
         wanted = {address.lower() for address in deed.addresses if "@" in address}
@@ -99,6 +120,7 @@ class Commands:
             self._around.broken(
                 f"a file has {len(wanted)} addresses, and {self._around.deeds.imported - before} were queued"
             )
+        return self._around.deeds.imported > before
 
     def _addresses_of(self, request: str) -> set[str]:
         queued = (
@@ -107,13 +129,13 @@ class Commands:
         )
         return {email for (email,) in self._around.raw.execute(queued, (request,))}
 
-    async def erase(self, deed: Deed) -> None:
+    async def erase(self, deed: Deed) -> bool:
         """Erases everything about an address."""
         rows = self._around.raw.execute(
             "SELECT email FROM Contacts_Global WHERE email LIKE '%@%' ORDER BY 1"
         ).fetchall()
         if not rows:
-            return
+            return False
         (email,) = chosen(rows, deed.share)
         self._around.deeds.touched.add(email.lower())
         of_it = (
@@ -127,11 +149,13 @@ class Commands:
         if done:
             self._around.judge.note_erased(email.lower())
         self._around.deeds.imported = self._around.queued()
+        return True
 
-    async def look_deeper(self, _deed: Deed) -> None:
+    async def look_deeper(self, _deed: Deed) -> bool:
         """Queues the risky contacts of the first request for the deep pass."""
         if "deep" not in self._around.settings:
-            return
+            return False
+        before = self._around.queued()
         request = int(self._around.raw.execute("SELECT min(request_id) FROM Requests").fetchone()[0])
 
         async def pick(process: Process) -> None:
@@ -146,9 +170,11 @@ class Commands:
         deeper = "SELECT email FROM Contacts_Global c JOIN Bouncer_Queue q USING (global_id) WHERE q.layer = 'deep'"
         self._around.deeds.touched.update(str(email).lower() for (email,) in self._around.raw.execute(deeper))
         self._around.deeds.imported = self._around.queued()
+        return self._around.deeds.imported > before
 
-    async def tidy(self, _deed: Deed) -> None:
+    async def tidy(self, _deed: Deed) -> bool:
         """Closes batches whose contacts are gone, as housekeeping does."""
+        closed: set[int] = set()
 
         async def tidy(process: Process) -> None:
             for name in self._around.settings:
@@ -158,12 +184,16 @@ class Commands:
                         with suppress(BouncerFlowsError):
                             await access.client.finish(bouncer_id)
                     await access.write(transitions.close_empty, batch)
+                    closed.add(batch)
 
         await self._as_command("housekeeping", tidy)
+        return bool(closed)
 
     async def _as_command(self, name: str, work: Callable[[Process], Awaitable[object]]) -> bool:
         # A person who sees a command killed types it again.
         for again in range(5):
+            # Who is told that the database is away types it again when it is there.
+            await self._around.outages.over(DATABASE)
             process = Process(f"{name}{' again' if again else ''}")
             self._around.tell(f"a person runs {process.name}")
             with living_in(process):

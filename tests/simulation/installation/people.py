@@ -1,7 +1,9 @@
 """The people around an installation: what they do meanwhile, and how they put right what waits for a person."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from bouncer.accounts import state as account_state
 from bouncer.costs.forecast import Terms, forecast_queue
@@ -9,6 +11,7 @@ from bouncer.credits.prices import PriceTable
 from bouncer.requests.requeueing import requeue
 from bouncer.storage.engine import write
 from tests.simulation.installation.commands import Commands
+from tests.simulation.installation.outages import BOUNCER, DATABASE, KEY, PREFECT
 from tests.simulation.installation.surroundings import Surroundings, chosen
 from tests.simulation.plan import Deed
 
@@ -20,13 +23,17 @@ class People:
 
     Args:
         around: What they can reach.
+
+    Attributes:
+        effects: The commands, each with whether it found anything to do.
     """
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._backup: tuple[float, bytes] | None = None
         commands = Commands(around)
-        self._commands: dict[str, Callable[[Deed], Awaitable[None]]] = {
+        self.effects: Counter[tuple[str, bool]] = Counter()
+        self._commands: dict[str, Callable[[Deed], Awaitable[bool]]] = {
             "cancel": commands.cancel,
             "pause": self._pause,
             "resume": self._let_go_on,
@@ -49,6 +56,7 @@ class People:
             "delete all contacts": self._delete_all,
             "power cut": self._cut_power,
             "set the database's clock": self._set_clock,
+            **{f"{what} goes away": partial(self._go_away, what) for what in (BOUNCER, DATABASE, PREFECT, KEY)},
         }
 
     async def act(self, deeds: tuple[Deed, ...]) -> None:
@@ -88,12 +96,15 @@ class People:
 
     async def _do(self, deed: Deed) -> None:
         if deed.what in self._commands:
-            await self._commands[deed.what](deed)
+            self.effects[deed.what, await self._commands[deed.what](deed)] += 1
         else:
             self._at_once[deed.what](deed)
 
-    async def _let_go_on(self, deed: Deed) -> None:
-        await self._resume(self._account(deed))
+    async def _let_go_on(self, deed: Deed) -> bool:
+        return await self._resume(self._account(deed))
+
+    def _go_away(self, what: str, deed: Deed) -> None:
+        self._around.tell(f"{what} is away for {self._around.outages.begin(what, deed.share):.0f} s")
 
     def _top_up(self, deed: Deed) -> None:
         self._around.books.customers[f"key-{self._account(deed)}"].credits += 50
@@ -143,18 +154,29 @@ class People:
         self._around.deeds.forecast = (forecast.to_pay, forecast.most_credits)
         self._around.tell(f"a forecast says {forecast.to_pay} addresses, {forecast.most_credits} credits at most")
 
-    async def _pause(self, deed: Deed) -> None:
+    async def _pause(self, deed: Deed) -> bool:
         account = self._account(deed)
         self._around.tell(f"a person pauses account {account}")
-        await asyncio.to_thread(
+        paused = await asyncio.to_thread(
             lambda: write(self._around.engine, account_state.pause, account, by="a person", reason="a look")
         )
+        if self._paused_kind(account) in {None, "out_of_credits"}:
+            self._around.broken(f"a person has paused account {account}, and it is not paused by one")
+        return paused
 
-    async def _resume(self, account: str) -> None:
+    def _paused_kind(self, account: str) -> str | None:
+        kind = "SELECT paused_kind FROM Bouncer_Accounts WHERE account = ? AND paused_ts IS NOT NULL"
+        found = self._around.raw.execute(kind, (account,)).fetchone()
+        return None if found is None else str(found[0])
+
+    async def _resume(self, account: str) -> bool:
         self._around.tell(f"a person lets account {account} go on")
         # Whoever says so has looked, however long the command takes to come back.
         self._around.judge.must_look.discard(account)
-        await asyncio.to_thread(write, self._around.engine, account_state.resume, account)
+        ended = await asyncio.to_thread(write, self._around.engine, account_state.resume, account)
+        if self._paused_kind(account) == "person":
+            self._around.broken(f"a person lets account {account} go on, and it is paused still")
+        return ended
 
     def _change_block(self, deed: Deed) -> None:
         settings = self._around.settings[self._account(deed)]

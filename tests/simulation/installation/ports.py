@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
@@ -15,14 +15,16 @@ from bouncer.api.client import BouncerClient
 from bouncer.batches import ownership
 from bouncer.batches.batches_in_flight import Places
 from bouncer.batches.state import BatchWork
+from bouncer.errors import OrchestratorUnavailable
 from bouncer.stopping import sleep_unless_stopping
 from bouncer.storage.tables import Layer
 from bouncer.storage.transactions import BesideTheLoop
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.second_chances import Chances
+from tests.simulation.installation.outages import PREFECT, Outages
 from tests.simulation.machine import processes
 
-__all__ = ["Access", "Buckets", "Marks", "Run", "Settings", "Slot", "Slots"]
+__all__ = ["Access", "Buckets", "Marks", "Run", "Server", "Settings", "Slot", "Slots"]
 
 _Params = ParamSpec("_Params")
 _Return = TypeVar("_Return")
@@ -72,20 +74,53 @@ class Access(BesideTheLoop):
         return self.account.layer
 
 
-class Marks:
-    """The counts of uploads outside of the database."""
+class Server:
+    """The Prefect server.
 
-    def __init__(self) -> None:
+    Args:
+        outages: Say when it is away.
+    """
+
+    def __init__(self, outages: Outages) -> None:
+        self._outages = outages
+
+    @property
+    def is_away(self) -> bool:
+        """True if nobody reaches it just now."""
+        return self._outages.is_away(PREFECT)
+
+    async def reach(self) -> None:
+        """Asks it for something.
+
+        Raises:
+            OrchestratorUnavailable: It is away, and for longer than anybody has patience.
+        """
+        await _reach_server()
+        if self.is_away:
+            if (process := processes.current()) is not None:
+                process.note_mishap()
+            raise OrchestratorUnavailable("the Prefect server cannot be reached; is it running?")
+
+
+class Marks:
+    """The counts of uploads outside of the database.
+
+    Args:
+        server: Where they are kept.
+    """
+
+    def __init__(self, server: "Server") -> None:
+        self._server = server
         self._counts: dict[str, int] = {}
 
     async def read(self, history: str) -> UploadCount:
         """Reads the highest count of a history."""
-        await _reach_server()
+        await self._server.reach()
         return UploadCount(history, self._counts.get(history, 0))
 
     async def write(self, count: UploadCount) -> None:
         """Writes a count down."""
-        await _reach_server()
+        await self._server.reach()
         self._counts[count.history] = count.uploads
 
 
@@ -123,9 +158,11 @@ class Buckets:
 
     Args:
         per_minute: The most requests in any 60 seconds.
+        server: Where they are kept.
     """
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: int, server: "Server") -> None:
+        self._server = server
         self._buckets = {
             Call.CREATE: [self._bucket(min(60, per_minute), 3), self._bucket(per_minute, 10)],
             Call.VERIFY: [self._bucket(1_000, 10)],
@@ -135,7 +172,7 @@ class Buckets:
     async def acquire(self, call: Call) -> None:
         """Waits until one more request may be sent."""
         for bucket in self._buckets.get(call, self._others):
-            await _reach_server()
+            await self._server.reach()
             while (wait := bucket.take()) > 0:
                 await sleep_unless_stopping(wait)
 
@@ -168,9 +205,11 @@ class Slots:
     Args:
         settings: The account's, which say how many there should be.
         beyond: How many more there are.
+        server: Where they are kept.
     """
 
-    def __init__(self, settings: Settings, beyond: int = 0) -> None:
+    def __init__(self, settings: Settings, beyond: int, server: "Server") -> None:
+        self._server = server
         self._settings = settings
         self._beyond = beyond
         self._leases: dict[str, float] = {}
@@ -179,7 +218,7 @@ class Slots:
     async def acquire(self) -> str:
         """Waits for a slot, and returns its lease."""
         while True:
-            await _reach_server()
+            await self._server.reach()
             now = asyncio.get_running_loop().time()
             self._leases = {lease: end for lease, end in self._leases.items() if end > now}
             if len(self._leases) < self._settings.max_concurrent_batches + self._beyond:
@@ -190,13 +229,14 @@ class Slots:
             await sleep_unless_stopping(_NEXT_TRY_SECONDS)
 
     async def give_back(self, lease: str) -> None:
-        """Gives a slot back."""
-        await _reach_server()
-        self._leases.pop(lease, None)
+        """Gives a slot back; while the server is away the lease stays, and runs out."""
+        with suppress(OrchestratorUnavailable):
+            await self._server.reach()
+            self._leases.pop(lease, None)
 
     def renew(self, lease: str) -> None:
         """Keeps a slot, by whoever is alive."""
-        if lease in self._leases:
+        if lease in self._leases and not self._server.is_away:
             self._leases[lease] = asyncio.get_running_loop().time() + _LEASE_SECONDS
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
+from tests.simulation.installation.outages import Outages
 from tests.simulation.installation.ports import Access, Settings
 from tests.simulation.judge.judge import Judge
 from tests.simulation.judge.settlement import Deeds
@@ -28,6 +29,7 @@ class Surroundings:
         stop_all: Kills all workers, as an outage of the database does.
         broken: Told of what must not be.
         cap: Credits that the first request may cost; None for any number.
+        outages: What is away for minutes.
         deeds: What people have done, for the judge.
     """
 
@@ -40,6 +42,7 @@ class Surroundings:
     tell: Callable[[str], None]
     broken: Callable[[str], None]
     cap: int | None
+    outages: Outages
     deeds: Deeds = field(default_factory=Deeds)
 
     @property

@@ -8,8 +8,10 @@ from contextlib import suppress
 
 from tests.simulation.installation.ports import Settings
 from tests.simulation.judge.diagram import EDGES, GONE, NEW, SELECT, state_of
+from tests.simulation.judge.effects import failed_contacts
 from tests.simulation.machine import processes
 from tests.simulation.machine.processes import Process
+from tests.simulation.plan import CONTACT_FAILED
 from tests.simulation.service.books import Books, Customer, Order
 
 __all__ = ["Judge"]
@@ -19,6 +21,8 @@ _Edge = tuple[str, str]
 _LOST_SECONDS = 60.0
 _SLOWEST_SECONDS_AN_ADDRESS = 0.036
 _LONGEST_UPLOAD_SECONDS = 120.0
+_LONGEST_CALL_SECONDS = 120.0
+_MEMORY_SECONDS = 300.0
 _MOST = {"uploads": 60, "realtime": 1_000}
 
 
@@ -31,6 +35,7 @@ class Judge:
         settings: The accounts' settings, as people change them.
         requests_a_minute: The ceiling of all requests of an account.
         broken: Told of what must not be.
+        quiet_after: Says after when nothing goes wrong any more.
 
     Attributes:
         cap: Credits that all that is sent may cost, or None for any number.
@@ -45,6 +50,7 @@ class Judge:
         settings: Mapping[str, Settings],
         requests_a_minute: int,
         broken: Callable[[str], None],
+        quiet_after: Callable[[], float],
     ) -> None:
         self._raw = raw
         self._books = books
@@ -54,6 +60,7 @@ class Judge:
         self._lost: dict[int, int] = {}
         self._most_requests = requests_a_minute
         self._broken = broken
+        self._quiet_after = quiet_after
         self._states: dict[int, str] = {}
         self._seen: dict[int, str] = {}
         self._asked: dict[int, int] = {}
@@ -65,6 +72,9 @@ class Judge:
         self.must_look: set[str] = set()
         self.erased: dict[str, float] = {}
         self._rounds: dict[Process | None, float] = {}
+        self._paused: dict[str, str] = {}
+        self._breakers: dict[str, str] = {}
+        self._was_restored = False
         self.edges: Counter[tuple[_Edge, str]] = Counter()
 
     def note_limit(self, account: str, most_in_flight: int) -> None:
@@ -90,6 +100,8 @@ class Judge:
         """Takes the rows as they are, as after the restore of a backup that was made then."""
         self._states = {row[0]: state_of(row) for row in self._raw.execute(SELECT)}
         self._asked = self._addresses_asked()
+        self._paused = self._pauses()
+        self._was_restored = True
         self._begun.clear()
         self.erased.clear()
         # What had begun before the backup is known to it: it is declared as lost, and sent again.
@@ -101,7 +113,7 @@ class Judge:
                 self.must_look.add(customer.name)
 
     async def reached(self, state: str, patience: float) -> None:
-        """Waits until a batch reaches a state, or for so many seconds."""
+        """Waits until a batch reaches a state, or until a contact has failed, or for so many seconds."""
         event = self._waiting.setdefault(state, asyncio.Event())
         with suppress(TimeoutError):
             await asyncio.wait_for(event.wait(), patience)
@@ -117,7 +129,13 @@ class Judge:
         """The transaction took effect."""
         self._states = self._seen
         self._look_at_asked()
+        self._look_at_pauses()
+        self._look_at_breakers()
+        if CONTACT_FAILED in self._waiting and failed_contacts(self._raw, None):
+            self._waiting.pop(CONTACT_FAILED).set()
         for id_, edge in changes:
+            if edge[0] == NEW:
+                self._look_at_size(id_)
             if edge[1] in self._waiting:
                 self._waiting.pop(edge[1]).set()
             if edge[0] == "uploading" and edge[1] in {"held", "to be sent again"}:
@@ -146,6 +164,62 @@ class Judge:
 
     def _addresses_asked(self) -> dict[int, int]:
         return dict(self._raw.execute("SELECT id, unanswered FROM Bouncer_Batches WHERE realtime AND unanswered > 0"))
+
+    def _look_at_size(self, batch: int) -> None:
+        account, quantity = self._raw.execute(
+            "SELECT account, quantity FROM Bouncer_Batches WHERE id = ?", (batch,)
+        ).fetchone()
+        if quantity > self._settings[account].batch_size:
+            most = self._settings[account].batch_size
+            self._broken(f"batch {batch} is made of {quantity} addresses, and {most} are allowed")
+
+    def _pauses(self) -> dict[str, str]:
+        return dict(self._raw.execute("SELECT account, paused_kind FROM Bouncer_Accounts WHERE paused_ts IS NOT NULL"))
+
+    def _look_at_pauses(self) -> None:
+        paused = self._pauses()
+        if paused == self._paused:
+            return
+        by_program = processes.current() is not None
+        for account in paused.keys() | self._paused.keys():
+            before, now = self._paused.get(account), paused.get(account)
+            if before == now:
+                continue
+            if by_program and before is not None and before != "out_of_credits":
+                self._broken(f"the pause of account {account} ({before}) ends, and nobody has ended it")
+            short_at = self._books.customers[f"key-{account}"].short_at
+            if now == "out_of_credits" and (short_at is None or short_at < _now() - _MEMORY_SECONDS):
+                self._broken(f"account {account} pauses for lack of credits, and Bouncer did not say so")
+            if now == "restored" and not self._was_restored:
+                self._broken(f"account {account} pauses because of a restore, and there was none")
+            if by_program and now == "person":
+                self._broken(f"account {account} is paused in the name of a person")
+        self._paused = paused
+
+    def _look_at_breakers(self) -> None:
+        breakers = dict(self._raw.execute("SELECT account, breaker_state FROM Bouncer_Accounts"))
+        if breakers != self._breakers and _now() > self._quiet_after() + _LONGEST_CALL_SECONDS:
+            for account, state in breakers.items():
+                if state == "open" and self._breakers.get(account) != "open":
+                    self._broken(f"the circuit breaker of account {account} opens, and Bouncer answers all")
+        self._breakers = breakers
+
+    def look_at_cancelled(self, request: int) -> None:
+        """Looks whether a request that a person has cancelled is that, and nothing of it waits any more."""
+        cancelled, waiting = self._raw.execute(
+            "SELECT bouncer_cancelled_ts IS NOT NULL, (SELECT count(*) FROM Bouncer_Queue q"
+            " WHERE q.request_id = r.request_id AND status = 'queued') FROM Requests r WHERE request_id = ?",
+            (request,),
+        ).fetchone()
+        if not cancelled:
+            self._broken(f"request {request} was cancelled, and is not")
+        if waiting:
+            self._broken(f"request {request} was cancelled, and {waiting} of its contacts wait")
+
+    def late_chances(self, seconds: float) -> int:
+        """Counts the second chances that are due for longer than so many seconds."""
+        late = "SELECT count(*) FROM Bouncer_Second_Chances WHERE unixepoch(try_again_ts) < unixepoch() - ?"
+        return self._number(late, seconds)
 
     def _look_at_lost(self, batch: int, *, held: bool) -> None:
         account, lost, cancelled = self._raw.execute(
@@ -253,8 +327,8 @@ class Judge:
         }
         return ", ".join(f"{count} {what}" for what, count in parts.items() if count)
 
-    def _number(self, query: str) -> int:
-        return int(self._raw.execute(query).fetchone()[0])
+    def _number(self, query: str, *values: object) -> int:
+        return int(self._raw.execute(query, values).fetchone()[0])
 
 
 def _now() -> float:

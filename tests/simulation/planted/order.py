@@ -7,8 +7,12 @@ from tests.simulation.planted.where import (
     with_a_cancellation,
     with_a_deep_pass,
     with_a_file,
+    with_a_pause,
+    with_a_pause_and_few_credits,
     with_a_queue_that_stands,
+    with_a_requeue,
     with_an_erasure,
+    with_an_outage,
     with_contacts_without_address,
     with_faults,
     with_few_credits,
@@ -16,12 +20,14 @@ from tests.simulation.planted.where import (
     with_malformed_addresses,
     with_malformed_addresses_and_a_deletion,
     with_one_place,
+    with_second_chances,
     with_too_many_slots,
 )
 
 __all__ = ["ORDER"]
 
 _TRANSITIONS = "bouncer.batches.transitions"
+_ACCOUNTS = "bouncer.accounts.state"
 _ADMISSION = "bouncer.batches.admission"
 _LOAD = "bouncer.batches.load"
 _MATCHING = "bouncer.verdicts.matching"
@@ -239,5 +245,62 @@ ORDER = (
         "    await pause_if_older(access, run)\n",
         "",
         shows_in=in_real_time,
+    ),
+    Planted(
+        "the pause of a person ends as soon as there are credits",
+        _ACCOUNTS,
+        "return self.paused_kind is PauseKind.OUT_OF_CREDITS",
+        "return self.paused_ts is not None",
+        also=(("statement = statement.where(Account.paused_kind == only_kind)", "pass"),),
+        shows_in=with_a_pause,
+    ),
+    Planted(
+        "the lack of credits takes the place of a person's pause",
+        _ACCOUNTS,
+        "replaceable = [] if kind is PauseKind.OUT_OF_CREDITS else [Account.paused_kind == PauseKind.OUT_OF_CREDITS]",
+        "replaceable = [Account.paused_kind.is_not(None)]",
+        shows_in=with_a_pause_and_few_credits,
+    ),
+    Planted(
+        "a requeue leaves dead letters unread",
+        "bouncer.requests.requeueing",
+        "letters = _mark_reviewed(engine, scope)",
+        "letters = 0",
+        shows_in=with_a_requeue,
+    ),
+    Planted(
+        "a requeue passes over what failed more than once",
+        "bouncer.requests.requeueing",
+        "worth_it = QueuedContact.attempts > 0",
+        "worth_it = QueuedContact.attempts == 1",
+        shows_in=with_a_requeue,
+    ),
+    Planted(
+        "a batch has one address more than the account's block allows",
+        "bouncer.queue.claiming",
+        'lay_out(addresses["domain"], batch_size)',
+        'lay_out(addresses["domain"], batch_size + 1)',
+    ),
+    Planted(
+        "a cancellation leaves in the queue what was claimed before",
+        "bouncer.requests.cancelling",
+        "return QueuedContact.request_id == request_id, QueuedContact.status == QueueStatus.QUEUED",
+        "return QueuedContact.request_id == request_id, QueuedContact.status == QueueStatus.QUEUED, "
+        "QueuedContact.attempts == 0",
+        shows_in=with_a_cancellation,
+    ),
+    Planted(
+        "a second chance is taken an hour late",
+        "bouncer.queue.due_second_chances",
+        ".where(SecondChance.try_again_ts <= now)",
+        ".where(SecondChance.try_again_ts <= now - timedelta(seconds=3_600))",
+        shows_in=with_second_chances,
+    ),
+    Planted(
+        "an answer does not close the circuit breaker",
+        "bouncer.accounts.circuit_breaker",
+        "            breaker_state=State.CLOSED,\n",
+        "            breaker_state=State.OPEN,\n",
+        shows_in=with_an_outage,
     ),
 )

@@ -1,6 +1,6 @@
 """Plans in which a planted fault can show."""
 
-from tests.simulation.plan import Plan
+from tests.simulation.plan import CONTACT_FAILED, Plan
 from tests.simulation.service.verdicts import MALFORMED
 
 __all__ = [
@@ -13,8 +13,12 @@ __all__ = [
     "with_a_deep_pass",
     "with_a_file",
     "with_a_lost_upload_that_cannot_be_repeated",
+    "with_a_pause",
+    "with_a_pause_and_few_credits",
     "with_a_queue_that_stands",
+    "with_a_requeue",
     "with_an_erasure",
+    "with_an_outage",
     "with_contacts_without_address",
     "with_faults",
     "with_few_credits",
@@ -23,6 +27,7 @@ __all__ = [
     "with_malformed_addresses_and_a_deletion",
     "with_one_place",
     "with_others",
+    "with_second_chances",
     "with_too_many_slots",
 ]
 
@@ -71,6 +76,31 @@ def with_a_cancellation_and_holding(plan: Plan) -> bool:
 def with_a_cap(plan: Plan) -> bool:
     """A request may cost so many credits and no more."""
     return plan.cap is not None
+
+
+def with_a_pause(plan: Plan) -> bool:
+    """A person pauses an account."""
+    return _has(plan, "pause")
+
+
+def with_a_pause_and_few_credits(plan: Plan) -> bool:
+    """A person pauses an account that cannot pay for all."""
+    return with_a_pause(plan) and with_few_credits(plan)
+
+
+def with_a_requeue(plan: Plan) -> bool:
+    """A person wants back what has failed."""
+    return any(deed.when == CONTACT_FAILED for deed in plan.deeds)
+
+
+def with_second_chances(plan: Plan) -> bool:
+    """What gets no clear verdict is verified again."""
+    return plan.second_chances > 0
+
+
+def with_an_outage(plan: Plan) -> bool:
+    """Something is away for minutes."""
+    return any(deed.what.endswith(" goes away") for deed in plan.deeds)
 
 
 def with_a_queue_that_stands(plan: Plan) -> bool:

@@ -71,6 +71,9 @@ class Customer:
         ahead: For how long a list that was sent by other means runs first, in seconds.
         called: Told of each completed batch that has a callback.
         chance: What Bouncer does by chance.
+
+    Attributes:
+        short_at: When it last had too few credits for what it asked for, or None.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Customer:
         self.orders: dict[str, Order] = {}
         self.realtime: list[tuple[float, Answer]] = []
         self.verifications: Counter[str] = Counter()
+        self.short_at: float | None = None
         self._seconds = seconds_an_address
         self._in_parallel = in_parallel
         self._called = called

@@ -10,6 +10,7 @@ import httpx
 import orjson
 
 from tests.simulation.faults import REQUEST, Fault, Faults
+from tests.simulation.installation.outages import BOUNCER, KEY, Outages
 from tests.simulation.machine import processes
 from tests.simulation.machine.processes import Process
 from tests.simulation.machine.virtual_time import moment
@@ -39,6 +40,7 @@ class Transport(httpx.AsyncBaseTransport):
         freeze: Lets a process stand still.
         accepted: Told of each batch that Bouncer took.
         asked: Told of each address that it was asked for in real time.
+        outages: Say when it is away, or refuses the keys.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Transport(httpx.AsyncBaseTransport):
         freeze: Callable[[Process, Fault], None],
         accepted: Callable[[Customer, Order], None],
         asked: Callable[[Customer, str], None],
+        outages: Outages,
     ) -> None:
         self._books = books
         self._faults = faults
@@ -71,6 +74,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._freeze = freeze
         self._accepted = accepted
         self._asked = asked
+        self._outages = outages
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Carries one request there and its answer back."""
@@ -79,6 +83,8 @@ class Transport(httpx.AsyncBaseTransport):
         fault = self._faults.at(_place(request), REQUEST)
         await asyncio.sleep(self._chance.uniform(0.01, 0.3))
         processes.die_if_dead()
+        if self._outages.is_away(BOUNCER):
+            return self._away(what)
         if fault is not None:
             if (process := processes.current()) is not None:
                 process.note_mishap()
@@ -97,6 +103,20 @@ class Transport(httpx.AsyncBaseTransport):
         if fault is not None and fault.kind == "cut short":
             return _sent(response, fault.share)
         return _sent(response)
+
+    def _away(self, what: str) -> httpx.Response:
+        if (process := processes.current()) is not None:
+            process.note_mishap()
+        # In one of the ways in which a service is away, for as long as it is.
+        match int(100 * self._outages.share(BOUNCER)) % 3:
+            case 0:
+                self._tell(f"{what}: Bouncer is away")
+                raise httpx.ConnectError("no connection")
+            case 1:
+                self._tell(f"{what} -> 503, Bouncer is away")
+                return _sent(httpx.Response(503, json={"status": 503, "error": "x", "message": "unavailable"}))
+        self._tell(f"{what} -> 500, Bouncer is away")
+        return _sent(httpx.Response(500, json={"status": 500, "error": "x", "message": "internal error"}))
 
     def _before(self, fault: Fault) -> httpx.Response | None:
         match fault.kind:
@@ -133,7 +153,7 @@ class Transport(httpx.AsyncBaseTransport):
                     process.kill()
                     raise processes.Killed
 
-    def _answer(  # noqa: PLR0911  # one a call
+    def _answer(  # noqa: C901, PLR0911  # one a call
         self, request: httpx.Request, body: bytes
     ) -> tuple[httpx.Response, Order | None]:
         customer = self._books.customers.get(request.headers["x-api-key"])
@@ -141,6 +161,8 @@ class Transport(httpx.AsyncBaseTransport):
             return _refusal(401, "user not found"), None
         path, method = request.url.path, request.method
         self._judge(customer.name, _kind(method, path), self._count(customer, method, path))
+        if self._outages.is_away(KEY):
+            return self._refused_key(), None
         if path == "/v1.1/credits":
             return httpx.Response(200, json={"credits": max(0, customer.credits)}), None
         if path == _REAL_TIME:
@@ -162,6 +184,11 @@ class Transport(httpx.AsyncBaseTransport):
             return _refusal(404, f"request {id_} does not exist"), None
         return self._status(order), None
 
+    def _refused_key(self) -> httpx.Response:
+        if (process := processes.current()) is not None:
+            process.note_mishap()
+        return _refusal(401 if self._outages.share(KEY) < 0.5 else 403, "this key may not do this")
+
     def _count(self, customer: Customer, method: str, path: str) -> int:
         kind = _kind(method, path)
         if kind == "uploads":
@@ -173,6 +200,7 @@ class Transport(httpx.AsyncBaseTransport):
         if any(address.lower().startswith(MALFORMED) for address in addresses):
             return _refusal(400, "malformed"), None
         if customer.credits < len(addresses):
+            customer.short_at = asyncio.get_running_loop().time()
             return _refusal(402, "not enough credits"), None
         stuck_at = self._chance.randrange(len(addresses)) if self._chance.random() < self._stuck else None
         order = customer.take(list(dict.fromkeys(addresses)), callback, stuck_at=stuck_at)
@@ -188,6 +216,7 @@ class Transport(httpx.AsyncBaseTransport):
         if address.lower().startswith(MALFORMED):
             return _refusal(400, "malformed")
         if customer.credits < 1:
+            customer.short_at = asyncio.get_running_loop().time()
             return _refusal(402, "not enough credits")
         self._asked(customer, address)
         answer = customer.verify(address)

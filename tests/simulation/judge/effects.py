@@ -1,0 +1,53 @@
+"""What a command of a person finds, and must have changed by the time that it comes back."""
+
+import sqlite3
+
+__all__ = ["Failed", "failed_contacts", "held_batches", "letters", "still_failed", "still_held"]
+
+Failed = dict[int, int]
+"""Contacts that have failed, each with how often they were claimed."""
+
+_NOT_CANCELLED = "request_id NOT IN (SELECT request_id FROM Requests WHERE bouncer_cancelled_ts IS NOT NULL)"
+
+
+def failed_contacts(raw: sqlite3.Connection, request: int | None) -> Failed:
+    """Finds what a requeue is about: of a request, or of all that are not cancelled."""
+    if request is None:
+        return dict(
+            raw.execute(
+                "SELECT queue_id, attempts FROM Bouncer_Queue"
+                f" WHERE status = 'failed' AND attempts > 0 AND {_NOT_CANCELLED}"
+            )
+        )
+    return dict(
+        raw.execute(
+            "SELECT queue_id, attempts FROM Bouncer_Queue"
+            " WHERE status = 'failed' AND (attempts > 0 OR cancelled) AND request_id = ?",
+            (request,),
+        )
+    )
+
+
+def still_failed(raw: sqlite3.Connection, before: Failed) -> list[int]:
+    """Says which of these have failed as before; one that failed again was claimed once more."""
+    now = dict(raw.execute("SELECT queue_id, attempts FROM Bouncer_Queue WHERE status = 'failed'"))
+    return sorted(contact for contact, attempts in before.items() if now.get(contact) == attempts)
+
+
+def letters(raw: sqlite3.Connection, request: int | None) -> set[int]:
+    """Finds the dead letters that nobody has reviewed: of a request, or of all that are not cancelled."""
+    theirs = _NOT_CANCELLED if request is None else f"request_id = {request:d}"
+    unread = f"SELECT id FROM Bouncer_Dead_Letter_Queue WHERE coalesce(reviewed, 0) = 0 AND {theirs}"
+    return {id_ for (id_,) in raw.execute(unread)}
+
+
+def held_batches(raw: sqlite3.Connection) -> dict[int, int]:
+    """Finds what is held and may be sent again, each with how many uploads of it were lost."""
+    held = f"SELECT id, ambiguous_uploads FROM Bouncer_Batches WHERE held_ts IS NOT NULL AND {_NOT_CANCELLED}"
+    return dict(raw.execute(held))
+
+
+def still_held(raw: sqlite3.Connection, before: dict[int, int]) -> list[int]:
+    """Says which of these are held as before; one that is held again was lost once more."""
+    now = held_batches(raw)
+    return sorted(batch for batch, lost in before.items() if now.get(batch) == lost)
