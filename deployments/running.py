@@ -16,6 +16,7 @@ from blocks.run_tags import marked
 from bouncer.errors import BouncerFlowsError
 from bouncer.files.importing import request_names
 from bouncer.plurals import counted
+from bouncer.queue.ingest_summary import IngestSummary
 from bouncer.requests.counting import Progress, count_contacts, require_request
 from bouncer.requests.users import find_or_make_user, user_named
 from bouncer.verdicts.statuses import DoubtfulStatus
@@ -29,7 +30,6 @@ from flows.ingest import ingest
 from flows.requests.cancel import cancel
 from flows.requests.verify_list import verify_list
 from flows.verify_risky import verify_risky
-from tasks.queue.summary import IngestSummary
 from tasks.requests.cancellation_report import Cancelled
 from tasks.requests.list_report import ListReport
 from tasks.running.stopping import graceful_signals

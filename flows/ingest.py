@@ -6,6 +6,7 @@ from prefect import flow
 from pydantic import Field
 
 from blocks.access import Access, open_accounts
+from bouncer.queue.ingest_summary import IngestSummary, nothing_to_do
 from bouncer.storage.tables import Layer
 from flows.parameters import AccountName, OneRequest
 from flows.verify_batch import verify_as_subflow
@@ -18,7 +19,7 @@ from tasks.costs.budget import Budget
 from tasks.queue.claim import claim, claim_small
 from tasks.queue.requeue_unsent import requeue_unsent
 from tasks.queue.second_chances import try_again
-from tasks.queue.summary import IngestSummary, Tally, nothing_to_do, summarise
+from tasks.queue.summary import Tally, summarise
 from tasks.queue.work_left import find_work_left
 from tasks.requests.completion import RequestFollower, follow_requests
 from tasks.requests.naming import number_of
@@ -68,7 +69,7 @@ async def ingest(
             tally = await Tally.begin(opened[0], number, layer)
             if tally is None:
                 await follow_requests(opened[0])
-                return nothing_to_do("no contacts wait in the queue")
+                return nothing_to_do()
             working, tally.cannot_send = await check_accounts(opened, tally.open_layers)
             for access in working:
                 await recover(access)

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from blocks.access import open_accounts
 from blocks.run_tags import marked
+from bouncer.queue.ingest_summary import IngestSummary, nothing_to_do
 from bouncer.repeats.deep_pass import Risk
 from bouncer.storage.tables import Layer
 from bouncer.verdicts.statuses import DoubtfulStatus
@@ -14,7 +15,6 @@ from flows.ingest import ingest
 from flows.parameters import OneRequest
 from tasks.batches.ownership import new_owner
 from tasks.queue.deep_pass import pick_risky
-from tasks.queue.summary import IngestSummary, nothing_to_do
 from tasks.requests.naming import number_of
 from tasks.running.heartbeats import sends_heartbeats
 from tasks.running.run_names import named_by_request

@@ -9,7 +9,7 @@ from deployments.terminal.json_text import json_text
 
 if TYPE_CHECKING:
     from bouncer.costs.forecast import Forecast
-    from tasks.queue.summary import IngestSummary
+    from bouncer.queue.ingest_summary import IngestSummary
 
 __all__ = ["print_json", "tell_forecast", "tell_summary"]
 

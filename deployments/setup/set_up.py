@@ -22,6 +22,7 @@ from bouncer.storage.identity import database_id
 from bouncer.storage.migrate import upgrade
 from bouncer.storage.server_settings import unusable_settings
 from deployments.known_database import missing_file, note_here, refuse_missing_file
+from deployments.last_set_up import note_set_up
 from deployments.server.home import make_home
 from deployments.settings import Settings
 from deployments.setup.account_blocks import save_account, saved_accounts, wanted_limits
@@ -128,6 +129,7 @@ async def _set_up(settings: Settings) -> list[str]:
         for limit in wanted_limits(accounts):
             changes += await ensure_limit(client, limit)
         changes += await (await wanted_automations(client, settings, accounts.values())).ensure(client)
+    await asyncio.to_thread(note_set_up, settings, engine)
     return changes
 
 

@@ -6,8 +6,7 @@ from deployments.terminal.console import tell
 from deployments.terminal.display import print_table
 
 if TYPE_CHECKING:
-    # For its type alone: it would bring Prefect along, whose import takes seconds that status has no use for.
-    from tasks.queue.summary import IngestSummary
+    from bouncer.queue.ingest_summary import IngestSummary
 
 __all__ = ["print_summary"]
 

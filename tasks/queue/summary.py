@@ -12,6 +12,7 @@ from bouncer.installation import here
 from bouncer.monitoring.charts import verdict_table
 from bouncer.plurals import counted
 from bouncer.queue.claiming import Claimed
+from bouncer.queue.ingest_summary import IngestSummary
 from bouncer.requests.counting import count_batches, count_verdicts, open_layers
 from bouncer.requests.kept_counts import keep_counts
 from bouncer.requests.work_of_others import Standing, stand, work_since
@@ -21,70 +22,10 @@ from tasks.batches.subflows import Crews
 from tasks.queue.work_left import WorkLeft
 from tasks.running.stopping import is_stopping
 
-__all__ = ["IngestSummary", "Tally", "nothing_to_do", "summarise"]
+__all__ = ["Tally", "summarise"]
 
 _MOST_COUNTED = 20
 """Requests whose counts one run keeps; housekeeping keeps all others."""
-
-
-@dataclass(frozen=True)
-class IngestSummary:
-    """Summary of one ingest run.
-
-    Attributes:
-        outcome: ``nothing to do``, ``drained``, ``paused``, ``capped``, ``stopped`` or ``unfinished``.
-        contacts: Contacts that were open when it began, or were queued while it ran.
-        verified: Contacts of them that got a verdict.
-        failed: Contacts of them that failed with a reason.
-        left: Contacts that still wait.
-        reused: Contacts settled from a known verdict at no cost.
-        batches: Batches that were worked on.
-        seconds: How long it took.
-        verdicts: Contacts by verdict, of the request or of all, also those that earlier runs verified.
-        credits_used: What the batches that were verified meanwhile cost.
-        possible_double_payments: Addresses that may have been charged twice since installation.
-        message: One line for people.
-        contacts_a_minute: Contacts that Bouncer verified in a minute of the run; None where earlier runs had sent some,
-            or nothing was sent.
-    """
-
-    outcome: str
-    contacts: int
-    verified: int
-    failed: int
-    left: int
-    reused: int
-    batches: int
-    seconds: float
-    verdicts: dict[str, int]
-    credits_used: int
-    possible_double_payments: int
-    message: str
-    contacts_a_minute: int | None = None
-
-    @property
-    def verified_in_all(self) -> int | None:
-        """Contacts that the verdicts are of, where other runs verified some; None where all are this run's own."""
-        settled = sum(self.verdicts.values())
-        return settled if settled not in {0, self.verified} else None
-
-
-def nothing_to_do(why: str) -> IngestSummary:
-    """The summary of a run that found nothing to do."""
-    return IngestSummary(
-        outcome="nothing to do",
-        contacts=0,
-        verified=0,
-        failed=0,
-        left=0,
-        reused=0,
-        batches=0,
-        seconds=0.0,
-        verdicts={},
-        credits_used=0,
-        possible_double_payments=0,
-        message=f"nothing to do: {why}",
-    )
 
 
 @dataclass

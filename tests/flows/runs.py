@@ -16,8 +16,8 @@ from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from blocks.run_tags import marked
+from bouncer.queue.ingest_summary import IngestSummary
 from flows.ingest import ingest
-from tasks.queue.summary import IngestSummary
 
 __all__ = ["events", "ingested", "subflows_of", "tasks_of", "text_of_artifact", "until_it_holds"]
 

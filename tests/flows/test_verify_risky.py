@@ -12,12 +12,12 @@ from sqlalchemy import Engine, select
 from blocks.bouncer_account import BouncerAccount
 from bouncer.errors import SettingRefused
 from bouncer.installation import here
+from bouncer.queue.ingest_summary import IngestSummary
 from bouncer.storage.engine import read
 from bouncer.storage.tables import Batch, Contact, Request, Result
 from deployments.settings import Settings
 from deployments.setup.set_up import set_up
 from flows.verify_risky import verify_risky
-from tasks.queue.summary import IngestSummary
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue, statuses

@@ -15,6 +15,7 @@ from bouncer.errors import SettingRefused
 from bouncer.files.exporting import export_results
 from bouncer.files.importing import import_contacts
 from bouncer.monitoring.status import count_everything
+from bouncer.queue.ingest_summary import IngestSummary
 from bouncer.requests import requeueing
 from bouncer.storage.engine import engine_for, read, write
 from bouncer.storage.migrate import upgrade
@@ -29,7 +30,6 @@ from flows.requests.export_request import export_request
 from flows.requeue import requeue
 from flows.reverify import reverify
 from flows.verify_risky import verify_risky
-from tasks.queue.summary import IngestSummary
 from tests.contacts import addresses, queue
 from tests.database_server import DatabaseServer
 from tests.deployments.running_commands import run

@@ -1,13 +1,18 @@
 """A command loads only the libraries that it works with: what a person waits for before anything happens."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from bouncer.queue.ingest_summary import is_idle
 from bouncer.storage.engine import engine_for
 from deployments.command_line import app
+from deployments.last_set_up import is_set_up, note_set_up
+from deployments.settings import read_settings
 from tests.contacts import addresses, statuses
 from tests.deployments.running_commands import clean_environment, run
 
@@ -74,4 +79,31 @@ def test_a_command_loads_only_what_it_works_with(tmp_path: Path) -> None:
         assert loaded & not_needed == set(), arguments
     engine = engine_for(f"sqlite:///{tmp_path / 'flows' / 'contacts.db'}")
     assert statuses(engine) == {"queued": 3}
+    engine.dispose()
+
+
+def test_an_ingest_that_finds_nothing_to_do_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It started a server and a run for three seconds, to say that nothing waits."""
+    for name, value in clean_environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    for name in [name for name in os.environ if name not in clean_environment(tmp_path)]:
+        monkeypatch.delenv(name)
+    run(["status"], clean_environment(tmp_path))
+    # Who has a server of his own has set up before.
+    (tmp_path / "flows" / "prefect").mkdir()
+    settings = read_settings()
+    engine = engine_for(settings.url)
+    assert not is_set_up(settings, engine)
+    note_set_up(settings, engine)
+    assert "prefect" not in _loaded(["ingest"], tmp_path)
+    assert run(["ingest"], clean_environment(tmp_path)).out == "nothing to do: no contacts wait in the queue\n"
+    # What is set otherwise may be refused, or has to be set up.
+    assert not is_set_up(settings.model_copy(update={"batch_size": 7}), engine)
+    assert not is_set_up(settings.model_copy(update={"api_key": SecretStr("another")}), engine)
+    assert not is_set_up(settings, engine_for("sqlite://"))
+    file = tmp_path / "contacts.csv"
+    file.write_text("\n".join(["email", *addresses(1)]) + "\n")
+    assert is_idle(engine, None)
+    run(["import", str(file)], clean_environment(tmp_path))
+    assert not is_idle(engine, None)
     engine.dispose()

@@ -4,10 +4,11 @@ import time
 
 import pytest
 
+from bouncer.queue.ingest_summary import IngestSummary
 from bouncer.requests.counting import Progress
 from bouncer.requests.work_of_others import Standing
 from deployments.terminal.reporting import print_summary
-from tasks.queue.summary import IngestSummary, Tally
+from tasks.queue.summary import Tally
 
 
 def _rows(
