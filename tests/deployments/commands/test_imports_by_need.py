@@ -100,7 +100,7 @@ def test_an_ingest_that_finds_nothing_to_do_starts_nothing(tmp_path: Path, monke
     # What is set otherwise may be refused, or has to be set up.
     assert not is_set_up(settings.model_copy(update={"batch_size": 7}), engine)
     assert not is_set_up(settings.model_copy(update={"api_key": SecretStr("another")}), engine)
-    assert not is_set_up(settings, engine_for("sqlite://"))
+    assert not is_set_up(settings, engine_for(f"sqlite:///{tmp_path}/another.db"))
     file = tmp_path / "contacts.csv"
     file.write_text("\n".join(["email", *addresses(1)]) + "\n")
     assert is_idle(engine, None)
