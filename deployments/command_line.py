@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError
 
 from bouncer.errors import BouncerFlowsError, InputRefused
 from deployments.protection.process_privacy import leave_nothing_to_others
+from deployments.server.garbage_collection import collect_seldom
 from deployments.server.memory import give_back_freed_memory
 from deployments.terminal.console import console, ready_outputs, say
 from deployments.terminal.exit_codes import ExitCode
@@ -80,6 +81,7 @@ def main() -> None:
     ready_outputs()
     leave_nothing_to_others()
     give_back_freed_memory()
+    collect_seldom()
     sys.exit(_run(sys.argv[1:]))
 
 
