@@ -21,18 +21,27 @@ app = cyclopts.App(name="bench.beside", version_flags=())
 
 @app.default
 def beside(
-    commit: str, *, rounds: int = 5, benchmark: Annotated[list[str] | None, Parameter(negative="")] = None
+    commit: str,
+    *,
+    rounds: int = 5,
+    benchmark: Annotated[list[str] | None, Parameter(negative="")] = None,
+    waiting: bool = True,
 ) -> None:
     """Prints a table in Markdown for docs/performance.md, on standard output.
 
     Args:
         commit: The earlier commit.
         rounds: How often everything that a person waits for is done in each tree; the medians are shown, in seconds.
-        benchmark: Instead of that, these of ``python -m bench``, once each, on MariaDB.
+        benchmark: After that, these of ``python -m bench``, once each, on MariaDB.
+        waiting: Whether what a person waits for is measured at all.
     """
     before, now = earlier(commit), this_one()
-    lines = _waiting(before, now, rounds) if benchmark is None else _benchmarks(before, now, benchmark)
-    sys.stdout.write("\n".join([*lines, ""]))
+    for lines in (
+        _waiting(before, now, rounds) if waiting else [],
+        _benchmarks(before, now, benchmark or []),
+    ):
+        sys.stdout.write("\n".join([*lines, ""]))
+        sys.stdout.flush()
 
 
 def _benchmarks(before: Checkout, now: Checkout, names: list[str]) -> list[str]:
