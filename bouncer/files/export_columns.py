@@ -1,7 +1,10 @@
 """Lines of an export: what the tables tell of a contact, as cells of a CSV file."""
 
-from collections.abc import Sequence
+import csv
+import re
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from io import StringIO
 from typing import Any
 
 import orjson
@@ -9,7 +12,7 @@ import orjson
 from bouncer.files.csv.cells import harmless
 from bouncer.safe_text import visible
 
-__all__ = ["COLUMNS", "SEPARATOR", "Line", "line"]
+__all__ = ["CELLS", "COLUMNS", "PARTS", "SEPARATOR", "Line", "csv_line", "line"]
 
 COLUMNS = (
     "email",
@@ -38,6 +41,12 @@ COLUMNS = (
 )
 """The header of an export."""
 
+CELLS = 16
+"""How many cells ``line`` takes."""
+
+PARTS = (slice(1), slice(1, 2), slice(2, 6), slice(6, 7), slice(7, 10), slice(10, 11), slice(11, CELLS))
+"""Stretches of these cells that lines repeat each by itself, behind the number and the address."""
+
 SEPARATOR = "\x1f"
 """Between the cells of a row that comes as one text: ASCII's unit separator."""
 
@@ -47,6 +56,8 @@ Line = tuple[Any, ...]
 # Verdicts repeat a few words, and contacts their domains: what was made of one is kept for the next.
 _KEPT = 10_000
 _text = lru_cache(_KEPT)(harmless)
+# Most addresses: nothing that begins or ends a cell for a spreadsheet, and nothing that CSV puts into quotes.
+_ORDINARY = re.compile(r"[A-Za-z0-9][^,;|\"\t\r\n]*")
 
 
 def line(cells: Sequence[Any]) -> Line:
@@ -95,6 +106,48 @@ def line(cells: Sequence[Any]) -> Line:
     )
 
 
+def csv_line(parts: Sequence[Any]) -> str:
+    """Makes a line as text, as ``csv.writer`` makes it of what ``line`` does.
+
+    Args:
+        parts: The cells that ``line`` takes: the number and the address, then for each other of ``PARTS`` its cells, or
+            a text of them with ``SEPARATOR`` between.
+    """
+    _, email, verdict, domain, account, proposed, outcome = parts
+    email = email or ""
+    if not _ORDINARY.fullmatch(email):
+        email = _csv((harmless(email),))
+    return (
+        f"{email},{_verdict(verdict)},{_domain_part(domain)},{_account_part(account)},{_proposed(proposed)},"
+        f"{_outcome(outcome)}\r\n"
+    )
+
+
+def _part(cells: slice, columns: slice) -> Callable[[Any], str]:
+    # Columns of a line that these cells alone decide: most contacts share them with others.
+    @lru_cache(_KEPT)
+    def part(of: Any) -> str:
+        whole: list[Any] = [None] * CELLS
+        whole[cells] = of.split(SEPARATOR) if isinstance(of, str) else of
+        return _csv(line(whole)[columns])
+
+    return part
+
+
+_verdict = _part(PARTS[2], slice(1, 5))
+_domain_part = _part(PARTS[3], slice(5, 9))
+_account_part = _part(PARTS[4], slice(9, 14))
+_proposed = _part(PARTS[5], slice(14, 15))
+_outcome = _part(PARTS[6], slice(15, None))
+
+
+def _csv(cells: Line) -> str:
+    text = StringIO()
+    # With another behind it: alone in a line, an empty cell is written as quotes.
+    csv.writer(text).writerow((*cells, ""))
+    return text.getvalue()[: -len(",\r\n")]
+
+
 @lru_cache(_KEPT)
 def _domain(document: str | None) -> Line:
     return _members(document, "name", "acceptAll", "disposable", "free")
@@ -111,7 +164,9 @@ def _members(document: str | None, *names: str) -> Line:
 
 
 def _deep(verdict: str | None) -> Line:
-    status, reason, score, verified = orjson.loads(verdict) if verdict else [None] * 4
+    if not verdict:
+        return None, None, None, ""
+    status, reason, score, verified = orjson.loads(verdict)
     return _cell(status), _cell(reason), score, _time(verified)
 
 

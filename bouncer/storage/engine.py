@@ -39,9 +39,10 @@ _CONNECT_TIMEOUT_SECONDS = 10
 _TRANSIENT_MYSQL = frozenset({1205, 1213, 1040, 1203, 1053, 1927, 2002, 2003, 2006, 2013, 2055})
 # One known mode, whatever the server's is: values that do not fit are errors and never cut, backslashes escape, and
 # no statement is refused for having no key in its WHERE. MariaDB from 11.0 on would rather read a whole table than a
-# good part of it by index, and loads that do wait for each other's rows; other servers skip that setting.
+# good part of it by index, and loads that do wait for each other's rows; other servers skip that setting. MySQL cuts
+# what GROUP_CONCAT makes at 1 kB unless told otherwise.
 _SESSION = (
-    "SET time_zone = '+00:00', sql_safe_updates = 0, "
+    "SET time_zone = '+00:00', sql_safe_updates = 0, group_concat_max_len = 16777216, "
     "sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
     "/*M!110000 , optimizer_scan_setup_cost = 100000000 */"
 )

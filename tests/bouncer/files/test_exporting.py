@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, event, insert, select
 
 from bouncer.errors import InputRefused
-from bouncer.files.exporting import COLUMNS, export_results
+from bouncer.files.export_columns import line
+from bouncer.files.exporting import COLUMNS, export_results, result_cells
 from bouncer.safe_text import visible
-from bouncer.storage.tables import Batch, Contact, QueuedContact, Request, Result, User
+from bouncer.storage.tables import Batch, Contact, Layer, QueuedContact, Request, Result, User
 from tests.bouncer.storage.explaining import Explainer
 
 _EXPORT_UNTIL_KILLED = """
@@ -235,7 +236,7 @@ def test_no_formulas(data: _Data, tmp_path: Path, provider: str, written: str) -
 
 def test_no_character_moves_a_cell_into_another_column(data: _Data, tmp_path: Path) -> None:
     """Whatever Bouncer or an application writes, cells stay in their columns: also with ASCII's separators in them."""
-    odd = "a\x1fb\x1ec,d"
+    odd = "a\x1fb\x1ec\x1dd,e"
     domain = {"name": odd, "acceptAll": "yes"}
     verdict = {**_VERDICT, "provider": odd, "bouncer_reason": odd, "did_you_mean": odd, "domain_info": domain}
     data.queue("anna@example.com", verdict=verdict, error_message=odd)
@@ -246,6 +247,100 @@ def test_no_character_moves_a_cell_into_another_column(data: _Data, tmp_path: Pa
     assert {first["provider"], first["reason"], first["did_you_mean"], first["domain"], first["error"]} <= shown
     assert (first["accept_all"], first["outcome"], first["verified_at"]) == ("yes", "completed", "2026-01-02T03:04:05Z")
     assert second["provider"] == "example"
+
+
+def _awkward(data: _Data) -> None:
+    texts = [
+        "",
+        "=1+1",
+        "-5",
+        '"',
+        '="',
+        "a,b",
+        "a;=b",
+        "\r\n",
+        "\n",
+        " =x",
+        "'",
+        "\\",
+        "漢字",
+        "x\ty",
+        "\u200b=x",
+        "|",
+        "null",
+    ]
+    nothing: dict[str, Any] = {"bouncer_status": "", "domain_info": None, "account_info": {}}
+    for number, text in enumerate(texts):
+        cells = {"bouncer_reason": text, "provider": text, "toxic": text[:3], "did_you_mean": text}
+        domain = {"name": text, "acceptAll": [text], "disposable": {"a": text}, "free": None}
+        account = {"role": number, "disabled": 0.5, "fullMailbox": True}
+        times = {"processed_ts": _EARLIER.replace(microsecond=number % 2 * 700_000)}
+        verdict = {**_VERDICT, **cells, **times, "domain_info": domain, "account_info": account}
+        data.queue(f"{text}{number}@example.com", verdict=verdict, error_message=text)
+        data.queue(text, latest={"bouncer_status": text, "bouncer_verified_ts": _EARLIER.replace(microsecond=7)})
+        data.queue(f"empty{number}@example.com", verdict=nothing, status="failed")
+    with data.engine.begin() as connection:
+        deep = insert(Batch).values(user_id=data.user_id, request_id=data.request_id, quantity=1, layer=Layer.DEEP)
+        batch = connection.execute(deep).lastrowid
+        looked_at = connection.execute(
+            insert(Contact).values(email="deep@example.com", bouncer_deep_ts=_EARLIER)
+        ).lastrowid
+        connection.execute(insert(Result).values(batch_id=batch, global_id=looked_at, **_VERDICT))
+        row = {"user_id": data.user_id, "request_id": data.request_id, "global_id": looked_at}
+        connection.execute(insert(QueuedContact).values(**row))
+
+
+def _cell_by_cell(data: _Data, path: Path) -> bytes:
+    asked = (
+        select(*result_cells())
+        .select_from(QueuedContact)
+        .join(Contact, Contact.global_id == QueuedContact.global_id)
+        .outerjoin(Result, (Result.batch_id == QueuedContact.batch_id) & (Result.global_id == Contact.global_id))
+        .order_by(QueuedContact.queue_id)
+    )
+    with data.engine.connect() as connection, path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *map(line, connection.execute(asked).all())])
+    return path.read_bytes()
+
+
+def test_awkward_cells_are_written_as_one_by_one(data: _Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However an export takes contacts out of the database, the file has the same bytes."""
+    _awkward(data)
+    expected = _cell_by_cell(data, tmp_path / "expected.csv")
+    assert len(expected.splitlines()) > 50
+    export_results(data.engine, tmp_path / "results.csv")
+    assert (tmp_path / "results.csv").read_bytes() == expected
+    monkeypatch.setattr("bouncer.files.exporting._stretch", lambda *_: None)
+    export_results(data.engine, tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_bytes() == expected
+
+
+def test_no_contact_is_lost_where_the_server_cuts_long_texts(data: _Data, tmp_path: Path) -> None:
+    """Servers cut what they put together from many rows, with no error."""
+
+    @event.listens_for(data.engine, "connect")
+    def _cut(connection: Any, _entry: Any) -> None:
+        if data.engine.dialect.name != "sqlite":
+            with connection.cursor() as cursor:
+                cursor.execute("SET group_concat_max_len = 1024")
+
+    data.engine.dispose()
+    for number in range(20):
+        data.queue(f"anna{number}@example.com", verdict=_VERDICT)
+    assert [line["email"] for line in _export(data, tmp_path)] == [f"anna{number}@example.com" for number in range(20)]
+
+
+def test_gaps_in_the_queue_are_not_searched(data: _Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contacts with far numbers between them are all there, in their order, and asked for in few statements."""
+    monkeypatch.setattr("bouncer.files.exporting._CHUNK_ROWS", 3)
+    monkeypatch.setattr("bouncer.files.exporting._STRETCH", 3)
+    numbers = [*range(1, 9), 1_000, 500_000, *range(1_000_000, 1_000_010), 2_000_000_000]
+    for number in numbers:
+        data.queue(f"{number}@example.com", queue_id=number)
+    statements: list[str] = []
+    event.listen(data.engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    assert [line["email"] for line in _export(data, tmp_path)] == [f"{number}@example.com" for number in numbers]
+    assert len([statement for statement in statements if "Contacts_Global" in statement]) < len(numbers)
 
 
 def test_standard_output(data: _Data, capsys: pytest.CaptureFixture[str]) -> None:
