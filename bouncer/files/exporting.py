@@ -27,6 +27,7 @@ from bouncer.errors import InputRefused
 from bouncer.files.atomic_file import atomic_file
 from bouncer.files.export_columns import CELLS, COLUMNS, PARTS, SEPARATOR, csv_line
 from bouncer.prefetching import one_ahead
+from bouncer.requests.kept_counts import BY_REQUEST
 from bouncer.storage.dialects import is_sqlite
 from bouncer.storage.tables import Batch, Contact, Layer, QueuedContact, Request, Result
 from bouncer.storage.transactions import reading
@@ -193,6 +194,9 @@ def _chunk(connection: Connection, part: _Part, first: int) -> _Chunk:
     are_joined = not is_sqlite(connection)
     query = _joined_tables(part, select(*([_joined(cells)] if are_joined else cells)), request)
     query = query.where(number.between(first, part.last)).order_by(number).limit(_CHUNK_ROWS)
+    if part.is_scattered:
+        # Before MySQL has counted new rows it would begin with all contacts.
+        query = query.with_hint(QueuedContact, BY_REQUEST)
     found: Sequence[Any] = connection.scalars(query).all() if are_joined else connection.execute(query).all()
     apart = _parts_of_cells_in_text if are_joined else _parts
     return _Chunk(found, apart, int(apart(found[-1])[0]) + 1 if found else first)
