@@ -1,14 +1,16 @@
-"""The settings that this home was last set up by, so that what would change nothing can be told without Prefect.
+"""The environment that this home was last set up in, so that what would change nothing can be told without Prefect.
 
-Only a digest of them is kept: the file is no place for keys.
+A digest of it is kept, without its secrets: whether these are right, those who are asked with them tell.
 """
 
 from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from bouncer.files.private_files import write_private
 from bouncer.installation import here
 from bouncer.storage.engine import probe
 from bouncer.storage.identity import database_id
@@ -19,18 +21,22 @@ __all__ = ["is_set_up", "note_set_up"]
 
 
 def note_set_up(settings: Settings, engine: Engine) -> None:
-    """Notes that all is set up as the settings say, where the home exists.
+    """Notes that all is set up as the environment says, where the home exists.
 
     Args:
         settings: The environment.
         engine: Of the contacts database.
     """
     if settings.bouncer_flows_home.is_dir():
-        _file(settings).write_text(_digest(settings, engine))
+        write_private(_file(settings), _digest(settings, engine))
 
 
 def is_set_up(settings: Settings, engine: Engine) -> bool:
-    """Tells whether this home was last set up by these very settings, for this database and this Prefect server.
+    """Tells whether this home was last set up in this very environment, for this database and this Prefect server.
+
+    Args:
+        settings: The environment.
+        engine: Of the contacts database.
 
     Raises:
         DatabaseUnavailable: The database cannot be reached.
@@ -46,15 +52,20 @@ def is_set_up(settings: Settings, engine: Engine) -> bool:
 def _digest(settings: Settings, engine: Engine) -> str:
     configured = configured_server()
     what = (
+        _version(),
         database_id(engine),
         None if configured is None else configured.url,
-        *((name, _open(value)) for name, value in settings),
+        *((name, value) for name, value in settings if not isinstance(value, SecretStr)),
     )
     return blake2b(repr(what).encode(), digest_size=16).hexdigest()
 
 
-def _open(value: object) -> object:
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
+def _version() -> str | None:
+    # Another may set up more. In the image nothing is installed, and nothing is kept from one version to the next.
+    try:
+        return version("bouncer-flows")
+    except PackageNotFoundError:
+        return None
 
 
 def _file(settings: Settings) -> Path:

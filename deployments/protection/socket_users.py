@@ -11,7 +11,7 @@ __all__ = ["user_of_caller", "users_of_port"]
 _SOCKETS = Path("/proc/net")
 _WORD = 4
 _ADDRESS, _REMOTE_ADDRESS, _STATE, _USER = 1, 2, 3, 7
-_LISTENS = "0A"
+_STANDS, _LISTENS = "01", "0A"
 
 
 def user_of_caller(caller: tuple[str, int], server: tuple[str, int]) -> int | None:
@@ -24,14 +24,18 @@ def user_of_caller(caller: tuple[str, int], server: tuple[str, int]) -> int | No
         server: Those of the end that was called.
 
     Returns:
-        The number; None for a caller on another machine, and where the system does not tell.
+        The number; None for a caller on another machine or who has hung up, and where the system does not tell.
     """
     try:
         ends = [_as_listed(*caller), _as_listed(*server)]
     except OSError:
         return None
-    # By both ends: a port may still be listed, as root's, for what it was connected to before.
-    users = (int(fields[_USER]) for fields in _listed() if [fields[_ADDRESS], fields[_REMOTE_ADDRESS]] == ends)
+    # By both ends and while it stands: a connection that its program has closed is listed as root's for a minute.
+    users = (
+        int(fields[_USER])
+        for fields in _listed()
+        if [fields[_ADDRESS], fields[_REMOTE_ADDRESS]] == ends and fields[_STATE] == _STANDS
+    )
     return next(users, None)
 
 

@@ -129,7 +129,9 @@ async def _set_up(settings: Settings) -> list[str]:
         for limit in wanted_limits(accounts):
             changes += await ensure_limit(client, limit)
         changes += await (await wanted_automations(client, settings, accounts.values())).ensure(client)
-    await asyncio.to_thread(note_set_up, settings, engine)
+    if settings.database_url is not None and not (database.tls or database.tls_authority):
+        # Else only the block tells which database that is, or how it is reached.
+        await asyncio.to_thread(note_set_up, settings, engine)
     return changes
 
 

@@ -51,10 +51,16 @@ def ingest(
 def _is_idle(settings: "Settings", request_id: int | None) -> bool:
     # Prefect and its server take seconds, and a run that finds nothing to do is worth nothing to anybody.
     from bouncer.queue.ingest_summary import is_idle
+    from bouncer.requests.counting import require_request
     from bouncer.storage.engine import engine_for
     from deployments.known_database import missing_file
     from deployments.last_set_up import is_set_up
 
-    if missing_file(settings) or not is_set_up(settings, engine_for(settings.url)):
+    if settings.database_url is None or missing_file(settings):
         return False
-    return is_idle(open_contacts(settings), request_id)
+    if not is_set_up(settings, engine_for(settings.url)):
+        return False
+    engine = open_contacts(settings)
+    if request_id is not None:
+        require_request(engine, request_id)
+    return is_idle(engine, request_id)

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from bouncer.queue.ingest_summary import is_idle
 from bouncer.storage.engine import engine_for
@@ -28,11 +27,11 @@ print(*{{name.partition(".")[0] for name in sys.modules}}, file=sys.stderr)
 """
 
 
-def _loaded(arguments: list[str], home: Path) -> set[str]:
+def _loaded(arguments: list[str], environment: dict[str, str]) -> set[str]:
     """The packages that are loaded at the end of a command."""
     done = subprocess.run(
         [sys.executable, "-c", _RUN_AND_LIST.format(arguments=arguments)],
-        env=clean_environment(home),
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -44,7 +43,7 @@ def _loaded(arguments: list[str], home: Path) -> set[str]:
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ingest", "--help"]])
 def test_help_needs_no_library_of_the_work(arguments: list[str], tmp_path: Path) -> None:
     """The list of commands is there at once: no Prefect, no pandas, no database."""
-    loaded = _loaded(arguments, tmp_path)
+    loaded = _loaded(arguments, clean_environment(tmp_path))
     assert "cyclopts" in loaded
     assert loaded & {"prefect", "pandas", "numpy", "sqlalchemy", "pydantic", "httpx", "alembic"} == set()
 
@@ -73,7 +72,7 @@ def test_a_command_loads_only_what_it_works_with(tmp_path: Path) -> None:
         (["pause"], set()),
         (["ledger"], set()),
     ):
-        loaded = _loaded(arguments, tmp_path)
+        loaded = _loaded(arguments, clean_environment(tmp_path))
         assert "sqlalchemy" in loaded
         not_needed = {"prefect", "pandas", "numpy", "alembic", "pymysql", "httpx", "email_validator"} - needs
         assert loaded & not_needed == set(), arguments
@@ -84,26 +83,31 @@ def test_a_command_loads_only_what_it_works_with(tmp_path: Path) -> None:
 
 def test_an_ingest_that_finds_nothing_to_do_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It started a server and a run for three seconds, to say that nothing waits."""
-    for name, value in clean_environment(tmp_path).items():
-        monkeypatch.setenv(name, value)
-    for name in [name for name in os.environ if name not in clean_environment(tmp_path)]:
+    database = tmp_path / "own.db"
+    environment = clean_environment(tmp_path, DATABASE_URL=f"sqlite:///{database}")
+    file = tmp_path / "contacts.csv"
+    file.write_text("email\nno address\n")
+    run(["import", str(file)], environment)
+    for name in [name for name in os.environ if name not in environment]:
         monkeypatch.delenv(name)
-    run(["status"], clean_environment(tmp_path))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     # Who has a server of his own has set up before.
     (tmp_path / "flows" / "prefect").mkdir()
     settings = read_settings()
     engine = engine_for(settings.url)
     assert not is_set_up(settings, engine)
     note_set_up(settings, engine)
-    assert "prefect" not in _loaded(["ingest"], tmp_path)
-    assert run(["ingest"], clean_environment(tmp_path)).out == "nothing to do: no contacts wait in the queue\n"
+    (note,) = (tmp_path / "flows").glob("*.set-up")
+    assert note.stat().st_mode & 0o777 == 0o600
+    assert "prefect" not in _loaded(["ingest"], environment)
+    assert run(["ingest"], environment).out == "nothing to do: no contacts wait in the queue\n"
+    assert "there is no request 999" in run(["ingest", "--request", "999"], environment).complaint.lower()
     # What is set otherwise may be refused, or has to be set up.
     assert not is_set_up(settings.model_copy(update={"batch_size": 7}), engine)
-    assert not is_set_up(settings.model_copy(update={"api_key": SecretStr("another")}), engine)
     assert not is_set_up(settings, engine_for(f"sqlite:///{tmp_path}/another.db"))
-    file = tmp_path / "contacts.csv"
-    file.write_text("\n".join(["email", *addresses(1)]) + "\n")
     assert is_idle(engine, None)
-    run(["import", str(file)], clean_environment(tmp_path))
+    file.write_text("\n".join(["email", *addresses(1)]) + "\n")
+    run(["import", str(file)], environment)
     assert not is_idle(engine, None)
     engine.dispose()

@@ -4,8 +4,8 @@ import sqlite3
 
 __all__ = ["Failed", "failed_contacts", "held_batches", "letters", "still_failed", "still_held"]
 
-Failed = dict[int, int]
-"""Contacts that have failed, each with how often they were claimed."""
+Failed = dict[int, tuple[int, int]]
+"""Contacts that have failed, each with how often they were claimed and whether a cancellation took them out."""
 
 _NOT_CANCELLED = "request_id NOT IN (SELECT request_id FROM Requests WHERE bouncer_cancelled_ts IS NOT NULL)"
 
@@ -13,25 +13,19 @@ _NOT_CANCELLED = "request_id NOT IN (SELECT request_id FROM Requests WHERE bounc
 def failed_contacts(raw: sqlite3.Connection, request: int | None) -> Failed:
     """Finds what a requeue is about: of a request, or of all that are not cancelled."""
     if request is None:
-        return dict(
-            raw.execute(
-                "SELECT queue_id, attempts FROM Bouncer_Queue"
-                f" WHERE status = 'failed' AND attempts > 0 AND {_NOT_CANCELLED}"
-            )
-        )
-    return dict(
-        raw.execute(
-            "SELECT queue_id, attempts FROM Bouncer_Queue"
-            " WHERE status = 'failed' AND (attempts > 0 OR cancelled) AND request_id = ?",
-            (request,),
-        )
-    )
+        return _failed(raw, f"attempts > 0 AND {_NOT_CANCELLED}")
+    return _failed(raw, f"(attempts > 0 OR cancelled) AND request_id = {request:d}")
+
+
+def _failed(raw: sqlite3.Connection, where: str) -> Failed:
+    found = raw.execute(f"SELECT queue_id, attempts, cancelled FROM Bouncer_Queue WHERE status = 'failed' AND {where}")
+    return {contact: (attempts, cancelled) for contact, attempts, cancelled in found}
 
 
 def still_failed(raw: sqlite3.Connection, before: Failed) -> list[int]:
-    """Says which of these have failed as before; one that failed again was claimed once more."""
-    now = dict(raw.execute("SELECT queue_id, attempts FROM Bouncer_Queue WHERE status = 'failed'"))
-    return sorted(contact for contact, attempts in before.items() if now.get(contact) == attempts)
+    """Says which of these have failed as before; one that failed again was claimed once more, or is no address."""
+    now = _failed(raw, "TRUE")
+    return sorted(contact for contact, how in before.items() if now.get(contact) == how)
 
 
 def letters(raw: sqlite3.Connection, request: int | None) -> set[int]:

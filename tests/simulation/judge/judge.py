@@ -101,6 +101,7 @@ class Judge:
         self._states = {row[0]: state_of(row) for row in self._raw.execute(SELECT)}
         self._asked = self._addresses_asked()
         self._paused = self._pauses()
+        self._breakers = self._breaker_states()
         self._was_restored = True
         self._begun.clear()
         self.erased.clear()
@@ -196,8 +197,11 @@ class Judge:
                 self._broken(f"account {account} is paused in the name of a person")
         self._paused = paused
 
+    def _breaker_states(self) -> dict[str, str]:
+        return dict(self._raw.execute("SELECT account, breaker_state FROM Bouncer_Accounts"))
+
     def _look_at_breakers(self) -> None:
-        breakers = dict(self._raw.execute("SELECT account, breaker_state FROM Bouncer_Accounts"))
+        breakers = self._breaker_states()
         if breakers != self._breakers and _now() > self._quiet_after() + _LONGEST_CALL_SECONDS:
             for account, state in breakers.items():
                 if state == "open" and self._breakers.get(account) != "open":

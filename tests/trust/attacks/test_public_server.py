@@ -179,12 +179,14 @@ with socket.socket() as caller:
     caller.bind(("127.0.0.1", int(sys.argv[1])))
     caller.connect(("127.0.0.1", int(sys.argv[2])))
     caller.recv(1)
+print("hung up", flush=True)
+sys.stdin.read()
 """
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run programs of somebody else")
-def test_another_user_whose_port_was_used_before_is_not_taken_for_root() -> None:
-    """Linux lists a closed connection as root's for a minute, and his guesses counted as root's."""
+def test_another_user_is_not_taken_for_root_where_a_connection_was_closed() -> None:
+    """Linux lists it as root's for a minute: one of the same port before, or his own; his guesses counted as root's."""
     with (
         socket.create_server(("127.0.0.1", 0)) as other_server,
         socket.create_server(("127.0.0.1", 0)) as server,
@@ -199,11 +201,17 @@ def test_another_user_whose_port_was_used_before_is_not_taken_for_root() -> None
             before.close()
             assert answered.recv(1) == b""
         command = [sys.executable, "-I", "-S", "-c", _CALL_FROM_PORT, str(port), str(server.getsockname()[1])]
-        with subprocess.Popen(command) as calling:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as calling:
             connection, caller = server.accept()
             with connection:
                 assert caller[1] == port
                 assert user_of_caller(caller, connection.getsockname()) == 65_534
+                connection.send(b"x")
+                assert calling.stdout is not None
+                assert calling.stdout.readline() == b"hung up\n"
+                # Who does not wait for his answer is nobody that we know.
+                assert user_of_caller(caller, connection.getsockname()) is None
+            calling.communicate()
         assert calling.returncode == 0
 
 
