@@ -49,9 +49,12 @@ def waited_for(checkout: Checkout, sandbox: Sandbox, folder: Path) -> dict[str, 
     """
     one = folder / "one.csv"
     one.write_text("email\nanna@example.com\n")
+    database = folder / "flows" / "contacts.db"
     home = {"HOME": str(folder), "PATH": os.environ["PATH"], "BOUNCER_FLOWS_HOME": str(folder / "flows")}
     account = {
         **home,
+        # Whoever has a server of his own has it set.
+        "DATABASE_URL": f"sqlite:///{database}",
         "BOUNCER_API_KEY": "sandbox-key",
         "BOUNCER_API_BASE_URL": sandbox.url,
         "POLL_SECONDS_MIN": "1",
@@ -67,7 +70,6 @@ def waited_for(checkout: Checkout, sandbox: Sandbox, folder: Path) -> dict[str, 
         "`import` of a missing file": _refused([bouncer_flows, "import", str(folder / "missing.csv")], nothing),
         "`status` with a bad URL": _refused([bouncer_flows, "status"], {**nothing, "DATABASE_URL": "mysql://nobody"}),
     }
-    database = folder / "flows" / "contacts.db"
     figures["`import` of one line"] = _second_time([bouncer_flows, "import", str(one)], home)
     figures["`status`"] = _second_time([bouncer_flows, "status"], home)
 
