@@ -18,7 +18,8 @@ from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.second_chances import Chances
 from tests.bouncer.contacts import ACCOUNT, queue, take, verdicts
 from tests.bouncer.storage.existing_tables import on_sqlite
-from tests.simulation.installation.ports import Marks
+from tests.simulation.installation.outages import Outages
+from tests.simulation.installation.ports import Marks, Server
 
 _ANN, _BOB = "ann@example.com", "bob@example.com"
 _ACCOUNT: Any = SimpleNamespace(
@@ -62,6 +63,8 @@ async def test_an_address_that_was_erased_meanwhile_is_not_asked_for(engine: Eng
     claimed = write(engine, claiming.claim, ACCOUNT, batches=1, batch_size=9, fresh_for=FreshFor(), at_once=9)
     batch = take(engine, claimed.batches[0].id)
     bouncer = _Bouncer()
-    run: Any = SimpleNamespace(log=logging.getLogger(__name__), marks=Marks(), announce=lambda _what, **_details: None)
+    run: Any = SimpleNamespace(
+        log=logging.getLogger(__name__), marks=Marks(Server(Outages())), announce=lambda _what, **_details: None
+    )
     assert await verify_now(_ErasingAnnMeanwhile(engine, bouncer), run, batch) == AT_ONCE + 1
     assert bouncer.asked == [*others, _BOB]
