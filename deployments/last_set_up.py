@@ -6,6 +6,7 @@ A digest of it is kept, without its secrets: whether these are right, those who 
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from sqlalchemy import Engine
@@ -15,6 +16,7 @@ from bouncer.installation import here
 from bouncer.storage.engine import probe
 from bouncer.storage.identity import database_id
 from deployments.server.address import configured_server
+from deployments.server.server_files import ServerFiles
 from deployments.settings import Settings
 
 __all__ = ["is_set_up", "note_set_up"]
@@ -50,14 +52,21 @@ def is_set_up(settings: Settings, engine: Engine) -> bool:
 
 
 def _digest(settings: Settings, engine: Engine) -> str:
-    configured = configured_server()
     what = (
         _version(),
         database_id(engine),
-        None if configured is None else configured.url,
+        _server(settings),
         *((name, value) for name, value in settings if not isinstance(value, SecretStr)),
     )
     return blake2b(repr(what).encode(), digest_size=16).hexdigest()
+
+
+def _server(settings: Settings) -> str | None:
+    # While a command works, its own local server is configured like any other.
+    configured, own = configured_server(), ServerFiles(settings.bouncer_flows_home).port()
+    if configured is None or urlsplit(configured.url).port == own:
+        return None
+    return configured.url
 
 
 def _version() -> str | None:

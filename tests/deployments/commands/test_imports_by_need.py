@@ -11,6 +11,7 @@ from bouncer.queue.ingest_summary import is_idle
 from bouncer.storage.engine import engine_for
 from deployments.command_line import app
 from deployments.last_set_up import is_set_up, note_set_up
+from deployments.server.server_files import ServerFiles
 from deployments.settings import read_settings
 from tests.contacts import addresses, statuses
 from tests.deployments.running_commands import clean_environment, run
@@ -97,7 +98,11 @@ def test_an_ingest_that_finds_nothing_to_do_starts_nothing(tmp_path: Path, monke
     settings = read_settings()
     engine = engine_for(settings.url)
     assert not is_set_up(settings, engine)
+    # As while a command of this home works, whose server has another port the next time.
+    ServerFiles(tmp_path / "flows").note_port(4_321)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4321/api")
     note_set_up(settings, engine)
+    monkeypatch.delenv("PREFECT_API_URL")
     (note,) = (tmp_path / "flows").glob("*.set-up")
     assert note.stat().st_mode & 0o777 == 0o600
     assert "prefect" not in _loaded(["ingest"], environment)
