@@ -36,12 +36,16 @@ def beside(
         waiting: Whether what a person waits for is measured at all.
     """
     before, now = earlier(commit), this_one()
-    for lines in (
-        _waiting(before, now, rounds) if waiting else [],
-        _benchmarks(before, now, benchmark or []),
-    ):
-        sys.stdout.write("\n".join([*lines, ""]))
-        sys.stdout.flush()
+    # Each as soon as it is there: a benchmark that fails takes nothing away.
+    if waiting:
+        _print(_waiting(before, now, rounds))
+    if benchmark:
+        _print(_benchmarks(before, now, benchmark))
+
+
+def _print(lines: list[str]) -> None:
+    sys.stdout.write("\n".join([*lines, ""]))
+    sys.stdout.flush()
 
 
 def _benchmarks(before: Checkout, now: Checkout, names: list[str]) -> list[str]:

@@ -42,7 +42,7 @@ COLUMNS = (
 """The header of an export."""
 
 CELLS = 16
-"""How many cells ``line`` takes."""
+"""The number of cells that ``line`` takes."""
 
 PARTS = (slice(1), slice(1, 2), slice(2, 6), slice(6, 7), slice(7, 10), slice(10, 11), slice(11, CELLS))
 """Stretches of these cells that lines repeat each by itself, behind the number and the address."""

@@ -38,7 +38,7 @@ _CHUNK_ROWS = 20_000
 _STRETCH = 10_000
 """Numbers of the queue whose contacts come as one text: some 4 MB, which servers with their own settings can send."""
 _SPARSE = 8
-"""Where more numbers than this stand for one contact, contacts are looked for one by one, not by stretches."""
+"""The most numbers for one contact with which contacts are looked for by stretches, not one by one."""
 _DIGITS = 20
 _BETWEEN = "\x1d"
 _BEHIND = "\x1e"

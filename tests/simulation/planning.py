@@ -36,7 +36,7 @@ _OUTAGES = {
     "the Prefect server goes away": 3,
     "the key goes away": 2,
 }
-"""What may be away for minutes, with how often."""
+"""Outages of minutes, with how often they come."""
 
 _OUTAGE = 0.05
 _PAIRED = 0.04

@@ -97,8 +97,7 @@ class Server:
         """
         await _reach_server()
         if self.is_away:
-            if (process := processes.current()) is not None:
-                process.note_mishap()
+            processes.note_mishap()
             raise OrchestratorUnavailable("the Prefect server cannot be reached; is it running?")
 
 

@@ -1,4 +1,4 @@
-"""What a command of a person finds, and must have changed by the time that it comes back."""
+"""The rows that a command of a person finds, and must have changed by the time that it comes back."""
 
 import sqlite3
 

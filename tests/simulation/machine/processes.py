@@ -13,7 +13,17 @@ from typing import Any
 
 from bouncer import stopping
 
-__all__ = ["Killed", "Process", "current", "die_if_dead", "living_in", "of", "own", "use_processes_for_stopping"]
+__all__ = [
+    "Killed",
+    "Process",
+    "current",
+    "die_if_dead",
+    "living_in",
+    "note_mishap",
+    "of",
+    "own",
+    "use_processes_for_stopping",
+]
 
 
 class Killed(BaseException):
@@ -125,6 +135,12 @@ def of(context: Context) -> Process | None:
 def current() -> Process | None:
     """The process whose code is running, or None where it is the world's."""
     return _current.get()
+
+
+def note_mishap() -> None:
+    """Writes down that something goes wrong now with the process whose code is running, if any."""
+    if (process := current()) is not None:
+        process.note_mishap()
 
 
 @contextmanager

@@ -94,7 +94,7 @@ def with_a_requeue(plan: Plan) -> bool:
 
 
 def with_second_chances(plan: Plan) -> bool:
-    """What gets no clear verdict is verified again."""
+    """Contacts without a clear verdict are verified again."""
     return plan.second_chances > 0
 
 

@@ -86,8 +86,7 @@ class Transport(httpx.AsyncBaseTransport):
         if self._outages.is_away(BOUNCER):
             return self._away(what)
         if fault is not None:
-            if (process := processes.current()) is not None:
-                process.note_mishap()
+            processes.note_mishap()
             self._tell(f"{what}: {fault.kind}")
         if fault is not None and (early := self._before(fault)) is not None:
             return _sent(early)
@@ -105,8 +104,7 @@ class Transport(httpx.AsyncBaseTransport):
         return _sent(response)
 
     def _away(self, what: str) -> httpx.Response:
-        if (process := processes.current()) is not None:
-            process.note_mishap()
+        processes.note_mishap()
         # In one of the ways in which a service is away, for as long as it is.
         match int(100 * self._outages.share(BOUNCER)) % 3:
             case 0:
@@ -185,8 +183,7 @@ class Transport(httpx.AsyncBaseTransport):
         return self._status(order), None
 
     def _refused_key(self) -> httpx.Response:
-        if (process := processes.current()) is not None:
-            process.note_mishap()
+        processes.note_mishap()
         return _refusal(401 if self._outages.share(KEY) < 0.5 else 403, "this key may not do this")
 
     def _count(self, customer: Customer, method: str, path: str) -> int:
