@@ -16,6 +16,7 @@ from blocks.saved_blocks import load_saved
 from bouncer.api.client import BouncerClient
 from bouncer.errors import SettingRefused
 from bouncer.installation import DEFAULT_NAME, here
+from bouncer.side_by_side import side_by_side
 from bouncer.storage.tables import Layer
 from bouncer.storage.transactions import BesideTheLoop
 from bouncer.storage.urls import sqlite_file
@@ -63,9 +64,7 @@ async def open_access(name: str, caller: str) -> AsyncIterator[Access]:
         SettingRefused: A block is missing, or cannot be used.
     """
     engine = await open_database()
-    account = await load_saved(BouncerAccount, here().account_block(name))
-    if account is None:
-        raise SettingRefused(_missing(name))
+    account = await _load_account(name)
     async with account.get_client(engine, name=name, caller=caller) as client:
         yield Access(name, account, engine, client)
 
@@ -107,9 +106,16 @@ async def open_accounts(
         SettingRefused: A block is missing or cannot be used, or none serves the layer.
     """
     async with AsyncExitStack() as opened:
+        engine, chosen = await open_database(), names or await account_names() or ["default"]
+        blocks = await side_by_side(*(_load_account(name) for name in chosen))
         accounts = [
-            await opened.enter_async_context(open_access(name, caller))
-            for name in names or await account_names() or ["default"]
+            Access(
+                name,
+                account,
+                engine,
+                await opened.enter_async_context(account.get_client(engine, name=name, caller=caller)),
+            )
+            for name, account in zip(chosen, blocks, strict=True)
         ]
         serving = [access for access in accounts if layer is None or access.layer is layer]
         if not serving:
@@ -148,6 +154,13 @@ async def open_database() -> Engine:
             "machines need MariaDB or MySQL, which bouncer-flows move goes over to"
         )
     return database.get_engine()
+
+
+async def _load_account(name: str) -> BouncerAccount:
+    account = await load_saved(BouncerAccount, here().account_block(name))
+    if account is None:
+        raise SettingRefused(_missing(name))
+    return account
 
 
 def _missing(name: str) -> str:

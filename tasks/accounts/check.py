@@ -1,5 +1,6 @@
 """Checks before anything is sent: limits that hold, a key that works, an account that is not paused."""
 
+import asyncio
 from collections.abc import Collection, Sequence
 
 from prefect import get_client, get_run_logger, task
@@ -17,17 +18,47 @@ from bouncer.errors import (
     SettingRefused,
     UnexpectedAnswer,
 )
+from bouncer.side_by_side import side_by_side
 from bouncer.steps.older_database import pause_if_older
 from bouncer.storage.tables import Layer
 from tasks.batches.run import PrefectRun
 from tasks.running.events import announce
 from tasks.running.server_faults import server_faults
 
-__all__ = ["check_account", "check_accounts", "check_limits"]
+__all__ = ["check_limits_and_accounts"]
+
+
+async def check_limits_and_accounts(
+    opened: Sequence[Access], layers: Collection[Layer], *, paused_will_do: bool = False
+) -> tuple[list[Access], dict[str, BouncerFlowsError]]:
+    """Checks at the same time that every limit holds, and which of the accounts whose layer has work can send now.
+
+    Args:
+        opened: The accounts that may work.
+        layers: The layers for which contacts wait.
+        paused_will_do: Whether there is something to do with paused accounts alone: what is at Bouncer is finished.
+
+    Returns:
+        The accounts to work with, paused ones too, whose batches in flight are to be finished; and the accounts that
+        were set aside, with the reason.
+
+    Raises:
+        LimitsMissing: A limit is missing.
+        KeyRefused: No account can be used, and Bouncer refused the first account's key.
+        BouncerUnavailable: No account can be used, and Bouncer was away when the first was checked.
+        Paused: No account can be used, and the first is paused.
+        SettingRefused: There is no account for the layer.
+    """
+    limits = asyncio.create_task(_check_limits(opened))
+    try:
+        return await _check_accounts(opened, layers, paused_will_do=paused_will_do)
+    finally:
+        # An account cannot be asked either where a limit is missing; that is the reason to be told.
+        await limits
 
 
 @task(name="check-limits", task_run_name="check limits", cache_policy=NO_CACHE, persist_result=False)
-async def check_limits(opened: Sequence[Access]) -> None:
+async def _check_limits(opened: Sequence[Access]) -> None:
     """Makes sure that every limit exists, is active, and is set so that Bouncer's cannot be passed.
 
     One that is inactive, or set otherwise than the account's block says, is mended: what somebody changes in the block
@@ -41,50 +72,31 @@ async def check_limits(opened: Sequence[Access]) -> None:
         LimitsMissing: One is missing.
     """
     async with get_client() as client:
-        for access in opened:
-            for limit in access.account.limits(access.name):
-                for change in await mend_limit(client, limit):
-                    get_run_logger().warning("%s, as block bouncer-account/%s says", change, access.name)
+        limits = [(access.name, limit) for access in opened for limit in access.account.limits(access.name)]
+        mended = await side_by_side(*(mend_limit(client, limit) for _, limit in limits))
+        for (name, _), changes in zip(limits, mended, strict=True):
+            for change in changes:
+                get_run_logger().warning("%s, as block bouncer-account/%s says", change, name)
         for fault in await server_faults(client):
             get_run_logger().warning("%s", fault)
 
 
-async def check_accounts(
-    accounts: Sequence[Access], layers: Collection[Layer], *, paused_will_do: bool = False
+async def _check_accounts(
+    accounts: Sequence[Access], layers: Collection[Layer], *, paused_will_do: bool
 ) -> tuple[list[Access], dict[str, BouncerFlowsError]]:
-    """Checks the accounts whose layer has work, and sets those aside that cannot send now.
-
-    Args:
-        accounts: The accounts that may work.
-        layers: The layers for which contacts wait.
-        paused_will_do: Whether there is something to do with paused accounts alone: what is at Bouncer is finished.
-
-    Returns:
-        The accounts to work with, paused ones too, whose batches in flight are to be finished; and the accounts that
-        were set aside, with the reason.
-
-    Raises:
-        KeyRefused: No account can be used, and Bouncer refused the first account's key.
-        BouncerUnavailable: No account can be used, and Bouncer was away when the first was checked.
-        Paused: No account can be used, and the first is paused.
-        SettingRefused: There is no account for the layer.
-    """
+    # Which to work with, and why not with the others.
     work_with: list[Access] = []
     cannot_send: dict[str, BouncerFlowsError] = {
         layer: SettingRefused(f"no account block serves the {layer} layer, for which contacts wait")
         for layer in sorted(layers)
         if layer not in {access.layer for access in accounts}
     }
-    for access in accounts:
-        if access.layer not in layers:
-            continue
-        try:
-            await check_account(access)
-        except (KeyRefused, BouncerUnavailable, Paused) as error:
+    of_layers = [access for access in accounts if access.layer in layers]
+    for access, error in zip(of_layers, await side_by_side(*map(_why_not, of_layers)), strict=True):
+        if error is not None:
             cannot_send[access.name] = error
-            if not isinstance(error, Paused):
-                continue
-        work_with.append(access)
+        if error is None or isinstance(error, Paused):
+            work_with.append(access)
     if not (paused_will_do and work_with) and not any(access.name not in cannot_send for access in work_with):
         raise next(iter(cannot_send.values()))
     for name, reason in cannot_send.items():
@@ -92,8 +104,16 @@ async def check_accounts(
     return work_with, cannot_send
 
 
+async def _why_not(access: Access) -> KeyRefused | BouncerUnavailable | Paused | None:
+    try:
+        await _check_account(access)
+    except (KeyRefused, BouncerUnavailable, Paused) as error:
+        return error
+    return None
+
+
 @task(name="check-account", task_run_name="check account", cache_policy=NO_CACHE, persist_result=False)
-async def check_account(access: Access) -> int | None:
+async def _check_account(access: Access) -> int | None:
     """Asks Bouncer for the account's credits, which also shows that the key works.
 
     An account that was paused because it had no credits is resumed once it has some. One whose contacts database was

@@ -119,6 +119,27 @@ async def test_a_key_that_is_refused_in_the_middle_loses_nothing(
 
 
 @on_sqlite
+async def test_accounts_are_recovered_side_by_side(
+    set_up_account: SetUpAccount, sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an outage each account gives its silent runs time to say that they live, all of them the same time."""
+    engine = await _two_accounts(set_up_account, sandbox)
+    queue(engine, addresses(40))
+    both = asyncio.Barrier(2)
+
+    async def wait_for_the_other(_: float) -> None:
+        await asyncio.wait_for(both.wait(), timeout=30)
+
+    async def are_silent(*_: object) -> bool:
+        return True
+
+    monkeypatch.setattr("tasks.batches.recovery.ownership.has_leases_of_silent_owners", are_silent)
+    monkeypatch.setattr("tasks.batches.recovery.sleep_unless_stopping", wait_for_the_other)
+    summary, _ = await ingested()
+    assert (summary.outcome, summary.verified) == ("drained", 40)
+
+
+@on_sqlite
 async def test_a_paused_account_hands_its_unsent_batches_over(
     set_up_account: SetUpAccount, sandbox: SandboxHandle
 ) -> None:

@@ -1,0 +1,30 @@
+"""Does several things at the same time where each waits for a server."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+__all__ = ["side_by_side"]
+
+_Result = TypeVar("_Result")
+
+
+async def side_by_side(*awaited: Awaitable[_Result]) -> list[_Result]:
+    """Waits until all have ended, so that none goes on where another has failed.
+
+    Args:
+        awaited: What is to be done.
+
+    Returns:
+        The results, in the order of the arguments.
+
+    Raises:
+        BaseException: The first error in that order.
+    """
+    ended = await asyncio.gather(*awaited, return_exceptions=True)
+    results: list[_Result] = []
+    for each in ended:
+        if isinstance(each, BaseException):
+            raise each
+        results.append(each)
+    return results

@@ -1,0 +1,33 @@
+"""Things that are done at the same time: none is left running, and the first error is told."""
+
+import asyncio
+
+import pytest
+
+from bouncer.side_by_side import side_by_side
+
+
+async def test_each_goes_on_while_the_others_wait() -> None:
+    """None could end before the other has begun; results come in the order of what was asked."""
+    both = asyncio.Barrier(2)
+
+    async def meet(name: str) -> str:
+        await asyncio.wait_for(both.wait(), timeout=30)
+        return name
+
+    assert await side_by_side(meet("first"), meet("second")) == ["first", "second"]
+
+
+async def test_an_error_is_told_when_the_others_have_ended() -> None:
+    """Where several fail it is the first one's error, whoever failed first."""
+    ended = []
+
+    async def fail(number: int, moments: int) -> None:
+        for _ in range(moments):
+            await asyncio.sleep(0)
+        ended.append(number)
+        raise ValueError(number)
+
+    with pytest.raises(ValueError, match="1"):
+        await side_by_side(fail(1, 5), fail(2, 0))
+    assert ended == [2, 1]
