@@ -21,10 +21,6 @@ async def side_by_side(*awaited: Awaitable[_Result]) -> list[_Result]:
     Raises:
         BaseException: The first error in that order.
     """
-    ended = await asyncio.gather(*awaited, return_exceptions=True)
-    results: list[_Result] = []
-    for each in ended:
-        if isinstance(each, BaseException):
-            raise each
-        results.append(each)
-    return results
+    under_way = [asyncio.ensure_future(each) for each in awaited]
+    await asyncio.gather(*under_way, return_exceptions=True)
+    return [each.result() for each in under_way]

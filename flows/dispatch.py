@@ -15,7 +15,7 @@ from bouncer.side_by_side import side_by_side
 from bouncer.storage.tables import Layer
 from flows.parameters import AccountName, OneRequest
 from flows.verify_batch import verify_as_subflow
-from tasks.accounts.check import check_limits_and_accounts
+from tasks.accounts.check import check_accounts, check_limits
 from tasks.batches.ownership import new_owner
 from tasks.batches.recovery import recover
 from tasks.costs.budget import Budget
@@ -71,7 +71,8 @@ async def dispatch(
                 await leave_no_trace()
                 return nothing_to_dispatch()
             # Not before: each task of an idle tick is three events on the server, 48 times a day.
-            working, cannot_send = await check_limits_and_accounts(opened, layers, paused_will_do=True)
+            await check_limits(opened)
+            working, cannot_send = await check_accounts(opened, layers, paused_will_do=True)
             await side_by_side(*(recover(access) for access in working))
             budget = Budget.of(working, max_credits)
             small = await _verify_small(working, number, budget)

@@ -11,7 +11,7 @@ from bouncer.side_by_side import side_by_side
 from bouncer.storage.tables import Layer
 from flows.parameters import AccountName, OneRequest
 from flows.verify_batch import verify_as_subflow
-from tasks.accounts.check import check_limits_and_accounts
+from tasks.accounts.check import check_accounts, check_limits
 from tasks.batches.ownership import new_owner
 from tasks.batches.recovery import recover
 from tasks.batches.slot_repair import SlotKeeper
@@ -64,13 +64,14 @@ async def ingest(
     """
     with graceful_run():
         async with open_accounts(accounts, new_owner(), layer=layer) as opened:
+            await check_limits(opened)
             await try_again(opened[0])
             number = await number_of(opened[0], request_id)
             tally = await Tally.begin(opened[0], number, layer)
             if tally is None:
                 await follow_requests(opened[0])
                 return nothing_to_do()
-            working, tally.cannot_send = await check_limits_and_accounts(opened, tally.open_layers)
+            working, tally.cannot_send = await check_accounts(opened, tally.open_layers)
             await side_by_side(*(recover(access) for access in working))
             budget = Budget.of(working, max_credits)
             await budget.take_back_unsent(working)

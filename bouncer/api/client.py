@@ -53,6 +53,7 @@ from bouncer.api.failures import (
 )
 from bouncer.api.request_gate import Gate, Ticket
 from bouncer.api.response_bodies import ACCEPTED_ENCODINGS, read_body
+from bouncer.api.tls import tls_of
 from bouncer.errors import (
     BouncerFlowsError,
     BreakerOpen,
@@ -151,6 +152,7 @@ class BouncerClient:
             headers={"User-Agent": "bouncer-flows", "Accept-Encoding": ACCEPTED_ENCODINGS},
             # The environment's proxies are for what leaves this machine; one would read the key.
             trust_env=not stays_here(base_url),
+            verify=tls_of(base_url),
             transport=transport,
         )
 

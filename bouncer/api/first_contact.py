@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bouncer.api.answers import Credits
 from bouncer.api.base_url import refuse_to_send_in_the_clear, stays_here
+from bouncer.api.tls import tls_of
 from bouncer.errors import BouncerUnavailable, KeyRefused, SettingRefused
 
 __all__ = ["ask_for_credits"]
@@ -36,7 +37,9 @@ def ask_for_credits(base_url: str, key: str) -> int:
     end = time.monotonic() + _PATIENCE_SECONDS
     try:
         with (
-            httpx.Client(timeout=_PATIENCE_SECONDS, trust_env=not stays_here(base_url)) as client,
+            httpx.Client(
+                timeout=_PATIENCE_SECONDS, trust_env=not stays_here(base_url), verify=tls_of(base_url)
+            ) as client,
             client.stream("GET", f"{base_url}/credits", headers=headers) as answer,
         ):
             status, body = answer.status_code, b""

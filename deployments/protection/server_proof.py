@@ -20,6 +20,7 @@ import httpx
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bouncer.api.tls import tls_of
 from bouncer.files.private_files import read_private, write_private
 
 __all__ = ["FILE", "ProvesItself", "new_secret", "proves_itself"]
@@ -49,7 +50,12 @@ def proves_itself(home: Path, origin: str, *, seconds: float) -> bool:
     try:
         secret = read_private(home / FILE)
         with httpx.stream(
-            "GET", f"{origin}{_PATH}", params={"challenge": challenge}, timeout=seconds, trust_env=False
+            "GET",
+            f"{origin}{_PATH}",
+            params={"challenge": challenge},
+            timeout=seconds,
+            trust_env=False,
+            verify=tls_of(origin),
         ) as answer:
             # The address that was connected to: a name may lead to several.
             reached = answer.extensions["network_stream"].get_extra_info("server_addr")

@@ -24,6 +24,7 @@ from typing import IO
 import httpx
 from pydantic import SecretStr
 
+from bouncer.api.tls import tls_of
 from bouncer.errors import OrchestratorUnavailable
 from deployments.protection.http_server import listening_socket
 from deployments.protection.server_proof import new_secret, proves_itself
@@ -264,7 +265,8 @@ def local_server(
 
 def _settings_of(origin: str, password: SecretStr | None) -> httpx.Response:
     auth = None if password is None else (USER, password.get_secret_value())
-    return httpx.get(f"{origin}/api/admin/settings", auth=auth, timeout=_ANSWER_SECONDS, trust_env=False)
+    url = f"{origin}/api/admin/settings"
+    return httpx.get(url, auth=auth, timeout=_ANSWER_SECONDS, trust_env=False, verify=tls_of(url))
 
 
 @contextmanager

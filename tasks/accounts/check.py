@@ -1,6 +1,5 @@
 """Checks before anything is sent: limits that hold, a key that works, an account that is not paused."""
 
-import asyncio
 from collections.abc import Collection, Sequence
 
 from prefect import get_client, get_run_logger, task
@@ -25,40 +24,11 @@ from tasks.batches.run import PrefectRun
 from tasks.running.events import announce
 from tasks.running.server_faults import server_faults
 
-__all__ = ["check_limits_and_accounts"]
-
-
-async def check_limits_and_accounts(
-    opened: Sequence[Access], layers: Collection[Layer], *, paused_will_do: bool = False
-) -> tuple[list[Access], dict[str, BouncerFlowsError]]:
-    """Checks at the same time that every limit holds, and which of the accounts whose layer has work can send now.
-
-    Args:
-        opened: The accounts that may work.
-        layers: The layers for which contacts wait.
-        paused_will_do: Whether there is something to do with paused accounts alone: what is at Bouncer is finished.
-
-    Returns:
-        The accounts to work with, paused ones too, whose batches in flight are to be finished; and the accounts that
-        were set aside, with the reason.
-
-    Raises:
-        LimitsMissing: A limit is missing.
-        KeyRefused: No account can be used, and Bouncer refused the first account's key.
-        BouncerUnavailable: No account can be used, and Bouncer was away when the first was checked.
-        Paused: No account can be used, and the first is paused.
-        SettingRefused: There is no account for the layer.
-    """
-    limits = asyncio.create_task(_check_limits(opened))
-    try:
-        return await _check_accounts(opened, layers, paused_will_do=paused_will_do)
-    finally:
-        # An account cannot be asked either where a limit is missing; that is the reason to be told.
-        await limits
+__all__ = ["check_accounts", "check_limits"]
 
 
 @task(name="check-limits", task_run_name="check limits", cache_policy=NO_CACHE, persist_result=False)
-async def _check_limits(opened: Sequence[Access]) -> None:
+async def check_limits(opened: Sequence[Access]) -> None:
     """Makes sure that every limit exists, is active, and is set so that Bouncer's cannot be passed.
 
     One that is inactive, or set otherwise than the account's block says, is mended: what somebody changes in the block
@@ -81,10 +51,26 @@ async def _check_limits(opened: Sequence[Access]) -> None:
             get_run_logger().warning("%s", fault)
 
 
-async def _check_accounts(
-    accounts: Sequence[Access], layers: Collection[Layer], *, paused_will_do: bool
+async def check_accounts(
+    accounts: Sequence[Access], layers: Collection[Layer], *, paused_will_do: bool = False
 ) -> tuple[list[Access], dict[str, BouncerFlowsError]]:
-    # Which to work with, and why not with the others.
+    """Checks the accounts whose layer has work, and sets those aside that cannot send now.
+
+    Args:
+        accounts: The accounts that may work.
+        layers: The layers for which contacts wait.
+        paused_will_do: Whether there is something to do with paused accounts alone: what is at Bouncer is finished.
+
+    Returns:
+        The accounts to work with, paused ones too, whose batches in flight are to be finished; and the accounts that
+        were set aside, with the reason.
+
+    Raises:
+        KeyRefused: No account can be used, and Bouncer refused the first account's key.
+        BouncerUnavailable: No account can be used, and Bouncer was away when the first was checked.
+        Paused: No account can be used, and the first is paused.
+        SettingRefused: There is no account for the layer.
+    """
     work_with: list[Access] = []
     cannot_send: dict[str, BouncerFlowsError] = {
         layer: SettingRefused(f"no account block serves the {layer} layer, for which contacts wait")

@@ -13,7 +13,6 @@ from prefect.client.schemas.objects import State
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectException
-from prefect.runtime import deployment, flow_run
 
 from blocks.access import Access
 from bouncer.batches.state import AWAITS_UPLOAD, BatchTitle, BatchWork
@@ -27,6 +26,7 @@ from tasks.queue.claim import claim
 from tasks.queue.requeue_unsent import requeue_unsent
 from tasks.queue.work_left import find_work_left
 from tasks.requests.completion import follow_requests
+from tasks.running.this_run import own_deployment
 
 __all__ = ["QUEUES", "keep_going", "make_places", "refill", "start_on_workers", "take_up"]
 
@@ -108,7 +108,7 @@ async def keep_going(access: Access, ended: BatchWork) -> None:
         ended: The batch that has ended, however it did; its halves, where Bouncer refused it, are started first.
     """
     # The batches of an ingest that verifies them itself are subflows; it goes on by itself.
-    if deployment.id is None or flow_run.parent_flow_run_id is not None:
+    if own_deployment() is None:
         return
     try:
         # What else was left behind is left to flow dispatch: a dozen batches that end at once would each ask for it.

@@ -1,7 +1,5 @@
 """Ticks that found nothing to do: the deployment's next one takes their runs out of the list, which people read."""
 
-from uuid import UUID
-
 import httpx
 from prefect import get_client, get_run_logger
 from prefect.client.schemas.filters import (
@@ -13,9 +11,10 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import PrefectException
-from prefect.runtime import deployment, flow_run
+from prefect.runtime import flow_run
 
 from bouncer.installation import here
+from tasks.running.this_run import own_deployment
 from tasks.upkeep.forget_runs import delete_runs
 
 __all__ = ["leave_no_trace"]
@@ -34,10 +33,11 @@ async def leave_no_trace(*, renewed: bool = False) -> None:
     tags = set(flow_run.tags)
     if _TICK not in tags or here().tag not in tags:
         return
+    deployment = own_deployment()
     mark = _RENEWED if renewed else _IDLE
     ended = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[here().tag, _TICK], any_=[_IDLE, mark]),
-        deployment_id=FlowRunFilterDeploymentId(any_=[UUID(deployment.id)] if deployment.id else None),
+        deployment_id=FlowRunFilterDeploymentId(any_=None if deployment is None else [deployment]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED])),
     )
     try:

@@ -31,3 +31,13 @@ async def test_an_error_is_told_when_the_others_have_ended() -> None:
     with pytest.raises(ValueError, match="1"):
         await side_by_side(fail(1, 5), fail(2, 0))
     assert ended == [2, 1]
+
+
+async def test_an_error_that_was_caught_is_a_result_like_any_other() -> None:
+    """As where each account says why it cannot go on: that one cannot is no reason for the others to end."""
+
+    async def reason() -> ValueError | None:
+        return ValueError("paused")
+
+    (found,) = await side_by_side(reason())
+    assert str(found) == "paused"

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from typing import cast
+from uuid import UUID
 
 import pytest
 from prefect import get_client
 from prefect.client.schemas.objects import State, WorkQueue
 from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.context import FlowRunContext
 from prefect.runtime import deployment
 from prefect.types._datetime import now
 from sqlalchemy import Connection, func, select, text
@@ -41,6 +43,12 @@ async def on_workers(prefect_server: LocalServer, monkeypatch: pytest.MonkeyPatc
                 served.work_pool_name, served.work_queue_name = WORK_POOL, "normal"
                 id_ = await served.aapply()
         monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", str(id_))
+
+        def own_deployment() -> UUID | None:
+            context = FlowRunContext.get()
+            return id_ if context and context.flow_run and context.flow_run.parent_task_run_id is None else None
+
+        monkeypatch.setattr("tasks.queue.dispatch.own_deployment", own_deployment)
         yield
         await client.delete_deployment(id_)
 
