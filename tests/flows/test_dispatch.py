@@ -107,7 +107,7 @@ async def test_an_urgent_request_overtakes_half_a_million_contacts(
     """All slots are taken and more is ready; an urgent request is next in line within one tick, and done first."""
     engine = await set_up_account(batch_size=50, max_concurrent_batches=_SLOTS)
     write(engine, _queue_many, 500_000, 1)
-    sandbox.post("/_sandbox/settings", {"fixed_seconds": 600})
+    sandbox.post("/_sandbox/settings", {"fixed_seconds": 600, "parallel": 2 * _SLOTS})
     assert (await _tick()).outcome == "dispatched"
     first = await _next_runs()
     assert len(first) == _SLOTS + _AHEAD
