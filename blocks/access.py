@@ -14,9 +14,9 @@ from blocks.bouncer_account import BouncerAccount
 from blocks.contacts_database import ContactsDatabase
 from blocks.saved_blocks import load_saved
 from bouncer.api.client import BouncerClient
+from bouncer.concurrency import await_all
 from bouncer.errors import SettingRefused
 from bouncer.installation import DEFAULT_NAME, here
-from bouncer.side_by_side import side_by_side
 from bouncer.storage.tables import Layer
 from bouncer.storage.transactions import BesideTheLoop
 from bouncer.storage.urls import sqlite_file
@@ -107,7 +107,7 @@ async def open_accounts(
     """
     async with AsyncExitStack() as opened:
         engine, chosen = await open_database(), names or await account_names() or ["default"]
-        blocks = await side_by_side(*(_load_account(name) for name in chosen))
+        blocks = await await_all(*(_load_account(name) for name in chosen))
         accounts = [
             Access(
                 name,

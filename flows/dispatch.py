@@ -9,9 +9,9 @@ from prefect import flow
 from pydantic import Field
 
 from blocks.access import Access, open_accounts
+from bouncer.concurrency import await_all
 from bouncer.queue.claiming import Claimed
 from bouncer.requests.counting import open_layers
-from bouncer.side_by_side import side_by_side
 from bouncer.storage.tables import Layer
 from flows.parameters import AccountName, OneRequest
 from flows.verify_batch import verify_as_subflow
@@ -73,7 +73,7 @@ async def dispatch(
             # Not before: each task of an idle tick is three events on the server, 48 times a day.
             await check_limits(opened)
             working, cannot_send = await check_accounts(opened, layers, paused_will_do=True)
-            await side_by_side(*(recover(access) for access in working))
+            await await_all(*(recover(access) for access in working))
             budget = Budget.of(working, max_credits)
             small = await _verify_small(working, number, budget)
             await make_places(working)

@@ -6,8 +6,8 @@ from prefect import flow
 from pydantic import Field
 
 from blocks.access import Access, open_accounts
+from bouncer.concurrency import await_all
 from bouncer.queue.ingest_summary import IngestSummary, nothing_to_do
-from bouncer.side_by_side import side_by_side
 from bouncer.storage.tables import Layer
 from flows.parameters import AccountName, OneRequest
 from flows.verify_batch import verify_as_subflow
@@ -72,7 +72,7 @@ async def ingest(
                 await follow_requests(opened[0])
                 return nothing_to_do()
             working, tally.cannot_send = await check_accounts(opened, tally.open_layers)
-            await side_by_side(*(recover(access) for access in working))
+            await await_all(*(recover(access) for access in working))
             budget = Budget.of(working, max_credits)
             await budget.take_back_unsent(working)
             await _drain(working, number, tally, budget)

@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from blocks.access import Access
 from blocks.limits_on_server import mend_limit
 from bouncer.accounts import state as account_state
+from bouncer.concurrency import await_all
 from bouncer.errors import (
     BouncerFlowsError,
     BouncerUnavailable,
@@ -17,7 +18,6 @@ from bouncer.errors import (
     SettingRefused,
     UnexpectedAnswer,
 )
-from bouncer.side_by_side import side_by_side
 from bouncer.steps.older_database import pause_if_older
 from bouncer.storage.tables import Layer
 from tasks.batches.run import PrefectRun
@@ -43,7 +43,7 @@ async def check_limits(opened: Sequence[Access]) -> None:
     """
     async with get_client() as client:
         limits = [(access.name, limit) for access in opened for limit in access.account.limits(access.name)]
-        mended = await side_by_side(*(mend_limit(client, limit) for _, limit in limits))
+        mended = await await_all(*(mend_limit(client, limit) for _, limit in limits))
         for (name, _), changes in zip(limits, mended, strict=True):
             for change in changes:
                 get_run_logger().warning("%s, as block bouncer-account/%s says", change, name)
@@ -78,7 +78,7 @@ async def check_accounts(
         if layer not in {access.layer for access in accounts}
     }
     of_layers = [access for access in accounts if access.layer in layers]
-    for access, error in zip(of_layers, await side_by_side(*map(_why_not, of_layers)), strict=True):
+    for access, error in zip(of_layers, await await_all(*map(_why_not, of_layers)), strict=True):
         if error is not None:
             cannot_send[access.name] = error
         if error is None or isinstance(error, Paused):

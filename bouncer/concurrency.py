@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-__all__ = ["side_by_side"]
+__all__ = ["await_all"]
 
 _Result = TypeVar("_Result")
 
 
-async def side_by_side(*awaited: Awaitable[_Result]) -> list[_Result]:
+async def await_all(*awaited: Awaitable[_Result]) -> list[_Result]:
     """Waits until all have ended, so that none goes on where another has failed.
 
     Args:

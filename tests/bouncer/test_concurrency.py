@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bouncer.side_by_side import side_by_side
+from bouncer.concurrency import await_all
 
 
 async def test_each_goes_on_while_the_others_wait() -> None:
@@ -15,7 +15,7 @@ async def test_each_goes_on_while_the_others_wait() -> None:
         await asyncio.wait_for(both.wait(), timeout=30)
         return name
 
-    assert await side_by_side(meet("first"), meet("second")) == ["first", "second"]
+    assert await await_all(meet("first"), meet("second")) == ["first", "second"]
 
 
 async def test_an_error_is_told_when_the_others_have_ended() -> None:
@@ -29,7 +29,7 @@ async def test_an_error_is_told_when_the_others_have_ended() -> None:
         raise ValueError(number)
 
     with pytest.raises(ValueError, match="1"):
-        await side_by_side(fail(1, 5), fail(2, 0))
+        await await_all(fail(1, 5), fail(2, 0))
     assert ended == [2, 1]
 
 
@@ -39,5 +39,5 @@ async def test_an_error_that_was_caught_is_a_result_like_any_other() -> None:
     async def reason() -> ValueError | None:
         return ValueError("paused")
 
-    (found,) = await side_by_side(reason())
+    (found,) = await await_all(reason())
     assert str(found) == "paused"
