@@ -24,9 +24,9 @@ _STATEMENTS_AN_IMPORT = 26
 _STATEMENTS_A_BATCH = 98
 """Four of them keep the count of uploads, by which a backup that was restored shows; some twenty watch Bouncer's queue,
 three look for erased addresses."""
-_STATEMENTS_A_RUN = 140
-"""Looking every few seconds, two claims, since the first batch is made alone, counting, and keeping the counts; the
-heartbeats are few."""
+_STATEMENTS_A_RUN = 147
+"""Looking every few seconds, two claims, since the first batch is made alone, counting, and keeping the counts. Six of
+them are looks and heartbeats that only a slow machine needs."""
 
 
 @on_sqlite
