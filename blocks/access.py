@@ -64,9 +64,8 @@ async def open_access(name: str, caller: str) -> AsyncIterator[Access]:
         SettingRefused: A block is missing, or cannot be used.
     """
     engine = await open_database()
-    account = await _load_account(name)
-    async with account.get_client(engine, name=name, caller=caller) as client:
-        yield Access(name, account, engine, client)
+    async with _opened(name, await _load_account(name), engine, caller) as access:
+        yield access
 
 
 async def account_names() -> list[str]:
@@ -109,12 +108,7 @@ async def open_accounts(
         engine, chosen = await open_database(), names or await account_names() or ["default"]
         blocks = await await_all(*(_load_account(name) for name in chosen))
         accounts = [
-            Access(
-                name,
-                account,
-                engine,
-                await opened.enter_async_context(account.get_client(engine, name=name, caller=caller)),
-            )
+            await opened.enter_async_context(_opened(name, account, engine, caller))
             for name, account in zip(chosen, blocks, strict=True)
         ]
         serving = [access for access in accounts if layer is None or access.layer is layer]
@@ -154,6 +148,12 @@ async def open_database() -> Engine:
             "machines need MariaDB or MySQL, which bouncer-flows move goes over to"
         )
     return database.get_engine()
+
+
+@asynccontextmanager
+async def _opened(name: str, account: BouncerAccount, engine: Engine, caller: str) -> AsyncIterator[Access]:
+    async with account.get_client(engine, name=name, caller=caller) as client:
+        yield Access(name, account, engine, client)
 
 
 async def _load_account(name: str) -> BouncerAccount:

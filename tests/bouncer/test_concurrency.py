@@ -19,7 +19,7 @@ async def test_each_goes_on_while_the_others_wait() -> None:
 
 
 async def test_an_error_is_told_when_the_others_have_ended() -> None:
-    """Where several fail it is the first one's error, whoever failed first."""
+    """The error is that of the first in order, whoever failed first."""
     ended = []
 
     async def fail(number: int, moments: int) -> None:
