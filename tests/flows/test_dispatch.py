@@ -10,11 +10,11 @@ from prefect import get_client
 from prefect.client.schemas.objects import State, WorkQueue
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.context import FlowRunContext
-from prefect.runtime import deployment
 from prefect.types._datetime import now
 from sqlalchemy import Connection, func, select, text
 
 from bouncer.accounts import state as account_state
+from bouncer.installation import here
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch
 from deployments.server.local_server import LocalServer
@@ -42,7 +42,6 @@ async def on_workers(prefect_server: LocalServer, monkeypatch: pytest.MonkeyPatc
             if served.name == "verify-batch":
                 served.work_pool_name, served.work_queue_name = WORK_POOL, "normal"
                 id_ = await served.aapply()
-        monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", str(id_))
 
         def own_deployment() -> UUID | None:
             context = FlowRunContext.get()
@@ -60,9 +59,10 @@ async def _tick() -> DispatchSummary:
 async def _next_runs() -> list[WorkerFlowRunResponse]:
     """The runs of batches that wait for a worker, in the order in which one is given them."""
     async with get_client() as client:
+        deployment = await client.read_deployment_by_name(here().deployment_of("verify-batch"))
         runs = await client.get_scheduled_flow_runs_for_work_pool(WORK_POOL, scheduled_before=now("UTC"))
     # Deployments that other tests have made on this server may have schedules.
-    return [run for run in runs if str(run.flow_run.deployment_id) == deployment.id]
+    return [run for run in runs if run.flow_run.deployment_id == deployment.id]
 
 
 async def _queue_names() -> dict[object, str]:
