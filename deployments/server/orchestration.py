@@ -10,6 +10,7 @@ from importlib import import_module
 from bouncer.safe_urls import without_secrets
 from deployments.protection.working_folder import distrust_current_folder, load_prefect_settings
 from deployments.server.address import configured_server, spare_this_machine_the_proxy
+from deployments.server.authorities import one_authority
 from deployments.server.entrance import Entrance
 from deployments.server.local_server import LocalServer, local_server
 from deployments.settings import Settings
@@ -83,6 +84,7 @@ def orchestrator(
     def get_ready(server: LocalServer) -> None:
         os.environ["PREFECT_API_URL"] = server.api_url
         os.environ["PREFECT_HOME"] = str(home / "prefect")
+        os.environ["PREFECT_API_SSL_CERT_FILE"] = str(one_authority(home))
         if entrance.auth_string is not None:
             os.environ["PREFECT_API_AUTH_STRING"] = entrance.auth_string
         _keep_the_password_out_of_logs()
@@ -97,7 +99,8 @@ def orchestrator(
             finally:
                 _send_what_waits()
     finally:
-        os.environ.pop("PREFECT_API_URL", None)
+        for name in ("PREFECT_API_URL", "PREFECT_API_SSL_CERT_FILE"):
+            os.environ.pop(name, None)
 
 
 def _keep_the_password_out_of_logs() -> None:

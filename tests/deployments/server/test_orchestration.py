@@ -1,14 +1,19 @@
 """Which Prefect server a command works with: the one that Prefect itself would use, wherever that is written."""
 
 import os
+import ssl
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from bouncer.errors import SettingRefused
 from deployments.server.address import configured_server, spare_this_machine_the_proxy
+from deployments.server.orchestration import orchestrator
+from deployments.settings import Settings
 
 _URL = "http://prefect.example/api"
 _PROFILES = f"""
@@ -140,3 +145,30 @@ with orchestrator(read_settings()):
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert "the database is away" in done.stderr
     assert "UserWarning" not in done.stderr
+
+
+def test_prefects_clients_read_one_authority_for_the_local_server(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each read all of them, in each of a run's ten clients; of a server in the clear none is needed."""
+
+    class Server:
+        """One that would be started."""
+
+        api_url = "http://127.0.0.1:1/api"
+        ui_url = "http://127.0.0.1:1"
+
+    @contextmanager
+    def started(_home: Path, *_: object, meanwhile: Callable[[Server], None], **__: object) -> Iterator[Server]:
+        meanwhile(Server())
+        yield Server()
+
+    for name in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_API_SSL_CERT_FILE"):
+        # Whatever the command leaves behind is taken back at the end.
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr("deployments.server.orchestration.local_server", started)
+    with orchestrator(Settings(bouncer_flows_home=folder), local=True):
+        context = ssl.create_default_context(cafile=os.environ["PREFECT_API_SSL_CERT_FILE"])
+    assert context.cert_store_stats() == {"x509": 1, "x509_ca": 1, "crl": 0}
+    # What follows in this process may speak to another server, by TLS.
+    assert "PREFECT_API_SSL_CERT_FILE" not in os.environ
