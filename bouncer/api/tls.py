@@ -17,8 +17,13 @@ def tls_of(url: str) -> ssl.SSLContext:
         url: The server's.
     """
     if urlsplit(url).scheme != "https":
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return _of_nobody()
     return _of_authorities(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@cache
+def _of_nobody() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @cache

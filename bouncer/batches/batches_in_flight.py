@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, exists, func, not_, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, case, exists, func, not_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from bouncer.batches.ownership import has_no_owner
@@ -296,26 +296,28 @@ def rooms_for(connection: Connection, places: Mapping[str, Places], priority: in
         places: What each may have at Bouncer.
         priority: How urgent the contacts are, or None where none waits.
     """
-    query = (
-        select(Batch.account, func.count(), func.sum(case((_is_ready(priority), 1), else_=0)))
-        # Held ones wait for a person.
-        .where(Batch.account.in_(places), is_in(*(UNSETTLED - {BatchState.HELD})))
-        .group_by(Batch.account)
-    )
-    counts = {account: (int(under_way), int(ready)) for account, under_way, ready in connection.execute(query)}
+    rows = connection.execute(_counts(), {"accounts": list(places), "priority": priority or 0})
+    counts = {account: (int(under_way), int(ready)) for account, under_way, ready in rows}
     return {
         account: _room(_usable(connection, account, its), priority, *counts.get(account, (0, 0)))
         for account, its in places.items()
     }
 
 
+@cache
+def _counts() -> Select[str, int, int]:
+    is_ready = and_(Batch.priority >= bindparam("priority"), is_in(*AWAITS_UPLOAD), Batch.realtime.is_(False))
+    return (
+        select(Batch.account, func.count(), func.sum(case((is_ready, 1), else_=0)))
+        # Held ones wait for a person.
+        .where(Batch.account.in_(bindparam("accounts", expanding=True)), is_in(*(UNSETTLED - {BatchState.HELD})))
+        .group_by(Batch.account)
+    )
+
+
 def _usable(connection: Connection, account: str, places: Places) -> int:
     # Where nothing may be queued for less than all, it need not be known what is.
     return queue_ahead(connection, account).usable(places) if places.queue_seconds > 0 else places.most
-
-
-def _is_ready(priority: int | None) -> ColumnElement[bool]:
-    return and_(Batch.priority >= (priority or 0), is_in(*AWAITS_UPLOAD), Batch.realtime.is_(False))
 
 
 def _room(slots: int, priority: int | None, under_way: int, ready: int) -> int:

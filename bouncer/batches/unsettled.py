@@ -2,8 +2,10 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, select
 
 from bouncer.batches.admission import held_uploads
 from bouncer.batches.ownership import has_no_owner
@@ -57,20 +59,8 @@ def unsettled(connection: Connection, accounts: Collection[str], *where: ColumnE
         accounts: The accounts that they are sent with.
         where: Only those that meet these conditions.
     """
-    query = select(
-        Batch.id,
-        Batch.quantity,
-        Batch.request_id,
-        Batch.priority,
-        Batch.account,
-        Batch.retry_count,
-        state_of(),
-        Batch.realtime,
-        has_no_owner().label("is_free"),
-        is_called().label("is_called"),
-        held_uploads().label("held_uploads"),
-    ).where(Batch.account.in_(accounts), is_in(*UNSETTLED), *where)
-    rows = connection.execute(query.order_by(Batch.priority.desc(), Batch.id)).all()
+    query = _unsettled().where(*where) if where else _unsettled()
+    rows = connection.execute(query, {"accounts": list(accounts)}).all()
     return [
         Unsettled(
             BatchTitle(
@@ -89,6 +79,27 @@ def unsettled(connection: Connection, accounts: Collection[str], *where: ColumnE
         )
         for row in rows
     ]
+
+
+@cache
+def _unsettled() -> Select[*tuple[Any, ...]]:
+    return (
+        select(
+            Batch.id,
+            Batch.quantity,
+            Batch.request_id,
+            Batch.priority,
+            Batch.account,
+            Batch.retry_count,
+            state_of(),
+            Batch.realtime,
+            has_no_owner().label("is_free"),
+            is_called().label("is_called"),
+            held_uploads().label("held_uploads"),
+        )
+        .where(Batch.account.in_(bindparam("accounts", expanding=True)), is_in(*UNSETTLED))
+        .order_by(Batch.priority.desc(), Batch.id)
+    )
 
 
 @reading

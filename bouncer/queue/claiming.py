@@ -7,10 +7,12 @@ queue rows that an application holds are skipped (SKIP LOCKED); SQLite has one w
 import itertools
 import math
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Integer, String, func, select, update
+from sqlalchemy import Connection, Integer, Select, String, bindparam, func, select, update
 from sqlalchemy.types import TypeEngine
 
 from bouncer.accounts.state import ensure_row
@@ -47,6 +49,13 @@ _MOST_CONTACTS = 40_000
 are locked for less long, and a contact takes a kilobyte of memory meanwhile."""
 
 _ANY_NUMBER = Spending()
+
+_OF_SOURCE = (
+    QueuedContact.status == QueueStatus.QUEUED,
+    QueuedContact.layer == bindparam("layer"),
+    QueuedContact.priority == bindparam("priority"),
+    QueuedContact.request_id == bindparam("request"),
+)
 
 
 @dataclass(frozen=True)
@@ -191,16 +200,9 @@ def _within(contacts: pd.DataFrame, caps: list[int]) -> pd.DataFrame:
 
 
 def _lock_contacts(connection: Connection, source: Source, most: int) -> pd.DataFrame:
-    mine = (
-        QueuedContact.status == QueueStatus.QUEUED,
-        QueuedContact.layer == source.layer,
-        QueuedContact.priority == source.priority,
-        QueuedContact.request_id == source.request_id,
-    )
-    lowest, highest = connection.execute(
-        select(func.min(QueuedContact.queue_id), func.max(QueuedContact.queue_id)).where(*mine)
-    ).one()
-    if lowest is None:
+    mine = {"layer": source.layer, "priority": source.priority, "request": source.request_id}
+    lowest, highest = connection.execute(_ends(), mine).one()
+    if lowest is None or highest is None:
         return pd.DataFrame(columns=_CONTACT_COLUMNS)
     length = highest - lowest + 1
     count = 1 if length <= most else _STRETCHES
@@ -217,26 +219,36 @@ def _lock_contacts(connection: Connection, source: Source, most: int) -> pd.Data
             if wanted == 0:
                 rest.append((start, end))
                 continue
-            found = connection.execute(
-                select(
-                    QueuedContact.queue_id,
-                    QueuedContact.global_id,
-                    Contact.email,
-                    Contact.bouncer_address_key,
-                    QueuedContact.verdict_after_ts,
-                )
-                .join(Contact, Contact.global_id == QueuedContact.global_id)
-                .where(*mine, QueuedContact.queue_id >= start, QueuedContact.queue_id < end)
-                .order_by(QueuedContact.queue_id)
-                .limit(wanted)
-                .with_for_update(skip_locked=True)
-            ).all()
+            found = connection.execute(_stretch(), {**mine, "start": start, "end": end, "most": wanted}).all()
             rows += found
             if len(found) == wanted:
                 rest.append((found[-1].queue_id + 1, end))
         stretches = rest
     frame = frame_of(rows, _CONTACT_COLUMNS)
     return frame.sort_values("queue_id", ignore_index=True)
+
+
+@cache
+def _ends() -> Select[int | None, int | None]:
+    return select(func.min(QueuedContact.queue_id), func.max(QueuedContact.queue_id)).where(*_OF_SOURCE)
+
+
+@cache
+def _stretch() -> Select[int, int, str, bytes | None, datetime | None]:
+    return (
+        select(
+            QueuedContact.queue_id,
+            QueuedContact.global_id,
+            Contact.email,
+            Contact.bouncer_address_key,
+            QueuedContact.verdict_after_ts,
+        )
+        .join(Contact, Contact.global_id == QueuedContact.global_id)
+        .where(*_OF_SOURCE, QueuedContact.queue_id >= bindparam("start"), QueuedContact.queue_id < bindparam("end"))
+        .order_by(QueuedContact.queue_id)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+    )
 
 
 def _fail_invalid(connection: Connection, invalid: pd.DataFrame) -> int:
