@@ -5,6 +5,7 @@ them; all others ask here.
 """
 
 import enum
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import cache
 
@@ -128,12 +129,17 @@ def is_in(*states: BatchState) -> ColumnElement[bool]:
     The statuses come first, by which the indexes go; nothing else is asked where they tell all.
     """
     statuses = {status for state in states for status in _STATUSES.get(state, _OPEN)}
-    by_status = Batch.status.in_(sorted(statuses))
+    by_status = _has_status(statuses)
     details = [_CONDITIONS[state] for state in BatchState if state in states and state in _CONDITIONS]
     if len(details) in {0, len(_CONDITIONS)}:
         return by_status
-    whole = Batch.status.in_(sorted(statuses - set(_OPEN))) if statuses - set(_OPEN) else false()
+    whole = _has_status(statuses - set(_OPEN)) if statuses - set(_OPEN) else false()
     return and_(by_status, or_(whole, *details))
+
+
+def _has_status(statuses: Set[BatchStatus]) -> ColumnElement[bool]:
+    # Of parameters, whose number is known: plain values would be counted, and the statement written anew, at each use.
+    return Batch.status.in_([literal(status, Batch.status.type) for status in sorted(statuses)])
 
 
 @cache
