@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.docs.prose import ROOT, rows_of_table
+from tests.docs.words.prose import ROOT, rows_of_table
 
 _PAGE = ROOT / "CONTRIBUTING.md"
 _ANSWERS = rows_of_table(_PAGE, "where do I change …")

@@ -65,7 +65,7 @@ def test_the_rooms_of_a_layer_import_each_other_one_way(layer: str) -> None:
     assert rooms == {}
 
 
-@pytest.mark.parametrize("layer", [*_MAY_IMPORT, "bench"])
+@pytest.mark.parametrize("layer", [*_MAY_IMPORT, "bench", "tests"])
 def test_a_folder_is_read_at_a_glance(layer: str) -> None:
     """No folder holds more than twelve modules, beside its ``__init__.py``."""
     crowded = {

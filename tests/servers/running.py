@@ -23,7 +23,7 @@ from tests.sandbox_process import SandboxHandle, running_sandbox
 from tests.servers.job import ServerSite, refusal, work
 from tests.servers.results import Cell
 from tests.servers.settings import SETTINGS, Setting
-from tests.trust.certificates import Authority
+from tests.trust.database.certificates import Authority
 
 __all__ = ["certificates", "name_of", "run_cell", "run_cells", "start_options", "surroundings", "wanted_cells"]
 

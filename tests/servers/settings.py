@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tests.bouncer.storage.plan_ddl import APPLICATION
+from tests.bouncer.storage.migrations.plan_ddl import APPLICATION
 from tests.database_server import DatabaseServer
 from tests.mariadb_server import MariaDB118Server, MariaDBServer
 from tests.mysql_server import MySQLServer

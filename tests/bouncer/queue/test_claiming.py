@@ -32,7 +32,7 @@ from tests.bouncer.contacts import (
     verify,
 )
 from tests.bouncer.storage.existing_tables import execute, on_servers, on_sqlite, rows
-from tests.bouncer.storage.plan_ddl import APPLICATION
+from tests.bouncer.storage.migrations.plan_ddl import APPLICATION
 
 _CLAIM_ALL = """
 import sys

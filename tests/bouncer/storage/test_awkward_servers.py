@@ -22,7 +22,7 @@ from tests.bouncer.contacts import claim, load_verdicts, queue_rows, sent, verdi
 from tests.database_server import DatabaseServer, skip_or_fail
 from tests.mariadb_server import MariaDB118Server, MariaDBServer
 from tests.mysql_server import MySQLServer
-from tests.trust.granting import Granting
+from tests.trust.database.granting import Granting
 
 # All at once, since none hides another.
 _AWKWARD = (

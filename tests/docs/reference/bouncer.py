@@ -1,7 +1,7 @@
 """The page of what Bouncer does, from the table that the sandbox, the client and the probe go by."""
 
 from bouncer.probe.behaviours.table import BEHAVIOURS
-from tests.docs.reference.markdown import table
+from tests.docs.markdown import table
 
 __all__ = ["bouncer_page"]
 

@@ -4,7 +4,7 @@ import re
 
 from deployments.command_line import app
 from deployments.terminal.exit_codes import MEANINGS
-from tests.docs.reference.markdown import table
+from tests.docs.markdown import table
 
 __all__ = ["commands_page"]
 

@@ -1,6 +1,6 @@
 """The page of the servers and settings that the whole job was run on, from the kept results of ``make servers``."""
 
-from tests.docs.reference.markdown import table
+from tests.docs.markdown import table
 from tests.servers.results import Cell, kept_cells
 from tests.servers.settings import SETTINGS
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tasks.running.events import EVENTS
-from tests.docs.reference.markdown import as_code, table
+from tests.docs.markdown import as_code, table
 
 __all__ = ["announced", "events_page"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from prefect import Flow
 
-from tests.docs.reference.markdown import Schema, allowed, as_code, default_of, first_part, flat, resolved, table
+from tests.docs.markdown import Schema, allowed, as_code, default_of, first_part, flat, resolved, table
 
 __all__ = ["deployments_of_file", "flows_page"]
 

@@ -2,7 +2,7 @@
 
 from bouncer.monitoring.figures import FIGURES
 from bouncer.monitoring.thresholds import Thresholds
-from tests.docs.reference.markdown import table
+from tests.docs.markdown import table
 
 __all__ = ["metrics_page", "thresholds_of_alerts"]
 

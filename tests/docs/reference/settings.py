@@ -7,7 +7,7 @@ from prefect.blocks.core import Block
 from blocks.bouncer_account import BouncerAccount
 from blocks.contacts_database import ContactsDatabase
 from deployments.settings import Settings
-from tests.docs.reference.markdown import allowed, default_of, first_part, table
+from tests.docs.markdown import allowed, default_of, first_part, table
 
 __all__ = ["settings_page"]
 

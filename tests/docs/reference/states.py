@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bouncer.batches import state
 from bouncer.batches.state import BatchState
 from bouncer.batches.transition_table import TRANSITIONS, Transition
-from tests.docs.reference.markdown import table
+from tests.docs.markdown import table
 
 __all__ = ["states_page"]
 

@@ -7,7 +7,7 @@ from sqlalchemy import Column, Table
 from sqlalchemy.dialects import mysql
 
 from bouncer.storage.tables import Base
-from tests.docs.reference.markdown import first_part, table
+from tests.docs.markdown import first_part, table
 from tests.docs.reference.meanings import COLUMNS
 
 __all__ = ["meanings_of_columns", "tables_page"]

@@ -12,7 +12,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from tests.deployments.running_commands import Ended, Started, clean_environment
 from tests.processes import descendants
 from tests.sandbox_process import SandboxHandle
-from tests.trust.leaks import ADDRESS, Marks
+from tests.trust.leaks.searching import ADDRESS, Marks
 
 __all__ = ["KEY", "NEW_KEY", "QUOTING", "Installation", "decrypted_blocks", "listings", "until"]
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from tests.docs.prose import PRODUCT, ROOT, prose_of_code, prose_of_page, rows_of_table
+from tests.docs.words.prose import PRODUCT, ROOT, prose_of_code, prose_of_page, rows_of_table
 
 _GLOSSARY = ROOT / "docs" / "glossary.md"
 # A twin that means something else where it stands, by file.

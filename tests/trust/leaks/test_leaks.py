@@ -15,8 +15,8 @@ from deployments.settings import Settings
 from tests.deployments.running_commands import Ended
 from tests.ports import free_port
 from tests.sandbox_process import SandboxHandle, running_sandbox
-from tests.trust.installation import KEY, NEW_KEY, QUOTING, Installation, decrypted_blocks, listings, until
-from tests.trust.leaks import ADDRESS, addresses
+from tests.trust.leaks.installation import KEY, NEW_KEY, QUOTING, Installation, decrypted_blocks, listings, until
+from tests.trust.leaks.searching import ADDRESS, addresses
 
 
 @until

@@ -9,7 +9,7 @@ from tests.database_server import DatabaseServer
 
 __all__ = ["Granting", "statements"]
 
-_PAGE = Path(__file__).resolve().parents[2] / "docs" / "security.md"
+_PAGE = Path(__file__).resolve().parents[3] / "docs" / "security.md"
 _PASSWORD = "marked-password"
 
 

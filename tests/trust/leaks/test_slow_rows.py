@@ -10,7 +10,7 @@ from tests.conftest import SetUpAccount
 from tests.contacts import queue, statuses
 from tests.flows.runs import events, ingested, until_it_holds
 from tests.sandbox_process import SandboxHandle
-from tests.trust.leaks import ADDRESS, Marks, addresses
+from tests.trust.leaks.searching import ADDRESS, Marks, addresses
 
 _KEY = "marked-key-for-the-slow-rows"
 

@@ -14,13 +14,13 @@ from bouncer.storage.engine import engine_for
 from bouncer.storage.migrate import upgrade
 from bouncer.storage.tables import Base
 from tests.bouncer.storage.existing_tables import execute
-from tests.bouncer.storage.plan_ddl import APPLICATION, PLAN
-from tests.bouncer.storage.schema_facts import Fact, differences, facts
+from tests.bouncer.storage.migrations.plan_ddl import APPLICATION, PLAN
+from tests.bouncer.storage.migrations.schema_facts import Fact, differences, facts
 from tests.database_server import DatabaseServer
 from tests.mariadb_server import MariaDBServer
 from tests.mysql_server import MySQLServer
 
-DECISIONS = Path(__file__).parents[3] / "docs" / "decisions.md"
+DECISIONS = Path(__file__).parents[4] / "docs" / "decisions.md"
 
 THOROUGH = pytest.param(("mariadb118", "mariadb"), marks=pytest.mark.thorough)
 UTF8MB3 = "utf8mb3_unicode_ci"

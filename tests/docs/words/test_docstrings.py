@@ -5,7 +5,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _PRODUCT = ("bouncer", "blocks", "tasks", "flows", "deployments", "sandbox", "bench")
 _CLAUSE = re.compile(r"(What|Who|Whose|Whether|How|Which|Where|When)\b")
 _FEWER_THAN = 20

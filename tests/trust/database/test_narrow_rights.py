@@ -29,7 +29,7 @@ from tests.bouncer.contacts import batch_rows, claim, load_verdicts, queue, set_
 from tests.bouncer.storage.existing_tables import PORTABLE_APPLICATION
 from tests.contacts import addresses
 from tests.database_server import DatabaseServer
-from tests.trust.granting import Granting, statements
+from tests.trust.database.granting import Granting, statements
 
 _OF_APPLICATION = (
     *PORTABLE_APPLICATION,

@@ -24,7 +24,7 @@ from tests.deployments.running_commands import clean_environment
 from tests.prefect_server import served_deployments
 from tests.processes import descendants
 from tests.sandbox_process import SandboxHandle
-from tests.trust.installation import until
+from tests.trust.leaks.installation import until
 
 pytestmark = pytest.mark.scenario
 

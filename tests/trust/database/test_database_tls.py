@@ -15,7 +15,7 @@ from bouncer.storage.migrate import upgrade
 from tests.database_server import DatabaseServer, skip_or_fail
 from tests.mariadb_server import MariaDB118Server, MariaDBServer
 from tests.mysql_server import MySQLServer
-from tests.trust.certificates import Authority
+from tests.trust.database.certificates import Authority
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from bouncer.api.client import BouncerClient
 from bouncer.errors import BouncerUnavailable, SettingRefused
 from tests.bouncer.api.caller import Gate
 from tests.deployments.running_commands import run
-from tests.trust.certificates import Authority
+from tests.trust.database.certificates import Authority
 
 _KEY = "marked-key"
 

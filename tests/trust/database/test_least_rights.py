@@ -36,7 +36,7 @@ from tests.deployments.running_commands import run
 from tests.flows.runs import ingested
 from tests.prefect_server import set_up_afresh
 from tests.sandbox_process import SandboxHandle
-from tests.trust.granting import Granting
+from tests.trust.database.granting import Granting
 
 
 @pytest.fixture

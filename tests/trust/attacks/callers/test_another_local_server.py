@@ -22,7 +22,7 @@ from deployments.server.entrance import Entrance
 from deployments.server.home import make_home
 from deployments.server.local_server import LocalServer, local_server
 from deployments.server.server_files import ServerFiles
-from tests.trust.installation import until
+from tests.trust.leaks.installation import until
 
 pytestmark = pytest.mark.scenario
 

@@ -18,8 +18,8 @@ from tests.deployments.running_commands import Started
 from tests.ports import free_port
 from tests.processes import descendants
 from tests.sandbox_process import SandboxHandle, running_sandbox
-from tests.trust.installation import KEY, QUOTING, Installation, decrypted_blocks, listings, until
-from tests.trust.leaks import addresses
+from tests.trust.leaks.installation import KEY, QUOTING, Installation, decrypted_blocks, listings, until
+from tests.trust.leaks.searching import addresses
 
 _DEEP_KEY = "marked-key-of-the-deep-account"
 _PASSWORD = "marked-password-of-the-server"

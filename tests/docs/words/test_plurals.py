@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bouncer.plurals import counted
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _FOLDERS = ("bouncer", "blocks", "tasks", "flows", "deployments", "sandbox")
 _THINGS = (
     "accounts|addresses|artifacts|batches|calls|contacts|credits|dead letters|lines|lists|requests|results|rows|runs|"

@@ -32,7 +32,7 @@ from tests.bouncer.storage.existing_tables import (
     on_sqlite,
     rows,
 )
-from tests.bouncer.storage.plan_ddl import APPLICATION, PLAN
+from tests.bouncer.storage.migrations.plan_ddl import APPLICATION, PLAN
 from tests.database_server import DatabaseServer
 
 

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 
 __all__ = ["PRODUCT", "ROOT", "prose_of_code", "prose_of_page", "rows_of_table"]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PRODUCT = ("bouncer", "blocks", "tasks", "flows", "deployments", "sandbox", "bench")
 
 # Values and names that are quoted stay as they are, so they are no prose.

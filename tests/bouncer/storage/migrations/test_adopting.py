@@ -20,8 +20,8 @@ from tests.bouncer.storage.existing_tables import (
     on_sqlite,
     rows,
 )
-from tests.bouncer.storage.plan_ddl import APPLICATION, PLAN
-from tests.bouncer.storage.schema_facts import facts
+from tests.bouncer.storage.migrations.plan_ddl import APPLICATION, PLAN
+from tests.bouncer.storage.migrations.schema_facts import facts
 
 
 def test_an_applications_rows_are_kept(empty_engine: Engine) -> None:
