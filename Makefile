@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 
-.PHONY: newer-servers servers install run test test-scenarios test-thorough check simulate chaos bench bench-quick audit unlocked fuzz coverage mutants docs-check docs-check-quick reference screenshots cluster lock mariadb chromium clean image-check pool-check
+.PHONY: newer-servers servers install run test test-scenarios test-thorough check simulate chaos bench bench-quick audit unlocked fuzz coverage mutants docs-check docs-check-quick reference prefect-tables screenshots cluster lock mariadb chromium clean image-check pool-check
 
 ## install: make .venv from the lock, and nothing more
 install: .venv/installed
@@ -113,6 +113,10 @@ pool-check:
 ## reference: write docs/reference anew, from the code
 reference: .venv/installed
 	$(BIN)/python -m tests.docs.reference
+
+## prefect-tables: write down anew what Prefect's migrations make, for a new version of Prefect
+prefect-tables: .venv/installed
+	$(BIN)/python -m tests.deployments.server.prefect_tables
 
 ## screenshots: take the pictures in docs/images anew, in a real browser
 screenshots: .venv/installed chromium

@@ -31,6 +31,7 @@ from deployments.protection.server_proof import new_secret, proves_itself
 from deployments.protection.working_folder import python_module, working_folder
 from deployments.server.entrance import USER, Entrance, server_environment
 from deployments.server.home import make_home
+from deployments.server.prefect_tables import lay_tables
 from deployments.server.reserved_port import SERVER_SOCKET
 from deployments.server.server_files import SERVER_HOME, ServerFiles, is_alone, locked
 from deployments.settings import without_secrets
@@ -189,6 +190,7 @@ class LocalServer:
         # Without keys and passwords: it finds them in its blocks, and has no use for them elsewhere.
         environment = {**without_secrets(os.environ), **server_environment(self._home, self.port, self._entrance)}
         new_secret(self._home)
+        lay_tables(environment)
         with self._files.begun() as alive, _opened_privately(self._home / "server.log") as log:
             # Prefect looks whether the port is free; ours is taken by the socket that the server is given.
             command = [*python_module("deployments.server.prefect_program"), "server", "start"]

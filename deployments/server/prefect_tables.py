@@ -1,0 +1,56 @@
+"""The tables of a new Prefect database, laid at once: over a hundred migrations would take half of a first start."""
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+
+from bouncer.files.private_folders import private_folder
+
+__all__ = ["TABLES", "lay_tables"]
+
+TABLES = Path(__file__).with_name("prefect_tables.sql")
+"""What Prefect's migrations make of an empty file; ``make prefect-tables`` writes it."""
+
+_ELSEWHERE = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
+_MIGRATIONS = "server/database/_migrations/versions/sqlite"
+
+
+def lay_tables(environment: Mapping[str, str]) -> None:
+    """Makes the database of a Prefect server that has none yet, as its migrations would; they go on from there.
+
+    Nothing is made where there is a file of that name already, where the server keeps its database elsewhere, or where
+    its migrations do not have the one that the tables are of: an older version makes its own.
+
+    Args:
+        environment: The server's.
+    """
+    home = private_folder(Path(environment["PREFECT_HOME"]))
+    # What is left of one that was taken away, a journal, would be read into the new one.
+    if any(home.glob("prefect.db*")) or any(environment.get(name) for name in _ELSEWHERE):
+        return
+    statements = TABLES.read_text(encoding="utf-8")
+    if not _has_migration(revision_of(statements)):
+        return
+    unfinished = home / "unfinished-prefect.db"
+    unfinished.unlink(missing_ok=True)
+    unfinished.touch(mode=0o600)
+    with closing(sqlite3.connect(unfinished)) as connection:
+        connection.executescript(f"BEGIN; {statements} COMMIT;")
+    unfinished.rename(home / "prefect.db")
+
+
+def revision_of(statements: str) -> str:
+    """Finds the migration that tables are of, in the last statement.
+
+    Args:
+        statements: Those of ``TABLES``.
+    """
+    return statements.rstrip().rpartition("VALUES ('")[2].removesuffix("');")
+
+
+def _has_migration(revision: str) -> bool:
+    prefect = find_spec("prefect")
+    folders = (prefect.submodule_search_locations if prefect is not None else None) or []
+    return any(True for folder in folders for _ in Path(folder, _MIGRATIONS).glob(f"*_{revision}_*.py"))
