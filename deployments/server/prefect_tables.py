@@ -33,12 +33,12 @@ def lay_tables(environment: Mapping[str, str]) -> None:
     statements = TABLES.read_text(encoding="utf-8")
     if not _has_migration(revision_of(statements)):
         return
-    unfinished = home / "unfinished-prefect.db"
-    unfinished.unlink(missing_ok=True)
-    unfinished.touch(mode=0o600)
-    with closing(sqlite3.connect(unfinished)) as connection:
+    half_made = home / "prefect-half-made"
+    half_made.unlink(missing_ok=True)
+    half_made.touch(mode=0o600)
+    with closing(sqlite3.connect(half_made)) as connection:
         connection.executescript(f"BEGIN; {statements} COMMIT;")
-    unfinished.rename(home / "prefect.db")
+    half_made.rename(home / "prefect.db")
 
 
 def revision_of(statements: str) -> str:

@@ -30,7 +30,7 @@ def test_the_same_seed_gives_the_same_history_byte_for_byte() -> None:
     assert _digests("1") == _digests("2")
 
 
-_KEPT = (66, 503, 874, 969, 2_330, 2_001_220, 981_773_944)
+_KEPT = (66, 503, 874, 969, 2_330, 2_001_220, 627_080_641, 627_084_202, 981_773_944)
 """Seeds that once broke a promise, or show a bug again that was found and mended."""
 
 
@@ -75,6 +75,16 @@ def test_figures_of_a_complete_request_stay_as_they_were_at_its_end() -> None:
 def test_a_batch_whose_answer_comes_late_does_not_wait_for_room_for_ever() -> None:
     """It waited for a more urgent one to go first, which waited for the only place at Bouncer: its own."""
     assert _broken()[981_773_944] == ""
+
+
+def test_a_part_of_a_refused_batch_may_have_more_than_a_batch_may_since() -> None:
+    """A person made batches smaller, and then Bouncer refused a larger one; the judge called one half too large."""
+    assert _broken()[627_080_641] == ""
+
+
+def test_a_batch_in_real_time_that_is_held_again_is_not_held_still() -> None:
+    """An answer was lost once more while requeue --held was frozen; the judge saw only that it was held."""
+    assert _broken()[627_084_202] == ""
 
 
 def _planted(*options: str) -> "subprocess.CompletedProcess[str]":

@@ -36,9 +36,9 @@ def letters(raw: sqlite3.Connection, request: int | None) -> set[int]:
 
 
 def held_batches(raw: sqlite3.Connection) -> dict[int, int]:
-    """Finds what is held and may be sent again, each with how many uploads of it were lost."""
-    held = f"SELECT id, ambiguous_uploads FROM Bouncer_Batches WHERE held_ts IS NOT NULL AND {_NOT_CANCELLED}"
-    return dict(raw.execute(held))
+    """Finds what is held and may be sent again, each with how many answers about it were lost."""
+    lost = "ambiguous_uploads + ambiguous_addresses"
+    return dict(raw.execute(f"SELECT id, {lost} FROM Bouncer_Batches WHERE held_ts IS NOT NULL AND {_NOT_CANCELLED}"))
 
 
 def still_held(raw: sqlite3.Connection, before: dict[int, int]) -> list[int]:

@@ -167,11 +167,14 @@ class Judge:
         return dict(self._raw.execute("SELECT id, unanswered FROM Bouncer_Batches WHERE realtime AND unanswered > 0"))
 
     def _look_at_size(self, batch: int) -> None:
-        account, quantity = self._raw.execute(
-            "SELECT account, quantity FROM Bouncer_Batches WHERE id = ?", (batch,)
+        # A part is less than what it is a part of, which may be of a time when a batch could have more.
+        account, quantity, whole = self._raw.execute(
+            "SELECT b.account, b.quantity, coalesce(w.quantity, 0)"
+            " FROM Bouncer_Batches b LEFT JOIN Bouncer_Batches w ON w.id = b.split_from WHERE b.id = ?",
+            (batch,),
         ).fetchone()
-        if quantity > self._settings[account].batch_size:
-            most = self._settings[account].batch_size
+        most = max(self._settings[account].batch_size, whole - 1)
+        if quantity > most:
             self._broken(f"batch {batch} is made of {quantity} addresses, and {most} are allowed")
 
     def _pauses(self) -> dict[str, str]:
