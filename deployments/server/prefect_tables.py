@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,17 +31,19 @@ def lay_tables(environment: Mapping[str, str]) -> None:
     if any(home.glob("prefect.db*")) or any(environment.get(name) for name in _ELSEWHERE):
         return
     statements = TABLES.read_text(encoding="utf-8")
-    if not _has_migration(revision_of(statements)):
+    if not _has_migration(_revision_of(statements)):
         return
     half_made = home / "prefect-half-made"
-    half_made.unlink(missing_ok=True)
-    half_made.touch(mode=0o600)
-    with closing(sqlite3.connect(half_made)) as connection:
-        connection.executescript(f"BEGIN; {statements} COMMIT;")
-    half_made.rename(home / "prefect.db")
+    # What stands in the way, a full disk, stands in that of the server too, whose log tells.
+    with suppress(OSError, sqlite3.Error):
+        half_made.unlink(missing_ok=True)
+        half_made.touch(mode=0o600)
+        with closing(sqlite3.connect(half_made)) as connection:
+            connection.executescript(f"BEGIN; {statements} COMMIT;")
+        half_made.rename(home / "prefect.db")
 
 
-def revision_of(statements: str) -> str:
+def _revision_of(statements: str) -> str:
     """Finds the migration that tables are of, in the last statement.
 
     Args:

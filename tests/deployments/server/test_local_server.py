@@ -11,7 +11,8 @@ from threading import Thread
 import httpx
 import pytest
 
-from deployments.server.local_server import LocalServer, local_server, server_environment
+from deployments.server.entrance import server_environment
+from deployments.server.local_server import LocalServer, local_server
 from deployments.server.server_files import ServerFiles
 
 

@@ -55,3 +55,10 @@ def test_a_start_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path) -> No
     (laid,) = tmp_path.iterdir()
     assert laid.name == "prefect.db"
     assert statements_of(laid)
+
+
+def test_what_keeps_the_tables_from_being_laid_is_left_to_the_server_to_tell(tmp_path: Path) -> None:
+    """A command would end in a traceback of SQLite's, in place of naming the server's log."""
+    (tmp_path / "prefect-half-made").mkdir()
+    lay_tables({"PREFECT_HOME": str(tmp_path)})
+    assert not (tmp_path / "prefect.db").exists()
