@@ -8,8 +8,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TextIO
 
 from cyclopts import App, CycloptsError
@@ -20,27 +18,17 @@ from deployments.server.garbage_collection import collect_seldom
 from deployments.server.memory import give_back_freed_memory
 from deployments.terminal.console import console, ready_outputs, say
 from deployments.terminal.exit_codes import ExitCode
+from deployments.this_version import this_version
 
 __all__ = ["app", "main"]
 
 _NOT_LET_IN = {401, 403}
 
 
-def _version() -> str:
-    try:
-        return version("bouncer-flows")
-    except PackageNotFoundError:
-        # In the image nothing is installed: the packages are on the path, beside the file that says it.
-        import tomllib
-
-        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
-        return str(project["project"]["version"])
-
-
 app = App(
     name="bouncer-flows",
     help="Verifies contacts through Bouncer's batch API: nothing lost, nothing paid twice.",
-    version=_version,
+    version=this_version,
     version_flags=["--version"],
     console=console(),
 )

@@ -4,7 +4,6 @@ A digest of it is kept, without its secrets: whether these are right, those who 
 """
 
 from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ from bouncer.storage.identity import database_id
 from deployments.server.address import configured_server
 from deployments.server.server_files import ServerFiles
 from deployments.settings import Settings
+from deployments.this_version import this_version
 
 __all__ = ["is_set_up", "note_set_up"]
 
@@ -53,7 +53,8 @@ def is_set_up(settings: Settings, engine: Engine) -> bool:
 
 def _digest(settings: Settings, engine: Engine) -> str:
     what = (
-        _version(),
+        # Another may set up more.
+        this_version(),
         database_id(engine),
         _server(settings),
         *((name, value) for name, value in settings if not isinstance(value, SecretStr)),
@@ -67,14 +68,6 @@ def _server(settings: Settings) -> str | None:
     if configured is None or urlsplit(configured.url).port == own:
         return None
     return configured.url
-
-
-def _version() -> str | None:
-    # Another may set up more. In the image nothing is installed, and nothing is kept from one version to the next.
-    try:
-        return version("bouncer-flows")
-    except PackageNotFoundError:
-        return None
 
 
 def _file(settings: Settings) -> Path:
