@@ -8,7 +8,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 
 import pytest
 
-from deployments import command_line
+from deployments import this_version
 from tests.deployments.running_commands import clean_environment, run
 
 _SECONDS = 0.15
@@ -71,8 +71,8 @@ def test_the_version_is_told_where_nothing_is_installed(monkeypatch: pytest.Monk
     def unknown(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(command_line, "version", unknown)
-    assert command_line.app.version() == version("bouncer-flows")
+    monkeypatch.setattr(this_version, "version", unknown)
+    assert this_version.this_version() == version("bouncer-flows")
 
 
 def test_an_unknown_command_suggests_the_nearest(tmp_path: Path) -> None:
