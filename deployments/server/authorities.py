@@ -15,7 +15,7 @@ _END = "-----END CERTIFICATE-----"
 def one_authority(home: Path) -> Path:
     """Writes a file with a single authority, for ``PREFECT_API_SSL_CERT_FILE``.
 
-    Each client of Prefect's reads the whole file, whatever its server's address; a run makes some ten clients, and to
+    Each client of Prefect's reads the whole file, whatever its server's address; a run makes some nine clients, and to
     read all authorities of the default takes 25 to 75 ms of a processor each time.
 
     Args:
@@ -25,8 +25,9 @@ def one_authority(home: Path) -> Path:
         The file, which has the first authority of the default.
     """
     kept = home / "one-authority.pem"
-    if not kept.exists():
-        with Path(certifi.where()).open(encoding="utf-8") as authorities, atomic_file(kept) as file:
+    if not kept.is_file() or _END not in kept.read_text(encoding="utf-8", errors="replace"):
+        # A company's own has comments in whatever encoding.
+        with Path(certifi.where()).open(encoding="utf-8", errors="replace") as authorities, atomic_file(kept) as file:
             file.writelines(takewhile(lambda line: line.strip() != _END, authorities))
             file.write(f"{_END}\n")
     return kept

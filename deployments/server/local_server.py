@@ -190,8 +190,8 @@ class LocalServer:
         # Without keys and passwords: it finds them in its blocks, and has no use for them elsewhere.
         environment = {**without_secrets(os.environ), **server_environment(self._home, self.port, self._entrance)}
         new_secret(self._home)
-        lay_tables(environment)
         with self._files.begun() as alive, _opened_privately(self._home / "server.log") as log:
+            lay_tables(environment)
             # Prefect looks whether the port is free; ours is taken by the socket that the server is given.
             command = [*python_module("deployments.server.prefect_program"), "server", "start"]
             process = subprocess.Popen(  # noqa: S603  # our own interpreter and constants

@@ -1,5 +1,6 @@
 """The tables of a new Prefect database, laid at once: over a hundred migrations would take half of a first start."""
 
+import re
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -13,42 +14,48 @@ __all__ = ["TABLES", "lay_tables"]
 TABLES = Path(__file__).with_name("prefect_tables.sql")
 """What Prefect's migrations make of an empty file; ``make prefect-tables`` writes it."""
 
-_ELSEWHERE = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 _MIGRATIONS = "server/database/_migrations/versions/sqlite"
+_ELSEWHERE = re.compile(r"PREFECT_((SERVER|API)_DATABASE_(CONNECTION_URL|DRIVER|NAME)|PROFILES_PATH)")
 
 
 def lay_tables(environment: Mapping[str, str]) -> None:
     """Makes the database of a Prefect server that has none yet, as its migrations would; they go on from there.
 
-    Nothing is made where there is a file of that name already, where the server keeps its database elsewhere, or where
-    its migrations do not have the one that the tables are of: an older version makes its own.
+    Nothing is made where there is a file of that name already, where a variable or a profile may say that the server
+    keeps its database elsewhere, or where its migrations do not have the one that the tables are of: an older version
+    makes its own. So does any, where the tables cannot be laid.
 
     Args:
         environment: The server's.
     """
     home = private_folder(Path(environment["PREFECT_HOME"]))
     # What is left of one that was taken away, a journal, would be read into the new one.
-    if any(home.glob("prefect.db*")) or any(environment.get(name) for name in _ELSEWHERE):
+    if any(home.glob("prefect.db*")) or (home / "profiles.toml").exists():
         return
-    statements = TABLES.read_text(encoding="utf-8")
-    if not _has_migration(_revision_of(statements)):
+    if any(_ELSEWHERE.fullmatch(name) for name in environment):
         return
-    half_made = home / "prefect-half-made"
     # What stands in the way, a full disk, stands in that of the server too, whose log tells.
     with suppress(OSError, sqlite3.Error):
-        half_made.unlink(missing_ok=True)
+        statements = TABLES.read_text(encoding="utf-8")
+        if _has_migration(_revision_of(statements)):
+            _lay(statements, home)
+
+
+def _lay(statements: str, home: Path) -> None:
+    half_made = home / "prefect-half-made"
+    half_made.unlink(missing_ok=True)
+    try:
         half_made.touch(mode=0o600)
         with closing(sqlite3.connect(half_made)) as connection:
             connection.executescript(f"BEGIN; {statements} COMMIT;")
-        half_made.rename(home / "prefect.db")
+        # Not renamed: where somebody puts a backup back just now, that has the name.
+        (home / "prefect.db").hardlink_to(half_made)
+    finally:
+        half_made.unlink(missing_ok=True)
 
 
 def _revision_of(statements: str) -> str:
-    """Finds the migration that tables are of, in the last statement.
-
-    Args:
-        statements: Those of ``TABLES``.
-    """
+    # It is in the last of them.
     return statements.rstrip().rpartition("VALUES ('")[2].removesuffix("');")
 
 

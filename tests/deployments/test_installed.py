@@ -49,6 +49,7 @@ def test_a_wheel_has_its_deployments(tmp_path: Path) -> None:
         "blocks/py.typed",
         "bouncer/py.typed",
     }
+    assert (place / "deployments" / "server" / "prefect_tables.sql").is_file()
 
 
 async def test_the_blocks_are_registered_as_others_are(prefect_server: LocalServer, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ with orchestrator(read_settings()):
 def test_prefects_clients_read_one_authority_for_the_local_server(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each read all of them, in each of a run's ten clients; of a server in the clear none is needed."""
+    """Each read all of them, in each of a run's nine clients; of a server in the clear none is needed."""
 
     class Server:
         """One that would be started."""
@@ -167,8 +167,10 @@ def test_prefects_clients_read_one_authority_for_the_local_server(
         # Whatever the command leaves behind is taken back at the end.
         monkeypatch.setenv(name, "")
     monkeypatch.setattr("deployments.server.orchestration.local_server", started)
+    # One that was damaged is made anew.
+    (folder / "one-authority.pem").write_text("half of it")
     with orchestrator(Settings(bouncer_flows_home=folder), local=True):
         context = ssl.create_default_context(cafile=os.environ["PREFECT_API_SSL_CERT_FILE"])
     assert context.cert_store_stats() == {"x509": 1, "x509_ca": 1, "crl": 0}
-    # What follows in this process may speak to another server, by TLS.
+    # What is started afterwards may speak to another server, by TLS.
     assert "PREFECT_API_SSL_CERT_FILE" not in os.environ

@@ -1,5 +1,6 @@
 """The tables of a new Prefect database are laid as Prefect's migrations make them, and nowhere else."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,39 @@ def test_a_database_that_is_there_stays_as_it_is(tmp_path: Path, left: str) -> N
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [(left, b"theirs")]
 
 
-def test_a_server_whose_database_is_elsewhere_gets_no_file(tmp_path: Path) -> None:
-    """It may be PostgreSQL."""
-    lay_tables(
-        {"PREFECT_HOME": str(tmp_path), "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://host/db"}
-    )
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+        "PREFECT_API_DATABASE_CONNECTION_URL",
+        "PREFECT_SERVER_DATABASE_DRIVER",
+        "PREFECT_PROFILES_PATH",
+    ],
+)
+def test_a_server_whose_database_is_elsewhere_gets_no_file(tmp_path: Path, variable: str) -> None:
+    """It may be PostgreSQL, and a file beside it would be taken for what a backup needs."""
+    lay_tables({"PREFECT_HOME": str(tmp_path), variable: "elsewhere"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_with_a_profile_of_its_own_gets_no_file(tmp_path: Path) -> None:
+    """The profile may say where the database is."""
+    (tmp_path / "profiles.toml").write_text("")
+    lay_tables({"PREFECT_HOME": str(tmp_path)})
+    assert not (tmp_path / "prefect.db").exists()
+
+
+def test_a_database_that_comes_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody puts a backup back while a command starts."""
+
+    def connect(file: Path) -> sqlite3.Connection:
+        (tmp_path / "prefect.db").write_bytes(b"theirs")
+        return _connect(file)
+
+    _connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    lay_tables({"PREFECT_HOME": str(tmp_path)})
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("prefect.db", b"theirs")]
 
 
 def test_a_version_of_prefect_without_the_last_migration_makes_its_own(
@@ -62,3 +90,10 @@ def test_what_keeps_the_tables_from_being_laid_is_left_to_the_server_to_tell(tmp
     (tmp_path / "prefect-half-made").mkdir()
     lay_tables({"PREFECT_HOME": str(tmp_path)})
     assert not (tmp_path / "prefect.db").exists()
+
+
+def test_a_server_starts_where_the_file_of_tables_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect needs none."""
+    monkeypatch.setattr(prefect_tables, "TABLES", tmp_path / "lost.sql")
+    lay_tables({"PREFECT_HOME": str(tmp_path)})
+    assert list(tmp_path.iterdir()) == []

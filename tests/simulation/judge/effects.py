@@ -44,4 +44,4 @@ def held_batches(raw: sqlite3.Connection) -> dict[int, int]:
 def still_held(raw: sqlite3.Connection, before: dict[int, int]) -> list[int]:
     """Says which of these are held as before; one that is held again was lost once more."""
     now = held_batches(raw)
-    return sorted(batch for batch, lost in before.items() if now.get(batch) == lost)
+    return sorted(batch for batch, lost in before.items() if batch in now and now[batch] <= lost)
