@@ -209,18 +209,19 @@ class Service:
         self.settle()
 
     def complete(self, batch_id: str) -> None:
-        """Completes a batch now, whatever its account.
+        """Completes a batch now, whatever its account; one that is completed stays as it is.
 
         Raises:
-            ApiError: 404 for a batch that is not in flight.
+            ApiError: 404 for a batch that there is not.
         """
+        if batch_id not in self.batches:
+            raise ApiError(404, Message.NO_SUCH_BATCH.format(batch_id))
         self.settle()
         batch = self._in_flight.get(batch_id)
-        if batch is None:
-            raise ApiError(404, "no such batch in flight")
-        batch.account.line.leave(batch)
-        batch.complete(self.now)
-        self.settle()
+        if batch is not None:
+            batch.account.line.leave(batch)
+            batch.complete(self.now)
+            self.settle()
 
     def verify(self, account: Account, email: str) -> dict[str, Any]:
         """Verifies one address at once.

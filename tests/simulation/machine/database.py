@@ -58,7 +58,7 @@ class Database:
         self.raw.create_function("unixepoch", 0, lambda: virtual_time.epoch_second(self.skew))
         self.engine: Engine = create_engine("sqlite://", creator=lambda: self.raw, poolclass=StaticPool)
         # Not as an event, for whose sake SQLAlchemy would look for listeners four times a statement.
-        self.engine.dialect.do_begin = _begin  # type: ignore[method-assign]
+        self.engine.dialect.do_begin = _begin  # type: ignore[method-assign]  # there is no setting
         self.restore(_migrated())
         # Those that refer to others come first.
         names = [table.name for table in reversed(Base.metadata.sorted_tables)]
