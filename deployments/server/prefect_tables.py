@@ -12,7 +12,7 @@ from bouncer.files.private_folders import private_folder
 __all__ = ["TABLES", "lay_tables"]
 
 TABLES = Path(__file__).with_name("prefect_tables.sql")
-"""What Prefect's migrations make of an empty file; ``make prefect-tables`` writes it."""
+"""The statements of the tables, as Prefect's migrations leave them; ``make prefect-tables`` writes the file."""
 
 _MIGRATIONS = "server/database/_migrations/versions/sqlite"
 _ELSEWHERE = re.compile(r"PREFECT_((SERVER|API)_DATABASE_(CONNECTION_URL|DRIVER|NAME)|PROFILES_PATH)")

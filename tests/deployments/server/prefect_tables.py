@@ -1,4 +1,4 @@
-"""What Prefect's own migrations make of an empty file: ``python -m tests.deployments.server.prefect_tables``."""
+"""Tables as Prefect's own migrations make them, written down by ``python -m tests.deployments.server.prefect_tables``."""
 
 import os
 import sqlite3

@@ -77,7 +77,7 @@ def test_a_version_of_prefect_without_the_last_migration_makes_its_own(
 
 
 def test_a_start_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path) -> None:
-    """What it left half made is made anew."""
+    """The half of a file that it left is made anew."""
     (tmp_path / "prefect-half-made").write_bytes(b"half of it")
     lay_tables({"PREFECT_HOME": str(tmp_path)})
     (laid,) = tmp_path.iterdir()

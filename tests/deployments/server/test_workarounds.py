@@ -41,7 +41,7 @@ def test_a_logo_still_has_to_come_from_a_web_server() -> None:
 
 
 def test_a_client_still_reads_authorities_for_a_server_that_is_spoken_to_in_the_clear(tmp_path: Path) -> None:
-    """Ten clients of a run read all authorities for nothing: half a second of a slow machine. Ours read one."""
+    """Nine clients of a run read all authorities for nothing: half a second of a slow machine. Ours read one."""
     missing = {PREFECT_API_URL: "http://127.0.0.1:4200/api", PREFECT_API_SSL_CERT_FILE: str(tmp_path / "missing.pem")}
     with temporary_settings(missing), pytest.raises(FileNotFoundError):
         get_client()
