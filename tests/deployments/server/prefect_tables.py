@@ -1,4 +1,4 @@
-"""Tables as Prefect's own migrations make them, written down by ``python -m tests.deployments.server.prefect_tables``."""
+"""Tables as Prefect's migrations make them, written down by ``python -m tests.deployments.server.prefect_tables``."""
 
 import os
 import sqlite3
