@@ -25,7 +25,7 @@ from tests.flows.runs import until_it_holds
 from tests.ports import free_port
 
 _PROJECT = Path(__file__).resolve().parents[3]
-_DASHBOARD = _PROJECT / "deployments" / "grafana" / "bouncer-flows.json"
+_DASHBOARD = _PROJECT / "deployments" / "serving" / "grafana_dashboard.json"
 _OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
 
