@@ -15,7 +15,17 @@ from bouncer.files.csv.columns import Columns, count_columns, find_column
 from bouncer.files.csv.encoding import find_encoding
 from bouncer.files.csv.formats import refuse_other_formats
 
-__all__ = ["NO_COLUMN", "TOO_LONG", "Chunk", "Layout", "RejectedLine", "inspect", "read_chunks", "read_records"]
+__all__ = [
+    "NO_COLUMN",
+    "TOO_LONG",
+    "Chunk",
+    "Layout",
+    "RejectedLine",
+    "inspect",
+    "read_chunks",
+    "read_records",
+    "refuse_no_file",
+]
 
 TOO_LONG = "The line is too long to be read."
 NO_COLUMN = "The line ends before column {}, where the addresses are."
@@ -86,6 +96,24 @@ class Chunk:
     bytes_done: int
 
 
+def refuse_no_file(path: Path) -> None:
+    """Refuses a path with nothing to be read at it: before a database is made or a server is started for it.
+
+    Raises:
+        InputRefused: There is no such file, or it is a directory, or a pipe.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise InputRefused(f"{path}: there is no such file; check its name and directory") from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if stat.S_ISDIR(mode):
+        raise InputRefused(f"{path} is a directory; name a CSV file in it")
+    if not stat.S_ISREG(mode):
+        raise InputRefused(f"{path} is not a regular file; write the contacts to a file first")
+
+
 def inspect(path: Path, column: str | None = None, name: str | None = None) -> Layout:
     """Finds out how a file is to be read, and whether it can be. Reads it through, in bounded memory.
 
@@ -101,20 +129,14 @@ def inspect(path: Path, column: str | None = None, name: str | None = None) -> L
         InputRefused: There is no such file, it is no CSV file, or it is not clear where the addresses are.
     """
     name = name or path.name
+    refuse_no_file(path)
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise InputRefused(f"{path} is a directory; name a CSV file in it")
-        if not stat.S_ISREG(mode):
-            raise InputRefused(f"{path} is not a regular file; write the contacts to a file first")
         encoding, notes = find_encoding(path, name)
         refuse_other_formats(path, encoding, name)
         delimiter, prefix_lines = _find_delimiter(path, encoding)
         columns = _columns(path, encoding, delimiter, prefix_lines)
-    except FileNotFoundError:
-        raise InputRefused(f"{path}: there is no such file; check its name and directory") from None
     except OSError as error:
-        raise InputRefused(f"{path} cannot be read ({error.strerror}); check its permissions") from None
+        raise _unreadable(path, error) from None
     if columns is None:
         raise InputRefused(f"{name} holds no contacts; it needs a line for each")
     if columns.width > _MOST_COLUMNS or columns.width * columns.records - columns.cells > _MOST_FILLED_UP:
@@ -128,6 +150,10 @@ def inspect(path: Path, column: str | None = None, name: str | None = None) -> L
     header = columns.header if found.header else ()
     names = (*header, *(f"column {i + 1}" for i in range(len(header), columns.width)))
     return Layout(path, encoding, delimiter, prefix_lines, found.header, found.index, found.name, names, notes)
+
+
+def _unreadable(path: Path, error: OSError) -> InputRefused:
+    return InputRefused(f"{path} cannot be read ({error.strerror}); check its permissions")
 
 
 def _columns(path: Path, encoding: str, delimiter: str, prefix_lines: int) -> Columns | None:

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from bouncer.errors import InputRefused
+from bouncer.files.csv.reading import refuse_no_file
 from bouncer.files.lists.bounded_file import BoundedFile
 from bouncer.files.lists.workbooks import is_workbook, rows_of, unpacked_bytes
 from bouncer.files.private_folders import temporary_folder
@@ -153,16 +154,13 @@ def _source_of(place: str, folder: Path) -> ListSource:
     else:
         path = path_of(place)
         given = str(path)
-        if path.is_file():
-            most = max(most, path.stat().st_size * _MOST_TIMES)
+        refuse_no_file(path)
+        most = max(most, path.stat().st_size * _MOST_TIMES)
     path = _unpacked(path, name, folder, most)
     return ListSource(given, name, path, _digest(path))
 
 
 def _unpacked(path: Path, name: str, folder: Path, most: int) -> Path:
-    if not path.is_file():
-        # How it is refused is decided where it is read.
-        return path
     try:
         with path.open("rb") as file:
             head = file.read(4)
@@ -190,8 +188,7 @@ def _unpacked(path: Path, name: str, folder: Path, most: int) -> Path:
 
 def _digest(path: Path) -> str:
     digest = blake2b(digest_size=16)
-    if path.is_file():
-        with path.open("rb") as file:
-            while piece := file.read(_PIECE):
-                digest.update(piece)
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
     return digest.hexdigest()

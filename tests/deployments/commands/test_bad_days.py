@@ -126,6 +126,14 @@ def test_a_file_with_a_typo_is_not_made(complain: Complain, tmp_path: Path, argu
     assert not (tmp_path / "typo.db").exists()
 
 
+@pytest.mark.parametrize("arguments", [["import"], ["import", "--dry-run"], ["verify", "--dry-run"]])
+def test_nothing_is_made_for_a_list_that_is_not_there(complain: Complain, tmp_path: Path, arguments: list[str]) -> None:
+    """An import made an empty database first, and a forecast started a Prefect server."""
+    (command, *options) = arguments
+    assert "typo.csv: there is no such file" in complain(command, "typo.csv", *options)
+    assert not (tmp_path / "flows").exists()
+
+
 def test_a_person_is_not_erased_from_a_database_that_was_never_made(complain: Complain, tmp_path: Path) -> None:
     """In a shell without the service's DATABASE_URL it made an empty one, and said that nobody is in it."""
     said = complain("erase", "--email", "ann@example.com", "--yes")

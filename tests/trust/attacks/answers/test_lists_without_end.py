@@ -128,11 +128,7 @@ def test_a_url_is_no_chain_of_file_systems(place: str, bound: Path, tmp_path: Pa
 def test_a_url_of_this_machine_is_a_path(system: str, tmp_path: Path) -> None:
     """A pipe was waited for without an end."""
     os.mkfifo(tmp_path / "pipe.csv")
-    with (
-        opened_list(f"{system}://{tmp_path}/pipe.csv") as source,
-        pytest.raises(InputRefused, match="not a regular file"),
-    ):
-        inspect(source.path)
+    _refused(f"{system}://{tmp_path}/pipe.csv", "not a regular file")
     (tmp_path / "list.csv").write_bytes(_LIST)
     with opened_list(f"{system}://{tmp_path}/list.csv") as source:
         assert source.given == str(tmp_path / "list.csv")

@@ -113,7 +113,5 @@ def test_a_result_is_not_sent_by_a_password_that_the_run_would_show(result: str)
 def test_a_place_that_cannot_be_is_no_traceback(place: str) -> None:
     """Python's own paths raise at a home of nobody, and at a name of nothing but dots."""
     assert Path(place_of_result(place, None)).name
-    with opened_list(place) if place.startswith("~") else pytest.raises(InputRefused):
-        if not place.startswith("~"):
-            with opened_list(place):
-                pass
+    with pytest.raises(InputRefused), opened_list(place):
+        pass
