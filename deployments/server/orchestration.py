@@ -77,6 +77,7 @@ def orchestrator(
         load_prefect_settings()
         yield None
         return
+    before = {name: os.environ.get(name) for name in ("PREFECT_API_URL", "PREFECT_API_SSL_CERT_FILE")}
     home = settings.bouncer_flows_home
     entrance = Entrance.of(settings)
     spare_this_machine_the_proxy(os.environ, entrance.reach)
@@ -99,8 +100,11 @@ def orchestrator(
             finally:
                 _send_what_waits()
     finally:
-        for name in ("PREFECT_API_URL", "PREFECT_API_SSL_CERT_FILE"):
-            os.environ.pop(name, None)
+        for name, given in before.items():
+            if given is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = given
 
 
 def _keep_the_password_out_of_logs() -> None:

@@ -163,14 +163,15 @@ def test_prefects_clients_read_one_authority_for_the_local_server(
         meanwhile(Server())
         yield Server()
 
-    for name in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_API_SSL_CERT_FILE"):
+    own = {"PREFECT_API_URL": "https://team.example/api", "PREFECT_API_SSL_CERT_FILE": "/etc/team.pem"}
+    for name, value in {**own, "PREFECT_HOME": ""}.items():
         # Whatever the command leaves behind is taken back at the end.
-        monkeypatch.setenv(name, "")
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr("deployments.server.orchestration.local_server", started)
     # One that was damaged is made anew.
     (folder / "one-authority.pem").write_text("half of it")
     with orchestrator(Settings(bouncer_flows_home=folder), local=True):
         context = ssl.create_default_context(cafile=os.environ["PREFECT_API_SSL_CERT_FILE"])
     assert context.cert_store_stats() == {"x509": 1, "x509_ca": 1, "crl": 0}
-    # What is started afterwards may speak to another server, by TLS.
-    assert "PREFECT_API_SSL_CERT_FILE" not in os.environ
+    # What is started afterwards speaks to the team's server, by TLS.
+    assert {name: os.environ.get(name) for name in own} == own
