@@ -110,7 +110,8 @@ class _Account:
         turn = Turn(created=self.now, ready=self.now + self.bouncer.pick_up_seconds, work=self.bouncer.seconds)
         self.line.join(turn)
         self.turns.append(turn)
-        sent = _Sent(turn, Watch(_new_batch(self.bouncer.batch_size), ahead, lambda: self.now))
+        makes_room = ahead.holds_back_unknown(self.places)
+        sent = _Sent(turn, Watch(_new_batch(self.bouncer.batch_size), ahead, lambda: self.now, makes_room=makes_room))
         self.in_flight.append(sent)
         self.requests += _UPLOAD_AND_DOWNLOAD
         self.look_later(sent)

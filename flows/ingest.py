@@ -118,7 +118,7 @@ async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, b
                 tally.are_locked = in_vain >= MOST_LOOKS_IN_VAIN
                 if tally.capped or tally.are_locked:
                     break
-            await crews.next_change(LOOK_SECONDS, or_verified=left.contacts_wait)
+            await crews.next_change(LOOK_SECONDS, or_room=left.contacts_wait)
     finally:
         await crews.all_ended()
     tally.end(left, crews)

@@ -1,5 +1,6 @@
 """Flow ``verify-batch``: one batch from its row to its verdicts, from whatever step it has reached."""
 
+from functools import partial
 from typing import cast
 
 from prefect import flow, get_run_logger
@@ -51,7 +52,7 @@ async def _verify_owned(batch_id: int) -> State[None]:
                 message="Nothing to do: another run works on this batch, or there is no such batch",
             )
         try:
-            ending = await live(access, PrefectRun(), BatchSteps(access), batch)
+            ending = await live(access, PrefectRun(), BatchSteps(access, partial(keep_going, access, batch)), batch)
         except (OwnershipLost, Paused, Stopped) as error:
             get_run_logger().warning("%s", error)
             return Completed(name="LeftAsItIs", message=str(error))

@@ -106,6 +106,7 @@ class QueueAhead:
         side_by_side: How many batches Bouncer was seen to run at the same time.
         may_begin_at_once: Whether Bouncer may begin with it all the same: batches were seen to run side by side, or
             nothing was seen yet.
+        is_unknown: Whether no batch of the account was seen to its end yet, by which its pace would be known.
     """
 
     in_flight: int
@@ -114,6 +115,7 @@ class QueueAhead:
     seconds_an_address: float
     side_by_side: int = 1
     may_begin_at_once: bool = False
+    is_unknown: bool = False
 
     @classmethod
     def of(cls, batches: Collection[BatchAhead], recent: Collection[Ran]) -> "QueueAhead":
@@ -135,6 +137,7 @@ class QueueAhead:
             seconds_an_address=seconds_an_address,
             side_by_side=side_by_side,
             may_begin_at_once=side_by_side > 1 or pace is None,
+            is_unknown=pace is None,
         )
 
     def admits(self, places: Places, more: int = 0) -> bool:
@@ -146,6 +149,10 @@ class QueueAhead:
             return False
         wait = self.seconds + more * places.batch_size * self.seconds_an_address / self.side_by_side
         return places.queue_seconds <= 0 or self.queued + more == 0 or wait <= places.queue_seconds
+
+    def holds_back_unknown(self, places: Places) -> bool:
+        """Tells whether places stay empty only because it is not known yet how the account's batches run."""
+        return self.is_unknown and self.usable(places) < places.most
 
     def usable(self, places: Places) -> int:
         """Counts the places at Bouncer that are of use now: those that are taken, and those that an upload may take."""

@@ -13,6 +13,12 @@ _SPARE_SHARE = 0.1
 _LONGEST_IN_QUEUE = 300.0
 """The longest time between two looks at a batch that is overdue in Bouncer's queue, in seconds."""
 
+_EARLY_SHARE = 0.2
+"""The share of the shortest wait after which a batch is looked at whose beginning makes room for more."""
+
+_SECOND_SHARE = 1.5
+"""The share of it after which such a batch is looked at again: as many looks as at any other."""
+
 _SOON_SECONDS = 15.0
 """Seconds after which a batch that is still queued was not begun with at once."""
 
@@ -30,7 +36,14 @@ def seconds_an_address(connection: Connection, account: str) -> float | None:
 
 
 def seconds_to_next_look_at_queue(
-    waited: float, turn: float, run: float, *, shortest: float, longest: float, may_begin_at_once: bool = False
+    waited: float,
+    turn: float,
+    run: float,
+    *,
+    shortest: float,
+    longest: float,
+    may_begin_at_once: bool = False,
+    early: bool = False,
 ) -> float:
     """Says how long to wait before the next look at a batch that is queued at Bouncer.
 
@@ -46,7 +59,11 @@ def seconds_to_next_look_at_queue(
         shortest: The wait before the first look, in seconds.
         longest: The least of the others.
         may_begin_at_once: Whether Bouncer may begin with it whatever is ahead of it.
+        early: Whether the first look is early, since others are not sent until Bouncer is seen to have begun.
     """
+    if early and waited < _SECOND_SHARE * shortest:
+        first = _EARLY_SHARE * shortest
+        return first if waited < first else _SECOND_SHARE * shortest - waited
     if waited < shortest:
         return shortest
     left = turn + run - waited
@@ -102,6 +119,10 @@ class Pace:
         elif seen == 0:
             self._latest = (elapsed, 0)
             self._began = elapsed
+
+    def is_seen(self, elapsed: float) -> bool:
+        """Tells whether what was verified so far tells a speed, so many seconds after the upload was answered."""
+        return self._speed(elapsed) is not None
 
     def seconds_to_next_poll(self, elapsed: float, *, shortest: float, longest: float) -> float:
         """Returns the seconds to wait before the next status request.

@@ -4,11 +4,11 @@ import asyncio
 
 from bouncer.api.answers import BatchProgress
 from bouncer.batches import ownership, transitions
-from bouncer.batches.batches_in_flight import queue_ahead
+from bouncer.batches.batches_in_flight import Places, queue_ahead
 from bouncer.batches.state import BatchWork
 from bouncer.errors import BatchLost, BatchNotCompleted, BatchStuck, FinishRefused
 from bouncer.steps.callbacks import Bell
-from bouncer.steps.ports import Access, Run
+from bouncer.steps.ports import Access, ProgressBar, Run
 from bouncer.steps.retries import AWAY, until_known
 from bouncer.steps.watch import Watch
 
@@ -35,7 +35,8 @@ async def poll(access: Access, run: Run, batch: BatchWork, bouncer_id: str) -> N
     log = run.log
     account = access.account
     ahead = await queue_ahead(access, batch.account, besides=batch.id)
-    watch = Watch(batch, ahead, asyncio.get_running_loop().time)
+    places = Places(account.max_concurrent_batches, account.queue_ahead_seconds, batch.quantity)
+    watch = Watch(batch, ahead, asyncio.get_running_loop().time, makes_room=ahead.holds_back_unknown(places))
     bar = await run.progress_bar(batch.id, batch.quantity, watch.percent, watch.elapsed)
     bell = Bell(access, batch)
     await bell.look()
@@ -56,13 +57,7 @@ async def poll(access: Access, run: Run, batch: BatchWork, bouncer_id: str) -> N
                 await bar.end(watch.elapsed)
                 log.info("batch %d is verified after %.0f s", batch.id, watch.elapsed)
                 return
-            if progress.is_running:
-                if await transitions.record_running(access, batch, progress.waited):
-                    log.info("Bouncer has begun with batch %d", batch.id)
-                watch.note_running(progress.waited)
-            if watch.note(progress.processed or 0):
-                await transitions.record_progress(access, batch, watch.processed)
-                await bar.move(watch.percent, watch.elapsed)
+            await _note(access, run, batch, progress, watch, bar)
             # Only after an answer: while Bouncer is away, nobody knows what has become of the batch. And only while it
             # runs: one that is queued there is paid for and will run, however long that takes.
             if watch.is_running and (
@@ -87,6 +82,20 @@ async def _ask(access: Access, bouncer_id: str) -> BatchProgress:
         return await access.client.batch_progress(bouncer_id)
     except BatchNotCompleted as error:
         raise BatchLost(str(error)) from None
+
+
+async def _note(
+    access: Access, run: Run, batch: BatchWork, progress: BatchProgress, watch: Watch, bar: ProgressBar
+) -> None:
+    if progress.is_running:
+        if await transitions.record_running(access, batch, progress.waited):
+            run.log.info("Bouncer has begun with batch %d", batch.id)
+            if watch.makes_room:
+                await run.make_use_of_room()
+        watch.note_running(progress.waited)
+    if watch.note(progress.processed or 0):
+        await transitions.record_progress(access, batch, watch.processed)
+        await bar.move(watch.percent, watch.elapsed)
 
 
 async def _finish_early(access: Access, run: Run, batch: BatchWork, bouncer_id: str, watch: Watch) -> None:

@@ -114,6 +114,10 @@ class Run(Protocol):
         """Emits an event that automations can act on."""
         ...
 
+    async def make_use_of_room(self) -> None:
+        """Has more batches sent, since Bouncer has begun with this one, which may tell that it runs several at once."""
+        ...
+
     async def progress_bar(self, batch: int, quantity: int, percent: int, seconds: float) -> ProgressBar:
         """Shows how far a batch has come, from now on."""
         ...

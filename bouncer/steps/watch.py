@@ -17,6 +17,7 @@ class Watch:
         batch: The batch, as its owner has taken it.
         ahead: What was sent before it.
         clock: Tells the time in seconds, from any moment on.
+        makes_room: Whether others can be sent once Bouncer is seen to have begun with it.
 
     Attributes:
         quantity: Addresses in it.
@@ -24,9 +25,12 @@ class Watch:
         finishing: Whether Bouncer was asked to finish it early.
         is_running: Whether Bouncer was seen to have begun with it.
         is_new: Whether it was only uploaded now.
+        makes_room: As above.
     """
 
-    def __init__(self, batch: BatchWork, ahead: QueueAhead, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, batch: BatchWork, ahead: QueueAhead, clock: Callable[[], float], *, makes_room: bool = False
+    ) -> None:
         self._now = clock
         now = clock()
         self.quantity = batch.quantity
@@ -34,6 +38,7 @@ class Watch:
         self.finishing = batch.finishing
         self.is_running = batch.state is BatchState.RUNNING_AT_BOUNCER
         self.is_new = batch.bouncer_id is None
+        self.makes_room = makes_room
         self._began = now - batch.in_flight_seconds
         self._progressed = now - batch.idle_seconds
         self._looked = self.elapsed
@@ -105,6 +110,9 @@ class Watch:
         if self.finishing:
             # Bouncer ends it by itself: soon.
             wait = shortest
+        elif self.is_running and self._looked < shortest and not self._pace.is_seen(self._looked):
+            # The look came early, and Bouncer had just begun.
+            wait = shortest
         elif self.is_running:
             wait = self._pace.seconds_to_next_poll(self._looked, shortest=shortest, longest=longest)
         elif soon:
@@ -119,5 +127,6 @@ class Watch:
                 shortest=shortest,
                 longest=longest,
                 may_begin_at_once=self._may_begin_at_once,
+                early=self.makes_room,
             )
         return max(0.0, self._looked + wait - self.elapsed)

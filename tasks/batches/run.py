@@ -1,6 +1,7 @@
 """The run of a batch in Prefect: its log, its events, its progress bar, and the count of uploads."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from prefect import get_run_logger
@@ -8,6 +9,7 @@ from prefect import get_run_logger
 from blocks.upload_counts import read_mark, write_mark
 from bouncer.accounts.upload_history import UploadCount
 from tasks.batches.progress_bar import ProgressBar
+from tasks.batches.slots import tell_begun
 from tasks.running.events import announce
 
 __all__ = ["PrefectRun"]
@@ -22,10 +24,15 @@ class _Marks:
 
 
 class PrefectRun:
-    """Implements ``bouncer.steps.ports.Run`` for the flow or task run that is under way."""
+    """Implements ``bouncer.steps.ports.Run`` for the flow or task run that is under way.
 
-    def __init__(self) -> None:
+    Args:
+        use_room: Claims and starts more batches where no ingest is there to do it.
+    """
+
+    def __init__(self, use_room: Callable[[], Awaitable[None]] | None = None) -> None:
         self.marks = _Marks()
+        self._use_room = use_room
 
     @property
     def log(self) -> logging.Logger | logging.LoggerAdapter[Any]:
@@ -35,6 +42,12 @@ class PrefectRun:
     def announce(self, what: str, *, account: str, **details: str | float | bool | None) -> None:
         """Emits an event that automations can act on."""
         announce(what, account=account, **details)
+
+    async def make_use_of_room(self) -> None:
+        """Has the ingest that began the run look for contacts at once; on a worker, claims and starts more."""
+        tell_begun()
+        if self._use_room is not None:
+            await self._use_room()
 
     async def progress_bar(self, batch: int, quantity: int, percent: int, seconds: float) -> ProgressBar:
         """Shows how far a batch has come, as an artifact."""

@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -28,11 +29,13 @@ from tasks.running.stopping import sleep_unless_stopping
 __all__ = [
     "LEASE_SECONDS",
     "Slot",
+    "Told",
     "batch_slot",
     "give_back",
     "give_back_stale_lease",
+    "tell_begun",
     "tell_done",
-    "telling_when_done",
+    "telling",
 ]
 
 _log = logging.getLogger(__name__)
@@ -45,7 +48,21 @@ _LOCKED = 423
 _places: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, int], asyncio.Semaphore]] = WeakKeyDictionary()
 _NEXT_TRY_SECONDS = 1.0
 
-_tell: ContextVar[Callable[[], None] | None] = ContextVar("tell", default=None)
+
+@dataclass(frozen=True)
+class Told:
+    """What is called for whoever began the run of a batch.
+
+    Attributes:
+        begun: When Bouncer has begun with the batch, which makes room for more.
+        done: When the batch needs a slot no more: when it is verified.
+    """
+
+    begun: Callable[[], None]
+    done: Callable[[], None]
+
+
+_told: ContextVar[Told | None] = ContextVar("told", default=None)
 
 
 class Slot:
@@ -106,21 +123,26 @@ async def batch_slot(access: Access, batch: BatchWork) -> AsyncIterator[Slot]:
     tell_done()
 
 
+def tell_begun() -> None:
+    """Tells whoever began the run that Bouncer has begun with its batch."""
+    if (told := _told.get()) is not None:
+        told.begun()
+
+
 def tell_done() -> None:
     """Tells whoever began the run that its batch needs a slot no more."""
-    tell = _tell.get()
-    if tell is not None:
-        tell()
+    if (told := _told.get()) is not None:
+        told.done()
 
 
 @contextmanager
-def telling_when_done(tell: Callable[[], None]) -> Iterator[None]:
-    """A run that is begun within it calls ``tell`` when its batch needs a slot no more: when it is verified."""
-    token = _tell.set(tell)
+def telling(told: Told) -> Iterator[None]:
+    """A run that is begun within it tells how far its batch has come."""
+    token = _told.set(told)
     try:
         yield
     finally:
-        _tell.reset(token)
+        _told.reset(token)
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """The steps of a batch as Prefect tasks, under the names that people see in the UI."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import httpx
@@ -33,9 +34,9 @@ async def upload(access: Access, batch: BatchWork, slot: Slot) -> str:
 
 
 @task(name="poll", task_run_name="poll", cache_policy=NO_CACHE, persist_result=False)
-async def poll(access: Access, batch: BatchWork, bouncer_id: str) -> None:
+async def poll(access: Access, batch: BatchWork, bouncer_id: str, use_room: Callable[[], Awaitable[None]]) -> None:
     """Waits until Bouncer has completed a batch; see ``bouncer.steps.poll``."""
-    await polling.poll(access, PrefectRun(), batch, bouncer_id)
+    await polling.poll(access, PrefectRun(use_room), batch, bouncer_id)
 
 
 @task(name="load", task_run_name="load", cache_policy=NO_CACHE, persist_result=False)
@@ -57,10 +58,12 @@ class BatchSteps:
 
     Args:
         access: The account and the database.
+        use_room: Claims and starts more batches where no ingest is there to do it.
     """
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, use_room: Callable[[], Awaitable[None]]) -> None:
         self._access = access
+        self._use_room = use_room
 
     async def give_back_stale_lease(self, batch: BatchWork) -> None:
         """Gives the slot back that an earlier owner held when it died."""
@@ -76,7 +79,7 @@ class BatchSteps:
 
     async def poll(self, batch: BatchWork, bouncer_id: str) -> None:
         """Polls the batch in a task run of its own."""
-        await poll(self._access, batch, bouncer_id)
+        await poll(self._access, batch, bouncer_id, self._use_room)
 
     async def load(self, batch: BatchWork, bouncer_id: str) -> LoadReport:
         """Loads the batch in a task run of its own; then nothing of it is kept at Bouncer, where that is asked for."""

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State
 from bouncer.batches.batches_in_flight import batches_ahead
 from bouncer.batches.state import AWAITS_UPLOAD, BatchTitle
 from bouncer.errors import BouncerFlowsError, DatabaseUnavailable, KeyRefused, LimitsMissing, OrchestratorUnavailable
-from tasks.batches.slots import telling_when_done
+from tasks.batches.slots import Told, telling
 from tasks.running.stopping import stopping_with
 
 __all__ = ["LEFT_TO_OTHERS", "Crew", "Crews"]
@@ -37,7 +37,8 @@ class Crew:
     Args:
         start: Starts the subflow of a batch under a name, and returns its final state.
         slots: How many batches can be in flight.
-        freed: Set when a batch is verified, so that the next can be started while it is loaded.
+        freed: Set when a batch is verified, so that the next can be started while it is loaded, and when Bouncer has
+            begun with one that kept others from being sent.
 
     Attributes:
         started: How many runs were started.
@@ -92,7 +93,8 @@ class Crew:
             if (batch.state not in AWAITS_UPLOAD or batch.realtime or self.room > 0) and batch.id not in known:
                 if batch.realtime:
                     self._without_slot.add(batch.id)
-                with stopping_with(self._given_up), telling_when_done(partial(self._note_verified, batch.id)):
+                told = Told(begun=self._freed.set, done=partial(self._note_verified, batch.id))
+                with stopping_with(self._given_up), telling(told):
                     self._running[batch.id] = asyncio.create_task(self._run(batch), name=str(batch))
                 self.started += 1
 
@@ -189,19 +191,20 @@ class Crews:
             if crew.fatal is None:
                 crew.begin([batch])
 
-    async def next_change(self, seconds: float, *, or_verified: bool = False) -> None:
+    async def next_change(self, seconds: float, *, or_room: bool = False) -> None:
         """Waits until the run of a batch has ended, at most so long.
 
         Args:
             seconds: The longest wait.
-            or_verified: Whether to wait only until a batch is verified: its slot is free for contacts that wait.
+            or_room: Whether to wait only until there is room for contacts that wait: a batch that is verified has left
+                its slot, and one that Bouncer has begun with may let others be sent.
         """
         runs = [run for crew in self._crews.values() for run in crew.runs]
         if not runs:
             await asyncio.sleep(seconds)
             return
         freed = asyncio.create_task(self._freed.wait())
-        awaited = [*runs, freed] if or_verified else runs
+        awaited = [*runs, freed] if or_room else runs
         await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         freed.cancel()
         self._freed.clear()

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.queue_simulation import Bouncer, course_of
-from bench.rows.queueing import MILLION, MODES
+from bench.rows.queueing import MILLION, MODES, MOST_REQUESTS
 from bouncer.batches.batches_in_flight import Places
 
 _FILLED, _AHEAD = Places(15, 0), Places(15, 15 * 60)
@@ -18,7 +18,7 @@ def test_a_million_contacts_are_as_quick_as_with_fifteen_in_flight(mode: str) ->
     assert max(ahead.waits) <= 15 * 60
     # Those 15 minutes, and the batch that runs.
     assert ahead.urgent_seconds <= 15 * 60 + MODES[mode].seconds
-    assert ahead.requests <= 12
+    assert ahead.requests <= MOST_REQUESTS + 1e-9
     assert ahead.late_seconds <= 30
 
 

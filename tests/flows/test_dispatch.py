@@ -14,6 +14,7 @@ from prefect.types._datetime import now
 from sqlalchemy import Connection, func, select, text
 
 from bouncer.accounts import state as account_state
+from bouncer.batches.batches_in_flight import SLOWEST_SECONDS_AN_ADDRESS
 from bouncer.installation import here
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch
@@ -27,7 +28,7 @@ from tests.conftest import SetUpAccount
 from tests.contacts import addresses, queue, statuses
 from tests.flows.runs import text_of_artifact, until_it_holds
 from tests.prefect_server import WORK_POOL, served_deployments
-from tests.sandbox_process import SandboxHandle
+from tests.sandbox_process import SandboxHandle, running_sandbox
 
 _SLOTS = 15
 _AHEAD = 5
@@ -246,6 +247,39 @@ async def test_a_place_is_refilled_at_once_however_its_batch_ended(
     assert (await _work_on(first)).name == ends
     again, third = await _next_runs()
     assert (again.flow_run.id, third.flow_run.name) == (second.flow_run.id, "batch 3: 1 contact of request 1")
+
+
+@on_sqlite
+@pytest.mark.usefixtures("on_workers")
+@pytest.mark.scenario
+async def test_workers_have_all_places_of_a_new_account_as_soon_as_bouncer_has_begun(
+    set_up_account: SetUpAccount,
+) -> None:
+    """Three batches may be queued before it is known how they run; the others waited for the next tick."""
+    with running_sandbox(fixed_seconds=3_600, parallel=9) as bouncer:
+        engine = await set_up_account(
+            bouncer_api_base_url=bouncer.url,
+            bouncer_api_key=bouncer.key,
+            batch_size=10,
+            max_concurrent_batches=9,
+            # By the slowest pace that Bouncer names, two batches ahead may be waited for.
+            queue_ahead_minutes=2.5 * 10 * SLOWEST_SECONDS_AN_ADDRESS / 60,
+            poll_seconds_min=2,
+            poll_seconds_max=5,
+        )
+        queue(engine, addresses(90))
+        await _tick()
+        first, second, third, *ready = await _next_runs()
+        assert len(ready) == 1
+        working = [asyncio.create_task(_work_on(run)) for run in (first, second, third)]
+        await _until_ready(4)
+        _complete(bouncer, 3)
+        await asyncio.gather(*working)
+
+
+@until_it_holds
+async def _until_ready(runs: int) -> None:
+    assert len(await _next_runs()) >= runs
 
 
 @until_it_holds

@@ -117,6 +117,9 @@ def test_quick_batches_that_nobody_saw_run_tell_all_the_same_that_they_ran_side_
     # Fifty seconds may be queued, at 20 s for each batch.
     assert ahead.usable(Places(_SLOTS, 50.0, 1_000)) == places
     assert ahead.may_begin_at_once is (places != 3)
+    # Only a new account's batches are worth an early look.
+    assert ahead.holds_back_unknown(Places(_SLOTS, 50.0, 1_000)) is (ages == [])
+    assert not ahead.holds_back_unknown(Places(_SLOTS, 0.0, 1_000))
 
 
 def _status(batch: int, status: BatchStatus) -> Update:

@@ -162,6 +162,17 @@ def test_a_batch_that_bouncer_may_begin_with_at_once_is_looked_at_again_soon() -
     assert looks == [10, 20, 550]
 
 
+def test_a_batch_that_keeps_others_from_being_sent_is_looked_at_early() -> None:
+    """A new account's first three batches kept twelve places empty for ten seconds, and the next five as long again."""
+    elapsed, looks = 0.0, []
+    while elapsed < 30:
+        elapsed += seconds_to_next_look_at_queue(
+            elapsed, 720, 360, shortest=_SHORTEST, longest=_LONGEST, may_begin_at_once=True, early=True
+        )
+        looks.append(elapsed)
+    assert looks == [2, 15, 15 + (720 + 360 - 15) / 2]
+
+
 def test_a_batch_whose_turn_does_not_come_is_looked_at_every_few_minutes() -> None:
     """With a list of somebody else's ahead nobody knows when the turn comes, and asking more often changes nothing."""
     elapsed = looks = 0

@@ -1,5 +1,7 @@
 """A batch that is queued at Bouncer is looked at by its turn, however wrong what is expected of that turn."""
 
+from datetime import timedelta
+
 import pytest
 
 from bouncer.batches.batches_in_flight import QueueAhead
@@ -19,7 +21,7 @@ class _Clock:
         return self.now
 
 
-def _queued(clock: _Clock) -> Watch:
+def _queued(clock: _Clock, *, makes_room: bool = False) -> Watch:
     work = BatchWork(
         id=1,
         owner="worker",
@@ -41,7 +43,7 @@ def _queued(clock: _Clock) -> Watch:
         realtime=False,
         unanswered=0,
     )
-    return Watch(work, _AHEAD, clock)
+    return Watch(work, _AHEAD, clock, makes_room=makes_room)
 
 
 @pytest.mark.parametrize(("soon", "at_most"), [(False, 330 + 360), (True, 330)], ids=["waited for", "cancelled"])
@@ -67,3 +69,22 @@ def test_a_batch_whose_turn_comes_sooner_than_it_seemed_is_looked_at_sooner() ->
     clock.now += 60
     watch.expect(QueueAhead(in_flight=0, queued=0, seconds=0.0, seconds_an_address=0.006))
     assert watch.rest(_SHORTEST, _LONGEST) < expected - 60
+
+
+@pytest.mark.parametrize(
+    ("waited", "processed", "next_look"),
+    [(0, 0, _SHORTEST), (None, 200, _SHORTEST), (0, 200, 98 / 3)],
+    ids=["nothing verified", "nobody knows since when", "a fiftieth"],
+)
+def test_an_early_look_that_tells_no_pace_is_followed_by_another(
+    waited: float | None, processed: int, next_look: float
+) -> None:
+    """A third of the slowest pace's time was let pass, in which quick batches were long done."""
+    clock = _Clock()
+    watch = _queued(clock, makes_room=True)
+    assert watch.rest(_SHORTEST, _LONGEST) == pytest.approx(2)
+    clock.now = 2.0
+    watch.note_running(None if waited is None else timedelta(seconds=waited))
+    watch.note(processed)
+    watch.look()
+    assert watch.rest(_SHORTEST, _LONGEST) == pytest.approx(next_look)

@@ -2,11 +2,12 @@
 
 import pytest
 
+from bouncer.batches.batches_in_flight import SLOWEST_SECONDS_AN_ADDRESS
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.conftest import SetUpAccount
 from tests.contacts import addresses, assert_verified_once, queue
 from tests.flows.runs import ingested
-from tests.sandbox_process import SandboxHandle
+from tests.sandbox_process import SandboxHandle, running_sandbox
 
 _DEADLINE_SECONDS = 1.0
 
@@ -28,3 +29,28 @@ async def test_behind_somebody_else_s_list_for_three_deadlines_nothing_is_bought
     ledger = sandbox.ledger()
     assert (ledger["batches"], ledger["finished"]) == (5, 0)
     assert ledger["most_in_flight"] <= 3
+
+
+@on_sqlite
+@pytest.mark.scenario
+async def test_a_new_account_whose_batches_run_side_by_side_soon_has_all_places_in_use(
+    set_up_account: SetUpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three batches may be queued before it is known how they run; the others waited for looks, three times over."""
+    monkeypatch.setattr("flows.ingest.LOOK_SECONDS", 3_600)
+    # As by the slowest pace that Bouncer names: two batches ahead may be waited for, three may not.
+    queue_ahead_seconds = 2.5 * 10 * SLOWEST_SECONDS_AN_ADDRESS
+    with running_sandbox(fixed_seconds=15, parallel=9) as bouncer:
+        engine = await set_up_account(
+            bouncer_api_base_url=bouncer.url,
+            bouncer_api_key=bouncer.key,
+            batch_size=10,
+            max_concurrent_batches=9,
+            queue_ahead_minutes=queue_ahead_seconds / 60,
+            poll_seconds_min=2,
+            poll_seconds_max=5,
+        )
+        queue(engine, addresses(90))
+        summary, _ = await ingested()
+        assert (summary.outcome, summary.verified) == ("drained", 90)
+        assert bouncer.ledger()["most_in_flight"] == 9

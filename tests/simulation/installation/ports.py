@@ -146,6 +146,9 @@ class Run:
         if "@" in told:
             raise AssertionError(f"an address is announced: {told}")
 
+    async def make_use_of_room(self) -> None:
+        """Leaves it to the worker's next look."""
+
     async def progress_bar(self, batch: int, quantity: int, percent: int, seconds: float) -> _Bar:
         """Shows nothing to nobody."""
         await _reach_server()

@@ -11,7 +11,7 @@ from prefect.states import Completed, Failed, exception_to_failed_state
 from bouncer.batches.state import BatchState, BatchTitle
 from bouncer.errors import BatchLost, KeyRefused
 from deployments.server.local_server import LocalServer
-from tasks.batches.slots import tell_done
+from tasks.batches.slots import tell_begun, tell_done
 from tasks.batches.subflows import MOST_FAILED_RUNS, Crews
 
 pytestmark = pytest.mark.mainline
@@ -45,6 +45,25 @@ async def test_no_batch_is_started_twice_and_none_beyond_the_room() -> None:
     assert (sorted(started), crews.is_idle, crews.gave_up_on, crews.fatal) == ([1, 2, 3], True, [], None)
 
 
+async def test_an_ingest_looks_for_contacts_as_soon_as_bouncer_has_begun_with_a_batch() -> None:
+    """It slept for five seconds while it was known already that a new account's batches run side by side."""
+    go = asyncio.Event()
+
+    async def start(batch: BatchTitle) -> State[None]:
+        tell_begun()
+        await go.wait()
+        return Completed()
+
+    crews = Crews(start, {"default": 2})
+    crews.begin(_titles(1))
+    async with asyncio.timeout(30):
+        await crews.next_change(3_600, or_room=True)
+    # Its slot is not free.
+    assert crews.room == {"default": 2}
+    go.set()
+    await crews.all_ended()
+
+
 async def test_the_next_batch_is_started_while_a_verified_one_is_loaded() -> None:
     """A slot does not idle while verdicts are stored; but where loads do not keep up, no more and more are begun."""
     loaded, verified = asyncio.Event(), set[int]()
@@ -58,10 +77,10 @@ async def test_the_next_batch_is_started_while_a_verified_one_is_loaded() -> Non
     crews = Crews(start, {"default": 2})
     crews.begin(_titles(1, 2, 3))
     assert crews.room == {"default": 0}
-    await crews.next_change(60, or_verified=True)
+    await crews.next_change(60, or_room=True)
     assert crews.room == {"default": 3}
     crews.begin(_titles(4, 5, 6, 7))
-    await crews.next_change(60, or_verified=True)
+    await crews.next_change(60, or_room=True)
     assert crews.room == {"default": 0}
     loaded.set()
     await crews.all_ended()
