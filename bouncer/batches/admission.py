@@ -40,9 +40,9 @@ ALL_PLACES_HELD = (
 HELD_IN_FLIGHT_SECONDS = 7200
 """Seconds for which a held batch counts as in flight: by then Bouncer has finished it, if it ever had it."""
 
-LOST_IN_FLIGHT_SECONDS = 60
-"""Seconds beyond that for which a lost upload counts as in flight: by then Bouncer has finished it, if it ever had
-it."""
+LOST_IN_FLIGHT_SECONDS = 70
+"""Seconds beyond what its addresses take for which a lost upload counts as in flight: by then Bouncer has finished it,
+if it ever had it. Ten of them are for a database that has another clock after a failover."""
 
 # Made once: whoever waits for room asks them again and again.
 _MARKED = select(Request.request_id).where(

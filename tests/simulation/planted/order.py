@@ -60,7 +60,7 @@ ORDER = (
     Planted(
         "an upload that was lost counts as in flight for two seconds only",
         _ADMISSION,
-        "LOST_IN_FLIGHT_SECONDS = 60",
+        "LOST_IN_FLIGHT_SECONDS = 70",
         "LOST_IN_FLIGHT_SECONDS = 2",
         shows_in=with_one_place,
     ),
