@@ -13,6 +13,7 @@ from typing import TextIO
 from cyclopts import App, CycloptsError
 
 from bouncer.errors import BouncerFlowsError, InputRefused
+from bouncer.process_end import end_at_once
 from deployments.protection.process_privacy import leave_nothing_to_others
 from deployments.server.garbage_collection import collect_seldom
 from deployments.server.memory import give_back_freed_memory
@@ -70,6 +71,7 @@ def main() -> None:
     leave_nothing_to_others()
     give_back_freed_memory()
     collect_seldom()
+    end_at_once()
     sys.exit(_run(sys.argv[1:]))
 
 

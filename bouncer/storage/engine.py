@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 import stat
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -77,8 +78,22 @@ def engine_for(url: str, authority: str | None = None, *, pool_size: int = 20) -
         SettingRefused: The URL cannot be read, names another database, or holds a parameter that is not known.
     """
     parsed = parse_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        return _sqlite_engine(parsed)
+    engine = (
+        _sqlite_engine(parsed)
+        if parsed.get_backend_name() == "sqlite"
+        else _server_engine(parsed, authority, pool_size)
+    )
+    # When the process ends, connections are closed: SQLite's last one writes what is in the journal into the file.
+    weakref.finalize(engine, _close, weakref.ref(engine))
+    return engine
+
+
+def _close(ended: "weakref.ref[Engine]") -> None:
+    if (engine := ended()) is not None:
+        engine.dispose()
+
+
+def _server_engine(parsed: URL, authority: str | None, pool_size: int) -> Engine:
     tls = tls_arguments(parsed, authority)
     parsed = without_tls_parameters(parsed)
     refuse_bad_parameters(parsed)

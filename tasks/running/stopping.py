@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from bouncer.process_end import end_at_once
 from bouncer.stopping import ask_to_stop, forget_stop, is_stopping, sleep_unless_stopping, stopping_with
 
 __all__ = ["graceful_run", "graceful_signals", "is_stopping", "sleep_unless_stopping", "stopping_with"]
@@ -62,10 +63,11 @@ def graceful_signals() -> Iterator[None]:
 def graceful_run() -> Iterator[None]:
     """Stops a flow run gracefully that a worker or ``serve`` has started: in the main thread of a process of its own.
 
-    In any other thread signals are not heard; the command line hears them for its flows.
+    In any other thread signals are not heard; the command line hears them for its flows. The process ends at once then.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    end_at_once()
     with graceful_signals():
         yield
