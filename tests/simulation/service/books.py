@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -216,14 +217,14 @@ class Books:
     customers: dict[str, Customer] = field(default_factory=dict)
     calls: dict[tuple[str, str], list[float]] = field(default_factory=dict)
 
-    def note_call(self, customer: str, kind: str) -> int:
-        """Writes a call down, and counts those of its kind in the last 60 seconds."""
-        now = _now()
+    def note_call(self, customer: str, kind: str, arrival: float) -> int:
+        """Writes a call down that has arrived by now, and counts those of its kind in any 60 seconds with it."""
         times = self.calls.setdefault((customer, kind), [])
-        times.append(now)
-        while times[0] <= now - 60.0:
-            del times[0]
-        return len(times)
+        insort(times, arrival)
+        # One by a process that stood still meanwhile belongs before others that are here already.
+        del times[: bisect_right(times, arrival - 120.0)]
+        firsts = range(bisect_right(times, arrival - 60.0), bisect_right(times, arrival))
+        return max(bisect_left(times, times[first] + 60.0) - first for first in firsts)
 
 
 def _now() -> float:

@@ -81,7 +81,9 @@ class Transport(httpx.AsyncBaseTransport):
         processes.die_if_dead()
         what = _named(request)
         fault = self._faults.at(_place(request), REQUEST)
-        await asyncio.sleep(self._chance.uniform(0.01, 0.3))
+        # Once it has left, the network carries it, even where its process stands still.
+        arrival = asyncio.get_running_loop().time() + self._chance.uniform(0.01, 0.3)
+        await asyncio.sleep(arrival - asyncio.get_running_loop().time())
         processes.die_if_dead()
         if self._outages.is_away(BOUNCER):
             return self._away(what)
@@ -91,7 +93,7 @@ class Transport(httpx.AsyncBaseTransport):
         if fault is not None and (early := self._before(fault)) is not None:
             return _sent(early)
         body = await request.aread()
-        response, order = self._answer(request, body)
+        response, order = self._answer(request, body, arrival)
         self._tell(f"{what} -> {response.status_code}{'' if order is None else f' {order.id[:6]}'}")
         if fault is not None:
             await self._after(fault)
@@ -152,13 +154,13 @@ class Transport(httpx.AsyncBaseTransport):
                     raise processes.Killed
 
     def _answer(  # noqa: C901, PLR0911  # one a call
-        self, request: httpx.Request, body: bytes
+        self, request: httpx.Request, body: bytes, arrival: float
     ) -> tuple[httpx.Response, Order | None]:
         customer = self._books.customers.get(request.headers["x-api-key"])
         if customer is None:
             return _refusal(401, "user not found"), None
         path, method = request.url.path, request.method
-        self._judge(customer.name, _kind(method, path), self._count(customer, method, path))
+        self._judge(customer.name, _kind(method, path), self._count(customer, method, path, arrival))
         if self._outages.is_away(KEY):
             return self._refused_key(), None
         if path == "/v1.1/credits":
@@ -186,11 +188,11 @@ class Transport(httpx.AsyncBaseTransport):
         processes.note_mishap()
         return _refusal(401 if self._outages.share(KEY) < 0.5 else 403, "this key may not do this")
 
-    def _count(self, customer: Customer, method: str, path: str) -> int:
+    def _count(self, customer: Customer, method: str, path: str, arrival: float) -> int:
         kind = _kind(method, path)
         if kind == "uploads":
-            self._judge(customer.name, "api", self._books.note_call(customer.name, "api"))
-        return self._books.note_call(customer.name, kind)
+            self._judge(customer.name, "api", self._books.note_call(customer.name, "api", arrival))
+        return self._books.note_call(customer.name, kind, arrival)
 
     def _upload(self, customer: Customer, body: bytes, callback: str | None) -> tuple[httpx.Response, Order | None]:
         addresses = [one["email"] for one in orjson.loads(body)]
