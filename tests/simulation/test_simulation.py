@@ -30,7 +30,20 @@ def test_the_same_seed_gives_the_same_history_byte_for_byte() -> None:
     assert _digests("1") == _digests("2")
 
 
-_KEPT = (66, 503, 874, 969, 2_330, 2_001_220, 627_080_641, 627_084_202, 981_773_944, 1_357_641_498, 1_357_644_410)
+_KEPT = (
+    66,
+    503,
+    874,
+    969,
+    2_330,
+    2_001_220,
+    627_080_641,
+    627_084_202,
+    981_773_944,
+    1_357_641_498,
+    1_357_644_410,
+    2_094_686_667,
+)
 """Seeds that once broke a promise, or show a bug again that was found and mended."""
 
 
@@ -95,6 +108,11 @@ def test_a_lost_upload_takes_its_place_after_the_database_has_another_clock() ->
 def test_a_request_that_has_left_arrives_though_its_process_stands_still() -> None:
     """The network carries it; the judge counted it forty seconds later, in a minute that was full by then."""
     assert _broken()[1_357_644_410] == ""
+
+
+def test_what_a_run_gives_back_while_its_request_is_cancelled_is_withdrawn_later() -> None:
+    """Bouncer took no upload for want of credits just then; the judge looked before the flow would have ended."""
+    assert _broken()[2_094_686_667] == ""
 
 
 def _planted(*options: str) -> "subprocess.CompletedProcess[str]":

@@ -74,12 +74,16 @@ class Commands:
         request = self._around.request(deed.share)
         open_ = "SELECT EXISTS (SELECT 1 FROM Bouncer_Queue WHERE request_id = ? AND status IN ('queued', 'assigned'))"
         found = bool(self._around.raw.execute(open_, (request,)).fetchone()[0])
+        waiting: set[int] = set()
 
         async def cancel(process: Process) -> None:
             accounts = {name: self._around.open_access(name, process) for name in self._around.settings}
             access = accounts["default"]
             await access.write(cancelling.mark, request, by="a person", reason="no need")
             await access.write(cancelling.withdraw_unsent, request)
+            # Nobody claims these any more. What runs give back later, the flow withdraws once they have ended.
+            waiting.clear()
+            waiting.update(effects.waiting_contacts(self._around.raw, request))
             while await access.write(cancelling.withdraw_waiting, request):
                 pass
             for batch in await access.read(cancelling.to_finish, request):
@@ -91,7 +95,7 @@ class Commands:
                 await access.write(cancelling.note_finish_requested, batch.id)
 
         if await self._as_command(f"cancel of request {request}", cancel):
-            self._around.judge.look_at_cancelled(request)
+            self._around.judge.look_at_cancelled(request, waiting)
         return found
 
     async def import_file(self, deed: Deed) -> bool:

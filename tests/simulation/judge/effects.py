@@ -2,7 +2,7 @@
 
 import sqlite3
 
-__all__ = ["Failed", "failed_contacts", "held_batches", "letters", "still_failed", "still_held"]
+__all__ = ["Failed", "failed_contacts", "held_batches", "letters", "still_failed", "still_held", "waiting_contacts"]
 
 Failed = dict[int, tuple[int, int]]
 """Contacts that have failed, each with how often they were claimed and whether a cancellation took them out."""
@@ -33,6 +33,12 @@ def letters(raw: sqlite3.Connection, request: int | None) -> set[int]:
     theirs = _NOT_CANCELLED if request is None else f"request_id = {request:d}"
     unread = f"SELECT id FROM Bouncer_Dead_Letter_Queue WHERE coalesce(reviewed, 0) = 0 AND {theirs}"
     return {id_ for (id_,) in raw.execute(unread)}
+
+
+def waiting_contacts(raw: sqlite3.Connection, request: int) -> set[int]:
+    """Finds what of a request waits in the queue."""
+    query = "SELECT queue_id FROM Bouncer_Queue WHERE request_id = ? AND status = 'queued'"
+    return {id_ for (id_,) in raw.execute(query, (request,))}
 
 
 def held_batches(raw: sqlite3.Connection) -> dict[int, int]:

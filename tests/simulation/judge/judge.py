@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from tests.simulation.installation.ports import Settings
 from tests.simulation.judge.diagram import EDGES, GONE, NEW, SELECT, state_of
-from tests.simulation.judge.effects import failed_contacts
+from tests.simulation.judge.effects import failed_contacts, waiting_contacts
 from tests.simulation.machine import processes
 from tests.simulation.machine.processes import Process
 from tests.simulation.plan import CONTACT_FAILED
@@ -211,17 +211,13 @@ class Judge:
                     self._broken(f"the circuit breaker of account {account} opens, and Bouncer answers all")
         self._breakers = breakers
 
-    def look_at_cancelled(self, request: int) -> None:
-        """Looks whether a request that a person has cancelled is that, and nothing of it waits any more."""
-        cancelled, waiting = self._raw.execute(
-            "SELECT bouncer_cancelled_ts IS NOT NULL, (SELECT count(*) FROM Bouncer_Queue q"
-            " WHERE q.request_id = r.request_id AND status = 'queued') FROM Requests r WHERE request_id = ?",
-            (request,),
-        ).fetchone()
-        if not cancelled:
+    def look_at_cancelled(self, request: int, waited: set[int]) -> None:
+        """Looks whether a request that a person has cancelled is that, and nothing that waited waits any more."""
+        query = "SELECT bouncer_cancelled_ts IS NOT NULL FROM Requests WHERE request_id = ?"
+        if not self._raw.execute(query, (request,)).fetchone()[0]:
             self._broken(f"request {request} was cancelled, and is not")
-        if waiting:
-            self._broken(f"request {request} was cancelled, and {waiting} of its contacts wait")
+        if waiting := waited & waiting_contacts(self._raw, request):
+            self._broken(f"request {request} was cancelled, and {len(waiting)} of its contacts wait")
 
     def late_chances(self, seconds: float) -> int:
         """Counts the second chances that are due for longer than so many seconds."""
