@@ -42,6 +42,7 @@ _KEPT = (
     981_773_944,
     1_357_641_498,
     1_357_644_410,
+    1_526_565_884,
     2_094_686_667,
 )
 """Seeds that once broke a promise, or show a bug again that was found and mended."""
@@ -113,6 +114,11 @@ def test_a_request_that_has_left_arrives_though_its_process_stands_still() -> No
 def test_what_a_run_gives_back_while_its_request_is_cancelled_is_withdrawn_later() -> None:
     """Bouncer took no upload for want of credits just then; the judge looked before the flow would have ended."""
     assert _broken()[2_094_686_667] == ""
+
+
+def test_a_pause_of_a_person_becomes_that_of_a_restore_when_one_is_noticed() -> None:
+    """Whoever has paused the account did not know; the judge took it for the end of the pause."""
+    assert _broken()[1_526_565_884] == ""
 
 
 def _planted(*options: str) -> "subprocess.CompletedProcess[str]":

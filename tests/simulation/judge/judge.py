@@ -189,7 +189,8 @@ class Judge:
             before, now = self._paused.get(account), paused.get(account)
             if before == now:
                 continue
-            if by_program and before is not None and before != "out_of_credits":
+            # Who has paused it did not know of a restore: then that is what it is paused for.
+            if by_program and before is not None and before != "out_of_credits" and now != "restored":
                 self._broken(f"the pause of account {account} ({before}) ends, and nobody has ended it")
             short_at = self._books.customers[f"key-{account}"].short_at
             if now == "out_of_credits" and (short_at is None or short_at < _now() - _MEMORY_SECONDS):
