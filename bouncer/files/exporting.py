@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -135,14 +136,11 @@ def _part(connection: Connection, request_id: int | None) -> _Part:
 
 @dataclass(frozen=True)
 class _Chunk:
-    # Contacts, how to take one apart for its line, and the number that the next chunk begins at.
-    contacts: Sequence[Any] = field(repr=False)
-    apart: Callable[[Any], Sequence[Any]]
+    # How many contacts it has, what makes their lines, and the number that the next chunk begins at. The lines are made
+    # by whoever writes them: the database is asked for the next chunk meanwhile.
+    rows: int
+    lines: Callable[[], str] = field(repr=False)
     end: int
-
-    @property
-    def text(self) -> str:
-        return "".join(map(csv_line, map(self.apart, self.contacts)))
 
 
 def _chunks(engine: Engine, part: _Part) -> Iterator[_Chunk]:
@@ -154,10 +152,10 @@ def _chunks(engine: Engine, part: _Part) -> Iterator[_Chunk]:
         if chunk is None:
             adds_up = adds_up and not is_dense
             chunk = _chunk(engine, part, first)
-            if not chunk.contacts:
+            if not chunk.rows:
                 return
         yield chunk
-        is_dense = chunk.end - first <= _SPARSE * len(chunk.contacts)
+        is_dense = chunk.end - first <= _SPARSE * chunk.rows
         first = chunk.end
 
 
@@ -172,13 +170,22 @@ def _stretch(connection: Connection, part: _Part, first: int) -> _Chunk | None:
     contact = func.concat_ws(_BETWEEN, *(func.concat_ws(SEPARATOR, *whole[cells]) for cells in PARTS))
     asked = select(func.count(), func.aggregate_strings(func.concat(contact, _BEHIND), ""))
     query = _joined_tables(part, asked, QueuedContact.request_id + 0)
-    count, text = connection.execute(query.where(QueuedContact.queue_id.between(first, last))).one()
-    *contacts, rest = (text or "").split(_BEHIND)
+    count, found = connection.execute(query.where(QueuedContact.queue_id.between(first, last))).one()
+    text: str = found or ""
     separators = [(_BEHIND, 1), (_BETWEEN, len(PARTS) - 1), (SEPARATOR, CELLS - len(PARTS))]
-    if rest or any((text or "").count(separator) != count * each for separator, each in separators):
+    is_whole = not text or text.endswith(_BEHIND)
+    if not is_whole or any(text.count(separator) != count * each for separator, each in separators):
         return None
-    contacts.sort()
-    return _Chunk(contacts, _parts_of_text, last + 1)
+    return _Chunk(count, partial(_lines_of_text, text), last + 1)
+
+
+def _lines_of_text(text: str) -> str:
+    *contacts, _ = text.split(_BEHIND)
+    return _lines(sorted(contacts), _parts_of_text)
+
+
+def _lines(contacts: Sequence[Any], apart: Callable[[Any], Sequence[Any]]) -> str:
+    return "".join(map(csv_line, map(apart, contacts)))
 
 
 def _parts_of_text(contact: str) -> list[str]:
@@ -199,7 +206,7 @@ def _chunk(connection: Connection, part: _Part, first: int) -> _Chunk:
         query = query.with_hint(QueuedContact, BY_REQUEST)
     found: Sequence[Any] = connection.scalars(query).all() if are_joined else connection.execute(query).all()
     apart = _parts_of_cells_in_text if are_joined else _parts
-    return _Chunk(found, apart, int(apart(found[-1])[0]) + 1 if found else first)
+    return _Chunk(len(found), partial(_lines, found, apart), int(apart(found[-1])[0]) + 1 if found else first)
 
 
 def _parts_of_cells_in_text(contact: str) -> list[Any]:
@@ -272,8 +279,8 @@ def _write(file: TextIO, chunks: Iterator[_Chunk], progress: Callable[[int], Non
     file.write(f"{','.join(COLUMNS)}\r\n")
     written = 0
     for chunk in chunks:
-        file.write(chunk.text)
-        written += len(chunk.contacts)
+        file.write(chunk.lines())
+        written += chunk.rows
         if progress is not None:
             progress(written)
     return written
