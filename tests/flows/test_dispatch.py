@@ -260,20 +260,22 @@ async def test_workers_have_all_places_of_a_new_account_as_soon_as_bouncer_has_b
         engine = await set_up_account(
             bouncer_api_base_url=bouncer.url,
             bouncer_api_key=bouncer.key,
-            batch_size=10,
+            batch_size=500,
             max_concurrent_batches=9,
-            # By the slowest pace that Bouncer names, two batches ahead may be waited for.
-            queue_ahead_minutes=2.5 * 10 * SLOWEST_SECONDS_AN_ADDRESS / 60,
+            # By the slowest pace that Bouncer names, 18 s a batch, two batches ahead may be waited for.
+            queue_ahead_minutes=2.5 * 500 * SLOWEST_SECONDS_AN_ADDRESS / 60,
             poll_seconds_min=2,
             poll_seconds_max=5,
         )
-        queue(engine, addresses(90))
+        queue(engine, addresses(4_500))
         await _tick()
         first, second, third, *ready = await _next_runs()
         assert len(ready) == 1
         working = [asyncio.create_task(_work_on(run)) for run in (first, second, third)]
-        await _until_ready(4)
-        _complete(bouncer, 3)
+        try:
+            await _until_ready(4)
+        finally:
+            _complete(bouncer, 3)
         await asyncio.gather(*working)
 
 

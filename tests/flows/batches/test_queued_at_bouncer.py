@@ -38,19 +38,19 @@ async def test_a_new_account_whose_batches_run_side_by_side_soon_has_all_places_
 ) -> None:
     """Three batches may be queued before it is known how they run; the others waited for looks, three times over."""
     monkeypatch.setattr("flows.ingest.LOOK_SECONDS", 3_600)
-    # As by the slowest pace that Bouncer names: two batches ahead may be waited for, three may not.
-    queue_ahead_seconds = 2.5 * 10 * SLOWEST_SECONDS_AN_ADDRESS
+    # By the slowest pace that Bouncer names, 18 s a batch, two batches ahead may be waited for.
+    queue_ahead_seconds = 2.5 * 500 * SLOWEST_SECONDS_AN_ADDRESS
     with running_sandbox(fixed_seconds=15, parallel=9) as bouncer:
         engine = await set_up_account(
             bouncer_api_base_url=bouncer.url,
             bouncer_api_key=bouncer.key,
-            batch_size=10,
+            batch_size=500,
             max_concurrent_batches=9,
             queue_ahead_minutes=queue_ahead_seconds / 60,
             poll_seconds_min=2,
             poll_seconds_max=5,
         )
-        queue(engine, addresses(90))
+        queue(engine, addresses(4_500))
         summary, _ = await ingested()
-        assert (summary.outcome, summary.verified) == ("drained", 90)
+        assert (summary.outcome, summary.verified) == ("drained", 4_500)
         assert bouncer.ledger()["most_in_flight"] == 9
