@@ -28,8 +28,8 @@ from tasks.running.stopping import sleep_unless_stopping
 
 __all__ = [
     "LEASE_SECONDS",
+    "Listener",
     "Slot",
-    "Told",
     "batch_slot",
     "give_back",
     "give_back_stale_lease",
@@ -50,19 +50,19 @@ _NEXT_TRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Told:
-    """What is called for whoever began the run of a batch.
+class Listener:
+    """Listener to the run of a batch: whoever began it.
 
     Attributes:
-        begun: When Bouncer has begun with the batch, which makes room for more.
-        done: When the batch needs a slot no more: when it is verified.
+        begun: Called when Bouncer has begun with the batch, which makes room for more.
+        done: Called when the batch needs a slot no more: when it is verified.
     """
 
     begun: Callable[[], None]
     done: Callable[[], None]
 
 
-_told: ContextVar[Told | None] = ContextVar("told", default=None)
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 class Slot:
@@ -125,24 +125,24 @@ async def batch_slot(access: Access, batch: BatchWork) -> AsyncIterator[Slot]:
 
 def tell_begun() -> None:
     """Tells whoever began the run that Bouncer has begun with its batch."""
-    if (told := _told.get()) is not None:
-        told.begun()
+    if (listener := _listener.get()) is not None:
+        listener.begun()
 
 
 def tell_done() -> None:
     """Tells whoever began the run that its batch needs a slot no more."""
-    if (told := _told.get()) is not None:
-        told.done()
+    if (listener := _listener.get()) is not None:
+        listener.done()
 
 
 @contextmanager
-def telling(told: Told) -> Iterator[None]:
+def telling(listener: Listener) -> Iterator[None]:
     """A run that is begun within it tells how far its batch has come."""
-    token = _told.set(told)
+    token = _listener.set(listener)
     try:
         yield
     finally:
-        _told.reset(token)
+        _listener.reset(token)
 
 
 @asynccontextmanager

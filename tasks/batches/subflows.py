@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State
 from bouncer.batches.batches_in_flight import batches_ahead
 from bouncer.batches.state import AWAITS_UPLOAD, BatchTitle
 from bouncer.errors import BouncerFlowsError, DatabaseUnavailable, KeyRefused, LimitsMissing, OrchestratorUnavailable
-from tasks.batches.slots import Told, telling
+from tasks.batches.slots import Listener, telling
 from tasks.running.stopping import stopping_with
 
 __all__ = ["LEFT_TO_OTHERS", "Crew", "Crews"]
@@ -93,8 +93,8 @@ class Crew:
             if (batch.state not in AWAITS_UPLOAD or batch.realtime or self.room > 0) and batch.id not in known:
                 if batch.realtime:
                     self._without_slot.add(batch.id)
-                told = Told(begun=self._freed.set, done=partial(self._note_verified, batch.id))
-                with stopping_with(self._given_up), telling(told):
+                listener = Listener(begun=self._freed.set, done=partial(self._note_verified, batch.id))
+                with stopping_with(self._given_up), telling(listener):
                     self._running[batch.id] = asyncio.create_task(self._run(batch), name=str(batch))
                 self.started += 1
 
