@@ -38,6 +38,8 @@ __all__ = ["COLUMNS", "ExportReport", "export_results"]
 _CHUNK_ROWS = 20_000
 _STRETCH = 10_000
 """Numbers of the queue whose contacts come as one text: some 4 MB, which servers with their own settings can send."""
+_AT_ONCE = 3
+"""Stretches asked for at a time: while the text of one is on its way here, the server puts the next together."""
 _SPARSE = 8
 """The most numbers for one contact with which contacts are looked for by stretches, not one by one."""
 _DIGITS = 20
@@ -161,8 +163,8 @@ def _chunks(engine: Engine, part: _Part) -> Iterator[_Chunk]:
 
 
 def _stretches(engine: Engine, part: _Part, first: int) -> Iterator[_Chunk | None]:
-    # Two at once: while the text of one is on its way here, the server puts the next together.
-    return in_order((partial(_stretch, engine, part, at) for at in range(first, part.last + 1, _STRETCH)), 2)
+    starts = range(first, part.last + 1, _STRETCH)
+    return in_order((partial(_stretch, engine, part, start) for start in starts), _AT_ONCE)
 
 
 @reading
