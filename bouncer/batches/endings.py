@@ -12,6 +12,8 @@ from sqlalchemy import (
     update,
 )
 
+from bouncer.addresses.address_keys import renew_keys
+from bouncer.addresses.normalisation import normalise_all
 from bouncer.batches import transitions
 from bouncer.batches.state import SETTLED, WITHOUT_ID, BatchState, BatchWork, is_in, state_of
 from bouncer.batches.transition_table import RETURN_UNSENT
@@ -141,8 +143,9 @@ def split(connection: Connection, batch: BatchWork) -> list[int]:
     """Halves a batch that Bouncer refuses, so that in the end only the culprits fail.
 
     Where nothing of it is ever taken, an address is sent alone instead. The parts are new batches that go through
-    everything again; equal addresses stay together. Where a single address is left of several that were refused, it
-    may not be the one that they were refused for, and is a part of its own.
+    everything again; equal addresses stay together, as the application has them by now. Where a single address is
+    left of several that were refused, it may not be the one that they were refused for, and is a part of its own.
+    What is no address any more goes back into the queue, where the next claim fails it.
 
     Returns:
         The ids of the parts; none where it does not help: an address that was refused alone, a batch of which nothing
@@ -158,13 +161,7 @@ def split(connection: Connection, batch: BatchWork) -> list[int]:
     ).all()
     refused = [one.quantity for one in earlier if one.state == BatchState.FAILED and one.bouncer_id is None]
     any_taken = any(one.bouncer_id for one in earlier)
-    keys = connection.scalars(
-        select(Contact.bouncer_address_key)
-        .join(QueuedContact, QueuedContact.global_id == Contact.global_id)
-        .where(QueuedContact.batch_id == batch.id, QueuedContact.status == QueueStatus.ASSIGNED)
-        .distinct()
-        .order_by(Contact.bouncer_address_key)
-    ).all()
+    keys = _keys_as_they_are_now(connection, batch)
     is_not_about_addresses = not any_taken and refused.count(1) >= LONE_REFUSALS_TO_GIVE_UP
     sent = connection.scalar(select(Batch.quantity).where(Batch.id == batch.id)) or 0
     is_alone = len(keys) < 2 and sent < 2
@@ -279,6 +276,24 @@ def _lock_unsent(connection: Connection, batch: BatchWork) -> None:
         raise OwnershipLost(
             f"batch {batch.id} is at Bouncer after all, uploaded by an earlier run; it is paid for, and goes on there"
         )
+
+
+def _keys_as_they_are_now(connection: Connection, batch: BatchWork) -> list[bytes]:
+    # An application may have changed an address since it was claimed. By its old key it would stay together with those
+    # that it was equal to, and they would be refused together again and again.
+    rows = connection.execute(
+        select(Contact.global_id, Contact.email, Contact.bouncer_address_key)
+        .join(QueuedContact, QueuedContact.global_id == Contact.global_id)
+        .where(QueuedContact.batch_id == batch.id, QueuedContact.status == QueueStatus.ASSIGNED)
+    ).all()
+    contacts = frame_of(rows, ["global_id", "email", "stored_key"])
+    contacts = contacts.join(normalise_all(contacts["email"])[["key"]])
+    renew_keys(connection, contacts)
+    is_none = select(Contact.global_id).where(
+        Contact.global_id == QueuedContact.global_id, Contact.bouncer_address_key.is_(None)
+    )
+    requeue_freely(connection, _assigned_to(batch.id).where(is_none.exists()))
+    return sorted(set(contacts["key"].dropna()))
 
 
 def _assigned_to(id: int) -> Update:  # noqa: A002  # the column's name

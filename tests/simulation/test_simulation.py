@@ -39,6 +39,7 @@ _KEPT = (
     2_001_220,
     627_080_641,
     627_084_202,
+    700_026_767,
     981_773_944,
     1_357_641_498,
     1_357_644_410,
@@ -99,6 +100,11 @@ def test_a_part_of_a_refused_batch_may_have_more_than_a_batch_may_since() -> Non
 def test_a_batch_in_real_time_that_is_held_again_is_not_held_still() -> None:
     """An answer was lost once more while requeue --held was frozen; the judge saw only that it was held."""
     assert _broken()[627_084_202] == ""
+
+
+def test_addresses_that_were_equal_once_are_not_refused_together_for_ever() -> None:
+    """An application changed one of two equal addresses, and what Bouncer then refused could not be halved."""
+    assert _broken()[700_026_767] == ""
 
 
 def test_a_lost_upload_takes_its_place_after_the_database_has_another_clock() -> None:

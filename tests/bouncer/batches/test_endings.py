@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from sqlalchemy import Engine, delete, event, update
+from sqlalchemy import Engine, delete, event, select, update
 
 from bouncer.batches import admission, endings, ownership, transitions
 from bouncer.batches.endings import DOUBTFUL_REFUSALS, LONE_REFUSALS_TO_GIVE_UP, MOST_ATTEMPTS
@@ -14,7 +14,7 @@ from bouncer.costs.ledger import take_ledger
 from bouncer.errors import OwnershipLost
 from bouncer.requests.counting import count_batches, count_dead_letters
 from bouncer.storage.engine import engine_for, read, write
-from bouncer.storage.tables import Batch, QueuedContact, Request
+from bouncer.storage.tables import Batch, Contact, QueuedContact, Request
 from tests.bouncer.contacts import (
     ACCOUNT,
     at_once,
@@ -228,6 +228,38 @@ def test_equal_addresses_stay_together(engine: Engine) -> None:
     places = {(row.email.lower(), row.batch_id) for row in queue_rows(engine)}
     assert len(places) == 10
     assert {half for _, half in places} == set(halves)
+
+
+def test_an_address_that_an_application_has_changed_is_not_refused_for_ever(engine: Engine) -> None:
+    """Two contacts had one address and have two by now: they are halved, and only the refused one fails."""
+    queue(engine, ["anna@example.com", "ANNA@example.com"])
+    (batch,) = claim(engine).batches
+    _change(engine, queue_rows(engine)[1].queue_id, "ben@example.com")
+    take(engine, batch.id)
+    write(engine, lambda c: c.execute(update(Batch).values(quantity=2)))
+    assert _send_to_a_strict_bouncer(engine, lambda addresses: "ben@example.com" not in addresses) == 3
+    assert [(row.email, row.status) for row in queue_rows(engine)] == [
+        ("anna@example.com", "completed"),
+        ("ben@example.com", "failed"),
+    ]
+
+
+def test_what_is_no_address_any_more_does_not_fail_for_those_that_were_refused_with_it(engine: Engine) -> None:
+    """It waits in the queue again, and the next claim fails it with its own reason."""
+    work = _claimed(engine, 2)
+    _change(engine, queue_rows(engine)[0].queue_id, "nobody")
+    (part,) = write(engine, endings.split, work)
+    assert [(row.email, row.status, row.batch_id) for row in queue_rows(engine)] == [
+        ("nobody", "queued", None),
+        ("a1@example1.com", "assigned", part),
+    ]
+    assert claim(engine).invalid == 1
+    assert [row.status for row in queue_rows(engine)] == ["failed", "assigned"]
+
+
+def _change(engine: Engine, queue_id: int, to: str) -> None:
+    its = select(QueuedContact.global_id).where(QueuedContact.queue_id == queue_id).scalar_subquery()
+    write(engine, lambda c: c.execute(update(Contact).where(Contact.global_id == its).values(email=to)))
 
 
 def test_an_address_that_was_refused_alone_cannot_be_halved(engine: Engine) -> None:
