@@ -172,6 +172,8 @@ def _forecast(raw: sqlite3.Connection, books: Books, to_pay: int, most_credits: 
     malformed = sum(address.startswith(MALFORMED) for address in refused)
     if to_pay != len(sent) + malformed:
         yield f"a forecast said that {to_pay} addresses would be sent, {len(sent)} were, and {malformed} were refused"
-    cost = sum(min(1, times) for customer in books.customers.values() for times in customer.charges.values())
-    if cost > most_credits:
-        yield f"a forecast said {most_credits} credits at most, each address once costs {cost}"
+    # Once also where an account lost it and another sent it again.
+    bills = [customer.charges for customer in books.customers.values()]
+    charged = {address for bill in bills for address, credits_ in bill.items() if credits_}
+    if len(charged) > most_credits:
+        yield f"a forecast said {most_credits} credits at most, each address once costs {len(charged)}"
