@@ -50,12 +50,13 @@ class Access(BesideTheLoop):
 
 
 @asynccontextmanager
-async def open_access(name: str, caller: str) -> AsyncIterator[Access]:
+async def open_access(name: str, caller: str, engine: Engine | None = None) -> AsyncIterator[Access]:
     """Opens the account and the database by their blocks.
 
     Args:
         name: The account block's name.
         caller: A name for this run, unique over all workers.
+        engine: Of the contacts database where it is open already, by its block.
 
     Yields:
         The access, whose client is closed afterwards.
@@ -63,7 +64,7 @@ async def open_access(name: str, caller: str) -> AsyncIterator[Access]:
     Raises:
         SettingRefused: A block is missing, or cannot be used.
     """
-    engine = await open_database()
+    engine = engine or await open_database()
     async with _opened(name, await _load_account(name), engine, caller) as access:
         yield access
 

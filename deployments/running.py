@@ -7,8 +7,10 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, TypeVar
 
+from prefect.context import AsyncClientContext
 from sqlalchemy import Engine
 
 from blocks.access import open_database
@@ -195,7 +197,9 @@ def _run(
 ) -> _Summary:
     if not verbose:
         hide_expected_errors()
-    changes = asyncio.run(set_up_the_rest(settings, new=new_database))
+    # Prefect imports it in a process's first flow run, for a tenth of a second, while setup mostly waits for answers.
+    threading.Thread(target=import_module, args=("fastapi.encoders",), daemon=True).start()
+    changes, engine = asyncio.run(_set_up_and_open(settings, new=new_database))
     if len(changes) > _FEW_CHANGES and not verbose:
         # As before a first list, whose reader has never heard of any of them.
         changes = [f"made tables, blocks and limits: {counted(len(changes), 'change')}, which --verbose lists"]
@@ -203,7 +207,6 @@ def _run(
         say(change)
     if ui is not None:
         say(f"watch the runs at {ui}")
-    engine = asyncio.run(open_database())
     if request_id is not None:
         require_request(engine, request_id)
     with (
@@ -212,6 +215,12 @@ def _run(
         shown(engine),
     ):
         return _run_aside(lambda: flow(engine), [] if request_id is None else [f"request:{request_id}"])
+
+
+async def _set_up_and_open(settings: Settings, *, new: bool) -> tuple[list[str], Engine]:
+    # With one client: to make one takes longer than to ask with it.
+    async with AsyncClientContext.get_or_create():
+        return await set_up_the_rest(settings, new=new), await open_database()
 
 
 def _run_aside(flow: Callable[[], Coroutine[Any, Any, _Summary]], tags: Sequence[str]) -> _Summary:

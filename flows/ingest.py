@@ -89,7 +89,6 @@ async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, b
         while not is_stopping() and crews.fatal is None:
             left = await find_work_left(accounts, request_id, crews=crews, budget=budget)
             crews.begin(left.left_behind)
-            await requests.follow()
             await slots.mend()
             took_any, tally.capped = False, set()
             for access in accounts:
@@ -108,6 +107,8 @@ async def _drain(accounts: list[Access], request_id: int | None, tally: Tally, b
                     crews.begin(claimed.batches)
                     tally.note(claimed)
                     took_any = took_any or claimed.took_any
+            # Nobody waits for it as for the first batch.
+            await requests.follow()
             if took_any:
                 in_vain = 0
                 continue

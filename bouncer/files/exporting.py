@@ -40,6 +40,8 @@ _STRETCH = 10_000
 """Numbers of the queue whose contacts come as one text: some 4 MB, which servers with their own settings can send."""
 _AT_ONCE = 3
 """Stretches asked for at a time: while the text of one is on its way here, the server puts the next together."""
+_IN_ONE_PIECE = 0.9
+"""The least share of the numbers from a request's first contact to its last that are its own for that."""
 _SPARSE = 8
 """The most numbers for one contact with which contacts are looked for by stretches, not one by one."""
 _DIGITS = 20
@@ -122,6 +124,11 @@ class _Part:
         chunks = -(-self.rows // _CHUNK_ROWS)
         return self.request_id is not None and _SEEK * self.rows * chunks < self.last - self.first
 
+    @property
+    def is_in_one_piece(self) -> bool:
+        # Whether next to nothing of other requests is in between.
+        return self.request_id is None or self.rows > _IN_ONE_PIECE * (self.last - self.first)
+
 
 @reading
 def _part(connection: Connection, request_id: int | None) -> _Part:
@@ -164,7 +171,9 @@ def _chunks(engine: Engine, part: _Part) -> Iterator[_Chunk]:
 
 def _stretches(engine: Engine, part: _Part, first: int) -> Iterator[_Chunk | None]:
     starts = range(first, part.last + 1, _STRETCH)
-    return in_order((partial(_stretch, engine, part, start) for start in starts), _AT_ONCE)
+    # Where others come in between, the next stretch may not be wanted.
+    at_once = _AT_ONCE if part.is_in_one_piece else 1
+    return in_order((partial(_stretch, engine, part, start) for start in starts), at_once)
 
 
 @reading

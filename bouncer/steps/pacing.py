@@ -120,10 +120,6 @@ class Pace:
             self._latest = (elapsed, 0)
             self._began = elapsed
 
-    def is_seen(self, elapsed: float) -> bool:
-        """Tells whether what was verified so far tells a speed, so many seconds after the upload was answered."""
-        return self._speed(elapsed) is not None
-
     def seconds_to_next_poll(self, elapsed: float, *, shortest: float, longest: float) -> float:
         """Returns the seconds to wait before the next status request.
 

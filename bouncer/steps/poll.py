@@ -6,6 +6,7 @@ from bouncer.api.answers import BatchProgress
 from bouncer.batches import ownership, transitions
 from bouncer.batches.batches_in_flight import Places, queue_ahead
 from bouncer.batches.state import BatchWork
+from bouncer.concurrency import await_all
 from bouncer.errors import BatchLost, BatchNotCompleted, BatchStuck, FinishRefused
 from bouncer.steps.callbacks import Bell
 from bouncer.steps.ports import Access, ProgressBar, Run
@@ -43,6 +44,7 @@ async def poll(access: Access, run: Run, batch: BatchWork, bouncer_id: str) -> N
     if watch.is_new:
         await _sleep_until_next_look(access, batch, watch, bell)
     while True:
+        has_begun = False
         try:
             progress: BatchProgress = await until_known(pause_seconds=account.poll_seconds_min)(
                 _ask, access, bouncer_id
@@ -57,7 +59,7 @@ async def poll(access: Access, run: Run, batch: BatchWork, bouncer_id: str) -> N
                 await bar.end(watch.elapsed)
                 log.info("batch %d is verified after %.0f s", batch.id, watch.elapsed)
                 return
-            await _note(access, run, batch, progress, watch, bar)
+            has_begun = await _note(access, run, batch, progress, watch, bar)
             # Only after an answer: while Bouncer is away, nobody knows what has become of the batch. And only while it
             # runs: one that is queued there is paid for and will run, however long that takes.
             if watch.is_running and (
@@ -65,7 +67,12 @@ async def poll(access: Access, run: Run, batch: BatchWork, bouncer_id: str) -> N
             ):
                 await _finish_early(access, run, batch, bouncer_id, watch)
         watch.look()
-        await _sleep_until_next_look(access, batch, watch, bell)
+        rest = _sleep_until_next_look(access, batch, watch, bell)
+        if has_begun and watch.makes_room:
+            # On a worker that claims and starts batches, for which this one does not wait.
+            await await_all(rest, run.make_use_of_room())
+        else:
+            await rest
 
 
 async def _sleep_until_next_look(access: Access, batch: BatchWork, watch: Watch, bell: Bell) -> None:
@@ -86,16 +93,17 @@ async def _ask(access: Access, bouncer_id: str) -> BatchProgress:
 
 async def _note(
     access: Access, run: Run, batch: BatchWork, progress: BatchProgress, watch: Watch, bar: ProgressBar
-) -> None:
+) -> bool:
+    # Whether this look was the first to see that Bouncer has begun.
+    has_begun = False
     if progress.is_running:
-        if await transitions.record_running(access, batch, progress.waited):
+        if has_begun := await transitions.record_running(access, batch, progress.waited):
             run.log.info("Bouncer has begun with batch %d", batch.id)
-            if watch.makes_room:
-                await run.make_use_of_room()
         watch.note_running(progress.waited)
     if watch.note(progress.processed or 0):
         await transitions.record_progress(access, batch, watch.processed)
         await bar.move(watch.percent, watch.elapsed)
+    return has_begun
 
 
 async def _finish_early(access: Access, run: Run, batch: BatchWork, bouncer_id: str, watch: Watch) -> None:

@@ -17,7 +17,7 @@ class Watch:
         batch: The batch, as its owner has taken it.
         ahead: What was sent before it.
         clock: Tells the time in seconds, from any moment on.
-        makes_room: Whether others can be sent once Bouncer is seen to have begun with it.
+        makes_room: As the attribute says.
 
     Attributes:
         quantity: Addresses in it.
@@ -25,7 +25,7 @@ class Watch:
         finishing: Whether Bouncer was asked to finish it early.
         is_running: Whether Bouncer was seen to have begun with it.
         is_new: Whether it was only uploaded now.
-        makes_room: As above.
+        makes_room: Whether others can be sent once Bouncer is seen to have begun with it.
     """
 
     def __init__(
@@ -110,8 +110,8 @@ class Watch:
         if self.finishing:
             # Bouncer ends it by itself: soon.
             wait = shortest
-        elif self.is_running and self._looked < shortest and not self._pace.is_seen(self._looked):
-            # The look came early, and Bouncer had just begun.
+        elif self.is_running and self._looked < shortest:
+            # The look came early: what was verified in the first seconds tells no pace, or a wrong one.
             wait = shortest
         elif self.is_running:
             wait = self._pace.seconds_to_next_poll(self._looked, shortest=shortest, longest=longest)

@@ -37,6 +37,9 @@ _OF_COMMANDS = {
 _JSON_HANDLER = "deployments.terminal.structured_logs.StructuredHandler"
 """By its name: the module imports Prefect."""
 
+_OF_LOCAL_SERVER = ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_API_SSL_CERT_FILE", "PREFECT_API_AUTH_STRING")
+"""Put back afterwards, all of them: the local server's password is nothing for another server."""
+
 _ROOT_LEVEL = "PREFECT_LOGGING_ROOT_LEVEL"
 _DRAIN_SECONDS = 10
 
@@ -77,7 +80,7 @@ def orchestrator(
         load_prefect_settings()
         yield None
         return
-    before = {name: os.environ.get(name) for name in ("PREFECT_API_URL", "PREFECT_API_SSL_CERT_FILE")}
+    before = {name: os.environ.get(name) for name in _OF_LOCAL_SERVER}
     home = settings.bouncer_flows_home
     entrance = Entrance.of(settings)
     spare_this_machine_the_proxy(os.environ, entrance.reach)

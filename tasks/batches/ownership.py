@@ -41,8 +41,9 @@ async def owned_batch(batch_id: int) -> AsyncIterator[tuple[Access, BatchWork | 
         there is no such batch.
     """
     owner = new_owner()
-    account = await asyncio.to_thread(ownership.account_of, await open_database(), batch_id)
-    async with open_access(account or "default", owner) as access:
+    engine = await open_database()
+    account = await asyncio.to_thread(ownership.account_of, engine, batch_id)
+    async with open_access(account or "default", owner, engine) as access:
         batch = None if account is None else await _take(access, batch_id, owner)
         if batch is None:
             yield access, None

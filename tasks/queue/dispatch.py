@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectException
+from sqlalchemy.exc import DBAPIError
 
 from blocks.access import Access
 from bouncer.batches.state import AWAITS_UPLOAD, BatchTitle, BatchWork
@@ -100,26 +101,27 @@ async def refill(accounts: Sequence[Access], request_id: int | None, budget: Bud
             return total
 
 
-async def keep_going(access: Access, ended: BatchWork) -> None:
-    """On a worker, starts the next batches as soon as one has ended, instead of at the next dispatch.
+async def keep_going(access: Access, batch: BatchWork) -> None:
+    """On a worker, starts the next batches as soon as there may be room for them, instead of at the next dispatch.
 
     Args:
         access: The account and the database.
-        ended: The batch that has ended, however it did; its halves, where Bouncer refused it, are started first.
+        batch: The batch that has ended, however it did, or that Bouncer has begun with; its halves, where Bouncer
+            refused it, are started first.
     """
     # The batches of an ingest that verifies them itself are subflows; it goes on by itself.
     if own_deployment() is None:
         return
     try:
         # What else was left behind is left to flow dispatch: a dozen batches that end at once would each ask for it.
-        if halves := await ownerless(access, access.name, part_of=ended.split_from or ended.id):
+        if halves := await ownerless(access, access.name, part_of=batch.split_from or batch.id):
             await start_on_workers(halves)
         # Under a cap for each run only flow dispatch claims: it says how much one run of it may commit.
         if not access.account.max_credits_per_run:
             await refill([access], None, Budget())
         await follow_requests(access)
-    except (BouncerFlowsError, httpx.HTTPError, PrefectException) as error:
-        # This batch is settled; that the Prefect server is away now must not make its run look failed.
+    except (BouncerFlowsError, DBAPIError, httpx.HTTPError, PrefectException) as error:
+        # This batch needs none of it; that the Prefect server is away now must not make its run look failed.
         reason = str(error) if isinstance(error, BouncerFlowsError) else type(error).__name__
         get_run_logger().warning("%s; the next run of dispatch starts the next batches", reason)
 

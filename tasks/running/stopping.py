@@ -63,7 +63,7 @@ def graceful_signals() -> Iterator[None]:
 def graceful_run() -> Iterator[None]:
     """Stops a flow run gracefully that a worker or ``serve`` has started: in the main thread of a process of its own.
 
-    In any other thread signals are not heard; the command line hears them for its flows. The process ends at once then.
+    The process ends at once then. In any other thread signals are not heard; the command line hears them for its flows.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -30,6 +30,7 @@ __all__ = [
     "of_this_machine",
     "opened_list",
     "path_of",
+    "refuse_missing",
 ]
 
 STANDARD_INPUT = "-"
@@ -93,6 +94,16 @@ def name_of(place: str) -> str:
 def path_of(place: str) -> Path:
     """The absolute path of a place on this machine; that of a home which nobody has is taken as it is written."""
     return Path(os.path.expanduser(place)).absolute()  # noqa: PTH111  # Path's raises for a user who is not
+
+
+def refuse_missing(place: str) -> None:
+    """Refuses a list on this machine that is not there; nothing is asked about one that is elsewhere, or is read.
+
+    Raises:
+        InputRefused: There is no such file.
+    """
+    if place != STANDARD_INPUT and not is_url(place):
+        refuse_no_file(path_of(place))
 
 
 @contextmanager

@@ -36,26 +36,28 @@ def import_contacts(
     """
     from bouncer.files import importing
     from bouncer.files.import_text import outcome, remarks
-    from bouncer.files.lists.sources import opened_list
+    from bouncer.files.lists.sources import opened_list, refuse_missing
     from bouncer.storage.tables import Priority
     from deployments.settings import read_settings
     from deployments.terminal.display import byte_progress
 
     settings = read_settings()
     place = str(file)
-    # First: no database is made and no server started for a list that is not there.
+    # First: no database is made and no server started for a list that is not there. What is piped or elsewhere is read
+    # once the database is known to be of use.
+    refuse_missing(place)
+    if dry_run:
+        from deployments.server.orchestration import orchestrator
+
+        with opened_list(place), orchestrator(settings):
+            from deployments.terminal.forecast_report import forecast_import
+
+            forecast = forecast_import(
+                settings, place, request=request, user=user, column=column, split=split, quiet=json
+            )
+        return tell_forecast(forecast, json=json)
+    engine = open_contacts(settings, new=True)
     with opened_list(place) as source:
-        if dry_run:
-            from deployments.server.orchestration import orchestrator
-
-            with orchestrator(settings):
-                from deployments.terminal.forecast_report import forecast_import
-
-                forecast = forecast_import(
-                    settings, place, request=request, user=user, column=column, split=split, quiet=json
-                )
-            return tell_forecast(forecast, json=json)
-        engine = open_contacts(settings, new=True)
         add = may_join(engine, place, request, user, yes=add)
         with byte_progress("importing", source.path, quiet=json) as advance:
             report = importing.import_contacts(

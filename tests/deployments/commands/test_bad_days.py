@@ -134,6 +134,20 @@ def test_nothing_is_made_for_a_list_that_is_not_there(complain: Complain, tmp_pa
     assert not (tmp_path / "flows").exists()
 
 
+def test_what_is_piped_is_not_taken_for_a_database_that_cannot_be_used(tmp_path: Path) -> None:
+    """The list was read to its end first, and what another program had made once was gone."""
+    read_end, write_end = os.pipe()
+    environment = clean_environment(tmp_path, DATABASE_URL="mysql://nobody:secret@127.0.0.1:1/none")
+    command = [sys.executable, "-m", "deployments.command_line", "import", "-"]
+    # It refuses while whoever writes the list has not come to its end.
+    done = subprocess.run(
+        command, env=environment, stdin=read_end, stderr=subprocess.PIPE, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, "127.0.0.1" in done.stderr) == (2, True)
+    os.close(read_end)
+    os.close(write_end)
+
+
 def test_a_person_is_not_erased_from_a_database_that_was_never_made(complain: Complain, tmp_path: Path) -> None:
     """In a shell without the service's DATABASE_URL it made an empty one, and said that nobody is in it."""
     said = complain("erase", "--email", "ann@example.com", "--yes")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from bouncer.errors import SettingRefused
 from deployments.server.address import configured_server, spare_this_machine_the_proxy
@@ -163,15 +164,21 @@ def test_prefects_clients_read_one_authority_for_the_local_server(
         meanwhile(Server())
         yield Server()
 
-    own = {"PREFECT_API_URL": "https://team.example/api", "PREFECT_API_SSL_CERT_FILE": "/etc/team.pem"}
-    for name, value in {**own, "PREFECT_HOME": ""}.items():
+    own = {
+        "PREFECT_API_URL": "https://team.example/api",
+        "PREFECT_API_SSL_CERT_FILE": "/etc/team.pem",
+        "PREFECT_API_AUTH_STRING": "team:secret",
+        "PREFECT_HOME": "/srv/team",
+    }
+    for name, value in own.items():
         # Whatever the command leaves behind is taken back at the end.
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("deployments.server.orchestration.local_server", started)
     # One that was damaged is made anew.
     (folder / "one-authority.pem").write_text("half of it")
-    with orchestrator(Settings(bouncer_flows_home=folder), local=True):
+    with orchestrator(Settings(bouncer_flows_home=folder, server_password=SecretStr("local-password")), local=True):
+        assert "local-password" in os.environ["PREFECT_API_AUTH_STRING"]
         context = ssl.create_default_context(cafile=os.environ["PREFECT_API_SSL_CERT_FILE"])
     assert context.cert_store_stats() == {"x509": 1, "x509_ca": 1, "crl": 0}
-    # What is started afterwards speaks to the team's server, by TLS.
+    # What is started afterwards speaks to the team's server, by TLS, and does not tell it the local one's password.
     assert {name: os.environ.get(name) for name in own} == own

@@ -138,6 +138,7 @@ class Run:
         self.marks = marks
         self.log = logging.getLogger("tests.simulation.run")
         self._tell = tell
+        self.has_room = False
 
     def announce(self, what: str, *, account: str, **details: str | float | bool | None) -> None:
         """Tells what happened."""
@@ -147,7 +148,8 @@ class Run:
             raise AssertionError(f"an address is announced: {told}")
 
     async def make_use_of_room(self) -> None:
-        """Leaves it to the worker's next look."""
+        """Has the worker look for contacts at once."""
+        self.has_room = True
 
     async def progress_bar(self, batch: int, quantity: int, percent: int, seconds: float) -> _Bar:
         """Shows nothing to nobody."""

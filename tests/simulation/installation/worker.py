@@ -103,7 +103,7 @@ class Worker:
         # In short stretches, as who waits for runs does, so that a wish to stop is heard.
         loop = asyncio.get_running_loop()
         end = loop.time() + self._tick
-        while loop.time() < end and not is_stopping():
+        while loop.time() < end and not is_stopping() and not self._run.has_room:
             rest = min(1.0, end - loop.time())
             if not self._batches:
                 await asyncio.sleep(rest)
@@ -137,6 +137,7 @@ class Worker:
                     slots.renew(lease)
 
     async def _look(self) -> bool:
+        self._run.has_room = False
         now = asyncio.get_running_loop().time()
         first = next(iter(self._accounts.values()))
         if now >= self._checked + self._checks:
