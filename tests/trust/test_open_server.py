@@ -9,6 +9,7 @@ import httpx
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from tests.contacts import addresses
 from tests.deployments.running_commands import clean_environment, run
 from tests.ports import free_port
 from tests.sandbox_process import SandboxHandle
@@ -53,4 +54,7 @@ def test_an_open_prefect_server_is_told_of(open_server: str, sandbox: SandboxHan
     checked = run(["setup", "--check"], environment)
     assert checked.code == 1
     assert [_SAID in line for line in checked.out.splitlines()].count(True) == 1
+    # An ingest that finds nothing to do asks no server.
+    (tmp_path / "contacts.csv").write_text("\n".join(["email", *addresses(1)]) + "\n")
+    assert run(["import", str(tmp_path / "contacts.csv")], environment).code == 0
     assert _SAID in run(["ingest", "--json"], environment).err
