@@ -1,8 +1,9 @@
 """Gives the application's contacts the address keys by which equal addresses find each other."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Connection, Engine, LargeBinary, select, update
+from sqlalchemy import BigInteger, Connection, Engine, LargeBinary, Row, select, update
 from sqlalchemy.types import TypeEngine
 
 from bouncer.addresses.normalisation import normalise_all
@@ -13,7 +14,7 @@ from bouncer.storage.transactions import writing
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BY_ADDRESS_KEY", "VERDICT_OF_CONTACT", "fill_address_keys", "renew_keys"]
+__all__ = ["BY_ADDRESS_KEY", "VERDICT_OF_CONTACT", "fill_address_keys", "renew_keys", "with_keys"]
 
 # For MariaDB and MySQL: where most contacts have no key yet, these hold a search by it for a search of all contacts.
 BY_ADDRESS_KEY = "FORCE INDEX (idx_bouncer_address_key)"
@@ -45,6 +46,19 @@ def fill_address_keys(engine: Engine) -> None:
     done: int | None = -1
     while done is not None:
         done = _fill_some(engine, done)
+
+
+def with_keys(rows: Sequence[Row[int, str, bytes | None]]) -> "pd.DataFrame":
+    """Computes the keys of the addresses that contacts have now.
+
+    Args:
+        rows: Number, address and stored key of each contact.
+
+    Returns:
+        A frame as ``renew_keys`` takes it.
+    """
+    contacts = frame_of(rows, ["global_id", "email", "stored_key"])
+    return contacts.join(normalise_all(contacts["email"])[["key"]])
 
 
 def renew_keys(connection: Connection, contacts: "pd.DataFrame") -> int:

@@ -12,8 +12,7 @@ from sqlalchemy import (
     update,
 )
 
-from bouncer.addresses.address_keys import renew_keys
-from bouncer.addresses.normalisation import normalise_all
+from bouncer.addresses.address_keys import renew_keys, with_keys
 from bouncer.batches import transitions
 from bouncer.batches.state import SETTLED, WITHOUT_ID, BatchState, BatchWork, is_in, state_of
 from bouncer.batches.transition_table import RETURN_UNSENT
@@ -286,8 +285,7 @@ def _keys_as_they_are_now(connection: Connection, batch: BatchWork) -> list[byte
         .join(QueuedContact, QueuedContact.global_id == Contact.global_id)
         .where(QueuedContact.batch_id == batch.id, QueuedContact.status == QueueStatus.ASSIGNED)
     ).all()
-    contacts = frame_of(rows, ["global_id", "email", "stored_key"])
-    contacts = contacts.join(normalise_all(contacts["email"])[["key"]])
+    contacts = with_keys(rows)
     renew_keys(connection, contacts)
     is_none = select(Contact.global_id).where(
         Contact.global_id == QueuedContact.global_id, Contact.bouncer_address_key.is_(None)

@@ -25,8 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.types import TypeEngine
 
-from bouncer.addresses.address_keys import fill_address_keys, renew_keys
-from bouncer.addresses.normalisation import domain_hash, normalise_all
+from bouncer.addresses.address_keys import fill_address_keys, renew_keys, with_keys
+from bouncer.addresses.normalisation import domain_hash
 from bouncer.batches.admission import is_cancelled
 from bouncer.credits.caps import set_cap
 from bouncer.errors import InputRefused
@@ -40,7 +40,7 @@ from bouncer.prefetching import one_ahead
 from bouncer.requests.progress import note_open
 from bouncer.requests.users import find_or_make_user, known_user, user_named
 from bouncer.safe_text import visible
-from bouncer.storage.bulk import frame_of, stage
+from bouncer.storage.bulk import stage
 from bouncer.storage.locks import Only, alone
 from bouncer.storage.tables import Contact, Priority, QueuedContact, QueueStatus, Request, User
 from bouncer.storage.transactions import writing
@@ -433,5 +433,4 @@ def _renew_keys(connection: Connection, staged: Table) -> int:
     ).all()
     if not written_otherwise:
         return 0
-    contacts = frame_of(written_otherwise, ["global_id", "email", "stored_key"])
-    return renew_keys(connection, contacts.join(normalise_all(contacts["email"])[["key"]]))
+    return renew_keys(connection, with_keys(written_otherwise))

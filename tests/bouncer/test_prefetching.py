@@ -42,7 +42,7 @@ def test_no_more_calls_run_than_are_allowed() -> None:
 
 @pytest.mark.parametrize("at_once", [1, 2, 5])
 def test_an_error_comes_where_it_occurred(at_once: int) -> None:
-    """What was found before an error is handed over, and nothing that comes after it."""
+    """Results from before an error are handed over, and nothing that comes after it."""
 
     def fails() -> int:
         raise ValueError("the second call failed")

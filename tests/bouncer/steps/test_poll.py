@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from bouncer.api.answers import BatchProgress
 from bouncer.steps.poll import poll
-from bouncer.storage.transactions import BesideTheLoop
-from tests.bouncer.contacts import ACCOUNT, batch_rows, claim, queue, take, upload
+from tests.bouncer.contacts import batch_rows, claim, queue, take, upload
+from tests.bouncer.steps.access import StepAccess
 from tests.bouncer.storage.existing_tables import on_sqlite
 
 _NEW: Any = SimpleNamespace(
@@ -32,14 +32,6 @@ class _Bouncer:
         if self.looks == 1:
             return BatchProgress(status="processing", processed=1)
         return BatchProgress(status="completed", processed=500, credits=500)
-
-
-@dataclass
-class _Access(BesideTheLoop):
-    engine: Engine
-    client: Any
-    name: str = ACCOUNT
-    account: Any = field(default_factory=lambda: _NEW)
 
 
 @dataclass
@@ -72,5 +64,5 @@ async def test_what_was_seen_of_a_batch_is_noted_before_its_worker_claims_others
     batch = upload(engine, claimed.id)
     bouncer = _Bouncer()
     run: Any = _Claiming(engine)
-    await poll(_Access(engine, bouncer), run, take(engine, batch.id), "bouncer-1")
+    await poll(StepAccess(engine, _NEW, bouncer), run, take(engine, batch.id), "bouncer-1")
     assert (run.processed, bouncer.looks) == ([1], 2)

@@ -13,10 +13,10 @@ from bouncer.erasure.erasing import erase_person
 from bouncer.queue import claiming
 from bouncer.steps.realtime import AT_ONCE, verify_now
 from bouncer.storage.engine import write
-from bouncer.storage.transactions import BesideTheLoop
 from bouncer.verdicts.freshness import FreshFor
 from bouncer.verdicts.second_chances import Chances
 from tests.bouncer.contacts import ACCOUNT, queue, take, verdicts
+from tests.bouncer.steps.access import StepAccess
 from tests.bouncer.storage.existing_tables import on_sqlite
 from tests.simulation.installation.outages import Outages
 from tests.simulation.installation.ports import Marks, Server
@@ -40,14 +40,8 @@ class _Bouncer:
         return verdicts([address])[0]
 
 
-@dataclass
-class _ErasingAnnMeanwhile(BesideTheLoop):
+class _ErasingAnnMeanwhile(StepAccess):
     # Just when the addresses that are to be sent were read; before the first ones are, the whole batch would be undone.
-    engine: Engine
-    client: Any
-    name: str = ACCOUNT
-    account: Any = field(default_factory=lambda: _ACCOUNT)
-
     async def read(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         found = await super().read(work, *args, **kwargs)
         if _ANN in (found if isinstance(found, list) else []):
@@ -66,5 +60,5 @@ async def test_an_address_that_was_erased_meanwhile_is_not_asked_for(engine: Eng
     run: Any = SimpleNamespace(
         log=logging.getLogger(__name__), marks=Marks(Server(Outages())), announce=lambda _what, **_details: None
     )
-    assert await verify_now(_ErasingAnnMeanwhile(engine, bouncer), run, batch) == AT_ONCE + 1
+    assert await verify_now(_ErasingAnnMeanwhile(engine, _ACCOUNT, bouncer), run, batch) == AT_ONCE + 1
     assert bouncer.asked == [*others, _BOB]

@@ -1,7 +1,7 @@
 """The upload of a batch: while it waits for room, what becomes of it elsewhere is seen."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +12,8 @@ from bouncer.batches.state import BatchWork
 from bouncer.steps.upload import upload
 from bouncer.storage.engine import write
 from bouncer.storage.tables import Batch
-from bouncer.storage.transactions import BesideTheLoop
-from tests.bouncer.contacts import ACCOUNT, set_back, small_batches, take
+from tests.bouncer.contacts import set_back, small_batches, take
+from tests.bouncer.steps.access import StepAccess
 from tests.bouncer.storage.existing_tables import on_sqlite
 
 _ONE_PLACE: Any = SimpleNamespace(
@@ -24,15 +24,6 @@ _ONE_PLACE: Any = SimpleNamespace(
     ambiguous_upload="resubmit",
     queue_ahead_seconds=0.0,
 )
-
-
-@dataclass
-class _Access(BesideTheLoop):
-    engine: Engine
-    name: str = ACCOUNT
-    account: Any = field(default_factory=lambda: _ONE_PLACE)
-    # Nothing is asked of Bouncer.
-    client: Any = None
 
 
 @dataclass
@@ -55,4 +46,4 @@ async def test_a_batch_whose_answer_comes_late_does_not_wait_for_room_for_ever(e
     take(engine, urgent, "another")
     run: Any = SimpleNamespace(log=logging.getLogger(__name__), announce=lambda _what, **_details: None)
     slot = _SlotInWhichAnAnswerComes(engine, first)
-    assert await upload(_Access(engine), run, second, slot) == "bouncer-1"
+    assert await upload(StepAccess(engine, _ONE_PLACE), run, second, slot) == "bouncer-1"
