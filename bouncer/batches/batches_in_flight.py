@@ -4,12 +4,27 @@ Bouncer processes an account's batches one after another, or side by side, and d
 What is queued there keeps whoever comes later waiting, however urgent, so no more is sent than keeps Bouncer busy.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from itertools import islice
 
-from sqlalchemy import Connection, Select, and_, bindparam, case, exists, func, not_, or_, select
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from bouncer.batches.ownership import has_no_owner
@@ -38,6 +53,9 @@ SLOWEST_SECONDS_AN_ADDRESS = 0.036
 _AHEAD_SHARE = 3
 _MOST_AHEAD = 5
 _RECENT_BATCHES = 10
+_MOST_TOGETHER = 100
+"""SQLite takes 500 parts of a union: https://www.sqlite.org/limits.html."""
+
 _OVERLAP_SECONDS = 2.0
 """Batches that ran at the same time for longer ran side by side; moments are in seconds, by two clocks."""
 
@@ -182,9 +200,21 @@ def mean_seconds_an_address(
     return float(seconds) / float(quantity) if quantity else None
 
 
-def _recent_runs(connection: Connection, account: str) -> list[Ran]:
-    rows = connection.execute(_recent(Batch.running_ts), {"account": account, "batches": _RECENT_BATCHES})
-    return [Ran(-float(row.began), -float(row.ended), row.quantity) for row in rows]
+def _recent_runs(connection: Connection, accounts: Collection[str]) -> dict[str, list[Ran]]:
+    runs: dict[str, list[Ran]] = defaultdict(list)
+    names = iter(accounts)
+    while some := list(islice(names, _MOST_TOGETHER)):
+        named = {f"account_{number}": account for number, account in enumerate(some)}
+        for row in connection.execute(_recent_of_each(len(some)), {**named, "batches": _RECENT_BATCHES}):
+            runs[row.account].append(Ran(-float(row.began), -float(row.ended), row.quantity))
+    return runs
+
+
+@cache
+def _recent_of_each(accounts: int) -> CompoundSelect[str, float, float, int]:
+    # Each has its own limit, and so its own few rows of the index, however many batches it has had.
+    each = [_recent(Batch.running_ts, f"account_{number}").subquery().select() for number in range(accounts)]
+    return union_all(*each)
 
 
 def _pace_of(recent: Collection[Ran]) -> float | None:
@@ -199,11 +229,12 @@ def _most_side_by_side(recent: Collection[Ran]) -> int:
 
 
 @cache
-def _recent(since: InstrumentedAttribute[datetime | None]) -> Select[float, float, int]:
+def _recent(since: InstrumentedAttribute[datetime | None], account: str = "account") -> Select[str, float, float, int]:
+    began, ended = age_seconds(since), age_seconds(Batch.verified_ts)
     return (
-        select(age_seconds(since).label("began"), age_seconds(Batch.verified_ts).label("ended"), Batch.quantity)
+        select(Batch.account, began.label("began"), ended.label("ended"), Batch.quantity)
         .where(
-            Batch.account == bindparam("account"),
+            Batch.account == bindparam(account),
             is_in(BatchState.COMPLETED),
             since.is_not(None),
             Batch.verified_ts.is_not(None),
@@ -224,22 +255,28 @@ def queue_ahead(connection: Connection, account: str, *, besides: int | None = N
         besides: The batch that is ahead of nobody here: the one that is to be sent, or one that was sent; then only
             those count that were sent before it.
     """
-    rows = connection.execute(_ahead(is_any=besides is None), {"account": account, "besides": besides or 0})
-    running = BatchState.RUNNING_AT_BOUNCER
-    return QueueAhead.of(
-        [
-            BatchAhead(row.quantity, row.processed, float(row.running_seconds) if row.state == running else None)
-            for row in rows
-        ],
-        _recent_runs(connection, account),
-    )
+    return _queues_ahead(connection, [account], besides)[account]
+
+
+def _queues_ahead(
+    connection: Connection, accounts: Collection[str], besides: int | None = None
+) -> dict[str, QueueAhead]:
+    ahead: dict[str, list[BatchAhead]] = defaultdict(list)
+    rows = connection.execute(_ahead(is_any=besides is None), {"accounts": list(accounts), "besides": besides or 0})
+    for row in rows:
+        is_running = row.state == BatchState.RUNNING_AT_BOUNCER
+        running_seconds = float(row.running_seconds) if is_running else None
+        ahead[row.account].append(BatchAhead(row.quantity, row.processed, running_seconds))
+    recent = _recent_runs(connection, accounts)
+    return {account: QueueAhead.of(ahead[account], recent[account]) for account in accounts}
 
 
 @cache
-def _ahead(*, is_any: bool) -> Select[str, int, int, float | None]:
-    at_bouncer = select(
-        state_of(), Batch.quantity, Batch.processed, age_seconds(Batch.running_ts).label("running_seconds")
-    ).where(Batch.account == bindparam("account"), is_in(*IN_FLIGHT))
+def _ahead(*, is_any: bool) -> Select[str, str, int, int, float | None]:
+    running_seconds = age_seconds(Batch.running_ts).label("running_seconds")
+    at_bouncer = select(Batch.account, state_of(), Batch.quantity, Batch.processed, running_seconds).where(
+        Batch.account.in_(bindparam("accounts", expanding=True)), is_in(*IN_FLIGHT)
+    )
     if is_any:
         return at_bouncer
     this = aliased(Batch)
@@ -305,10 +342,11 @@ def rooms_for(connection: Connection, places: Mapping[str, Places], priority: in
     """
     rows = connection.execute(_counts(), {"accounts": list(places), "priority": priority or 0})
     counts = {account: (int(under_way), int(ready)) for account, under_way, ready in rows}
-    return {
-        account: _room(_usable(connection, account, its), priority, *counts.get(account, (0, 0)))
-        for account, its in places.items()
-    }
+    # Where nothing may be queued for less than all, it need not be known what is.
+    limited = [account for account, its in places.items() if its.queue_seconds > 0]
+    ahead = _queues_ahead(connection, limited) if limited else {}
+    usable = {account: ahead[account].usable(its) if account in ahead else its.most for account, its in places.items()}
+    return {account: _room(usable[account], priority, *counts.get(account, (0, 0))) for account in places}
 
 
 @cache
@@ -320,11 +358,6 @@ def _counts() -> Select[str, int, int]:
         .where(Batch.account.in_(bindparam("accounts", expanding=True)), is_in(*(UNSETTLED - {BatchState.HELD})))
         .group_by(Batch.account)
     )
-
-
-def _usable(connection: Connection, account: str, places: Places) -> int:
-    # Where nothing may be queued for less than all, it need not be known what is.
-    return queue_ahead(connection, account).usable(places) if places.queue_seconds > 0 else places.most
 
 
 def _room(slots: int, priority: int | None, under_way: int, ready: int) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection
 
 from blocks.access import Access
 from bouncer.accounts.state import AccountState, read_states
@@ -12,7 +12,7 @@ from bouncer.batches.batches_in_flight import Places, rooms_for
 from bouncer.batches.state import BatchTitle
 from bouncer.batches.unsettled import Unsettled, unsettled
 from bouncer.queue.fair_order import highest_waiting
-from bouncer.storage.tables import Layer, QueuedContact, QueueStatus
+from bouncer.storage.tables import Layer
 from bouncer.storage.transactions import reading
 from tasks.batches.subflows import Crews
 from tasks.costs.budget import Budget
@@ -70,13 +70,11 @@ async def find_work_left(
     """
     layers = {access.name: access.layer for access in accounts}
     places = {access.name: access.account.places for access in accounts}
-    room = await _room(accounts[0], layers, places, request_id)
-    if crews is not None:
-        room = {name: min(room[name], crews.room[name]) for name in room}
-        left = await _look(accounts[0], layers, places, request_id, crews.known, room, list(crews.refused))
-        may_send = (budget or Budget()).may_send
-        return replace(left, left_behind=[batch for batch in left.left_behind if may_send(batch)])
-    return await _look(accounts[0], layers, places, request_id, (), room, ())
+    if crews is None:
+        return await _look(accounts[0], layers, places, request_id, (), {}, ())
+    left = await _look(accounts[0], layers, places, request_id, crews.known, crews.room, list(crews.refused))
+    may_send = (budget or Budget()).may_send
+    return replace(left, left_behind=[batch for batch in left.left_behind if may_send(batch)])
 
 
 @reading
@@ -86,11 +84,14 @@ def _look(
     places: Mapping[str, Places],
     request_id: int | None,
     known: Collection[int],
-    room: Mapping[str, int],
+    most: Mapping[str, int],
     refused: Collection[str],
 ) -> WorkLeft:
     # As many statements with a hundred accounts as with one.
     found = unsettled(connection, list(layers))
+    # Afterwards: contacts that come back from a batch meanwhile must be seen here or there.
+    highest = {layer: highest_waiting(connection, layer, request_id) for layer in set(layers.values())}
+    room = {name: min(its, most.get(name, its)) for name, its in _room(connection, layers, places, highest).items()}
     of_account = {name: [batch for batch in found if batch.title.account == name] for name in layers}
     states = read_states(connection, list(layers))
     paused = {
@@ -99,7 +100,7 @@ def _look(
         if (why := _why_paused(states[name], of_account[name], places[name].most)) is not None
     }
     able = {name: layer for name, layer in layers.items() if name not in paused and name not in refused}
-    waiting = {layer for layer in set(able.values()) if _waits(connection, layer, request_id)}
+    waiting = {layer for layer in able.values() if highest[layer] is not None}
     ready = [name for name, layer in able.items() if layer in waiting and room[name] > 0]
     ours = set(known)
     left_behind = [
@@ -132,19 +133,15 @@ def _why_paused(state: AccountState, under_way: Sequence[Unsettled], places: int
     return ALL_PLACES_HELD if sum(batch.held_uploads for batch in under_way) >= places else None
 
 
-@reading
 def _room(
-    connection: Connection, layers: Mapping[str, Layer], places: Mapping[str, Places], request_id: int | None
+    connection: Connection,
+    layers: Mapping[str, Layer],
+    places: Mapping[str, Places],
+    highest: Mapping[Layer, int | None],
 ) -> dict[str, int]:
     # As if the most urgent contacts were those that are claimed. Where a cap holds them back, the claim says so.
     room: dict[str, int] = {}
-    for layer in set(layers.values()):
+    for layer, priority in highest.items():
         of_layer = {name: places[name] for name in layers if layers[name] is layer}
-        room |= rooms_for(connection, of_layer, highest_waiting(connection, layer, request_id))
+        room |= rooms_for(connection, of_layer, priority)
     return room
-
-
-def _waits(connection: Connection, layer: Layer, request_id: int | None) -> bool:
-    of_request = [] if request_id is None else [QueuedContact.request_id == request_id]
-    waits = exists().where(QueuedContact.status == QueueStatus.QUEUED, QueuedContact.layer == layer, *of_request)
-    return bool(connection.scalar(select(waits)))

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Engine, Update, func, select, update
 
-from bouncer.batches.batches_in_flight import Places, queue_ahead
+from bouncer.batches.batches_in_flight import Places, queue_ahead, rooms_for
 from bouncer.credits.caps import set_cap
 from bouncer.storage.engine import read, write
 from bouncer.storage.tables import Batch, BatchStatus, Priority
@@ -18,6 +18,7 @@ from tests.bouncer.contacts import (
     small_batches,
     upload,
 )
+from tests.statements import counting_statements
 
 _SLOTS = 15
 _AHEAD = 5
@@ -120,6 +121,33 @@ def test_quick_batches_that_nobody_saw_run_tell_all_the_same_that_they_ran_side_
     # Only a new account's batches are worth an early look.
     assert ahead.holds_back_unknown(Places(_SLOTS, 50.0, 1_000)) is (ages == [])
     assert not ahead.holds_back_unknown(Places(_SLOTS, 0.0, 1_000))
+
+
+def test_many_accounts_are_looked_at_as_one_is(engine: Engine) -> None:
+    """Each had two statements of its own in every look, which is every few seconds: 90 for twenty accounts."""
+    _queue(engine, 70, Priority.NORMAL)
+    slow, quick, *in_flight = (batch.id for batch in claim(engine, batches=7, batch_size=10).batches)
+    for batch, account, began in ((slow, ACCOUNT, 1_000), (quick, "quick", 2)):
+        set_back(engine, Batch.running_ts, began, Batch.id == batch)
+        set_back(engine, Batch.verified_ts, 1, Batch.id == batch)
+        write(engine, lambda c, n=batch: c.execute(_status(n, BatchStatus.COMPLETED)))
+        _give(engine, batch, account)
+    for batch in in_flight:
+        upload(engine, batch)
+    for batch in in_flight[:2]:
+        _give(engine, batch, "quick")
+    places = {name: Places(_SLOTS, 50.0, 10) for name in (ACCOUNT, "quick", *(f"new{n}" for n in range(600)))}
+    with counting_statements(engine) as statements:
+        together = read(engine, rooms_for, places, None)
+    assert len(statements) <= 9
+    for name in (ACCOUNT, "quick", "new7"):
+        assert together[name] == read(engine, rooms_for, {name: places[name]}, None)[name]
+    # Where an address takes 100 s, three batches are enough; those of 0.1 s fill all places.
+    assert (together[ACCOUNT], together["quick"], together["new7"]) == (1, _SLOTS + _AHEAD - 2, _SLOTS + _AHEAD)
+
+
+def _give(engine: Engine, batch: int, account: str) -> None:
+    write(engine, lambda connection: connection.execute(update(Batch).where(Batch.id == batch).values(account=account)))
 
 
 def _status(batch: int, status: BatchStatus) -> Update:
